@@ -1,0 +1,9 @@
+"""The one exception that users are meant to read: a single line, without a traceback."""
+
+
+class InputError(ValueError):
+    """Input that cannot be used.
+
+    The message is one line that names the file or argument, the value found and the value
+    expected. The command line prints it and exits with status 65 (EX_DATAERR).
+    """

@@ -1,0 +1,36 @@
+"""Centred, orthonormal Fourier transforms over chosen axes.
+
+Image and k-space have the same noise standard deviation, and the zero frequency stands at index
+``n // 2`` of each transformed axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SPATIAL = (-3, -2, -1)
+PHASE_ENCODES = (-2, -1)
+READOUT = (-3,)
+
+
+def fft(image: Tensor, axes: Sequence[int] = SPATIAL) -> Tensor:
+    """Centred orthonormal Fourier transform of ``image`` along ``axes``."""
+    shifted = torch.fft.ifftshift(image, dim=axes)
+    spectrum: Tensor = torch.fft.fftn(shifted, dim=axes, norm="ortho")
+    return torch.fft.fftshift(spectrum, dim=axes)
+
+
+def ifft(kspace: Tensor, axes: Sequence[int] = SPATIAL) -> Tensor:
+    """Centred orthonormal inverse Fourier transform of ``kspace`` along ``axes``."""
+    shifted = torch.fft.ifftshift(kspace, dim=axes)
+    image: Tensor = torch.fft.ifftn(shifted, dim=axes, norm="ortho")
+    return torch.fft.fftshift(image, dim=axes)
+
+
+def centred_slice(full: int, size: int) -> slice:
+    """The ``size`` indices out of ``full`` whose zero frequency stays at ``size // 2``."""
+    start = full // 2 - size // 2
+    return slice(start, start + size)

@@ -1,0 +1,71 @@
+"""Under-sampled Cartesian k-space: where simulation, raw files and reconstruction meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from accelqsm.acquisition import Acquisition
+from accelqsm.errors import InputError
+
+
+@dataclass(frozen=True)
+class KSpace:
+    """Cartesian samples of every channel and echo, in hybrid space.
+
+    The readout is fully sampled, so that it is transformed once: axis x of ``samples`` is image
+    space, the remaining axis lists the sampled (ky, kz) positions. All transforms are centred and
+    orthonormal (``accelqsm.fourier``).
+
+    Attributes:
+        acquisition: what the scanner did; ``acquisition.grid.shape`` is (x, y, z).
+        sampled: bool (y, z), True where (ky, kz) was measured; shared by all channels and echoes.
+        samples: complex64 (channel, echo, x, sample), in the row-major order of
+            ``sampled.nonzero()``; an array or a memory map.
+        noise_samples: complex64 (channel, sample) measured without excitation, or None. Samples
+            that come back from a raw file are already whitened with it.
+    """
+
+    acquisition: Acquisition
+    sampled: Tensor
+    samples: npt.NDArray[np.complex64]
+    noise_samples: npt.NDArray[np.complex64] | None = None
+
+    def __post_init__(self) -> None:
+        x, y, z = self.acquisition.grid.shape
+        if self.sampled.dtype != torch.bool or tuple(self.sampled.shape) != (y, z):
+            raise InputError(
+                f"k-space pattern: expected bool {(y, z)}, "
+                f"found {self.sampled.dtype} {tuple(self.sampled.shape)}"
+            )
+        expected = (self.acquisition.n_echoes, x, int(self.sampled.sum()))
+        if self.samples.ndim != 4 or self.samples.shape[1:] != expected:
+            raise InputError(
+                f"k-space samples: expected (channel, {', '.join(map(str, expected))}), "
+                f"found {self.samples.shape}"
+            )
+
+    @property
+    def n_channels(self) -> int:
+        """Number of receive channels."""
+        return int(self.samples.shape[0])
+
+    @property
+    def acceleration(self) -> float:
+        """Positions of the full (ky, kz) rectangle over positions sampled."""
+        return self.sampled.numel() / int(self.sampled.sum())
+
+    def planes(self, channels: slice = slice(None), x: slice = slice(None)) -> Tensor:
+        """Hybrid-space samples on the full (ky, kz) plane, zero where nothing was measured.
+
+        Returns:
+            complex64 (channel, echo, x, y, z) of the chosen channels and readout positions.
+        """
+        chosen = torch.from_numpy(np.ascontiguousarray(self.samples[channels, :, x]))
+        planes = torch.zeros(*chosen.shape[:3], *self.sampled.shape, dtype=chosen.dtype)
+        planes[..., self.sampled] = chosen
+        return planes

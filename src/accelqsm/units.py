@@ -1,0 +1,34 @@
+"""Physical constants, and the only unit conversions in the code base."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    Number = TypeVar("Number", float, torch.Tensor, npt.NDArray[np.float64])
+else:
+    Number = TypeVar("Number")
+
+GAMMA_BAR_HZ_PER_T = 42.577478e6
+"""Gyromagnetic ratio of the proton over 2 pi (CODATA 2018)."""
+
+PPB_PER_PPM = 1000.0
+
+
+def larmor_hz_per_ppm(field_strength_t: float) -> float:
+    """Frequency offset in Hz that one ppm of ``field_strength_t`` (tesla) gives: 127.73 at 3 T."""
+    return GAMMA_BAR_HZ_PER_T * field_strength_t * 1e-6
+
+
+def ppm_to_hz(field_ppm: Number, field_strength_t: float) -> Number:
+    """Frequency offset in Hz of a field offset in ppm of ``field_strength_t`` (tesla)."""
+    return field_ppm * larmor_hz_per_ppm(field_strength_t)
+
+
+def hz_to_ppm(field_hz: Number, field_strength_t: float) -> Number:
+    """Field offset in ppm of ``field_strength_t`` (tesla) of a frequency offset in Hz."""
+    return field_hz / larmor_hz_per_ppm(field_strength_t)
