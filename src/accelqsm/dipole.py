@@ -32,7 +32,8 @@ def dipole_kernel(
 
     def frequencies(n: int, step_mm: float, real: bool = False) -> Tensor:
         make = torch.fft.rfftfreq if real else torch.fft.fftfreq
-        return make(n, step_mm, dtype=torch.float64, device=device)
+        line: Tensor = make(n, step_mm, dtype=torch.float64, device=device)
+        return line
 
     kx = frequencies(shape[0], voxel_size_mm[0]).view(-1, 1, 1)
     ky = frequencies(shape[1], voxel_size_mm[1]).view(1, -1, 1)

@@ -19,15 +19,17 @@ READOUT = (-3,)
 def fft(image: Tensor, axes: Sequence[int] = SPATIAL) -> Tensor:
     """Centred orthonormal Fourier transform of ``image`` along ``axes``."""
     shifted = torch.fft.ifftshift(image, dim=axes)
-    spectrum: Tensor = torch.fft.fftn(shifted, dim=axes, norm="ortho")
-    return torch.fft.fftshift(spectrum, dim=axes)
+    spectrum = torch.fft.fftn(shifted, dim=axes, norm="ortho")
+    centred: Tensor = torch.fft.fftshift(spectrum, dim=axes)
+    return centred
 
 
 def ifft(kspace: Tensor, axes: Sequence[int] = SPATIAL) -> Tensor:
     """Centred orthonormal inverse Fourier transform of ``kspace`` along ``axes``."""
     shifted = torch.fft.ifftshift(kspace, dim=axes)
-    image: Tensor = torch.fft.ifftn(shifted, dim=axes, norm="ortho")
-    return torch.fft.fftshift(image, dim=axes)
+    image = torch.fft.ifftn(shifted, dim=axes, norm="ortho")
+    centred: Tensor = torch.fft.fftshift(image, dim=axes)
+    return centred
 
 
 def centred_slice(full: int, size: int) -> slice:

@@ -26,8 +26,8 @@ class KSpace:
         sampled: bool (y, z), True where (ky, kz) was measured; shared by all channels and echoes.
         samples: complex64 (channel, echo, x, sample), in the row-major order of
             ``sampled.nonzero()``; an array or a memory map.
-        noise_samples: complex64 (channel, sample) measured without excitation, or None. Samples
-            that come back from a raw file are already whitened with it.
+        noise_samples: complex64 (channel, sample) measured without excitation, or None where
+            there is no such scan or the samples have been whitened with it.
     """
 
     acquisition: Acquisition
