@@ -1,0 +1,184 @@
+"""A susceptibility map and its labels become one row per nucleus and side."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from accelqsm.errors import InputError
+from accelqsm.units import PPB_PER_PPM
+
+DEFAULT_MIN_VOXELS = 3
+COLUMNS = (
+    "region",
+    "side",
+    "mean_ppb",
+    "sd_ppb",
+    "median_ppb",
+    "iqr_ppb",
+    "n_voxels",
+    "volume_mm3",
+    "note",
+)
+_SIDE_FIRST = re.compile(r"^(left|right|lh|rh|l|r)[\s._-]+(.+)$", re.IGNORECASE)
+_SIDE_LAST = re.compile(r"^(.+?)[\s._-]+(left|right|lh|rh|l|r)$", re.IGNORECASE)
+
+Values = npt.NDArray[np.float64]
+
+
+def measure_nuclei(
+    chi_ppm: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    lookup: pd.DataFrame,
+    *,
+    voxel_volume_mm3: float,
+    mask: npt.NDArray[Any] | None = None,
+    min_voxels: int = DEFAULT_MIN_VOXELS,
+) -> pd.DataFrame:
+    """Describe the susceptibility of each nucleus: left, right and both sides pooled.
+
+    ``mean_ppb = 1000 / N * sum(chi_ppm[labels == index])`` over the N voxels inside ``mask``; the
+    SD is the sample SD over voxels, the IQR is the distance between the quartiles. Pooling joins
+    the voxels of both sides, so that the larger side weighs more.
+
+    Args:
+        chi_ppm: susceptibility ``(x, y, z)`` in ppm.
+        labels: integers ``(x, y, z)``; values that ``lookup`` does not list are ignored.
+        lookup: columns ``index`` and ``name``; the side is a word or letter at either end of the
+            name ("L Pu", "Left Putamen", "Pu_R", "Pu-L"), and several indices may share a name.
+        voxel_volume_mm3: volume of a voxel in mm^3.
+        mask: voxels ``(x, y, z)`` that may be measured; all when absent.
+        min_voxels: a nucleus with fewer voxels gets NaN values and a note.
+
+    Returns:
+        Columns ``region, side, mean_ppb, sd_ppb, median_ppb, iqr_ppb, n_voxels, volume_mm3,
+        note``, in the order of ``lookup``; side is "L", "R", "both", or "" for a name without one.
+
+    Raises:
+        InputError: shapes that differ, labels that are not integers, NaN or infinity inside a
+            measured nucleus, or a lookup that is empty, incomplete or names an index twice.
+    """
+    inside = _check(chi_ppm, labels, mask, voxel_volume_mm3)
+    found = _values_by_label(chi_ppm, labels, inside)
+    regions = _regions(lookup)
+    rows = []
+    for region, sides in regions.items():
+        samples = {
+            side: _samples(found, indices, f"chi in {_shown(region, side)}")
+            for side, indices in sides.items()
+        }
+        rows += [
+            _row(region, side, values, voxel_volume_mm3, min_voxels)
+            for side, values in samples.items()
+        ]
+        if {"L", "R"} <= samples.keys():
+            rows.append(_pooled_row(region, samples, voxel_volume_mm3, min_voxels))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def split_side(name: str) -> tuple[str, str]:
+    """Split a label name into region and side: "Left Putamen" is ("Putamen", "L").
+
+    The side is "L", "R", or "" where neither end of the name says one.
+    """
+    name = name.strip()
+    if first := _SIDE_FIRST.match(name):
+        return first[2].strip(), first[1][0].upper()
+    if last := _SIDE_LAST.match(name):
+        return last[1].strip(), last[2][0].upper()
+    return name, ""
+
+
+def _check(
+    chi_ppm: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    mask: npt.NDArray[Any] | None,
+    voxel_volume_mm3: float,
+) -> npt.NDArray[np.bool_]:
+    if chi_ppm.ndim != 3:
+        raise InputError(f"chi: expected three axes (x, y, z), found shape {chi_ppm.shape}")
+    if labels.shape != chi_ppm.shape:
+        raise InputError(
+            f"labels: expected the shape of chi, {chi_ppm.shape}, found {labels.shape}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"labels: expected integers, found {labels.dtype}")
+    if not (np.isfinite(voxel_volume_mm3) and voxel_volume_mm3 > 0):
+        raise InputError(f"voxel volume: expected mm^3 above 0, found {voxel_volume_mm3}")
+    if mask is None:
+        return np.ones(chi_ppm.shape, dtype=bool)
+    if mask.shape != chi_ppm.shape:
+        raise InputError(f"mask: expected the shape of chi, {chi_ppm.shape}, found {mask.shape}")
+    return mask.astype(bool)
+
+
+def _values_by_label(
+    chi_ppm: npt.NDArray[Any], labels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]
+) -> dict[int, Values]:
+    # One sort of the labelled voxels, because a search per label would read the volume each time.
+    chosen = inside & (labels != 0)
+    index = labels[chosen]
+    order = np.argsort(index, kind="stable")
+    names, starts = np.unique(index[order], return_index=True)
+    groups = np.split(chi_ppm[chosen][order].astype(np.float64), starts[1:])
+    return {int(name): group for name, group in zip(names, groups, strict=False)}
+
+
+def _regions(lookup: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
+    missing = [column for column in ("index", "name") if column not in lookup.columns]
+    if missing:
+        raise InputError(f"label lookup: expected columns index and name, found no {missing[0]}")
+    if lookup.empty:
+        raise InputError("label lookup: expected at least one row, found none")
+    if lookup[["index", "name"]].isna().to_numpy().any():
+        raise InputError("label lookup: expected an index and a name in every row, found a gap")
+    repeated = lookup["index"][lookup["index"].duplicated()]
+    if len(repeated):
+        raise InputError(f"label lookup: expected each index once, found {repeated.iloc[0]} twice")
+    regions: dict[str, dict[str, list[int]]] = {}
+    for index, name in zip(lookup["index"], lookup["name"], strict=True):
+        region, side = split_side(str(name))
+        regions.setdefault(region, {}).setdefault(side, []).append(int(index))
+    return regions
+
+
+def _samples(found: dict[int, Values], indices: list[int], what: str) -> Values:
+    values = np.concatenate([found.get(index, np.empty(0)) for index in indices])
+    n_bad = int((~np.isfinite(values)).sum())
+    if n_bad:
+        raise InputError(f"{what}: expected finite values, found {n_bad} that are not")
+    return values * PPB_PER_PPM
+
+
+def _row(
+    region: str, side: str, values_ppb: Values, voxel_volume_mm3: float, min_voxels: int
+) -> dict[str, object]:
+    n = len(values_ppb)
+    row: dict[str, object] = {"region": region, "side": side, "n_voxels": n, "note": ""}
+    row["volume_mm3"] = n * voxel_volume_mm3
+    if n < max(min_voxels, 1):
+        least = max(min_voxels, 1)
+        row["note"] = f"{n} of at least {least} voxels inside the mask"
+        return row | dict.fromkeys(("mean_ppb", "sd_ppb", "median_ppb", "iqr_ppb"), np.nan)
+    lower, median, upper = np.percentile(values_ppb, [25, 50, 75])
+    row |= {"mean_ppb": values_ppb.mean(), "median_ppb": median, "iqr_ppb": upper - lower}
+    row["sd_ppb"] = values_ppb.std(ddof=1) if n > 1 else np.nan
+    return row
+
+
+def _pooled_row(
+    region: str, samples: dict[str, Values], voxel_volume_mm3: float, min_voxels: int
+) -> dict[str, object]:
+    row = _row(region, "both", np.concatenate(list(samples.values())), voxel_volume_mm3, min_voxels)
+    thin = [side for side in ("L", "R") if len(samples[side]) < max(min_voxels, 1)]
+    if thin and not row["note"]:
+        row["note"] = f"side {thin[0]} has {len(samples[thin[0]])} voxels inside the mask"
+    return row
+
+
+def _shown(region: str, side: str) -> str:
+    return f"{region} {side}".strip()

@@ -1,0 +1,130 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from accelqsm.errors import InputError
+from accelqsm.nuclei.measure import measure_nuclei, split_side
+
+LOOKUP = pd.DataFrame({"index": [1, 2, 7], "name": ["L Pu", "R Pu", "Pineal"]})
+
+
+@pytest.fixture
+def volume():
+    generator = np.random.default_rng(5)
+    chi_ppm = generator.normal(0.05, 0.02, (9, 8, 7))
+    labels = np.zeros((9, 8, 7), dtype=np.int16)
+    labels[1:3, 1:5, 2:4] = 1
+    labels[6:8, 1:6, 2:4] = 2
+    labels[4, 4, 3:6] = 7
+    return chi_ppm, labels
+
+
+def row(frame, region, side):
+    return frame[(frame.region == region) & (frame.side == side)].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("L Pu", ("Pu", "L")),
+        ("Left Putamen", ("Putamen", "L")),
+        ("Pu_R", ("Pu", "R")),
+        ("Pu-L", ("Pu", "L")),
+        ("rh.Substantia Nigra pars reticulata", ("Substantia Nigra pars reticulata", "R")),
+        ("Globus Pallidus externa right", ("Globus Pallidus externa", "R")),
+        ("L Substantia-Nigra-pars-reticulata", ("Substantia-Nigra-pars-reticulata", "L")),
+        ("RN", ("RN", "")),
+        ("Lateral geniculate", ("Lateral geniculate", "")),
+        ("R", ("R", "")),
+    ],
+)
+def test_side_is_split_off_at_either_end(name, expected):
+    assert split_side(name) == expected
+
+
+def test_statistics_equal_a_search_per_label(volume):
+    chi_ppm, labels = volume
+    frame = measure_nuclei(chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.28)
+    for region, side, wanted in [
+        ("Pu", "L", [1]), ("Pu", "R", [2]), ("Pu", "both", [1, 2]), ("Pineal", "", [7]),
+    ]:  # fmt: skip
+        values = 1000 * chi_ppm[np.isin(labels, wanted)]
+        found = row(frame, region, side)
+        assert found.mean_ppb == pytest.approx(values.mean())
+        assert found.sd_ppb == pytest.approx(values.std(ddof=1))
+        assert found.median_ppb == pytest.approx(np.median(values))
+        assert found.iqr_ppb == pytest.approx(np.subtract(*np.percentile(values, [75, 25])))
+        assert found.n_voxels == values.size
+        assert found.volume_mm3 == pytest.approx(1.28 * values.size)
+        assert found.note == ""
+    assert len(frame) == 4
+
+
+def test_bilateral_mean_weighs_voxels_and_not_sides():
+    labels = np.zeros((4, 4, 4), dtype=np.uint8)
+    labels[0], labels[3, :3, 0] = 1, 2
+    chi_ppm = np.where(labels == 1, 0.1, 0.2)
+    frame = measure_nuclei(chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0)
+    assert row(frame, "Pu", "both").mean_ppb == pytest.approx((16 * 100 + 3 * 200) / 19)
+
+
+def test_adding_a_constant_moves_means_and_leaves_spread(volume):
+    chi_ppm, labels = volume
+    before = measure_nuclei(chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0)
+    after = measure_nuclei(chi_ppm + 0.01, labels, LOOKUP, voxel_volume_mm3=1.0)
+    np.testing.assert_allclose(after.mean_ppb - before.mean_ppb, 10.0)
+    np.testing.assert_allclose(after.median_ppb - before.median_ppb, 10.0)
+    np.testing.assert_allclose(after[["sd_ppb", "iqr_ppb"]], before[["sd_ppb", "iqr_ppb"]])
+
+
+def test_mask_removes_voxels_and_a_thin_nucleus_is_not_available(volume):
+    chi_ppm, labels = volume
+    mask = np.ones(labels.shape, dtype=np.uint8)
+    mask[4, 4, 3:5] = 0
+    mask[6:8] = 0
+    chi_ppm = np.where(mask == 0, np.nan, chi_ppm)
+    frame = measure_nuclei(chi_ppm, labels, LOOKUP, voxel_volume_mm3=2.0, mask=mask)
+    pineal, right, both = row(frame, "Pineal", ""), row(frame, "Pu", "R"), row(frame, "Pu", "both")
+    assert np.isnan([pineal.mean_ppb, pineal.sd_ppb, pineal.median_ppb, pineal.iqr_ppb]).all()
+    assert pineal.n_voxels == 1
+    assert pineal.note == "1 of at least 3 voxels inside the mask"
+    assert right.n_voxels == 0
+    assert both.mean_ppb == pytest.approx(1000 * chi_ppm[labels == 1].mean())
+    assert both.note == "side R has 0 voxels inside the mask"
+
+
+def test_several_indices_with_one_name_are_one_region(volume):
+    chi_ppm, labels = volume
+    lookup = pd.DataFrame({"index": [1, 2], "name": ["Left striatum", "striatum L"]})
+    frame = measure_nuclei(chi_ppm, labels, lookup, voxel_volume_mm3=1.0)
+    assert frame.region.tolist() == ["striatum"]
+    assert frame.n_voxels.tolist() == [int(np.isin(labels, [1, 2]).sum())]
+
+
+def test_inputs_are_left_alone(volume):
+    chi_ppm, labels = volume
+    chi_before, labels_before = chi_ppm.copy(), labels.copy()
+    measure_nuclei(chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0)
+    np.testing.assert_array_equal(chi_ppm, chi_before)
+    np.testing.assert_array_equal(labels, labels_before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.zeros((9, 8, 6), dtype=int)}, r"labels: .*\(9, 8, 7\).*\(9, 8, 6\)"),
+        ({"labels": np.zeros((9, 8, 7))}, "labels: expected integers, found float64"),
+        ({"mask": np.ones((2, 2, 2))}, r"mask: .*\(2, 2, 2\)"),
+        ({"chi_ppm": np.full((9, 8, 7), np.nan)}, "chi in Pu L: .*found 16"),
+        ({"lookup": LOOKUP.drop(columns="name")}, "label lookup: .*no name"),
+        ({"lookup": LOOKUP.iloc[:0]}, "label lookup: .*found none"),
+        ({"lookup": pd.concat([LOOKUP, LOOKUP])}, "label lookup: .*found 1 twice"),
+        ({"voxel_volume_mm3": 0.0}, "voxel volume: .*found 0.0"),
+    ],
+)
+def test_bad_input_is_one_line(volume, change, message):
+    chi_ppm, labels = volume
+    given = {"chi_ppm": chi_ppm, "labels": labels, "lookup": LOOKUP, "voxel_volume_mm3": 1.0}
+    with pytest.raises(InputError, match=message) as error:
+        measure_nuclei(**(given | change))
+    assert "\n" not in str(error.value)
