@@ -32,18 +32,33 @@ def dipole_kernel(
 
     def frequencies(n: int, step_mm: float, real: bool = False) -> Tensor:
         make = torch.fft.rfftfreq if real else torch.fft.fftfreq
-        line: Tensor = make(n, step_mm, dtype=torch.float64, device=device)
+        line: Tensor = make(n, step_mm, dtype=dtype, device=device)
         return line
+
+    def unit_dipole(kx: Tensor, ky: Tensor, kz: Tensor) -> Tensor:
+        along_b0 = kx * b0_direction[0] + ky * b0_direction[1] + kz * b0_direction[2]
+        squared: Tensor = kx**2 + ky**2 + kz**2
+        kernel: Tensor = 1.0 / 3.0 - along_b0.square_() / squared
+        return kernel
 
     kx = frequencies(shape[0], voxel_size_mm[0]).view(-1, 1, 1)
     ky = frequencies(shape[1], voxel_size_mm[1]).view(1, -1, 1)
     kz = frequencies(shape[2], voxel_size_mm[2], real=True).view(1, 1, -1)
-    along_b0 = kx * b0_direction[0] + ky * b0_direction[1] + kz * b0_direction[2]
-    squared: Tensor = kx**2 + ky**2 + kz**2
-    squared[0, 0, 0] = 1.0
-    kernel: Tensor = 1.0 / 3.0 - along_b0**2 / squared
+    kernel = unit_dipole(kx, ky, kz)
     kernel[0, 0, 0] = 0.0
-    return kernel.to(dtype)
+    # The highest frequency of an even axis stands for both signs, between which D is averaged:
+    # an oblique field's cross terms would otherwise leave a kernel that is not Hermitian.
+    for axis, k in enumerate((kx, ky)):
+        n = shape[axis]
+        if n % 2 == 0:
+            highest = k.narrow(axis, n // 2, 1)
+            signs = [
+                (sign * highest, ky, kz) if axis == 0 else (kx, sign * highest, kz)
+                for sign in (-1, 1)
+            ]
+            both = [unit_dipole(*frequency) for frequency in signs]
+            kernel.narrow(axis, n // 2, 1).copy_(both[0].add_(both[1]).mul_(0.5))
+    return kernel
 
 
 def forward_field(

@@ -1,0 +1,133 @@
+"""Coefficients of correlation and agreement, with confidence intervals.
+
+Distribution functions come from ``scipy.special``: the same numbers as ``scipy.stats`` without
+the second that importing it takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import fdtri, ndtri, stdtr, stdtrit
+
+Vector = npt.NDArray[np.float64]
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its confidence interval; NaN where undefined.
+
+    Attributes:
+        value: the estimate.
+        lower: lower end of the confidence interval.
+        upper: upper end of the confidence interval.
+        p: two-sided p-value against zero, NaN where no test is made.
+    """
+
+    value: float = NAN
+    lower: float = NAN
+    upper: float = NAN
+    p: float = NAN
+
+
+def is_constant(values: Vector, scale: float | None = None) -> bool:
+    """Whether the values differ by no more than rounding of numbers of size ``scale``."""
+    size = float(np.abs(values).max()) if scale is None else scale
+    return bool(np.ptp(values) <= 1e-12 * size)
+
+
+def t_quantile(confidence: float, degrees: int) -> float:
+    """Two-sided critical value of Student's t."""
+    return float(stdtrit(degrees, 0.5 + confidence / 2))
+
+
+def t_two_sided_p(t: float, degrees: int) -> float:
+    """Two-sided p-value of Student's t."""
+    return float(2 * stdtr(degrees, -abs(t)))
+
+
+def pearson(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
+    """Pearson correlation, its p-value, and Fisher's interval ``tanh(atanh r +- z/sqrt(n - 3))``.
+
+    Vectors ``(n,)``; NaN for fewer than 3 pairs or for a constant vector.
+    """
+    n = len(x)
+    if n < 3 or is_constant(x) or is_constant(y):
+        return Estimate()
+    dx, dy = x - x.mean(), y - y.mean()
+    r = float(np.clip((dx @ dy) / np.sqrt((dx @ dx) * (dy @ dy)), -1, 1))
+    with np.errstate(divide="ignore"):
+        p = t_two_sided_p(float(r * np.sqrt((n - 2) / np.float64(1 - r * r))), n - 2)
+        if n == 3:
+            return Estimate(r, -1.0, 1.0, p)
+        half = ndtri(0.5 + confidence / 2) / np.sqrt(n - 3)
+        centre = np.arctanh(r)
+    return Estimate(r, float(np.tanh(centre - half)), float(np.tanh(centre + half)), p)
+
+
+def concordance(x: Vector, y: Vector) -> float:
+    """Lin's concordance correlation ``2 sxy / (sx^2 + sy^2 + (mx - my)^2)``, moments over n.
+
+    Vectors ``(n,)``; NaN for fewer than 3 pairs or when both vectors are constant.
+
+    Lin 1989, doi 10.2307/2532051.
+    """
+    if len(x) < 3 or (is_constant(x) and is_constant(y)):
+        return NAN
+    covariance = float(np.mean((x - x.mean()) * (y - y.mean())))
+    return 2 * covariance / float(x.var() + y.var() + (x.mean() - y.mean()) ** 2)
+
+
+def intraclass(scores: Vector, *, confidence: float = 0.95) -> Estimate:
+    """Intraclass correlation ICC(A,1): absolute agreement, single measurement, two-way model.
+
+    ``(MSR - MSE) / (MSR + (k - 1) MSE + k (MSC - MSE) / n)`` from the mean squares of subjects
+    (rows), methods (columns) and error, with the interval of McGraw and Wong.
+
+    Args:
+        scores: ``(n subjects, k methods)``.
+        confidence: level of the interval.
+
+    Returns:
+        NaN for fewer than 3 subjects, or when subjects do not differ; an interval of NaN when
+        there is no error at all.
+
+    McGraw & Wong 1996, doi 10.1037/1082-989X.1.1.30.
+    """
+    n, k = scores.shape
+    if n < 3 or k < 2 or is_constant(scores.mean(1), float(np.abs(scores).max())):
+        return Estimate()
+    rows, columns, grand = scores.mean(1), scores.mean(0), scores.mean()
+    msr = float(k * np.sum((rows - grand) ** 2) / (n - 1))
+    msc = float(n * np.sum((columns - grand) ** 2) / (k - 1))
+    residual = scores - rows[:, None] - columns[None, :] + grand
+    mse = float(np.sum(residual**2) / ((n - 1) * (k - 1)))
+    icc = (msr - mse) / (msr + (k - 1) * mse + k * (msc - mse) / n)
+    if mse <= 1e-24 * msr:
+        return Estimate(icc)
+    alpha = 1 - confidence
+    ratio, spread = k * icc * msc / mse, n * (1 + (k - 1) * icc) - k * icc
+    degrees = ((k - 1) * (n - 1) * (ratio + spread) ** 2) / ((n - 1) * ratio**2 + spread**2)
+    f_lower = float(fdtri(n - 1, degrees, 1 - alpha / 2))
+    f_upper = float(fdtri(degrees, n - 1, 1 - alpha / 2))
+    mixed = k * msc + (k * n - k - n) * mse
+    lower = n * (msr - f_lower * mse) / (f_lower * mixed + n * msr)
+    upper = n * (f_upper * msr - mse) / (mixed + n * f_upper * msr)
+    return Estimate(icc, lower, upper)
+
+
+def false_discovery_rate(p_values: Vector) -> Vector:
+    """Benjamini-Hochberg adjusted p-values; NaN stays NaN and is not counted.
+
+    Benjamini & Hochberg 1995, doi 10.1111/j.2517-6161.1995.tb02031.x.
+    """
+    adjusted = np.full(len(p_values), np.nan)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    scaled = p_values[order] * len(order) / np.arange(1, len(order) + 1)
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return adjusted

@@ -1,0 +1,274 @@
+"""Raw k-space as ISMRMRD/MRD HDF5: samples in bulk through h5py, header through ismrmrd.
+
+Source: Inati et al. 2017, Magn Reson Med 77:411, doi 10.1002/mrm.26089.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import ismrmrd
+import numpy as np
+import numpy.typing as npt
+import torch
+from ismrmrd.hdf5 import acquisition_dtype
+
+from accelqsm.errors import InputError
+from accelqsm.files.atomic import whole_file
+from accelqsm.files.mrd_header import Encoding, build_header, line_geometry, parse_header
+from accelqsm.fourier import READOUT, centred_slice, fft, ifft
+from accelqsm.kspace import KSpace
+
+LINES_PER_CHUNK = 2048
+LARGEST_IN_MEMORY_BYTES = 2 * 2**30
+
+_NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
+_REVERSE = ismrmrd.ACQ_IS_REVERSE
+_NOT_IMAGE = (
+    ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
+    ismrmrd.ACQ_IS_PARALLEL_CALIBRATION,
+    ismrmrd.ACQ_IS_NAVIGATION_DATA,
+    ismrmrd.ACQ_IS_PHASECORR_DATA,
+    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
+)
+
+
+def read_mrd(path: Path) -> KSpace:
+    """Read a Cartesian 3D multi-echo scan (contrast = echo) into hybrid space.
+
+    Readout oversampling is removed, reversed readouts are turned, averages are averaged, lines
+    that are no image data are skipped, and a noise scan is kept beside the samples. Samples
+    larger than 2 GiB go to an unnamed temporary file.
+
+    Raises:
+        InputError: missing, truncated or foreign file, missing echoes or lines, NaN samples, or
+            an encoding that is not one Cartesian 3D grid.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(path, file)
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: truncated or not an HDF5 file ({reason})") from error
+
+
+def write_mrd(path: Path, kspace: KSpace) -> None:
+    """Write k-space as an MRD file: noise scan first, then one line per (ky, kz) and echo.
+
+    The file appears whole or not at all.
+    """
+    acquisition = kspace.acquisition
+    header = build_header(
+        acquisition, n_channels=kspace.n_channels, acceleration=kspace.acceleration
+    )
+    noise = _noise_lines(kspace)
+    positions = kspace.sampled.nonzero().numpy()
+    n_lines = len(noise) + len(positions) * acquisition.n_echoes
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        group = file.create_group("dataset")
+        group.create_dataset("xml", data=[header.encode()], dtype=h5py.special_dtype(vlen=bytes))
+        lines = group.create_dataset(
+            "data", (n_lines,), maxshape=(None,), chunks=(64,), dtype=acquisition_dtype
+        )
+        lines[: len(noise)] = noise
+        end = len(noise)
+        for chunk in _image_lines(kspace, positions):
+            chunk["head"]["scan_counter"] = np.arange(end, end + len(chunk))
+            lines[end : end + len(chunk)] = chunk
+            end += len(chunk)
+
+
+def _read(path: Path, file: h5py.File) -> KSpace:
+    if "ismrmrd_header" in file and "kspace" in file:
+        raise InputError(
+            f"{path}: a fastMRI file (dataset 'kspace'); expected MRD ('dataset/data')"
+        )
+    if "dataset/xml" not in file or "dataset/data" not in file:
+        found = ", ".join(file) or "nothing"
+        raise InputError(f"{path}: expected an MRD file with 'dataset/data', found {found}")
+    encoding = parse_header(path, file["dataset/xml"][0])
+    lines = file["dataset/data"]
+    heads = lines.fields("head")[:]
+    is_image = ~np.any([_has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
+    if not is_image.any():
+        raise InputError(f"{path}: expected image lines, found {len(heads)} lines of other kinds")
+    first = heads[int(np.argmax(is_image))]
+    acquisition = encoding.acquisition(first)
+    ky, kz = _positions(encoding, heads)
+    sampled = _shared_pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
+    order = np.full(sampled.shape, -1)
+    order[sampled] = np.arange(int(sampled.sum()))
+    shape = (
+        int(first["active_channels"]),
+        acquisition.n_echoes,
+        encoding.image[0],
+        int(sampled.sum()),
+    )
+    samples = _allocate(shape)
+    counts = np.zeros((shape[1], shape[3]), dtype=np.int64)
+    for start in range(0, len(heads), LINES_PER_CHUNK):
+        part = slice(start, start + LINES_PER_CHUNK)
+        if not is_image[part].any():
+            continue
+        chosen = np.flatnonzero(is_image[part])
+        readouts = _readouts(path, encoding, lines[part][chosen], shape[0])
+        echo = heads["idx"]["contrast"][part][chosen].astype(int)
+        place = order[ky[part][chosen], kz[part][chosen]]
+        for n, (e, p) in enumerate(zip(echo, place, strict=True)):
+            samples[:, e, :, p] += readouts[n]
+        np.add.at(counts, (echo, place), 1)
+    if (counts > 1).any():
+        samples /= counts[None, :, None, :]
+    return KSpace(acquisition, torch.from_numpy(sampled), samples, _noise_samples(lines, heads))
+
+
+def _has_flag(heads: npt.NDArray[np.void], flag: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(heads["flags"] & np.uint64(1 << (flag - 1)) != 0, dtype=np.bool_)
+
+
+def _positions(
+    encoding: Encoding, heads: npt.NDArray[np.void]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Indices of every line on the image's (ky, kz) grid, zero frequency at n // 2."""
+    _, ny, nz = encoding.image
+    ky = heads["idx"]["kspace_encode_step_1"].astype(np.int64) - encoding.centre[0] + ny // 2
+    kz = heads["idx"]["kspace_encode_step_2"].astype(np.int64) - encoding.centre[1] + nz // 2
+    return ky, kz
+
+
+def _shared_pattern(
+    path: Path,
+    encoding: Encoding,
+    contrast: npt.NDArray[np.uint16],
+    ky: npt.NDArray[np.int64],
+    kz: npt.NDArray[np.int64],
+    is_image: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    _, ny, nz = encoding.image
+    inside = (ky >= 0) & (ky < ny) & (kz >= 0) & (kz < nz)
+    if not inside[is_image].all():
+        n = int((~inside[is_image]).sum())
+        raise InputError(f"{path}: {n} lines lie outside the {ny} x {nz} phase-encoding matrix")
+    n_echoes = len(encoding.echo_times_s)
+    found = sorted(set(contrast[is_image].tolist()))
+    if found != list(range(n_echoes)):
+        raise InputError(
+            f"{path}: expected contrasts 0..{n_echoes - 1} (one per echo time), found {found}"
+        )
+    patterns = np.zeros((n_echoes, ny, nz), dtype=bool)
+    patterns[contrast[is_image].astype(int), ky[is_image], kz[is_image]] = True
+    for echo, pattern in enumerate(patterns):
+        missing = int((pattern != patterns[0]).sum())
+        if missing:
+            raise InputError(
+                f"{path}: echo {echo + 1} differs from echo 1 at {missing} (ky, kz) positions; "
+                "expected one pattern for all echoes"
+            )
+    shared: npt.NDArray[np.bool_] = patterns[0]
+    return shared
+
+
+def _allocate(shape: tuple[int, ...]) -> npt.NDArray[np.complex64]:
+    """Zeros in memory, or in an unnamed temporary file where they are many."""
+    if int(np.prod(shape)) * 8 <= LARGEST_IN_MEMORY_BYTES:
+        return np.zeros(shape, dtype=np.complex64)
+    handle = tempfile.TemporaryFile()  # noqa: SIM115 - the map keeps it open, closing removes it
+    return np.memmap(handle, dtype=np.complex64, mode="w+", shape=shape)
+
+
+def _readouts(
+    path: Path, encoding: Encoding, lines: npt.NDArray[np.void], n_channels: int
+) -> npt.NDArray[np.complex64]:
+    """Readouts in image space without oversampling, (line, channel, x)."""
+    n_encoded = encoding.encoded[0]
+    kspace = np.zeros((len(lines), n_channels, n_encoded), dtype=np.complex64)
+    for target, line in zip(kspace, lines, strict=True):
+        head = line["head"]
+        values = line["data"].view(np.complex64).reshape(int(head["active_channels"]), -1)
+        if len(values) != n_channels:
+            raise InputError(f"{path}: expected {n_channels} channels, found {len(values)}")
+        values = values[:, int(head["discard_pre"]) : values.shape[1] - int(head["discard_post"])]
+        centre = int(head["center_sample"]) - int(head["discard_pre"])
+        if _has_flag(head, _REVERSE):
+            values, centre = values[:, ::-1], values.shape[1] - 1 - centre
+        start = n_encoded // 2 - centre
+        if start < 0 or start + values.shape[1] > n_encoded:
+            raise InputError(
+                f"{path}: a readout of {values.shape[1]} samples with centre {centre} does not fit "
+                f"the encoded matrix of {n_encoded}"
+            )
+        target[:, start : start + values.shape[1]] = values
+    if not np.isfinite(kspace.view(np.float32)).all():
+        raise InputError(f"{path}: expected finite samples, found NaN or infinity")
+    image = ifft(torch.from_numpy(kspace), (-1,))
+    return image[..., centred_slice(n_encoded, encoding.image[0])].numpy()
+
+
+def _noise_samples(
+    lines: h5py.Dataset, heads: npt.NDArray[np.void]
+) -> npt.NDArray[np.complex64] | None:
+    indices = np.flatnonzero(_has_flag(heads, _NOISE))
+    if not len(indices):
+        return None
+    noise = [
+        line["data"].view(np.complex64).reshape(int(line["head"]["active_channels"]), -1)
+        for line in lines[indices]
+    ]
+    return np.concatenate(noise, axis=1)
+
+
+def _blank_lines(n: int, n_samples: int, kspace: KSpace) -> npt.NDArray[np.void]:
+    lines = np.zeros(n, dtype=acquisition_dtype)
+    head = lines["head"]
+    head["version"] = 1
+    head["number_of_samples"] = n_samples
+    head["center_sample"] = n_samples // 2
+    head["available_channels"] = head["active_channels"] = kspace.n_channels
+    for name, vector in line_geometry(kspace.acquisition.grid).items():
+        head[name] = vector
+    lines["traj"] = [np.zeros(0, np.float32)] * n
+    return lines
+
+
+def _noise_lines(kspace: KSpace) -> npt.NDArray[np.void]:
+    if kspace.noise_samples is None:
+        return _blank_lines(0, 1, kspace)
+    n_samples = kspace.acquisition.grid.shape[0]
+    n_lines = kspace.noise_samples.shape[1] // n_samples
+    lines = _blank_lines(n_lines, n_samples, kspace)
+    lines["head"]["flags"] = 1 << (_NOISE - 1)
+    for n in range(n_lines):
+        part = kspace.noise_samples[:, n * n_samples : (n + 1) * n_samples]
+        lines["data"][n] = np.ascontiguousarray(part).view(np.float32).ravel()
+    return lines
+
+
+def _image_lines(
+    kspace: KSpace, positions: npt.NDArray[np.int64]
+) -> Iterator[npt.NDArray[np.void]]:
+    """Lines in acquisition order (all echoes of one (ky, kz) follow each other), in chunks."""
+    n_echoes, n_x = kspace.acquisition.n_echoes, kspace.acquisition.grid.shape[0]
+    step = max(1, LINES_PER_CHUNK // n_echoes)
+    for start in range(0, len(positions), step):
+        part = positions[start : start + step]
+        image = torch.from_numpy(np.ascontiguousarray(kspace.samples[..., start : start + step]))
+        samples = fft(image.permute(3, 1, 0, 2).unsqueeze(-1).unsqueeze(-1), READOUT)
+        values = samples.reshape(len(part) * n_echoes, -1).contiguous().numpy().view(np.float32)
+        lines = _blank_lines(len(values), n_x, kspace)
+        index = lines["head"]["idx"]
+        index["kspace_encode_step_1"] = np.repeat(part[:, 0], n_echoes)
+        index["kspace_encode_step_2"] = np.repeat(part[:, 1], n_echoes)
+        index["contrast"] = np.tile(np.arange(n_echoes), len(part))
+        for n, row in enumerate(values):
+            lines["data"][n] = row
+        yield lines

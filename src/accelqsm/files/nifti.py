@@ -1,0 +1,160 @@
+"""NIfTI images in and out, read to the last byte so that damage is noticed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+
+from accelqsm.errors import InputError
+from accelqsm.files.atomic import whole_file
+from accelqsm.grid import Grid, Shape, as_affine
+
+LARGEST_IMAGE_BYTES = 64 * 2**30
+SAME_AFFINE_MM = 1e-2
+
+
+@dataclass(frozen=True)
+class Image:
+    """A NIfTI image.
+
+    Attributes:
+        path: where it came from, for messages.
+        grid: shape and affine of its first three axes.
+        values: the array with the header's slope and intercept applied, axes as stored.
+        stored: the array as stored, without slope and intercept.
+    """
+
+    path: Path
+    grid: Grid
+    values: npt.NDArray[np.generic]
+    stored: npt.NDArray[np.generic]
+
+
+def read_image(path: Path) -> Image:
+    """Read a 3D or 4D NIfTI image.
+
+    Raises:
+        InputError: missing, not NIfTI, truncated, failing its gzip checksum, not 3D or 4D,
+            larger than 64 GiB as declared, or with an unusable affine.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        raw = _whole_bytes(path)
+        loader = nibabel.Nifti2Image if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Image
+        header = loader.header_class.from_fileobj(io.BytesIO(raw))
+        _check_declared_size(path, header)
+        image = loader.from_bytes(raw)
+        stored = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[attr-defined]
+        values = np.asanyarray(image.dataobj)
+    except InputError:
+        raise
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: truncated or damaged gzip file ({error})") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable NIfTI image ({reason})") from error
+    if values.ndim not in (3, 4):
+        raise InputError(f"{path}: expected a 3D or 4D image, found shape {values.shape}")
+    shape = (values.shape[0], values.shape[1], values.shape[2])
+    try:
+        grid = Grid(shape, as_affine(image.affine))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Image(path, grid, values, stored)
+
+
+def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
+    """Read a 3D image without NaN; with ``grid``, insist that it lies on it.
+
+    Raises:
+        InputError: as ``read_image``, or not 3D, not finite, or on another grid.
+    """
+    image = read_image(path)
+    if image.values.ndim != 3:
+        raise InputError(f"{path}: expected a 3D image, found shape {image.values.shape}")
+    check_finite(image.values, path)
+    if grid is not None:
+        check_same_grid(image.grid, grid, path)
+    return image
+
+
+def check_finite(values: npt.NDArray[np.generic], path: Path) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        InputError: with how many there are.
+    """
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        raise InputError(f"{path}: expected finite values, found {bad} NaN or infinite voxels")
+
+
+def check_same_grid(found: Grid, expected: Grid, path: Path) -> None:
+    """Refuse an image of another shape, or whose voxels lie elsewhere by more than 0.01 mm.
+
+    Raises:
+        InputError: naming both shapes, or the largest distance.
+    """
+    if found.shape != expected.shape:
+        raise InputError(f"{path}: expected shape {expected.shape}, found {found.shape}")
+    corners = np.array(
+        [[i * (n - 1) for i, n in zip(corner, found.shape, strict=True)] for corner in _CORNERS]
+    )
+    shift = (found.matrix - expected.matrix)[:3] @ np.c_[corners, np.ones(8)].T
+    distance = float(np.linalg.norm(shift, axis=0).max())
+    if distance > SAME_AFFINE_MM:
+        raise InputError(
+            f"{path}: expected the same affine as the other images, "
+            f"found voxels up to {distance:.2f} mm away"
+        )
+
+
+def write_image(path: Path, values: npt.NDArray[np.generic], grid: Grid) -> None:
+    """Write float32, integer or bool values (first three axes on ``grid``) as NIfTI-1.
+
+    The same values give the same bytes. The file appears whole or not at all.
+    """
+    array = values.astype(np.uint8) if values.dtype == np.bool_ else values
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    image = nibabel.Nifti1Image(array, grid.matrix)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(grid.matrix, code=1)
+    image.set_qform(grid.matrix, code=1)
+    data = image.to_bytes()
+    if path.suffix == ".gz":
+        data = gzip.compress(data, compresslevel=4, mtime=0)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def voxel_shape(values: npt.NDArray[np.generic]) -> Shape:
+    """The first three sizes of an array."""
+    return values.shape[0], values.shape[1], values.shape[2]
+
+
+_CORNERS = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+_NIFTI2_SIZES = {(540).to_bytes(4, "little"), (540).to_bytes(4, "big")}
+
+
+def _whole_bytes(path: Path) -> bytes:
+    """All bytes, unzipped to the end: only there does gzip check what it unpacked."""
+    raw = path.read_bytes()
+    return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+
+
+def _check_declared_size(path: Path, header: nibabel.Nifti1Header) -> None:
+    shape = header.get_data_shape()
+    declared = (
+        int(np.prod([int(n) for n in shape], dtype=object)) * header.get_data_dtype().itemsize
+    )
+    if declared > LARGEST_IMAGE_BYTES:
+        raise InputError(f"{path}: header declares {declared} bytes for shape {shape}")

@@ -1,0 +1,56 @@
+"""Tables as tab-separated text (BIDS: ``n/a`` where there is no value), and settings as TOML."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from accelqsm.errors import InputError
+from accelqsm.files.atomic import write_text
+
+
+def read_table(path: Path, *, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a tab-separated table that has at least ``columns``.
+
+    Raises:
+        InputError: missing or empty file, unreadable text, or a column that is not there.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        table = pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a tab-separated table ({reason})") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        found = ", ".join(map(str, table.columns))
+        raise InputError(
+            f"{path}: expected the tab-separated column(s) {', '.join(missing)}, found {found}"
+        )
+    return table
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """The table as tab-separated text with six significant digits and ``n/a``."""
+    buffer = io.StringIO()
+    table.to_csv(
+        buffer, sep="\t", index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n"
+    )
+    return buffer.getvalue()
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a tab-separated table, whole or not at all."""
+    write_text(path, table_text(table))
+
+
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write what produced a result, as TOML, so that it can be replayed."""
+    import tomli_w
+
+    write_text(path, tomli_w.dumps(dict(settings)))

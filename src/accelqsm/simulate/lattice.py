@@ -1,0 +1,64 @@
+"""Maps on a regular lattice in template space, read off at any point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from accelqsm.grid import Shape, Triple
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Values of several maps on an isotropic lattice aligned with the template axes.
+
+    Attributes:
+        values: float32 (map, x, y, z).
+        origin_mm: template coordinates of the first lattice point.
+        spacing_mm: distance of neighbouring lattice points in mm.
+    """
+
+    values: Tensor
+    origin_mm: Triple
+    spacing_mm: float
+
+    def at(self, points_mm: Tensor) -> Tensor:
+        """Trilinear values at ``points_mm`` (x, y, z, 3), as (map, x, y, z).
+
+        Points beyond the lattice take the value of its nearest face.
+        """
+        spans = [(n - 1) * self.spacing_mm / 2 for n in self.values.shape[1:]]
+        middle = points_mm.new_tensor([o + s for o, s in zip(self.origin_mm, spans, strict=True)])
+        unit = (points_mm - middle) / points_mm.new_tensor(spans)
+        sampled: Tensor = functional.grid_sample(
+            self.values[None],
+            unit.flip(-1)[None],
+            mode="bilinear",
+            padding_mode="border",
+            align_corners=True,
+        )
+        return sampled[0]
+
+    def points_mm(self) -> Tensor:
+        """Template coordinates of the lattice points, (x, y, z, 3)."""
+        shape = self.values.shape
+        return lattice_points_mm(
+            (shape[1], shape[2], shape[3]), origin_mm=self.origin_mm, spacing_mm=self.spacing_mm
+        )
+
+
+def lattice_points_mm(shape: Shape, *, origin_mm: Triple, spacing_mm: float) -> Tensor:
+    """Coordinates of a lattice with ``shape`` points from ``origin_mm`` on, (x, y, z, 3)."""
+    lines = [o + spacing_mm * torch.arange(n) for n, o in zip(shape, origin_mm, strict=True)]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1)
+
+
+def lattice_shape(lower_mm: Triple, upper_mm: Triple, spacing_mm: float) -> Shape:
+    """Number of lattice points that span a box."""
+    x, y, z = (
+        int((b - a) // spacing_mm) + 1 for a, b in zip(lower_mm, upper_mm, strict=True)
+    )
+    return x, y, z
