@@ -108,32 +108,25 @@ def paired_agreement(
     described = _describe(x, y)
     if n < MIN_PAIRS:
         note = f"{n} pairs, at least {MIN_PAIRS} needed"
-        return PairedAgreement(**described, bias=float(difference.mean()), note=note)
-    scale = float(np.abs([x, y]).max())
-    constant = is_constant(difference, scale)
+        return PairedAgreement(n=n, note=note, bias=float(difference.mean()), **described)
+    constant = is_constant(difference, float(np.abs([x, y]).max()))
     r = pearson(x, y, confidence=confidence)
     icc = intraclass(np.column_stack([x, y]), confidence=confidence)
     slope = _slope((x + y) / 2, difference, confidence)
-    limits = _limits(difference, confidence)
-    tests = {} if constant else _tests(x, difference, margin_percent)
-    return PairedAgreement(
-        **described,
-        **limits,
-        **tests,
-        pearson_r=r.value,
-        pearson_r_ci_lower=r.lower,
-        pearson_r_ci_upper=r.upper,
-        pearson_p=r.p,
-        proportional_slope=slope.value,
-        proportional_slope_ci_lower=slope.lower,
-        proportional_slope_ci_upper=slope.upper,
-        proportional_slope_p=slope.p,
-        icc=icc.value,
-        icc_ci_lower=icc.lower,
-        icc_ci_upper=icc.upper,
-        ccc=concordance(x, y),
-        note=_note(x, y, constant),
-    )
+    figures = _named("pearson_r", r) | _named("icc", icc) | _named("proportional_slope", slope)
+    figures |= {"pearson_p": r.p, "proportional_slope_p": slope.p, "ccc": concordance(x, y)}
+    figures |= described | _limits(difference, confidence)
+    if not constant:
+        figures |= _tests(x, difference, margin_percent)
+    return PairedAgreement(n=n, note=_note(x, y, constant), **figures)
+
+
+def _named(name: str, estimate: Estimate) -> dict[str, float]:
+    return {
+        name: estimate.value,
+        f"{name}_ci_lower": estimate.lower,
+        f"{name}_ci_upper": estimate.upper,
+    }
 
 
 def _check(x: Vector, y: Vector, margin_percent: float, confidence: float) -> None:
@@ -153,7 +146,6 @@ def _describe(x: Vector, y: Vector) -> dict[str, float]:
     several = len(x) > 1
     mean_x, mean_y = float(x.mean()), float(y.mean())
     return {
-        "n": len(x),
         "mean_reference": mean_x,
         "sd_reference": float(x.std(ddof=1)) if several else NAN,
         "mean": mean_y,

@@ -64,7 +64,8 @@ def compare_protocols(
     single = (frame["region"] != POOLED).to_numpy()
     adjusted = np.full(len(frame), np.nan)
     adjusted[single] = false_discovery_rate(frame["paired_t_p"].to_numpy(np.float64)[single])
-    frame.insert(frame.columns.get_loc("paired_t_p") + 1, "paired_t_p_fdr", adjusted)
+    frame["paired_t_p_fdr"] = adjusted
+    frame["note"] = frame.pop("note")
     return frame
 
 
@@ -98,7 +99,7 @@ def _compare(
 
 def _tabulate(values: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, list[str], list[str]]:
     _check_columns(values)
-    table = values[[*KEYS, VALUE]].astype({key: str for key in KEYS})
+    table = values[[*KEYS, VALUE]].astype(dict.fromkeys(KEYS, str) | {VALUE: float})
     repeated = table[table.duplicated(list(KEYS))]
     if len(repeated):
         first = repeated.iloc[0]
