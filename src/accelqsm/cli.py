@@ -1,0 +1,212 @@
+"""The command line: what can be asked for, and nothing of how it is done.
+
+Numerical libraries are imported when a command runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from accelqsm import __version__
+from accelqsm.errors import InputError
+
+EXIT_BAD_INPUT = 65
+EXIT_INTERRUPTED = 130
+METHODS = ("zero-filled", "grappa", "reconnet3d")
+PROTOCOLS = ("full", "pi", "pi-rescan", "af3", "af4", "af5")
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it is done, 65 with one line on stderr for unusable input."""
+    options = parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        command(options)
+    except InputError as error:
+        print(f"accelqsm: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("accelqsm: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="accelqsm",
+        description="Accelerated quantitative susceptibility mapping: under-sampled k-space in, "
+        "deep-brain nuclei and their agreement out. Research software, not a medical device.",
+    )
+    top.add_argument("--version", action="version", version=f"accelqsm {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_study_commands(commands)
+    _add_scan_commands(commands)
+    _add_table_commands(commands)
+    _add_tool_commands(commands)
+    return top
+
+
+Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_study_commands(commands: Commands) -> None:
+    demo = commands.add_parser("demo", help="simulate, reconstruct, map, measure, compare, report")
+    demo.add_argument("out", type=Path, nargs="?", default=Path("demo"), metavar="OUT")
+    demo.add_argument("--seed", type=int, default=0, help="seed of the digital head (default 0)")
+    demo.set_defaults(command=_demo)
+
+    simulate = commands.add_parser("simulate", help="scan digital heads, as MRD files")
+    simulate.add_argument("out", type=Path, metavar="OUT")
+    simulate.add_argument("--subjects", type=int, default=1, metavar="N")
+    simulate.add_argument("--seed", type=int, default=0, metavar="S")
+    simulate.add_argument("--preset", choices=("demo", "paper"), default="demo")
+    simulate.add_argument(
+        "--protocols", nargs="+", choices=PROTOCOLS, default=["pi", "af3", "af4", "af5"]
+    )
+    simulate.set_defaults(command=_simulate)
+
+
+def _add_scan_commands(commands: Commands) -> None:
+    recon = commands.add_parser("recon", help="MRD k-space to magnitude and phase of every echo")
+    kspace_to_map = commands.add_parser("map", help="MRD k-space to susceptibility in one go")
+    for command, action in ((recon, _recon), (kspace_to_map, _map)):
+        command.add_argument("scan", type=Path, metavar="SCAN.h5")
+        command.add_argument("out", type=Path, metavar="OUT")
+        command.add_argument("--method", choices=METHODS, required=True)
+        command.add_argument("--weights", type=Path, metavar="FILE", help="network weights")
+        command.set_defaults(command=action)
+    kspace_to_map.add_argument("--mask", type=Path, metavar="FILE")
+
+    qsm = commands.add_parser("qsm", help="magnitude and phase images to susceptibility")
+    qsm.add_argument("--magnitude", type=Path, nargs="+", required=True, metavar="FILE")
+    qsm.add_argument("--phase", type=Path, nargs="+", required=True, metavar="FILE")
+    qsm.add_argument("--echo-times-s", type=float, nargs="+", required=True, metavar="T")
+    qsm.add_argument("--b0-tesla", type=float, required=True, metavar="B")
+    qsm.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"))
+    qsm.add_argument("--mask", type=Path, metavar="FILE")
+    qsm.add_argument("--invert-phase", action="store_true", help="phase falls where B0 rises")
+    qsm.add_argument("out", type=Path, metavar="OUT")
+    for command in (kspace_to_map, qsm):
+        command.add_argument("--settings", type=Path, metavar="TOML", help="replay these settings")
+    qsm.set_defaults(command=_qsm)
+
+
+def _add_table_commands(commands: Commands) -> None:
+    nuclei = commands.add_parser("nuclei", help="susceptibility map to one row per nucleus")
+    nuclei.add_argument("chimap", type=Path, metavar="CHIMAP")
+    nuclei.add_argument("--labels", type=Path, required=True, metavar="FILE")
+    nuclei.add_argument("--lookup", type=Path, required=True, metavar="TSV")
+    nuclei.add_argument("--mask", type=Path, metavar="FILE")
+    nuclei.add_argument("out", type=Path, metavar="OUT.tsv")
+    nuclei.set_defaults(command=_nuclei)
+
+    compare = commands.add_parser("compare", help="agreement of protocols, nucleus by nucleus")
+    compare.add_argument("values", type=Path, metavar="VALUES.tsv")
+    compare.add_argument("--reference", required=True, metavar="PROTOCOL")
+    compare.add_argument("out", type=Path, metavar="OUT")
+    compare.set_defaults(command=_compare)
+
+
+def _add_tool_commands(commands: Commands) -> None:
+    train = commands.add_parser("train", help="train ReconNet3D on digital heads; resumes")
+    train.add_argument("out", type=Path, metavar="OUT")
+    train.add_argument("--steps", type=int, default=4000)
+    train.add_argument("--width", type=int, default=16, help="channels of the inner layers")
+    train.add_argument("--seed", type=int, default=1000)
+    train.set_defaults(command=_train)
+
+    doctor = commands.add_parser("doctor", help="versions, device and weights of this installation")
+    doctor.set_defaults(command=_doctor)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from accelqsm.study.demo import run_demo
+
+    print(run_demo(options.out, seed=options.seed))
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from accelqsm.study.virtual import simulate_study
+
+    simulate_study(
+        options.out,
+        n_subjects=options.subjects,
+        seed=options.seed,
+        preset=options.preset,
+        protocols=options.protocols,
+    )
+
+
+def _recon(options: argparse.Namespace) -> None:
+    from accelqsm.study.scan import recon_scan
+
+    recon_scan(options.scan, options.out, method=options.method, weights=options.weights)
+
+
+def _map(options: argparse.Namespace) -> None:
+    from accelqsm.study.scan import map_scan
+
+    map_scan(
+        options.scan,
+        options.out,
+        method=options.method,
+        weights=options.weights,
+        mask=options.mask,
+        settings=options.settings,
+    )
+
+
+def _qsm(options: argparse.Namespace) -> None:
+    from accelqsm.study.images import qsm_images
+
+    qsm_images(
+        options.magnitude,
+        options.phase,
+        options.out,
+        echo_times_s=options.echo_times_s,
+        field_strength_t=options.b0_tesla,
+        b0_direction=options.b0_direction,
+        mask=options.mask,
+        invert_phase=options.invert_phase,
+        settings=options.settings,
+    )
+
+
+def _nuclei(options: argparse.Namespace) -> None:
+    from accelqsm.study.tables import nuclei_table
+
+    nuclei_table(
+        options.chimap,
+        options.out,
+        labels=options.labels,
+        lookup=options.lookup,
+        mask=options.mask,
+    )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from accelqsm.study.tables import agreement_table
+
+    agreement_table(options.values, options.out, reference=options.reference)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from accelqsm.study.train import train_network
+
+    train_network(options.out, steps=options.steps, width=options.width, seed=options.seed)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from accelqsm.study.doctor import report_installation
+
+    print(report_installation())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

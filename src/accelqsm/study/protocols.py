@@ -1,0 +1,126 @@
+"""The study's scans: how each protocol samples k-space, and on which grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from accelqsm.acquisition import Acquisition
+from accelqsm.grid import Shape, Triple, centred_grid
+from accelqsm.recon.sampling import poisson_disk, regular
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to scan: its label in tables and the reconstruction that belongs to it.
+
+    Attributes:
+        name: as in file names and on the command line.
+        label: as in tables and figures.
+        acceleration: positions of the full rectangle over positions sampled.
+        method: "zero-filled" (nothing is missing), "grappa" or "reconnet3d".
+    """
+
+    name: str
+    label: str
+    acceleration: float
+    method: str
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("full", "full", 1.0, "zero-filled"),
+        Protocol("pi", "PI", 2.0, "grappa"),
+        Protocol("pi-rescan", "PI rescan", 2.0, "grappa"),
+        Protocol("af3", "AF3", 3.0, "reconnet3d"),
+        Protocol("af4", "AF4", 4.0, "reconnet3d"),
+        Protocol("af5", "AF5", 5.0, "reconnet3d"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A digital scanner's settings.
+
+    Attributes:
+        shape, voxel_size_mm: image grid (x is the readout).
+        echo_times_s, repetition_time_s, flip_angle_deg: of the spoiled gradient echo.
+        n_channels: receive channels.
+        snr: white matter of the combined, fully sampled image at TE 0 over the noise's SD.
+        refinement: fine voxels per voxel along each axis, on which the head is simulated.
+        calibration: fully sampled centre of k-space along (y, z).
+        moves_between_scans: whether every protocol is scanned in a pose of its own.
+    """
+
+    shape: Shape
+    voxel_size_mm: Triple
+    echo_times_s: tuple[float, ...]
+    repetition_time_s: float
+    flip_angle_deg: float
+    n_channels: int
+    snr: float
+    refinement: tuple[int, int, int]
+    calibration: tuple[int, int]
+    moves_between_scans: bool
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """The acquisition on an axial grid centred on the head."""
+        return Acquisition(
+            grid=centred_grid(self.shape, self.voxel_size_mm, centre_mm=HEAD_CENTRE_MM),
+            echo_times_s=self.echo_times_s,
+            field_strength_t=3.0,
+            repetition_time_s=self.repetition_time_s,
+            flip_angle_deg=self.flip_angle_deg,
+        )
+
+
+HEAD_CENTRE_MM = (0.0, -18.0, 12.0)
+"""Where the middle of a head lies in template space (mm)."""
+
+PRESETS = {
+    "demo": Preset(
+        shape=(108, 132, 76),
+        voxel_size_mm=(1.6, 1.6, 2.0),
+        echo_times_s=(0.004, 0.010, 0.016, 0.022),
+        repetition_time_s=0.0302,
+        flip_angle_deg=15.0,
+        n_channels=6,
+        snr=60.0,
+        refinement=(2, 2, 2),
+        calibration=(24, 24),
+        moves_between_scans=False,
+    ),
+    "paper": Preset(
+        shape=(300, 280, 96),
+        voxel_size_mm=(0.8, 0.8, 2.0),
+        echo_times_s=tuple(round(0.0033 + 0.0031 * n, 4) for n in range(8)),
+        repetition_time_s=0.0302,
+        flip_angle_deg=15.0,
+        n_channels=32,
+        snr=60.0,
+        refinement=(2, 2, 2),
+        calibration=(24, 24),
+        moves_between_scans=True,
+    ),
+}
+
+
+def sampling_pattern(protocol: Protocol, preset: Preset, *, seed: int) -> Tensor:
+    """Where the protocol samples the (ky, kz) plane: bool (y, z).
+
+    Parallel imaging skips every other line along y outside its calibration lines; the others are
+    Poisson disks with exactly the acceleration asked for.
+    """
+    plane = (preset.shape[1], preset.shape[2])
+    if protocol.method == "grappa":
+        lines = preset.calibration[0]
+        return regular(plane, acceleration=(2, 1), calibration=(lines, plane[1]))
+    if protocol.acceleration == 1.0:
+        return regular(plane, acceleration=(1, 1), calibration=preset.calibration)
+    return poisson_disk(
+        plane, acceleration=protocol.acceleration, calibration=preset.calibration, seed=seed
+    )

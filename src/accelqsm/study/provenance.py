@@ -1,0 +1,30 @@
+"""What ran: versions and device, written beside every result."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from accelqsm import __version__
+
+PACKAGES = ("torch", "numpy", "scipy", "numba", "nibabel", "h5py", "ismrmrd", "nilearn", "pandas")
+
+
+def software() -> dict[str, str]:
+    """Versions of accelqsm, Python and the packages that compute."""
+    versions = {"accelqsm": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "missing"
+    return versions
+
+
+def device() -> str:
+    """Where tensors are computed, in words."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return f"cpu ({torch.get_num_threads()} threads)"
