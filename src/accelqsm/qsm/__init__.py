@@ -1,1 +1,1 @@
-
+"""Channel images to susceptibility: mask, field, unwrapping, background, inversion."""

@@ -16,6 +16,9 @@ from accelqsm.qsm.volume import Box, box_of, voxels_within
 
 DEFAULT_RADII_MM = (8.0, 7.0, 6.0, 5.0, 4.0, 3.0)
 DEFAULT_THRESHOLD = 0.1
+LEAST_SHARE = 0.5
+"""A voxel of which less lies in the ball does not count, so that little of the edge is lost."""
+
 SUBVOXELS = 5
 """Points per voxel and axis at which a ball is evaluated, for voxels that it cuts."""
 
@@ -75,15 +78,16 @@ def vsharp(
     filtered = torch.zeros_like(inside)
     left = torch.zeros_like(inside, dtype=torch.bool)
     for radius_mm in radii_mm:
-        ball = _ball_spectrum(radius_mm, voxel_size_mm, box, field_hz)
-        fits = torch.fft.irfftn(mask_spectrum * ball, s=box.padded) > 1 - _half_least(radius_mm, voxel_size_mm)
-        fits &= ~left & (inside > 0)
+        weights = ball_weights(radius_mm, voxel_size_mm)
+        ball = _spectrum(weights, box, inside)
+        whole = 1 - float(weights[weights > 0].min()) / 2
+        fits = (torch.fft.irfftn(mask_spectrum * ball, s=box.padded) > whole) & ~left
         harmonic_free = torch.fft.irfftn(field_spectrum * (1 - ball), s=box.padded)
-        filtered[fits] = harmonic_free[fits]
+        filtered = torch.where(fits, harmonic_free, filtered)
         left |= fits
     if not bool(left.any()):
         raise InputError(f"mask: expected room for a ball of {radii_mm[-1]:g} mm, found none")
-    largest = 1 - _ball_spectrum(radii_mm[0], voxel_size_mm, box, field_hz)
+    largest = 1 - _spectrum(ball_weights(radii_mm[0], voxel_size_mm), box, inside)
     inverse = torch.where(largest.abs() < threshold, 0, 1 / largest)
     local = torch.fft.irfftn(torch.fft.rfftn(filtered) * inverse, s=box.padded) * left
     return LocalField(box.unframe(local, field_hz.shape), box.unframe(left, field_hz.shape))
@@ -115,8 +119,24 @@ def ball_weights(radius_mm: float, voxel_size_mm: Triple) -> npt.NDArray[np.floa
     ball = fine[0][:, None, None] + fine[1][:, None] + fine[2] <= radius_mm**2
     blocks = [side for axis in axes for side in (len(axis), SUBVOXELS)]
     share = ball.reshape(blocks).mean((1, 3, 5))
+    share[share < LEAST_SHARE] = 0
     squares = np.broadcast_arrays(axes[0][:, None, None] ** 2, axes[1][:, None] ** 2, axes[2] ** 2)
     terms = np.stack([np.ones_like(share), *squares])
     moments = np.einsum("ixyz,jxyz,xyz->ij", terms, terms, share)
     tilt = np.linalg.lstsq(moments, np.array([1.0, *[radius_mm**2 / 5] * 3]), rcond=None)[0]
     return np.asarray(share * np.einsum("i,ixyz->xyz", tilt, terms))
+
+
+def _reach(radius_mm: float, voxel_size_mm: Triple) -> Shape:
+    """Voxels along each axis from the centre of a ball to its last voxel."""
+    return voxels_within(radius_mm, voxel_size_mm)
+
+
+def _spectrum(weights: npt.NDArray[np.float64], box: Box, like: Tensor) -> Tensor:
+    """Transform of a symmetric kernel centred on voxel 0 of the periodic box; it is real."""
+    kernel = like.new_zeros(box.padded)
+    x, y, z = weights.shape
+    kernel[:x, :y, :z] = torch.from_numpy(weights).to(like)
+    kernel = kernel.roll((-(x // 2), -(y // 2), -(z // 2)), (0, 1, 2))
+    spectrum: Tensor = torch.fft.rfftn(kernel).real
+    return spectrum

@@ -119,7 +119,7 @@ def _join_parts(wrapped: Floats, cycles: Integers, part: Integers) -> None:
     cycles[voxels] -= shift[part[voxels]]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _quality(phase: Floats, magnitude: Floats, state: Bytes, forward: Steps) -> Bytes:
     """Quality of every voxel in 256 levels, from its 6 neighbours."""
     total = np.zeros(phase.size, dtype=np.float32)
@@ -158,7 +158,7 @@ def _best_first(quality: Bytes, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np
     return order
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _predicted(
     voxel: int, phase: Floats, cycles: Integers, state: Bytes, steps: Steps, quality: Bytes
 ) -> float:
@@ -179,7 +179,7 @@ def _predicted(
     return total / weights if weights > 0 else math.nan
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _grow(
     phase: Floats,
     quality: Bytes,

@@ -60,7 +60,9 @@ def box_of(mask: Tensor, *, margin_voxels: Shape) -> Box:
             raise InputError("mask: expected some voxels, found none")
         spans.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
     sizes = [s.stop - s.start for s in spans]
-    padded = [int(next_fast_len(n + m, real=True)) for n, m in zip(sizes, margin_voxels, strict=True)]
+    padded = [
+        int(next_fast_len(n + m, real=True)) for n, m in zip(sizes, margin_voxels, strict=True)
+    ]
     return Box(
         (spans[0], spans[1], spans[2]),
         (sizes[0], sizes[1], sizes[2]),

@@ -1,0 +1,131 @@
+"""Brain mask from a magnitude image of the whole head, a stripped head or a crop."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Triple
+
+BIAS_WIDTH_MM = 25.0
+OPENING_MM = 5.0
+CLOSING_MM = 6.0
+HIGHEST_THRESHOLD = 0.5
+"""Of the local mean: where there is no background, Otsu's value would split the tissue."""
+
+N_BINS = 256
+Mask = npt.NDArray[np.bool_]
+Image = npt.NDArray[np.float32]
+
+
+def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
+    """The brain in a magnitude image: bright tissue that a thin bridge does not reach.
+
+    Otsu threshold, on the magnitude and again after division by its mean over 25 mm inside;
+    erosion by 5 mm, which cuts the brain from scalp, eyes and muscles; largest component; its
+    dilation within the tissue; closing; holes filled. Beyond the volume counts as tissue, so
+    that a crop inside the brain is kept whole.
+
+    Args:
+        magnitude: (x, y, z), not negative, any scale; the root of the sum of squares over
+            channels of the first echo is a good choice.
+        voxel_size_mm: edge lengths of a voxel in mm.
+
+    Returns:
+        bool (x, y, z).
+
+    Raises:
+        InputError: a magnitude that is not (x, y, z) or in which no brain is found.
+
+    Source: Otsu 1979, IEEE Trans Syst Man Cybern 9:62, doi 10.1109/TSMC.1979.4310076.
+    """
+    if magnitude.ndim != 3:
+        raise InputError(f"magnitude: expected (x, y, z), found {tuple(magnitude.shape)}")
+    image = np.nan_to_num(magnitude.detach().cpu().numpy().astype(np.float32))
+    if not image.max() > 0:
+        raise InputError("magnitude: expected positive values, found none; no brain mask")
+    tissue = _tissue(image, voxel_size_mm)
+    core = _largest(_depth_mm(tissue, voxel_size_mm) > OPENING_MM)
+    if not core.any():
+        core = _largest(tissue)
+    brain = tissue & (_distance_mm(core, voxel_size_mm) <= OPENING_MM + max(voxel_size_mm) / 2)
+    brain = _filled(_closed(brain, voxel_size_mm))
+    if not brain.any():
+        raise InputError("magnitude: expected a brain, found an empty mask")
+    return torch.from_numpy(brain).to(magnitude.device)
+
+
+def without_incoherent(mask: Tensor, coherence: Tensor, *, least_coherence: float) -> Tensor:
+    """The largest part of a mask whose phase is coherent, with the holes in it filled.
+
+    Args:
+        mask: bool (x, y, z).
+        coherence: (x, y, z) in 0 to 1, such as ``phase_coherence`` of the lag products.
+        least_coherence: below it a voxel is noise; 0 keeps every voxel.
+
+    Returns:
+        bool (x, y, z); ``mask`` itself where nothing would be left.
+    """
+    coherent = _largest((mask & (coherence >= least_coherence)).cpu().numpy())
+    left = torch.from_numpy(_filled(coherent)).to(mask.device) & mask
+    return left if bool(left.any()) else mask
+
+
+def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
+    """Voxels brighter than background, first globally, then relative to their surroundings."""
+    bright = image > otsu_threshold(np.minimum(image, np.percentile(image, 99)))
+    widths = [max(round(BIAS_WIDTH_MM / size), 1) for size in voxel_size_mm]
+    surroundings, share = image * bright, bright.astype(np.float32)
+    for _ in range(2):
+        surroundings = ndimage.uniform_filter(surroundings, widths, mode="constant")
+        share = ndimage.uniform_filter(share, widths, mode="constant")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(share > 1e-3, image * share / surroundings, 0.0)
+    return relative > min(otsu_threshold(np.minimum(relative, 1.5)), HIGHEST_THRESHOLD)
+
+
+def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
+    """The value that splits ``values`` into two classes of the largest variance between them."""
+    counts, edges = np.histogram(values, bins=N_BINS)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)[:-1].astype(float)
+    above = counts.sum() - below
+    sums = np.cumsum(counts * centres)
+    distance = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    return float(edges[1 + int((below * above * distance**2).argmax())])
+
+
+def _distance_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
+    """Distance of each voxel outside ``mask`` from it; zero inside."""
+    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm))
+
+
+def _depth_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
+    """Distance of each voxel of ``mask`` from the nearest one outside; infinite without one."""
+    if mask.all():
+        return np.full(mask.shape, np.inf)
+    return np.asarray(ndimage.distance_transform_edt(mask, sampling=voxel_size_mm))
+
+
+def _largest(mask: Mask) -> Mask:
+    """The largest part of ``mask`` that is connected through faces."""
+    labels, n_parts = ndimage.label(mask)
+    if n_parts == 0:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == sizes.argmax())
+
+
+def _closed(mask: Mask, voxel_size_mm: Triple) -> Mask:
+    """``mask`` with gaps narrower than twice ``CLOSING_MM`` closed."""
+    grown = _distance_mm(mask, voxel_size_mm) <= CLOSING_MM
+    return _depth_mm(grown, voxel_size_mm) > CLOSING_MM
+
+
+def _filled(mask: Mask) -> Mask:
+    return np.asarray(ndimage.binary_fill_holes(mask))
