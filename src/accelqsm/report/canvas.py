@@ -1,0 +1,105 @@
+"""Sizes, colours and the way from a drawing to PNG bytes, the same for all figures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+WIDTH_INCHES = 10.0
+DPI = 150
+INK, MUTED, FAINT = "#1b2733", "#5b6875", "#d9dfe5"
+# Okabe & Ito's palette without yellow, which is too light on white: told apart by colour-blind
+# readers; markers tell the same again.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5b6875")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    # Names come from users: a dollar sign is not the start of a formula.
+    "text.parse_math": False,
+}
+
+
+@dataclass(frozen=True)
+class Panels:
+    """A drawing with axes in rows and columns of one size, sizes in inches."""
+
+    drawing: Drawing
+    axes: tuple[tuple[Axes, ...], ...]
+
+    @property
+    def flat(self) -> list[Axes]:
+        """All axes, row by row."""
+        return [axes for row in self.axes for axes in row]
+
+
+def styled() -> AbstractContextManager[None]:
+    """The context in which every figure is drawn and written."""
+    return mpl.rc_context(_STYLE)
+
+
+def panels(
+    n_columns: int,
+    heights: Sequence[float],
+    *,
+    width: float | None = None,
+    left: float = 0.6,
+    right: float = 0.15,
+    top: float = 0.35,
+    bottom: float = 0.45,
+    gap: tuple[float, float] = (0.1, 0.1),
+) -> Panels:
+    """Axes of equal width placed by hand, so that an image fills its axes to the pixel.
+
+    ``heights`` gives one height per row; ``width`` of a column fills the page when absent. All in
+    inches; ``gap`` is (between columns, between rows).
+    """
+    around = left + right + gap[0] * (n_columns - 1)
+    width = width or (WIDTH_INCHES - around) / n_columns
+    across = around + n_columns * width
+    total = top + bottom + sum(heights) + gap[1] * (len(heights) - 1)
+    drawing = Drawing(figsize=(across, total), dpi=DPI, facecolor="white")
+    rows, above = [], top
+    for height in heights:
+        above += height
+        box = [
+            (left + i * (width + gap[0]), total - above, width, height) for i in range(n_columns)
+        ]
+        rows.append(
+            tuple(
+                drawing.add_axes((x / across, y / total, w / across, h / total))
+                for x, y, w, h in box
+            )
+        )
+        above += gap[1]
+    return Panels(drawing, tuple(rows))
+
+
+def to_png(drawing: Drawing) -> bytes:
+    """The drawing as PNG bytes, without a date, so that equal drawings give equal bytes."""
+    buffer = io.BytesIO()
+    drawing.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,75 @@
+"""What a report holds, as plain data: it is gathered first and laid out later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with the words that go with it.
+
+    Attributes:
+        title: short heading.
+        caption: what is shown and how to read it.
+        alt: what the picture says, for those who do not see it.
+        png: the picture, PNG bytes.
+    """
+
+    title: str
+    caption: str
+    alt: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption; missing values are shown as n/a.
+
+    Attributes:
+        title: short heading.
+        frame: the rows, shown without their index; the first column names the row.
+        caption: what the columns mean, with units.
+        headings: column name -> heading, where they differ.
+        formats: column name -> format such as ".1f", or "p" for p-values; ".4g" when absent.
+    """
+
+    title: str
+    frame: pd.DataFrame
+    caption: str = ""
+    headings: Mapping[str, str] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Everything on the page, in the order in which it is read.
+
+    Attributes:
+        title: heading of the page.
+        subtitle: one line below it: participant, date, software.
+        summary: the findings, one sentence each, the most important first.
+        highlights: label -> figure, shown large beside the summary (at most four read well).
+        cautions: what the reader must know before trusting a figure.
+        figures: in order.
+        tables: in order.
+        settings: every setting of the processing, name -> value.
+        provenance: software versions, seeds, checksums of weights and inputs, name -> value.
+        methods: paragraphs that could stand in a paper.
+        references: one line each.
+    """
+
+    title: str
+    summary: Sequence[str]
+    subtitle: str = ""
+    highlights: Mapping[str, str] = field(default_factory=dict)
+    cautions: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    methods: Sequence[str] = ()
+    references: Sequence[str] = ()
