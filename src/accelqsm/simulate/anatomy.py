@@ -39,15 +39,16 @@ def brain_maps() -> Lattice:
     """
     grey, origin = _template("gm")
     white, _ = _template("wm")
-    brain = ndimage.binary_fill_holes(_template("t1")[0] > 0.05).astype(np.float32)
-    brain = ndimage.gaussian_filter(brain, 0.7)
+    skull_stripped, _ = _template("t1")
+    brain = ndimage.gaussian_filter((skull_stripped > 0).astype(np.float32), 0.7)
     values = torch.from_numpy(np.stack([grey, white, brain]))
     lattice = Lattice(values, origin, 1.0)
     # The template calls most of the brainstem grey; its tracts look and act like white matter.
-    stem = ellipsoid_mm(lattice.points_mm(), BRAINSTEM_CENTRE_MM, BRAINSTEM_SEMI_AXES_MM)
-    moved = 0.75 * values[0] * torch.sigmoid(-stem / 2)
-    values[0] -= moved
-    values[1] += moved
+    points, box = _brainstem_points_mm(origin)
+    stem = ellipsoid_mm(points, BRAINSTEM_CENTRE_MM, BRAINSTEM_SEMI_AXES_MM)
+    moved = 0.75 * values[0][box] * torch.sigmoid(-stem / 2)
+    values[0][box] -= moved
+    values[1][box] += moved
     return lattice
 
 
@@ -71,6 +72,16 @@ def surroundings() -> Lattice:
         torch.minimum(*eyes),
     ]
     return Lattice(torch.stack(maps), LOWER_MM, SURROUNDINGS_SPACING_MM)
+
+
+def _brainstem_points_mm(origin_mm: Triple) -> tuple[Tensor, tuple[slice, ...]]:
+    """Points of the 1 mm template around the brainstem, and where they are in it."""
+    middle_and_reach = zip(BRAINSTEM_CENTRE_MM, BRAINSTEM_SEMI_AXES_MM, origin_mm, strict=True)
+    starts = [max(0, int(c - a - 8 - o)) for c, a, o in middle_and_reach]
+    x, y, z = (int(2 * a + 16) for a in BRAINSTEM_SEMI_AXES_MM)
+    box = tuple(slice(s, s + n) for s, n in zip(starts, (x, y, z), strict=True))
+    lower = (origin_mm[0] + starts[0], origin_mm[1] + starts[1], origin_mm[2] + starts[2])
+    return lattice_points_mm((x, y, z), origin_mm=lower, spacing_mm=1.0), box
 
 
 def _hull_mm(points_mm: Tensor) -> Tensor:
@@ -120,8 +131,8 @@ def _template(tissue: str) -> tuple[npt.NDArray[np.float32], Triple]:
     import nibabel
 
     name = f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
-    with as_file(files("nilearn.datasets") / "data" / name) as path:
-        image = nibabel.load(path)
+    with as_file(files("nilearn") / "datasets" / "data" / name) as path:
+        image = nibabel.nifti1.Nifti1Image.from_filename(path)
         values = np.asarray(image.dataobj, dtype=np.float32)
     x, y, z = (float(v) for v in image.affine[:3, 3])
     return values / values.max(), (x, y, z)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
+from accelqsm.simulate.lattice import cubic_resample
 
 FORMER_SEMI_AXES_MM: Triple = (115.0, 135.0, 120.0)
 FORMER_CENTRE_MM: Triple = (0.0, -17.0, 4.0)
 """The coil is fixed in the scanner, where an upright head has its centre."""
 COVERED_FRACTION = 0.7
 SMALLEST_RADIUS_MM = 52.0
+RADIUS_OF_ONE_LOOP_MM = 180.0
+"""Few loops are larger: the radius falls with the square root of their number."""
+HEAD_SEMI_AXES_MM: Triple = (72.0, 90.0, 75.0)
+NEIGHBOUR_CORRELATION = 0.2
 SEGMENTS = 36
 COARSE_SPACING_MM = 9.0
 NEAREST_WIRE_MM = 12.0
@@ -32,12 +37,13 @@ class HeadCoil:
     """Receive sensitivities on one grid, one channel at a time.
 
     ``coil[c]`` is complex64 (x, y, z); the root sum of squares over channels is 1 on average in
-    the head.
+    the head. ``noise_covariance`` (channel, channel) is Hermitian with unit diagonal.
     """
 
     grid: Grid
     n_channels: int
-    _coarse: npt.NDArray[np.complex128]
+    noise_covariance: npt.NDArray[np.complex128]
+    _coarse: Tensor
     _coarse_indices: tuple[Array, Array, Array]
 
     def __len__(self) -> int:
@@ -50,14 +56,7 @@ class HeadCoil:
         """Sensitivity of one channel, complex64 (x, y, z)."""
         if not 0 <= channel < self.n_channels:
             raise IndexError(f"channel {channel} of {self.n_channels}")
-        values = self._coarse[channel]
-        for axis, positions in enumerate(self._coarse_indices):
-            values = np.moveaxis(
-                np.tensordot(_cubic_weights(values.shape[axis], positions), values, (1, axis)),
-                0,
-                axis,
-            ).astype(np.complex64)
-        return torch.from_numpy(np.ascontiguousarray(values))
+        return cubic_resample(self._coarse[channel], self._coarse_indices)
 
 
 def head_coil(grid: Grid, *, n_channels: int, seed: int) -> HeadCoil:
@@ -83,25 +82,15 @@ def head_coil(grid: Grid, *, n_channels: int, seed: int) -> HeadCoil:
     if n_channels < 1:
         raise InputError(f"channels: expected at least 1, found {n_channels}")
     rng = np.random.default_rng([seed, n_channels])
+    loops = _loops(n_channels, rng)
     points, indices = _coarse_points(grid)
-    centres, normals = _loop_positions(n_channels, rng)
-    radius = max(SMALLEST_RADIUS_MM, 180.0 / np.sqrt(n_channels))
-    maps = []
-    for centre, normal in zip(centres, normals, strict=True):
-        field = loop_field(points, centre, normal, radius_mm=radius)
-        phase = _receive_phase(points, rng)
-        maps.append((field[..., 0] - 1j * field[..., 1]) * np.exp(1j * phase))
-    coarse = np.stack(maps)
-    inside = (((points - FORMER_CENTRE_MM) / (75.0, 95.0, 80.0)) ** 2).sum(-1) < 1
-    power = (np.abs(coarse) ** 2).sum(0)
-    # A grid that misses the head altogether is still scaled, by what it does see.
-    scale = np.sqrt(power[inside] if inside.any() else power).mean()
-    return HeadCoil(grid, n_channels, coarse / scale, indices)
+    # A lattice of its own, so that the scale does not depend on the grid.
+    scale = np.sqrt((np.abs(_sensitivities(_head_points(), loops)) ** 2).sum(0)).mean()
+    coarse = torch.from_numpy((_sensitivities(points, loops) / scale).astype(np.complex64))
+    return HeadCoil(grid, n_channels, _noise_covariance(loops, rng), coarse, indices)
 
 
-def loop_field(
-    points_mm: Array, centre_mm: Array, normal: Array, *, radius_mm: float
-) -> Array:
+def loop_field(points_mm: Array, centre_mm: Array, normal: Array, *, radius_mm: float) -> Array:
     """Field of unit current in a circular loop, sum of dl x r / |r|^3 over straight segments.
 
     Args:
@@ -120,38 +109,81 @@ def loop_field(
     angles = 2 * np.pi * np.arange(SEGMENTS + 1) / SEGMENTS
     # The polygon's mean squared radius is that of the circle, so that fields far away agree.
     corner = radius_mm / np.sqrt(np.sin(2 * np.pi / SEGMENTS) / (2 * np.pi / SEGMENTS))
-    wire = centre_mm + corner * (
-        np.cos(angles)[:, None] * first + np.sin(angles)[:, None] * second
-    )
+    wire = centre_mm + corner * (np.cos(angles)[:, None] * first + np.sin(angles)[:, None] * second)
     total = np.zeros(points_mm.shape)
-    for start, end in zip(wire, wire[1:], strict=False):
+    for start, end in pairwise(wire):
         away = points_mm - (start + end) / 2
         distance = np.maximum(np.linalg.norm(away, axis=-1), NEAREST_WIRE_MM)
         total += np.cross(end - start, away) / distance[..., None] ** 3
     return total
 
 
-def _loop_positions(n_channels: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Centres on the ellipsoid, by a spiral that shares out the covered height, and normals."""
+@dataclass(frozen=True)
+class _Loop:
+    centre_mm: Array
+    normal: Array
+    radius_mm: float
+    phase_rad: float
+    phase_slope: Array
+    phase_curvature: Array
+
+
+def _loops(n_channels: int, rng: np.random.Generator) -> list[_Loop]:
+    """Loops on the ellipsoid, along a spiral that shares out the covered height."""
     heights = 1 - 2 * COVERED_FRACTION * (np.arange(n_channels) + 0.5) / n_channels
     azimuths = np.arange(n_channels) * np.pi * (3 - np.sqrt(5)) + rng.uniform(0, 2 * np.pi)
     ring = np.sqrt(1 - heights**2)
     unit = np.stack([ring * np.cos(azimuths), ring * np.sin(azimuths), heights], axis=1)
     normals = unit / np.asarray(FORMER_SEMI_AXES_MM)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return unit * FORMER_SEMI_AXES_MM + FORMER_CENTRE_MM, normals
+    centres = unit * FORMER_SEMI_AXES_MM + FORMER_CENTRE_MM
+    radius = max(SMALLEST_RADIUS_MM, RADIUS_OF_ONE_LOOP_MM / np.sqrt(n_channels))
+    return [
+        _Loop(
+            centre,
+            normal,
+            radius,
+            phase_rad=rng.uniform(0, 2 * np.pi),
+            phase_slope=rng.normal(0, 0.4, 3),
+            phase_curvature=rng.normal(0, 0.6, (3, 3)),
+        )
+        for centre, normal in zip(centres, normals, strict=True)
+    ]
 
 
-def _receive_phase(points_mm: Array, rng: np.random.Generator) -> Array:
-    """A constant over the circle plus a smooth quadratic that spans about pi over the head."""
+def _sensitivities(points_mm: Array, loops: list[_Loop]) -> npt.NDArray[np.complex128]:
+    """Unscaled B_x - i B_y of each loop, with its phase, (channel, ...)."""
     unit = (points_mm - FORMER_CENTRE_MM) / 100.0
-    quadratic = rng.normal(0, 0.6, (3, 3))
-    linear = rng.normal(0, 0.4, 3)
-    return np.asarray(
-        rng.uniform(0, 2 * np.pi)
-        + unit @ linear
-        + np.einsum("...i,ij,...j->...", unit, quadratic, unit)
+    maps = []
+    for loop in loops:
+        field = loop_field(points_mm, loop.centre_mm, loop.normal, radius_mm=loop.radius_mm)
+        curved = np.einsum("...i,ij,...j->...", unit, loop.phase_curvature, unit)
+        phase = loop.phase_rad + unit @ loop.phase_slope + curved
+        maps.append((field[..., 0] - 1j * field[..., 1]) * np.exp(1j * phase))
+    return np.stack(maps)
+
+
+def _noise_covariance(loops: list[_Loop], rng: np.random.Generator) -> npt.NDArray[np.complex128]:
+    """Correlations that fall off exponentially with distance, with random phases."""
+    centres = np.stack([loop.centre_mm for loop in loops])
+    distance = np.linalg.norm(centres[:, None] - centres, axis=-1)
+    if len(loops) == 1:
+        return np.ones((1, 1), dtype=np.complex128)
+    nearest = np.median(np.sort(distance, axis=1)[:, 1])
+    turn = np.exp(1j * rng.uniform(0, 2 * np.pi, len(loops)))
+    correlation: npt.NDArray[np.complex128] = (
+        NEIGHBOUR_CORRELATION ** (distance / nearest) * turn[:, None] * turn.conj()
     )
+    return correlation
+
+
+def _head_points() -> Array:
+    """Points inside a head in the middle of the coil, (point, 3)."""
+    lines = [np.arange(-90.0, 91.0, 12.0)] * 3
+    offsets = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = ((offsets / HEAD_SEMI_AXES_MM) ** 2).sum(-1) < 1
+    points: Array = offsets[inside] + FORMER_CENTRE_MM
+    return points
 
 
 def _coarse_points(grid: Grid) -> tuple[Array, tuple[Array, Array, Array]]:
@@ -163,12 +195,3 @@ def _coarse_points(grid: Grid) -> tuple[Array, tuple[Array, Array, Array]]:
     points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
     x, y, z = (np.arange(n) / s + 2 for n, s in zip(grid.shape, steps, strict=True))
     return points, (x, y, z)
-
-
-def _cubic_weights(n_coarse: int, positions: Array) -> npt.NDArray[np.float32]:
-    """Matrix of cubic-spline interpolation from ``n_coarse`` samples to ``positions``."""
-    columns = [
-        ndimage.map_coordinates(unit, positions[None], order=3, mode="nearest")
-        for unit in np.eye(n_coarse)
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)

@@ -14,7 +14,7 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
 from accelqsm.simulate import anatomy, nuclei, vessels
 from accelqsm.simulate.deformation import UPRIGHT, Deformation, Pose, draw_deformation
-from accelqsm.simulate.lattice import Lattice, lattice_points_mm, lattice_shape
+from accelqsm.simulate.lattice import Lattice, lattice_shape
 from accelqsm.simulate.nuclei import LOOKUP, NUCLEI
 from accelqsm.simulate.tissue import (
     NUCLEUS_TISSUES,
@@ -144,8 +144,7 @@ def draw_anatomy(
     for name, value in chosen.items():
         if name not in NUCLEI or not np.isfinite(value):
             raise InputError(
-                f"nuclei_chi_ppm: expected finite ppm for {' '.join(NUCLEI)}, "
-                f"found {name}={value}"
+                f"nuclei_chi_ppm: expected finite ppm for {' '.join(NUCLEI)}, found {name}={value}"
             )
     chi = {name: chosen.get(name, NUCLEUS_TISSUES[name].chi_ppm) for name in NUCLEI}
     deformation = draw_deformation(seed=seed, age_years=age_years) if deformed else None
@@ -205,9 +204,7 @@ def _paint_slab(
     return canvas, labels, inside > 0.5
 
 
-def _paint_nuclei(
-    canvas: Tensor, person: Anatomy, points_mm: Tensor, width_mm: float
-) -> Tensor:
+def _paint_nuclei(canvas: Tensor, person: Anatomy, points_mm: Tensor, width_mm: float) -> Tensor:
     """Paint deep grey matter in place; returns the labels."""
     labels = torch.zeros(points_mm.shape[:3], dtype=torch.int16)
     chosen = nuclei.inside_box(points_mm)

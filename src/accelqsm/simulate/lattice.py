@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
+from scipy import ndimage
 from torch import Tensor
 
 from accelqsm.grid import Shape, Triple
@@ -58,7 +61,18 @@ def lattice_points_mm(shape: Shape, *, origin_mm: Triple, spacing_mm: float) -> 
 
 def lattice_shape(lower_mm: Triple, upper_mm: Triple, spacing_mm: float) -> Shape:
     """Number of lattice points that span a box."""
-    x, y, z = (
-        int((b - a) // spacing_mm) + 1 for a, b in zip(lower_mm, upper_mm, strict=True)
-    )
+    x, y, z = (int((b - a) // spacing_mm) + 1 for a, b in zip(lower_mm, upper_mm, strict=True))
     return x, y, z
+
+
+def cubic_resample(values: Tensor, positions: tuple[npt.NDArray[np.float64], ...]) -> Tensor:
+    """Cubic-spline values of a volume (x, y, z) at ``positions`` (indices) along each axis."""
+    for axis, at in enumerate(positions):
+        weights = [
+            ndimage.map_coordinates(unit, at[None], order=3, mode="nearest")
+            for unit in np.eye(values.shape[axis])
+        ]
+        matrix = torch.from_numpy(np.stack(weights, axis=1)).to(values)
+        moved = torch.tensordot(matrix, values, dims=([1], [axis]))
+        values = moved.movedim(0, axis)
+    return values.contiguous()

@@ -2,6 +2,206 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from accelqsm.acquisition import Acquisition
+from accelqsm.errors import InputError
+from accelqsm.fourier import READOUT, centred_slice, fft, ifft
+from accelqsm.grid import Shape
+from accelqsm.kspace import KSpace
+from accelqsm.simulate.coils import HeadCoil, head_coil
+from accelqsm.simulate.field import field_map
+from accelqsm.simulate.head import Head
 from accelqsm.simulate.signal import spoiled_gradient_echo
 
-__all__ = ["spoiled_gradient_echo"]
+__all__ = ["field_map", "scan", "spoiled_gradient_echo", "transverse_signal"]
+
+NOISE_SAMPLES = 8192
+SLAB_HALF_WIDTH = 0.46
+SLAB_EDGE = 0.012
+"""Half-height and steepness of the slab's edges, as fractions of the field of view."""
+WHITE_MATTER_T1_S = 1.0
+READOUTS_AT_ONCE = 16
+
+
+def scan(
+    head: Head,
+    acquisition: Acquisition,
+    patterns: Mapping[str, Tensor],
+    *,
+    n_channels: int,
+    snr: float,
+    seed: int,
+) -> dict[str, KSpace]:
+    """Scan a head once per pattern: the same signal, under-sampled, each with noise of its own.
+
+    S_ce = C_c M exp(-TE_e R2*) exp(i (phi_c + 2 pi df TE_e)) on the head's fine grid, Fourier
+    transformed and cut to the acquired k-space, plus noise of covariance sigma^2 Psi.
+
+    Args:
+        head: tissue on ``acquisition.grid.refined(factors)`` for some whole factors.
+        acquisition: what the scanner does; repetition time and flip angle must be known.
+        patterns: name and bool (y, z) of each scan, True where (ky, kz) is measured.
+        n_channels: receive loops around the head.
+        snr: white matter at echo time zero, in the optimally combined fully sampled image, over
+            the standard deviation of its noise per real component.
+        seed: draws the coil's phases, the shim and the noise.
+
+    Returns:
+        Hybrid-space samples and a noise scan, by pattern name.
+
+    Raises:
+        InputError: grids that do not nest, patterns of another shape, or a non-positive SNR.
+
+    Source: Marques et al. 2021, Magn Reson Med 86:526, doi 10.1002/mrm.28716.
+    """
+    factors = _refinement(head, acquisition)
+    if not snr > 0:
+        raise InputError(f"snr: expected a positive number, found {snr}")
+    coil = head_coil(head.grid, n_channels=n_channels, seed=seed)
+    echoes = transverse_signal(head, acquisition, seed=seed)
+    samples = _noiseless_samples(coil, echoes, acquisition, patterns)
+    sigma = _reference_signal(head, acquisition, factors, n_channels, seed) / snr
+    mixing = np.linalg.cholesky(coil.noise_covariance) * sigma
+    scans = {}
+    for name, sampled in patterns.items():
+        rng = np.random.default_rng([seed, 6, zlib.crc32(name.encode())])
+        _add_noise(samples[name], mixing, rng)
+        noise_scan = _noise(mixing, (NOISE_SAMPLES,), rng)
+        scans[name] = KSpace(acquisition, sampled, samples[name], noise_scan)
+    return scans
+
+
+def transverse_signal(head: Head, acquisition: Acquisition, *, seed: int) -> Tensor:
+    """Signal of every echo before reception, complex64 (echo, x, y, z) on the head's grid.
+
+    Each voxel also loses what the field's gradient G across its own width d dephases:
+    prod_i sinc(G_i TE d_i).
+    """
+    steady = spoiled_gradient_echo(
+        head.proton_density,
+        head.t1_s,
+        repetition_time_s=acquisition.repetition_time_s,
+        flip_angle_deg=acquisition.flip_angle_deg,
+    ) * _slab_profile(head.grid.shape[2])
+    field_hz = field_map(head, field_strength_t=acquisition.field_strength_t, seed=seed)
+    echoes = torch.empty(acquisition.n_echoes, *head.grid.shape, dtype=torch.complex64)
+    # Twists are in cycles per second across one voxel.
+    twists = torch.gradient(field_hz)
+    for echo, echo_time_s in zip(echoes, acquisition.echo_times_s, strict=True):
+        magnitude = steady * torch.exp(-echo_time_s * head.r2star_per_s)
+        for twist in twists:
+            magnitude *= torch.sinc(twist * echo_time_s)
+        torch.polar(magnitude, 2 * torch.pi * echo_time_s * field_hz, out=echo)
+    return echoes
+
+
+def acquire(image: Tensor, shape: Shape) -> Tensor:
+    """What k-space of ``shape`` tells of a fine image (..., x, y, z), in hybrid space.
+
+    Axis x comes back to image space; the scale keeps the values of a smooth image.
+    """
+    for axis, size in zip((-1, -2, -3), reversed(shape), strict=True):
+        full = image.shape[axis]
+        spectrum = fft(image, (axis,))
+        cut = centred_slice(full, size)
+        image = spectrum.narrow(axis, cut.start, size) * (size / full) ** 0.5
+    return ifft(image, READOUT)
+
+
+def _noiseless_samples(
+    coil: HeadCoil, echoes: Tensor, acquisition: Acquisition, patterns: Mapping[str, Tensor]
+) -> dict[str, npt.NDArray[np.complex64]]:
+    """Signal of every channel at the sampled positions, (channel, echo, x, sample) by name."""
+    shape = acquisition.grid.shape
+    for name, sampled in patterns.items():
+        if tuple(sampled.shape) != shape[1:] or sampled.dtype != torch.bool:
+            raise InputError(
+                f"pattern {name}: expected bool {shape[1:]}, "
+                f"found {sampled.dtype} {tuple(sampled.shape)}"
+            )
+    samples = {
+        name: np.empty(
+            (len(coil), acquisition.n_echoes, shape[0], int(sampled.sum())), dtype=np.complex64
+        )
+        for name, sampled in patterns.items()
+    }
+    for channel, sensitivity in enumerate(coil):
+        for number, echo in enumerate(echoes):
+            hybrid = acquire(sensitivity * echo, shape)
+            for name, sampled in patterns.items():
+                samples[name][channel, number] = hybrid[:, sampled].numpy()
+    return samples
+
+
+def _reference_signal(
+    head: Head, acquisition: Acquisition, factors: Shape, n_channels: int, seed: int
+) -> float:
+    """White-matter signal at echo time zero, in units of the noise of the best combination."""
+    coil = head_coil(acquisition.grid, n_channels=n_channels, seed=seed)
+    strided = tuple(
+        slice(full // 2 - (size // 2) * f, None, f)
+        for full, size, f in zip(head.grid.shape, acquisition.grid.shape, factors, strict=True)
+    )
+    brain, t1_s = head.brain[strided], head.t1_s[strided]
+    white = brain & (t1_s < WHITE_MATTER_T1_S) & (head.labels[strided] == 0)
+    chosen = white if white.any() else (brain if brain.any() else torch.ones_like(brain))
+    steady = spoiled_gradient_echo(
+        head.proton_density[strided][chosen],
+        t1_s[chosen],
+        repetition_time_s=acquisition.repetition_time_s,
+        flip_angle_deg=acquisition.flip_angle_deg,
+    )
+    received = torch.stack([sensitivity[chosen] for sensitivity in coil])
+    covariance = torch.from_numpy(coil.noise_covariance).to(received)
+    whitened = torch.linalg.solve_triangular(
+        torch.linalg.cholesky(covariance), received, upper=False
+    )
+    return float((steady * whitened.abs().square().sum(0).sqrt()).mean())
+
+
+def _add_noise(
+    samples: npt.NDArray[np.complex64],
+    mixing: npt.NDArray[np.complexfloating],
+    rng: np.random.Generator,
+) -> None:
+    """Add noise to (channel, echo, x, sample) in place."""
+    _, n_echoes, n_readout, n_samples = samples.shape
+    for echo in range(n_echoes):
+        for start in range(0, n_readout, READOUTS_AT_ONCE):
+            part = samples[:, echo, start : start + READOUTS_AT_ONCE]
+            part += _noise(mixing, (part.shape[1], n_samples), rng)
+
+
+def _noise(
+    mixing: npt.NDArray[np.complexfloating], shape: tuple[int, ...], rng: np.random.Generator
+) -> npt.NDArray[np.complex64]:
+    """Complex noise (channel, ...): ``mixing`` times independent unit noise per component."""
+    white = rng.standard_normal((len(mixing), *shape, 2), dtype=np.float32)
+    independent = white.view(np.complex64)[..., 0]
+    return np.tensordot(mixing.astype(np.complex64), independent, axes=1)
+
+
+def _slab_profile(n_partitions: int) -> Tensor:
+    """Excitation along z: flat in the slab, almost nothing where the field of view ends."""
+    position = (torch.arange(n_partitions) - n_partitions // 2).abs() / n_partitions
+    return torch.sigmoid((SLAB_HALF_WIDTH - position) / SLAB_EDGE)
+
+
+def _refinement(head: Head, acquisition: Acquisition) -> Shape:
+    """Whole factors between the head's grid and the acquired one."""
+    fine, coarse = head.grid, acquisition.grid
+    x, y, z = (max(1, a // b) for a, b in zip(fine.shape, coarse.shape, strict=True))
+    expected = coarse.refined((x, y, z))
+    if expected.shape != fine.shape or not np.allclose(expected.matrix, fine.matrix, atol=1e-3):
+        raise InputError(
+            f"head grid: expected a whole refinement of the acquired grid {coarse.shape}, "
+            f"found {fine.shape}"
+        )
+    return x, y, z

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def tube_mm(points_mm: Tensor, path_mm: Sequence[Triple], radius_mm: float) -> T
     """Signed distance from a round tube along the straight pieces of ``path_mm``."""
     pieces = [
         segment_squared_mm2(points_mm, points_mm.new_tensor(a), points_mm.new_tensor(b))
-        for a, b in zip(path_mm, path_mm[1:], strict=False)
+        for a, b in pairwise(path_mm)
     ]
     return torch.stack(pieces).amin(0).sqrt() - radius_mm
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -40,7 +42,7 @@ def draw_veins(*, seed: int) -> Lattice:
     pieces = [
         (np.asarray(a, dtype=float), np.asarray(b, dtype=float), radius)
         for radius, path in SINUSES
-        for a, b in zip(path, path[1:], strict=False)
+        for a, b in pairwise(path)
     ]
     for _ in range(N_CORTICAL):
         pieces += _cortical_vein(rng)
@@ -97,7 +99,9 @@ def _draw(distance_mm: npt.NDArray[np.float32], piece: Piece) -> None:
     if (upper <= lower).any():
         return
     box = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    lines = [np.arange(a, b) * SPACING_MM + o for a, b, o in zip(lower, upper, LOWER_MM, strict=True)]
+    lines = [
+        np.arange(a, b) * SPACING_MM + o for a, b, o in zip(lower, upper, LOWER_MM, strict=True)
+    ]
     offset = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1) - start
     axis = end - start
     along = np.clip(offset @ axis / (axis @ axis), 0, 1)
