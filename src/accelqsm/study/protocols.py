@@ -78,12 +78,12 @@ class Preset:
         )
 
 
-HEAD_CENTRE_MM = (0.0, -18.0, 12.0)
+HEAD_CENTRE_MM = (0.0, -16.0, 8.0)
 """Where the middle of a head lies in template space (mm)."""
 
 PRESETS = {
     "demo": Preset(
-        shape=(108, 132, 76),
+        shape=(108, 132, 80),
         voxel_size_mm=(1.6, 1.6, 2.0),
         echo_times_s=(0.004, 0.010, 0.016, 0.022),
         repetition_time_s=0.0302,

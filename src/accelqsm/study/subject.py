@@ -1,7 +1,88 @@
-"""One scan, end to end: under-sampled k-space in, susceptibility map out.
+"""One scan, end to end: under-sampled k-space in, susceptibility out.
 
-Nothing here holds all channels at once: each reconstructed block adds to sums over channels and
-is forgotten.
+Channels stream: each reconstructed block adds to a few sums per voxel and is forgotten.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from accelqsm.kspace import KSpace
+from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
+from accelqsm.qsm.field import LagProducts, lag_products, no_channels
+from accelqsm.recon.channels import Combination, prewhiten
+from accelqsm.recon.reconnet3d import ReconNet3D
+from accelqsm.recon.reconstruct import reconstruct
+
+
+@dataclass(frozen=True)
+class ChannelSums:
+    """What is kept of all channels.
+
+    Attributes:
+        lags: sums over channels of conj(S_e) S_e', from which the field follows.
+        images: complex (echo, x, y, z), channels combined with weights that are the same for
+            all echoes.
+    """
+
+    lags: LagProducts
+    images: Tensor
+
+
+@dataclass(frozen=True)
+class MappedScan:
+    """A scan's combined images and its susceptibility with the maps that led to it.
+
+    Attributes:
+        images: complex (echo, x, y, z).
+        maps: result of the chain from field to susceptibility.
+    """
+
+    images: Tensor
+    maps: QsmResult
+
+
+def map_susceptibility(
+    kspace: KSpace,
+    *,
+    method: str,
+    network: ReconNet3D | None = None,
+    mask: Tensor | None = None,
+    settings: QsmSettings = DEFAULT,
+) -> MappedScan:
+    """Under-sampled k-space to susceptibility.
+
+    Args:
+        kspace: samples of every channel and echo.
+        method: "zero-filled", "grappa" or "reconnet3d".
+        network: for "reconnet3d".
+        mask: bool (x, y, z) to use instead of a brain extraction.
+        settings: of the chain from field to susceptibility.
+
+    Returns:
+        The combined images and the maps.
+    """
+    sums = sum_channels(kspace, method=method, network=network)
+    acquisition = kspace.acquisition
+    maps = susceptibility(
+        sums.lags,
+        grid=acquisition.grid,
+        field_strength_t=acquisition.field_strength_t,
+        mask=mask,
+        settings=settings,
+    )
+    return MappedScan(sums.images, maps)
+
+
+def sum_channels(kspace: KSpace, *, method: str, network: ReconNet3D | None = None) -> ChannelSums:
+    """Reconstruct the channels block by block, and keep only their sums."""
+    white = prewhiten(kspace)
+    shape, echo_times_s = white.acquisition.grid.shape, white.acquisition.echo_times_s
+    lags = no_channels(shape, echo_times_s)
+    combination = Combination.empty(white)
+    for block in reconstruct(white, method=method, network=network):
+        lag_products(block.images, echo_times_s=echo_times_s, onto=lags.readout(block.x))
+        combination.add(block)
+    return ChannelSums(lags, combination.images())

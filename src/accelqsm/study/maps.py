@@ -1,0 +1,107 @@
+"""What a mapped scan leaves on disk: the maps, and the settings that made them."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.files.nifti import read_volume, write_image
+from accelqsm.files.tables import write_settings
+from accelqsm.grid import Grid
+from accelqsm.qsm.chain import QsmResult, QsmSettings
+from accelqsm.study.provenance import device, software
+
+CHIMAP = "Chimap.nii.gz"
+FIELD = "fieldmap.nii.gz"
+LOCAL_FIELD = "localfield.nii.gz"
+MASK = "mask.nii.gz"
+SETTINGS = "settings.toml"
+
+
+def write_maps(
+    out: Path,
+    result: QsmResult,
+    grid: Grid,
+    *,
+    settings: QsmSettings,
+    source: Mapping[str, Any],
+) -> None:
+    """Write susceptibility (ppm), fields (Hz), the mask that is left, and ``settings.toml``.
+
+    The settings come last: where they stand, the maps are complete.
+    """
+    (out / SETTINGS).unlink(missing_ok=True)
+    write_image(out / FIELD, array(result.field_hz), grid)
+    write_image(out / LOCAL_FIELD, array(result.local_field_hz), grid)
+    write_image(out / MASK, array(result.mask), grid)
+    write_image(out / CHIMAP, array(result.chi_ppm), grid)
+    write_settings(
+        out / SETTINGS,
+        {
+            "source": dict(source),
+            "qsm": plain(dataclasses.asdict(settings)),
+            "software": software() | {"device": device()},
+        },
+    )
+
+
+def read_qsm_settings(path: Path | None) -> QsmSettings:
+    """Settings of the chain from the ``[qsm]`` table of a ``settings.toml``; defaults without one.
+
+    Raises:
+        InputError: a file that is not TOML, or names a setting that does not exist.
+    """
+    if path is None:
+        return QsmSettings()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("qsm", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML ({error})") from error
+    known = {field.name for field in dataclasses.fields(QsmSettings)}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise InputError(
+            f"{path}: expected settings of [qsm] among {', '.join(sorted(known))}, "
+            f"found {', '.join(unknown)}"
+        )
+    return QsmSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def read_mask(path: Path | None, grid: Grid) -> Tensor | None:
+    """A mask on ``grid`` (inside: above one half), or None without a path.
+
+    Raises:
+        InputError: another grid, or nothing inside.
+    """
+    if path is None:
+        return None
+    inside = read_volume(path, grid=grid).values > 0.5
+    if not inside.any():
+        raise InputError(f"{path}: expected a mask with voxels above 0.5, found none")
+    return torch.from_numpy(np.ascontiguousarray(inside))
+
+
+def array(tensor: Tensor) -> npt.NDArray[Any]:
+    """A tensor as an array on the CPU."""
+    values: npt.NDArray[Any] = tensor.detach().cpu().numpy()
+    return values
+
+
+def plain(value: Any) -> Any:
+    """Nested settings as TOML can hold them (None is left out)."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, tuple | list):
+        return [plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

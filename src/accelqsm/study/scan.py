@@ -1,0 +1,88 @@
+"""Commands on one MRD file: images of every echo, or susceptibility in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from accelqsm.files.mrd import read_mrd
+from accelqsm.files.nifti import write_image
+from accelqsm.files.tables import write_settings
+from accelqsm.kspace import KSpace
+from accelqsm.recon.reconnet3d import ReconNet3D
+from accelqsm.recon.weights import load_network, weights_checksum
+from accelqsm.study.maps import array, read_mask, read_qsm_settings, write_maps
+from accelqsm.study.provenance import device, software
+from accelqsm.study.subject import MappedScan, map_susceptibility, sum_channels
+
+
+def recon_scan(scan: Path, out: Path, *, method: str, weights: Path | None = None) -> None:
+    """Reconstruct magnitude and phase (rad) of every echo, channels combined.
+
+    Writes ``echo-N_part-mag.nii.gz``, ``echo-N_part-phase.nii.gz`` and ``settings.toml``.
+
+    Raises:
+        InputError: a scan or weights that cannot be used.
+    """
+    kspace = read_mrd(scan)
+    images = sum_channels(kspace, method=method, network=_network(method, weights)).images
+    grid = kspace.acquisition.grid
+    for echo, image in enumerate(images, start=1):
+        write_image(
+            out / f"echo-{echo}_part-mag.nii.gz", array(image.abs()), kspace.acquisition.grid
+        )
+        write_image(out / f"echo-{echo}_part-phase.nii.gz", array(image.angle()), grid)
+    record = {"source": _source(scan, kspace, method, weights)}
+    write_settings(out / "settings.toml", record | {"software": software() | {"device": device()}})
+
+
+def map_scan(
+    scan: Path,
+    out: Path,
+    *,
+    method: str,
+    weights: Path | None = None,
+    mask: Path | None = None,
+    settings: Path | None = None,
+) -> MappedScan:
+    """Map susceptibility from k-space and write the maps (see ``study.maps``).
+
+    Raises:
+        InputError: a scan, weights, mask or settings that cannot be used.
+    """
+    qsm_settings = read_qsm_settings(settings)
+    kspace = read_mrd(scan)
+    mapped = map_susceptibility(
+        kspace,
+        method=method,
+        network=_network(method, weights),
+        mask=read_mask(mask, kspace.acquisition.grid),
+        settings=qsm_settings,
+    )
+    write_maps(
+        out,
+        mapped.maps,
+        kspace.acquisition.grid,
+        settings=qsm_settings,
+        source=_source(scan, kspace, method, weights),
+    )
+    return mapped
+
+
+def _network(method: str, weights: Path | None) -> ReconNet3D | None:
+    return load_network(path=weights) if method == "reconnet3d" else None
+
+
+def _source(scan: Path, kspace: KSpace, method: str, weights: Path | None) -> dict[str, Any]:
+    source: dict[str, Any] = {
+        "scan": str(scan),
+        "method": method,
+        "acceleration": round(kspace.acceleration, 3),
+        "n_channels": kspace.n_channels,
+        "echo_times_s": list(kspace.acquisition.echo_times_s),
+        "b0_tesla": kspace.acquisition.field_strength_t,
+        "b0_direction": list(kspace.acquisition.b0_direction),
+    }
+    if method == "reconnet3d":
+        source["weights_sha256"] = weights_checksum(path=weights)
+    return source
