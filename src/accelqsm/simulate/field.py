@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from accelqsm.simulate.tissue import TISSUES
 from accelqsm.units import ppm_to_hz
 
 COARSE_SPACING_MM = 4.0
+MARGIN_BLOCKS = 3
 HEAD_LOWER_MM = (-125.0, -155.0, -235.0)
 HEAD_UPPER_MM = (125.0, 130.0, 115.0)
 SHIM_RESIDUAL_HZ = 3.0
@@ -28,8 +30,8 @@ def field_map(head: Head, *, field_strength_t: float, seed: int, shim: bool = Tr
     """Frequency offset of every voxel: gamma_bar B0 (D * chi), less its fit by the shim coils.
 
     Sources outside the grid (neck, vertex, air) count: the field of the grid's own voxels is
-    computed as if periodic, and the difference between the periodic and the true surroundings,
-    which is smooth inside, is added from a coarser and larger grid.
+    computed as if they were tapered off around it and periodic; what the true surroundings add
+    to that is smooth inside, and comes from a coarser and larger grid.
 
     Args:
         head: tissue on its grid.
@@ -52,60 +54,91 @@ def field_map(head: Head, *, field_strength_t: float, seed: int, shim: bool = Tr
 def induced_field_ppm(head: Head) -> Tensor:
     """Field offset D * chi of the head and its surroundings, (x, y, z) in ppm."""
     grid = head.grid
-    factors = _factors(grid)
-    coarse_shape = _coarse_shape(grid.shape, factors)
+    blocks = _Blocks.around(grid)
     far_ppm = float(head.chi_ppm[0, 0, 0]) if head.anatomy is None else TISSUES["air"].chi_ppm
-    missing = [n * f - m for n, f, m in zip(coarse_shape, factors, grid.shape, strict=True)]
-    padding = [amount for pad in reversed(missing) for amount in (0, pad)]
-    padded = functional.pad(head.chi_ppm - far_ppm, padding)
-    blocks = functional.avg_pool3d(padded[None, None], factors)[0, 0]
+    chi_ppm = head.chi_ppm - far_ppm
+    whole, inside = _whole_head(head.anatomy, blocks, far_ppm)
+    covered = tuple(
+        slice(part.start + MARGIN_BLOCKS, part.start + MARGIN_BLOCKS + n // f)
+        for part, n, f in zip(inside, grid.shape, blocks.factors, strict=True)
+    )
+    whole[covered] = functional.avg_pool3d(chi_ppm[None, None], blocks.factors)[0, 0]
+    near = functional.interpolate(
+        whole[inside][None, None], scale_factor=blocks.factors, mode="trilinear"
+    )[0, 0]
+    own = tuple(
+        slice(f * MARGIN_BLOCKS, f * MARGIN_BLOCKS + n)
+        for n, f in zip(grid.shape, blocks.factors, strict=True)
+    )
+    near[own] = chi_ppm
+    for axis, (n, f) in enumerate(zip(grid.shape, blocks.factors, strict=True)):
+        near *= _taper(near.shape[axis], n, f).view([-1 if a == axis else 1 for a in range(3)])
+    direction = grid.b0_direction
     field = forward_field(
-        padded, voxel_size_mm=grid.voxel_size_mm, b0_direction=grid.b0_direction, padding=1.0
-    )[tuple(slice(n) for n in grid.shape)]
-    correction = _beyond_the_grid_ppm(head, blocks, factors, far_ppm)
-    positions = [(np.arange(n) + 0.5) / f - 0.5 for n, f in zip(grid.shape, factors, strict=True)]
-    return field + cubic_resample(correction, (positions[0], positions[1], positions[2]))
+        near, voxel_size_mm=grid.voxel_size_mm, b0_direction=direction, padding=1.0
+    )[own]
+    sizes = blocks.grid.voxel_size_mm
+    pooled = functional.avg_pool3d(near[None, None], blocks.factors)[0, 0]
+    periodic = forward_field(pooled, voxel_size_mm=sizes, b0_direction=direction, padding=1.0)
+    true = forward_field(whole, voxel_size_mm=sizes, b0_direction=direction)[inside]
+    x, y, z = (
+        (np.arange(n) + 0.5) / f - 0.5 + MARGIN_BLOCKS
+        for n, f in zip(grid.shape, blocks.factors, strict=True)
+    )
+    return field + cubic_resample(true - periodic, (x, y, z))
 
 
-def _beyond_the_grid_ppm(head: Head, blocks_ppm: Tensor, factors: Shape, far_ppm: float) -> Tensor:
-    """True less periodic field of the coarse blocks, on the blocks."""
-    coarse = _block_grid(head.grid, factors)
-    sizes = coarse.voxel_size_mm
-    direction = coarse.b0_direction
-    periodic = forward_field(blocks_ppm, voxel_size_mm=sizes, b0_direction=direction, padding=1.0)
-    whole, inside = blocks_ppm, tuple(slice(n) for n in blocks_ppm.shape)
-    if head.anatomy is not None:
-        whole, inside = _whole_head(head.anatomy, coarse, blocks_ppm, far_ppm)
-        covered = tuple(
-            slice(s.start, s.start + n // f)
-            for s, n, f in zip(inside, head.grid.shape, factors, strict=True)
+@dataclass(frozen=True)
+class _Blocks:
+    """Coarse voxels, each of ``factors`` voxels of a grid, around and beyond it."""
+
+    grid: Grid
+    factors: Shape
+
+    @classmethod
+    def around(cls, grid: Grid) -> _Blocks:
+        x, y, z = (max(1, round(COARSE_SPACING_MM / size)) for size in grid.voxel_size_mm)
+        factors = np.array([x, y, z])
+        shape = tuple(
+            _smooth(math.ceil(n / f) + 2 * MARGIN_BLOCKS)
+            for n, f in zip(grid.shape, (x, y, z), strict=True)
         )
-        whole[covered] = blocks_ppm[
-            tuple(slice(n // f) for n, f in zip(head.grid.shape, factors, strict=True))
-        ]
-    true = forward_field(whole, voxel_size_mm=sizes, b0_direction=direction)
-    return true[inside] - periodic
+        matrix = grid.matrix
+        matrix[:3, 3] += matrix[:3, :3] @ ((factors - 1) / 2 - factors * MARGIN_BLOCKS)
+        matrix[:3, :3] *= factors
+        return cls(Grid((shape[0], shape[1], shape[2]), as_affine(matrix)), (x, y, z))
 
 
 def _whole_head(
-    person: Anatomy, coarse: Grid, blocks_ppm: Tensor, far_ppm: float
+    person: Anatomy | None, blocks: _Blocks, far_ppm: float
 ) -> tuple[Tensor, tuple[slice, slice, slice]]:
-    """Susceptibility over the whole head on the coarse lattice, and where the blocks lie in it."""
+    """Susceptibility of the whole head in blocks, and where the grid's blocks lie in it."""
+    if person is None:
+        a, b, c = (slice(n) for n in blocks.grid.shape)
+        return torch.zeros(blocks.grid.shape), (a, b, c)
     corners = np.stack(
         np.meshgrid(*zip(HEAD_LOWER_MM, HEAD_UPPER_MM, strict=True), indexing="ij"), axis=-1
     ).reshape(-1, 3)
-    inverse = np.linalg.inv(coarse.matrix)
+    matrix = blocks.grid.matrix
+    inverse = np.linalg.inv(matrix)
     indices = corners @ inverse[:3, :3].T + inverse[:3, 3]
     lower = np.minimum(np.floor(indices.min(0)), 0).astype(int)
-    upper = np.maximum(np.ceil(indices.max(0)) + 1, blocks_ppm.shape).astype(int)
-    matrix = coarse.matrix
+    upper = np.maximum(np.ceil(indices.max(0)) + 1, blocks.grid.shape).astype(int)
     matrix[:3, 3] += matrix[:3, :3] @ lower
     x, y, z = (int(n) for n in upper - lower)
     whole = lay_out(person, Grid((x, y, z), as_affine(matrix))).chi_ppm - far_ppm
     a, b, c = (
-        slice(int(-low), int(-low) + n) for low, n in zip(lower, blocks_ppm.shape, strict=True)
+        slice(int(-low), int(-low) + n) for low, n in zip(lower, blocks.grid.shape, strict=True)
     )
     return whole, (a, b, c)
+
+
+def _taper(length: int, n: int, factor: int) -> Tensor:
+    """One over the grid's ``n`` voxels, falling to zero over the margins, (length,)."""
+    margin = factor * MARGIN_BLOCKS
+    position = torch.arange(length, dtype=torch.float32)
+    beyond = torch.maximum(margin - position, position - (margin + n - 1)).clamp(0, margin)
+    return 0.5 * (1 + torch.cos(torch.pi * beyond / margin))
 
 
 def _shimmed(field_hz: Tensor, head: Head, *, seed: int) -> Tensor:
@@ -141,18 +174,8 @@ def _shim_terms(offset_mm: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(x), x, y, z, *second], dim=-1)
 
 
-def _factors(grid: Grid) -> Shape:
-    x, y, z = (max(1, round(COARSE_SPACING_MM / size)) for size in grid.voxel_size_mm)
-    return x, y, z
-
-
-def _coarse_shape(shape: Shape, factors: Shape) -> Shape:
-    """Even 5-smooth numbers of blocks that cover the grid, which FFTs are fast at."""
-    x, y, z = (_smooth(math.ceil(n / f)) for n, f in zip(shape, factors, strict=True))
-    return x, y, z
-
-
 def _smooth(n: int) -> int:
+    """The smallest even 5-smooth number from ``n`` on, which FFTs are fast at."""
     candidate = n + n % 2
     while True:
         rest = candidate
@@ -162,11 +185,3 @@ def _smooth(n: int) -> int:
         if rest == 1:
             return candidate
         candidate += 2
-
-
-def _block_grid(grid: Grid, factors: Shape) -> Grid:
-    """The grid of the blocks of ``factors`` voxels, from the grid's first voxel on."""
-    matrix = grid.matrix
-    matrix[:3, 3] += matrix[:3, :3] @ ((np.asarray(factors) - 1) / 2)
-    matrix[:3, :3] *= np.asarray(factors)
-    return Grid(_coarse_shape(grid.shape, factors), as_affine(matrix))
