@@ -13,7 +13,7 @@ import torch
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.files.mrd import read_mrd, write_mrd
+from accelqsm.files.mrd import read_mrd, read_sampling, write_mrd
 from accelqsm.files.mrd_header import build_header
 from accelqsm.fourier import fft, ifft
 from accelqsm.grid import Grid, as_affine, centred_grid
@@ -55,6 +55,7 @@ def test_round_trip_keeps_samples_pattern_noise_and_geometry(tmp_path: Path) -> 
     write_mrd(tmp_path / "scan.h5", written)
     read = read_mrd(tmp_path / "scan.h5")
     assert torch.equal(read.sampled, written.sampled)
+    assert torch.equal(read_sampling(tmp_path / "scan.h5"), written.sampled)
     np.testing.assert_allclose(read.samples, written.samples, atol=1e-5)
     assert read.noise_samples is not None
     assert written.noise_samples is not None

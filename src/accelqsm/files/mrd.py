@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -15,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ismrmrd.hdf5 import acquisition_dtype
+from torch import Tensor
 
+from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
 from accelqsm.files.mrd_header import Encoding, build_header, line_geometry, parse_header
@@ -52,14 +56,18 @@ def read_mrd(path: Path) -> KSpace:
         InputError: missing, truncated or foreign file, missing echoes or lines, NaN samples, or
             an encoding that is not one Cartesian 3D grid.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            return _read(path, file)
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: truncated or not an HDF5 file ({reason})") from error
+    with _opened(path) as file:
+        return _read(path, file)
+
+
+def read_sampling(path: Path) -> Tensor:
+    """The (ky, kz) pattern of a scan, bool (y, z), without reading its samples.
+
+    Raises:
+        InputError: as ``read_mrd``.
+    """
+    with _opened(path) as file:
+        return torch.from_numpy(_survey(path, file).sampled)
 
 
 def write_mrd(path: Path, kspace: KSpace) -> None:
@@ -88,48 +96,74 @@ def write_mrd(path: Path, kspace: KSpace) -> None:
             end += len(chunk)
 
 
-def _read(path: Path, file: h5py.File) -> KSpace:
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: truncated or not an HDF5 file ({reason})") from error
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Heads of all lines, and where the image lines go on the (echo, ky, kz) grid."""
+
+    encoding: Encoding
+    acquisition: Acquisition
+    heads: npt.NDArray[np.void]
+    is_image: npt.NDArray[np.bool_]
+    ky: npt.NDArray[np.int64]
+    kz: npt.NDArray[np.int64]
+    sampled: npt.NDArray[np.bool_]
+
+
+def _survey(path: Path, file: h5py.File) -> _Lines:
+    """Read the header and the lines' heads, without their samples."""
     if "ismrmrd_header" in file and "kspace" in file:
-        raise InputError(
-            f"{path}: a fastMRI file (dataset 'kspace'); expected MRD ('dataset/data')"
-        )
+        raise InputError(f"{path}: expected an MRD file ('dataset/data'), found a fastMRI file")
     if "dataset/xml" not in file or "dataset/data" not in file:
         found = ", ".join(file) or "nothing"
         raise InputError(f"{path}: expected an MRD file with 'dataset/data', found {found}")
     encoding = parse_header(path, file["dataset/xml"][0])
-    lines = file["dataset/data"]
-    heads = lines.fields("head")[:]
+    heads = file["dataset/data"].fields("head")[:]
     is_image = ~np.any([_has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
     if not is_image.any():
         raise InputError(f"{path}: expected image lines, found {len(heads)} lines of other kinds")
-    first = heads[int(np.argmax(is_image))]
-    acquisition = encoding.acquisition(first)
+    acquisition = encoding.acquisition(heads[int(np.argmax(is_image))])
     ky, kz = _positions(encoding, heads)
     sampled = _shared_pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
+    return _Lines(encoding, acquisition, heads, is_image, ky, kz, sampled)
+
+
+def _read(path: Path, file: h5py.File) -> KSpace:
+    survey = _survey(path, file)
+    heads, is_image, sampled = survey.heads, survey.is_image, survey.sampled
+    lines = file["dataset/data"]
+    n_channels = int(heads[int(np.argmax(is_image))]["active_channels"])
     order = np.full(sampled.shape, -1)
     order[sampled] = np.arange(int(sampled.sum()))
-    shape = (
-        int(first["active_channels"]),
-        acquisition.n_echoes,
-        encoding.image[0],
-        int(sampled.sum()),
-    )
+    shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
     samples = _allocate(shape)
     counts = np.zeros((shape[1], shape[3]), dtype=np.int64)
     for start in range(0, len(heads), LINES_PER_CHUNK):
         part = slice(start, start + LINES_PER_CHUNK)
-        if not is_image[part].any():
-            continue
         chosen = np.flatnonzero(is_image[part])
-        readouts = _readouts(path, encoding, lines[part][chosen], shape[0])
+        if not len(chosen):
+            continue
+        readouts = _readouts(path, survey.encoding, lines[part][chosen], n_channels)
         echo = heads["idx"]["contrast"][part][chosen].astype(int)
-        place = order[ky[part][chosen], kz[part][chosen]]
-        for n, (e, p) in enumerate(zip(echo, place, strict=True)):
-            samples[:, e, :, p] += readouts[n]
+        place = order[survey.ky[part][chosen], survey.kz[part][chosen]]
+        for readout, e, p in zip(readouts, echo, place, strict=True):
+            samples[:, e, :, p] += readout
         np.add.at(counts, (echo, place), 1)
     if (counts > 1).any():
         samples /= counts[None, :, None, :]
-    return KSpace(acquisition, torch.from_numpy(sampled), samples, _noise_samples(lines, heads))
+    noise = _noise_samples(lines, heads)
+    return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise)
 
 
 def _has_flag(heads: npt.NDArray[np.void], flag: int) -> npt.NDArray[np.bool_]:
