@@ -27,6 +27,18 @@ MASK = "mask.nii.gz"
 SETTINGS = "settings.toml"
 
 
+def map_folder(out: Path, subject: str, protocol: str) -> Path:
+    """Where the maps of one scan of a study are."""
+    return out / "maps" / subject / f"acq-{protocol}"
+
+
+def write_echoes(out: Path, images: Tensor, grid: Grid) -> None:
+    """Write combined images, complex (echo, x, y, z), as magnitude and phase (rad) of each echo."""
+    for echo, image in enumerate(images, start=1):
+        write_image(out / f"echo-{echo}_part-mag.nii.gz", array(image.abs()), grid)
+        write_image(out / f"echo-{echo}_part-phase.nii.gz", array(image.angle()), grid)
+
+
 def write_maps(
     out: Path,
     result: QsmResult,

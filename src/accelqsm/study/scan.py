@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from accelqsm.files.mrd import read_mrd
-from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_settings
 from accelqsm.kspace import KSpace
 from accelqsm.recon.reconnet3d import ReconNet3D
 from accelqsm.recon.weights import load_network, weights_checksum
-from accelqsm.study.maps import array, read_mask, read_qsm_settings, write_maps
+from accelqsm.study.maps import read_mask, read_qsm_settings, write_echoes, write_maps
 from accelqsm.study.provenance import device, software
 from accelqsm.study.subject import MappedScan, map_susceptibility, sum_channels
 
@@ -26,12 +25,7 @@ def recon_scan(scan: Path, out: Path, *, method: str, weights: Path | None = Non
     """
     kspace = read_mrd(scan)
     images = sum_channels(kspace, method=method, network=_network(method, weights)).images
-    grid = kspace.acquisition.grid
-    for echo, image in enumerate(images, start=1):
-        write_image(
-            out / f"echo-{echo}_part-mag.nii.gz", array(image.abs()), kspace.acquisition.grid
-        )
-        write_image(out / f"echo-{echo}_part-phase.nii.gz", array(image.angle()), grid)
+    write_echoes(out, images, kspace.acquisition.grid)
     record = {"source": _source(scan, kspace, method, weights)}
     write_settings(out / "settings.toml", record | {"software": software() | {"device": device()}})
 
@@ -45,7 +39,7 @@ def map_scan(
     mask: Path | None = None,
     settings: Path | None = None,
 ) -> MappedScan:
-    """Map susceptibility from k-space and write the maps (see ``study.maps``).
+    """Map susceptibility from k-space; write the maps (``study.maps``) and the combined echoes.
 
     Raises:
         InputError: a scan, weights, mask or settings that cannot be used.
@@ -59,6 +53,7 @@ def map_scan(
         mask=read_mask(mask, kspace.acquisition.grid),
         settings=qsm_settings,
     )
+    write_echoes(out, mapped.images, kspace.acquisition.grid)
     write_maps(
         out,
         mapped.maps,
