@@ -85,7 +85,7 @@ def bland_altman_figure(
         caption=(
             f"Difference of each protocol from {reference} against the mean of both, one point per "
             "subject and nucleus. Solid line: bias. Dashed lines: limits of agreement (bias "
-            "± 1.96 SD). Bands: 95 % confidence intervals."
+            "± 1.96 SD). Bands: 95\N{NO-BREAK SPACE}% confidence intervals."
         ),
         alt=_limits_in_words(agreement, protocols, regions, reference),
         png=png,

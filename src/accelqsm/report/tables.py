@@ -1,0 +1,194 @@
+"""The package's own tables, made ready for a reader: few columns, rounded, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from accelqsm.report.content import Table
+
+MISSING = "n/a"
+MINUS = "\N{MINUS SIGN}"
+
+
+def show(value: object, spec: str = ".4g") -> str:
+    """A cell as text: rounded, with a real minus sign, n/a when missing; ``p`` for p-values."""
+    if value is None or value is pd.NA:
+        return MISSING
+    if isinstance(value, str | bool):
+        return str(value)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return str(value)
+    if math.isnan(number):
+        return MISSING
+    if spec == "p":
+        return "<0.001" if number < 0.001 else f"{number:.3f}"
+    if math.isinf(number):
+        return "∞" if number > 0 else f"{MINUS}∞"
+    if spec == ".4g" and number == int(number) and abs(number) < 1e15:
+        return str(int(number)).replace("-", MINUS)
+    text = format(number, spec)
+    # "-0.0" is a rounded zero, and its sign would be read as a direction.
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def nuclei_table(frame: pd.DataFrame, *, title: str = "Susceptibility of the nuclei") -> Table:
+    """The measured nuclei as a table.
+
+    ``frame``: columns ``region, side, mean_ppb, sd_ppb, median_ppb, iqr_ppb, n_voxels,
+    volume_mm3, note``; any further column, such as ``protocol``, is shown first.
+    """
+    known = {
+        "region": ("Nucleus", ""),
+        "side": ("Side", ""),
+        "mean_ppb": ("Mean (ppb)", ".1f"),
+        "sd_ppb": ("SD (ppb)", ".1f"),
+        "median_ppb": ("Median (ppb)", ".1f"),
+        "iqr_ppb": ("IQR (ppb)", ".1f"),
+        "n_voxels": ("Voxels", ".0f"),
+        "volume_mm3": ("Volume (mm³)", ".0f"),
+        "note": ("Note", ""),
+    }
+    shown = frame.copy()
+    if "note" in shown and not shown["note"].astype(bool).any():
+        shown = shown.drop(columns="note")
+    others = [str(column) for column in shown if column not in known]
+    order = [*others, *(column for column in known if column in shown)]
+    return Table(
+        title=title,
+        frame=shown[order],
+        caption=(
+            "Mean, SD, median and interquartile range over the voxels of each nucleus inside the "
+            "mask; side both: voxels of both sides pooled. n/a: too few voxels."
+        ),
+        headings={column: heading for column, (heading, _) in known.items()}
+        | {column: column.replace("_", " ").capitalize() for column in others},
+        formats={column: spec for column, (_, spec) in known.items() if spec},
+    )
+
+
+def agreement_tables(
+    frame: pd.DataFrame, *, reference: str, unit: str = "ppb"
+) -> tuple[Table, Table]:
+    """The differences from the reference, and the coefficients of agreement, as two tables.
+
+    ``frame``: one row per region and protocol with the columns of a paired comparison (``n,
+    mean_reference, mean, percent_difference, bias, loa_lower, loa_upper, within_subject_sd,
+    proportional_slope, pearson_r, icc, ccc, paired_t_p, paired_t_p_fdr, tost_margin, tost_p``,
+    and the ``_ci_lower`` and ``_ci_upper`` of an estimate). An interval stands beside its
+    estimate.
+    """
+    rows = frame.to_dict("records")
+    differences = [
+        {
+            "Nucleus": row["region"],
+            "Protocol": row["protocol"],
+            "n": show(row["n"]),
+            f"{reference} ({unit})": show(row["mean_reference"], ".1f"),
+            f"Mean ({unit})": show(row["mean"], ".1f"),
+            "Diff. (%)": show(row["percent_difference"], ".1f"),
+            f"Bias ({unit})": _with_interval(row, "bias", ".1f"),
+            f"Lower limit ({unit})": _with_interval(row, "loa_lower", ".1f"),
+            f"Upper limit ({unit})": _with_interval(row, "loa_upper", ".1f"),
+            "p (t)": show(row["paired_t_p"], "p"),
+            "p (adj.)": show(row["paired_t_p_fdr"], "p"),
+        }
+        for row in rows
+    ]
+    coefficients = [
+        {
+            "Nucleus": row["region"],
+            "Protocol": row["protocol"],
+            "Pearson r": _with_interval(row, "pearson_r", ".3f"),
+            "ICC(A,1)": _with_interval(row, "icc", ".3f"),
+            "CCC": show(row["ccc"], ".3f"),
+            "Proportional bias": _with_interval(row, "proportional_slope", ".2f"),
+            f"Within-subject SD ({unit})": show(row["within_subject_sd"], ".1f"),
+            f"Margin ({unit})": show(row["tost_margin"], ".1f"),
+            "p (equivalence)": show(row["tost_p"], "p"),
+        }
+        for row in rows
+    ]
+    brackets = (
+        "Brackets hold 95\N{NO-BREAK SPACE}% confidence intervals. Rows 'all' pool nuclei, whose "
+        "points are not independent."
+    )
+    return (
+        Table(
+            title=f"Differences from {reference}",
+            frame=pd.DataFrame(differences),
+            caption=(
+                f"Protocol {MINUS} {reference}. Diff. (%): difference of the group means. Limits "
+                f"of agreement: bias ± 1.96 SD. {brackets} p (t): paired t test; "
+                "p (adj.): the same, adjusted for the false "
+                f"discovery rate over nuclei and protocols.{_notes(frame)}"
+            ),
+        ),
+        Table(
+            title=f"Agreement with {reference}",
+            frame=pd.DataFrame(coefficients),
+            caption=(
+                f"{brackets} Proportional bias: slope of the difference on the "
+                "mean. Equivalence: two one-sided tests; a p below 0.05 says that the mean "
+                "difference lies within the margin. A high correlation alone is not agreement."
+            ),
+        ),
+    )
+
+
+def similarity_table(
+    frame: pd.DataFrame, *, title: str = "Similarity of the susceptibility maps"
+) -> Table:
+    """PSNR and SSIM under each convention, with dynamic range and region beside the figures."""
+    headings = {
+        "definition": "Definition",
+        "profile": "Profile",
+        "region": "Region",
+        "n_voxels": "Voxels",
+        "dynamic_range_ppm": "Dynamic range (ppm)",
+        "rmse_ppb": "RMSE (ppb)",
+        "psnr_db": "PSNR (dB)",
+        "ssim": "SSIM",
+    }
+    others = {
+        str(column): str(column).replace("_", " ").capitalize()
+        for column in frame
+        if column not in headings
+    }
+    return Table(
+        title=title,
+        frame=frame[[*others, *(column for column in headings if column in frame)]],
+        caption=(
+            "PSNR and SSIM depend on the dynamic range and the region over which they are taken: "
+            "figures can be compared within a profile only."
+        ),
+        headings=others | headings,
+        formats={"rmse_ppb": ".1f", "psnr_db": ".2f", "ssim": ".3f", "dynamic_range_ppm": ".3f"},
+    )
+
+
+def _with_interval(row: dict[object, object], name: str, spec: str) -> str:
+    value = show(row[name], spec)
+    interval = _range(row.get(f"{name}_ci_lower"), row.get(f"{name}_ci_upper"), spec)
+    return value if MISSING in (value, interval) else f"{value} [{interval}]"
+
+
+def _range(lower: object, upper: object, spec: str) -> str:
+    ends = show(lower, spec), show(upper, spec)
+    return MISSING if MISSING in ends else f"{ends[0]}, {ends[1]}"
+
+
+def _notes(frame: pd.DataFrame) -> str:
+    if "note" not in frame:
+        return ""
+    parts: Iterable[str] = (
+        f"{row['region']} {row['protocol']}: {row['note']}"
+        for row in frame.to_dict("records")
+        if isinstance(row["note"], str) and row["note"]
+    )
+    joined = "; ".join(parts)
+    return f" Notes: {joined}." if joined else ""

@@ -1,0 +1,121 @@
+import io
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from accelqsm.errors import InputError
+from accelqsm.report.plots import (
+    bland_altman_figure,
+    learning_figure,
+    sampling_figure,
+    scatter_figure,
+)
+
+
+@pytest.fixture
+def values():
+    generator = np.random.default_rng(2)
+    rows = [
+        (f"{s:02d}", protocol, region, base + 3 * s + generator.normal(0, 2))
+        for s in range(12)
+        for protocol in ("PI", "AF 3", "AF 5")
+        for region, base in (("RN", 60.0), ("Pu", 30.0))
+    ]
+    return pd.DataFrame(rows, columns=["subject", "protocol", "region", "value_ppb"])
+
+
+@pytest.fixture
+def agreement():
+    rows = [
+        {"region": region, "protocol": protocol, "n": 12, "pearson_r": 0.987,
+         "bias": 1.25, "bias_ci_lower": 0.5, "bias_ci_upper": 2.0,
+         "loa_lower": -4.5, "loa_lower_ci_lower": -6.0, "loa_lower_ci_upper": -3.0,
+         "loa_upper": 7.0, "loa_upper_ci_lower": 5.5, "loa_upper_ci_upper": 8.5}
+        for region in ("RN", "Pu", "all") for protocol in ("AF 3", "AF 5")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def pixels(figure):
+    return matplotlib.image.imread(io.BytesIO(figure.png))[..., :3]
+
+
+def test_words_give_the_numbers_of_the_table(values, agreement):
+    pooled = bland_altman_figure(values, agreement, reference="PI")
+    assert "AF 3 bias 1.2, limits -4.5 to 7.0 ppb; AF 5 bias" in pooled.alt
+    single = bland_altman_figure(values, agreement, reference="PI", regions=["Pu"])
+    assert "AF 5 Pu bias 1.2" in single.alt
+    assert "AF 3 r = 0.987" in scatter_figure(values, agreement, reference="PI").alt
+
+
+def test_dashed_limits_are_drawn_where_the_table_says(values, agreement):
+    """Moving a limit in the table moves a band of pixels and leaves the points alone."""
+    figure = bland_altman_figure(values, agreement, reference="PI")
+    moved = agreement.assign(bias=3.0, bias_ci_lower=2.25, bias_ci_upper=3.75)
+    changed = np.abs(pixels(figure) - pixels(bland_altman_figure(values, moved, reference="PI")))
+    rows = np.flatnonzero((changed.max(axis=2) > 0.05).any(axis=1))
+    height = pixels(figure).shape[0]
+    assert 20 < np.ptp(rows) < 0.35 * height
+
+
+def test_each_region_is_a_row(values, agreement):
+    one = pixels(bland_altman_figure(values, agreement, reference="PI", regions=["Pu"]))
+    two = pixels(bland_altman_figure(values, agreement, reference="PI", regions=["Pu", "RN"]))
+    assert two.shape[1] == one.shape[1]
+    assert two.shape[0] - one.shape[0] > 0
+
+
+def test_undefined_limits_and_missing_values_are_left_out(values, agreement):
+    undefined = agreement.assign(**{c: np.nan for c in agreement.columns if "loa" in c})
+    holes = values.assign(value_ppb=values.value_ppb.where(values.subject != "03"))
+    figure = bland_altman_figure(holes, undefined, reference="PI")
+    assert figure.png.startswith(b"\x89PNG")
+    empty = values.assign(value_ppb=values.value_ppb.where(values.protocol == "PI"))
+    assert scatter_figure(empty, agreement, reference="PI").png.startswith(b"\x89PNG")
+
+
+def test_acceleration_is_counted_from_the_pattern():
+    regular = np.zeros((40, 16), dtype=bool)
+    regular[::2] = True
+    sparse = np.zeros((40, 16), dtype=bool)
+    sparse[::4, ::2] = True
+    figure = sampling_figure({"PI": regular, "AF 8": sparse.astype(np.uint8)})
+    assert "PI 2.00, AF 8 8.00" in figure.alt
+    assert sampling_figure({"PI": regular}).png.startswith(b"\x89PNG")
+
+
+def test_each_sample_is_a_whole_number_of_pixels():
+    pattern = np.zeros((280, 96), dtype=bool)
+    pattern[::2] = True
+    picture = pixels(sampling_figure({"PI": pattern, "AF": pattern}))
+    line = picture[picture.shape[0] // 2, :, 0] < 0.5
+    runs = np.diff(np.flatnonzero(np.diff(line.astype(int))))
+    # Stripes of one sample: all of one width, apart from axes and letters.
+    width = np.bincount(runs).argmax()
+    assert (runs == width).sum() > 500
+
+
+def test_learning_curve_allows_gaps():
+    history = pd.DataFrame(
+        {
+            "step": [1, 2, 3, 4],
+            "training_loss": [1.0, 0.5, 0.3, 0.25],
+            "validation_loss": [np.nan, 0.6, np.nan, 0.31],
+        }
+    )
+    assert "falling to 0.31" in learning_figure(history).alt
+
+
+def test_bad_input_is_one_line(values, agreement):
+    with pytest.raises(InputError, match="reference: expected one of PI, AF 3, AF 5, found 'full'"):
+        bland_altman_figure(values, agreement, reference="full")
+    with pytest.raises(InputError, match=r"region: expected one of .* found 'STN'"):
+        scatter_figure(values, agreement, reference="PI", regions=["STN"])
+    with pytest.raises(InputError, match=r"agreement table: .* all AF 3, found 0"):
+        scatter_figure(values, agreement[agreement.region != "all"], reference="PI")
+    with pytest.raises(InputError, match=r"sampling pattern AF: .*"):
+        sampling_figure({"AF": np.zeros((4, 4))})
+    with pytest.raises(InputError, match="sampling patterns: expected at least one"):
+        sampling_figure({})
