@@ -31,7 +31,7 @@ DIPLOE_MM = (4.5, 7.5)
 SKIN_MM = 2.0
 FAT_MM = 5.0
 NUCLEUS_TEXTURE_SD = 0.15
-ROSTRO_CAUDAL_GRADIENT = 0.10
+ROSTRO_CAUDAL_GRADIENT_PER_CM = 0.10
 TISSUE_TEXTURE_PPM = 0.006
 TEXTURE_SPACING_MM = 2.5
 TEXTURE_SMOOTHNESS_MM = 2.5
@@ -51,6 +51,7 @@ class Anatomy:
         nuclei_chi_ppm: mean susceptibility of each nucleus, in ppm.
         veins: signed distance from the veins, in template space.
         texture: two maps of unit variance, in template space.
+        pattern_means: mean of the texture's pattern in each label, in the order of ``LOOKUP``.
     """
 
     pose: Pose
@@ -58,6 +59,7 @@ class Anatomy:
     nuclei_chi_ppm: Mapping[str, float]
     veins: Lattice = field(repr=False)
     texture: Lattice = field(repr=False)
+    pattern_means: tuple[float, ...]
 
     def to_template(self, world_mm: Tensor) -> Tensor:
         """Scanner coordinates (x, y, z, 3) to template coordinates."""
@@ -148,7 +150,8 @@ def draw_anatomy(
             )
     chi = {name: chosen.get(name, NUCLEUS_TISSUES[name].chi_ppm) for name in NUCLEI}
     deformation = draw_deformation(seed=seed, age_years=age_years) if deformed else None
-    return Anatomy(pose, deformation, chi, vessels.draw_veins(seed=seed), _draw_texture(seed))
+    veins, texture = vessels.draw_veins(seed=seed), _draw_texture(seed)
+    return Anatomy(pose, deformation, chi, veins, texture, _pattern_means(texture))
 
 
 def lay_out(person: Anatomy, grid: Grid) -> Head:
@@ -220,8 +223,9 @@ def _paint_nuclei(canvas: Tensor, person: Anatomy, points_mm: Tensor, width_mm: 
     for number, distance in enumerate(nuclei.nucleus_distances_mm(points)):
         name = NUCLEI[number]
         fraction = (0.5 - distance / width_mm).clamp(0, 1)
-        along = (points[:, 1] - nuclei.SHAPES[name][0].centre_mm[1]) / 10.0
-        pattern = 1 + NUCLEUS_TEXTURE_SD * texture + ROSTRO_CAUDAL_GRADIENT * along.clamp(-2, 2)
+        pattern = _pattern(points, texture, name)
+        left_mean, right_mean = person.pattern_means[2 * number : 2 * number + 2]
+        pattern /= torch.where(right > 0, right_mean, left_mean)
         chi = person.nuclei_chi_ppm[name]
         tissue = _iron_laden(NUCLEUS_TISSUES[name], chi)
         _paint(local, fraction, tissue, chi_ppm=chi * pattern)
@@ -230,6 +234,21 @@ def _paint_nuclei(canvas: Tensor, person: Anatomy, points_mm: Tensor, width_mm: 
     canvas[:, chosen] = local
     labels[chosen] = found
     return labels
+
+
+def _pattern(points_mm: Tensor, texture: Tensor, name: str) -> Tensor:
+    """Susceptibility of a nucleus from point to point, around 1."""
+    rostral_cm = (nuclei.rostral_mm(points_mm, name) / 10.0).clamp(-2, 2)
+    return 1 + NUCLEUS_TEXTURE_SD * texture + ROSTRO_CAUDAL_GRADIENT_PER_CM * rostral_cm
+
+
+def _pattern_means(texture: Lattice) -> tuple[float, ...]:
+    """Mean of the pattern in every label, to divide by."""
+    means = []
+    for (_, label), points in zip(LOOKUP, nuclei.interior_points_mm(), strict=True):
+        drawn = texture.at(points[None, None])[1, 0, 0]
+        means.append(float(_pattern(points, drawn, label.split()[1]).mean()))
+    return tuple(means)
 
 
 def _iron_laden(tissue: Tissue, chi_ppm: float) -> Tissue:

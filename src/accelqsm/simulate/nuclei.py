@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from accelqsm.grid import Triple
+from accelqsm.simulate.lattice import lattice_points_mm, lattice_shape
 from accelqsm.simulate.shapes import BentEllipsoid
 
 NUCLEI = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
@@ -32,17 +34,17 @@ SHAPES: Mapping[str, tuple[BentEllipsoid, ...]] = {
             (-12.8, 12, 10.7), (-31, 29, -152), (4.91, 10.25, 21.9), (11, 16, -1, 8), (-0.53, -0.4)
         ),
         BentEllipsoid(
-            (-16.9, -10, 22.7), (87, -35, -9), (2.44, 4.85, 25.6), (0, -9, 9, -7), (-0.59, -0.66)
+            (-16.9, -10.5, 22.5), (87, -35, -9), (2.8, 5.4, 28.5), (0, -9, 9, -7), (-0.59, -0.66)
         ),
     ),
     "GPe": (
         BentEllipsoid(
-            (-20.1, -0.7, 0.2), (82, 19, -40), (2.9, 6.41, 12.2), (6, 22, 7, -12), (-0.49, 0.29)
+            (-20.1, -0.7, 0.2), (82, 19, -40), (3.1, 6.6, 12.4), (6, 22, 7, -12), (-0.49, 0.29)
         ),
     ),
     "GPi": (
         BentEllipsoid(
-            (-17.8, -4.6, -4.2), (81, -9, -47), (3.06, 4.32, 8.7), (8, 18, 19, -14), (-0.11, -0.12)
+            (-17.8, -4.6, -4.2), (81, -9, -47), (3.15, 4.45, 8.8), (8, 18, 19, -14), (-0.11, -0.12)
         ),
     ),
     "RN": (
@@ -52,7 +54,7 @@ SHAPES: Mapping[str, tuple[BentEllipsoid, ...]] = {
     ),
     "SNc": (
         BentEllipsoid(
-            (-8.7, -18.9, -13.9), (-44, -35, -22), (1.15, 5.2, 6.2), (27, -4, 21, 2), (-0.01, -0.12)
+            (-8.7, -18.9, -13.9), (-44, -35, -22), (1.25, 5.2, 6.2), (27, -4, 21, 2), (-0.01, -0.12)
         ),
     ),
     "SNr": (
@@ -76,6 +78,7 @@ OTHER_SHAPES: Mapping[str, tuple[BentEllipsoid, ...]] = {
 LOWER_MM: Triple = (-42.0, -74.0, -46.0)
 UPPER_MM: Triple = (42.0, 36.0, 40.0)
 """Template box that holds every shape."""
+INTERIOR_SPACING_MM = 1.0
 
 
 def nucleus_distances_mm(points_mm: Tensor) -> Tensor:
@@ -105,6 +108,24 @@ def inside_box(points_mm: Tensor) -> Tensor:
     lower, upper = points_mm.new_tensor(LOWER_MM), points_mm.new_tensor(UPPER_MM)
     within: Tensor = ((points_mm >= lower) & (points_mm <= upper)).all(-1)
     return within
+
+
+@cache
+def interior_points_mm() -> tuple[Tensor, ...]:
+    """Template points inside every label, in the order of ``LOOKUP``: 14 times (point, 3)."""
+    shape = lattice_shape(LOWER_MM, UPPER_MM, INTERIOR_SPACING_MM)
+    points = lattice_points_mm(shape, origin_mm=LOWER_MM, spacing_mm=INTERIOR_SPACING_MM)
+    left = points[points[..., 0] < 0]
+    found = []
+    for distance in nucleus_distances_mm(left):
+        inside = left[distance < 0]
+        found += [inside, inside * inside.new_tensor([-1, 1, 1])]
+    return tuple(found)
+
+
+def rostral_mm(points_mm: Tensor, name: str) -> Tensor:
+    """How far points (..., 3) lie in front of the middle of a nucleus."""
+    return points_mm[..., 1] - SHAPES[name][0].centre_mm[1]
 
 
 def _folded(points_mm: Tensor) -> Tensor:

@@ -1,0 +1,142 @@
+"""Many people: ages, nuclei whose susceptibility follows age, and how each lies in the scanner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special, stats
+
+from accelqsm.errors import InputError
+from accelqsm.simulate.deformation import Pose
+from accelqsm.simulate.nuclei import NUCLEI
+
+YOUNGEST_YEARS = 18.0
+OLDEST_YEARS = 75.0
+AGE_BETA = (1.194, 1.428)
+"""Shape of the ages between the youngest and the oldest: mean 44.0, SD 15.4 years."""
+AGE_MEAN_YEARS = 44.0
+AGE_SD_YEARS = 15.4
+FEMALE_FRACTION = 37 / 59
+
+# Zhou et al. 2025, doi 10.3389/fnins.2025.1522227: Table 3 (PI mean and SD, ppm) and Table 4
+# (PI correlation with age), in the order of NUCLEI.
+MEAN_PPM = (0.0308, 0.0296, 0.1202, 0.0923, 0.0651, 0.0846, 0.0999)
+SD_PPM = (0.0129, 0.0063, 0.0343, 0.0260, 0.0231, 0.0272, 0.0254)
+AGE_CORRELATION = (0.631, 0.273, 0.182, 0.002, 0.504, 0.328, 0.093)
+LEAST_PPM = 0.004
+
+# Correlations between nuclei at equal age are unpublished: an assumption.
+COMMON_CORRELATION = 0.35
+PAIR_CORRELATION: Mapping[tuple[str, str], float] = {
+    ("Pu", "Ca"): 0.55,
+    ("GPe", "GPi"): 0.75,
+    ("SNc", "SNr"): 0.70,
+    ("RN", "SNc"): 0.50,
+    ("RN", "SNr"): 0.50,
+}
+
+POSE_SHIFT_SD_MM = 1.0
+POSE_ROTATION_SD_DEG = 1.0
+POSE_LIMIT_SD = 3.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person of a cohort.
+
+    Attributes:
+        label: such as "sub-01".
+        age_years: to a tenth of a year.
+        sex: "F" or "M".
+        seed: draws this person's anatomy.
+        nuclei_chi_ppm: mean susceptibility of each nucleus of ``NUCLEI`` in ppm.
+    """
+
+    label: str
+    age_years: float
+    sex: str
+    seed: int
+    nuclei_chi_ppm: Mapping[str, float]
+
+
+def draw_cohort(n_subjects: int, *, seed: int) -> list[Subject]:
+    """Draw people whose nuclei follow age and one another as published.
+
+    chi_i = mean_i + SD_i (r_i a + sqrt(1 - r_i^2) e_i), a the standardised age and e correlated
+    unit normals. Ages are quantiles, so that they cover the range whatever their number.
+
+    Args:
+        n_subjects: at least 1.
+        seed: draws who has which age, the nuclei, and each person's own seed.
+
+    Raises:
+        InputError: fewer than one subject.
+
+    Source: Zhou et al. 2025, Front Neurosci 19:1522227, doi 10.3389/fnins.2025.1522227.
+    """
+    if n_subjects < 1:
+        raise InputError(f"subjects: expected at least 1, found {n_subjects}")
+    rng = np.random.default_rng([seed, 7])
+    ages = rng.permutation(_ages_years(n_subjects))
+    sexes = np.where(np.arange(n_subjects) < round(FEMALE_FRACTION * n_subjects), "F", "M")
+    sexes = rng.permutation(sexes)
+    chi_ppm = _nuclei_chi_ppm(ages, rng)
+    seeds = rng.choice(2**31, size=n_subjects, replace=False)
+    digits = max(2, len(str(n_subjects)))
+    return [
+        Subject(
+            f"sub-{number + 1:0{digits}d}",
+            float(ages[number]),
+            str(sexes[number]),
+            int(seeds[number]),
+            dict(zip(NUCLEI, map(float, chi_ppm[number]), strict=True)),
+        )
+        for number in range(n_subjects)
+    ]
+
+
+def random_pose(seed: int) -> Pose:
+    """How a person happens to lie: shifts and rotations are normal, cut at three SD."""
+    rng = np.random.default_rng([seed, 8])
+    share = rng.uniform(special.ndtr(-POSE_LIMIT_SD), special.ndtr(POSE_LIMIT_SD), 6)
+    drawn = [float(value) for value in special.ndtri(share)]
+    turn, shift = POSE_ROTATION_SD_DEG, POSE_SHIFT_SD_MM
+    return Pose(
+        (turn * drawn[0], turn * drawn[1], turn * drawn[2]),
+        (shift * drawn[3], shift * drawn[4], shift * drawn[5]),
+    )
+
+
+def nuclei_correlation() -> npt.NDArray[np.float64]:
+    """Correlations between the nuclei at equal age, in the order of ``NUCLEI``."""
+    matrix = np.full((len(NUCLEI), len(NUCLEI)), COMMON_CORRELATION)
+    np.fill_diagonal(matrix, 1.0)
+    for (one, other), value in PAIR_CORRELATION.items():
+        i, j = NUCLEI.index(one), NUCLEI.index(other)
+        matrix[i, j] = matrix[j, i] = value
+    return matrix
+
+
+def _ages_years(n_subjects: int) -> npt.NDArray[np.float64]:
+    """Quantiles of the age distribution; from three people on, youngest and oldest are there."""
+    share = (np.arange(n_subjects) + 0.5) / n_subjects
+    ages = YOUNGEST_YEARS + (OLDEST_YEARS - YOUNGEST_YEARS) * stats.beta.ppf(share, *AGE_BETA)
+    if n_subjects >= 3:
+        ages[0], ages[-1] = YOUNGEST_YEARS, OLDEST_YEARS
+    return np.round(ages, 1)
+
+
+def _nuclei_chi_ppm(
+    ages_years: npt.NDArray[np.float64], rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Susceptibility of every person's nuclei, (person, nucleus)."""
+    root = np.linalg.cholesky(nuclei_correlation())
+    at_equal_age = rng.standard_normal((len(ages_years), len(NUCLEI))) @ root.T
+    age = (ages_years[:, None] - AGE_MEAN_YEARS) / AGE_SD_YEARS
+    r = np.asarray(AGE_CORRELATION)
+    standard = r * age + np.sqrt(1 - r**2) * at_equal_age
+    chi_ppm: npt.NDArray[np.float64] = np.asarray(MEAN_PPM) + np.asarray(SD_PPM) * standard
+    return np.maximum(chi_ppm, LEAST_PPM)
