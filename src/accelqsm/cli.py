@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from accelqsm import __version__
 from accelqsm.errors import InputError
@@ -19,6 +20,7 @@ METHODS = ("zero-filled", "grappa", "reconnet3d")
 PROTOCOLS = ("full", "pi", "pi-rescan", "af3", "af4", "af5")
 
 Command = Callable[[argparse.Namespace], None]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,9 +52,6 @@ def parser() -> argparse.ArgumentParser:
     _add_table_commands(commands)
     _add_tool_commands(commands)
     return top
-
-
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_study_commands(commands: Commands) -> None:
