@@ -161,15 +161,18 @@ def at_scan_resolution(head: Head, acquisition: Acquisition) -> tuple[Tensor, Te
         kept = centred_slice(fine[axis], shape[axis])
         spectrum = spectrum.narrow(axis, kept.start, shape[axis])
     truth = ifft(spectrum).real * float(np.sqrt(np.prod(shape) / np.prod(fine)))
-    return _at_voxel_centres(head.labels, head.grid, acquisition.grid), truth
+    brain, labels = (
+        _at_voxel_centres(values, head.grid, acquisition.grid) for values in (inside, head.labels)
+    )
+    return labels, truth * brain
 
 
-def _at_voxel_centres(labels: Tensor, fine: Grid, coarse: Grid) -> Tensor:
+def _at_voxel_centres(values: Tensor, fine: Grid, coarse: Grid) -> Tensor:
     for axis, (n_fine, n) in enumerate(zip(fine.shape, coarse.shape, strict=True)):
         factor = n_fine // n
         first = n_fine // 2 - factor * (n // 2)
-        labels = labels.index_select(axis, first + factor * torch.arange(n))
-    return labels
+        values = values.index_select(axis, first + factor * torch.arange(n))
+    return values
 
 
 def _scans_by_pose(
