@@ -23,7 +23,7 @@ def labels():
 
 def images(name="PI", chi_ppm=None):
     zero = np.zeros(SHAPE)
-    return ProtocolImages(name, np.ones(SHAPE), zero, zero if chi_ppm is None else chi_ppm)
+    return ProtocolImages(name, zero if chi_ppm is None else chi_ppm, np.ones(SHAPE), zero)
 
 
 def pixels(figure):
@@ -51,11 +51,7 @@ def test_right_and_anterior_stand_where_the_marks_say(radiological):
     row = 24 - ((top + bottom) / 2 / DPI - 0.3 - 2 * (height + 0.04)) / height * 24
     assert column == pytest.approx(3 if radiological else 17, abs=0.1)
     assert row == pytest.approx(21, abs=0.1)
-    assert f"on the {'left' if radiological else 'right'} of" in figure_caption(plain)
-
-
-def figure_caption(figure):
-    return figure.caption
+    assert f"on the {'left' if radiological else 'right'} of" in plain.caption
 
 
 def test_voxels_keep_their_proportions():
@@ -100,6 +96,17 @@ def test_outside_of_the_mask_is_black():
     )
     corner = picture[-15, int(0.35 * DPI)]
     np.testing.assert_allclose(corner, 0, atol=0.01)
+
+
+def test_truth_without_magnitude_and_phase_has_empty_panels():
+    truth = ProtocolImages("truth", np.zeros(SHAPE))
+    picture = pixels(
+        protocol_figure([truth, images()], voxel_size_mm=(1.0, 1.0, 1.0), slice_index=5)
+    )
+    height = int(3.2 * 24 / 20 * DPI)
+    first_column = slice(int(0.5 * DPI), int(3.3 * DPI))
+    assert (picture[int(0.35 * DPI) : height, first_column] == 1).all()
+    assert (picture[-height + 20 : -20, first_column] < 0.5).mean() > 0.9
 
 
 def test_zoom_draws_each_view_once_per_protocol(labels):

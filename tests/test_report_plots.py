@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from accelqsm.errors import InputError
+from accelqsm.report.canvas import DPI
 from accelqsm.report.plots import (
     bland_altman_figure,
     learning_figure,
@@ -50,14 +51,18 @@ def test_words_give_the_numbers_of_the_table(values, agreement):
     assert "AF 3 r = 0.987" in scatter_figure(values, agreement, reference="PI").alt
 
 
-def test_dashed_limits_are_drawn_where_the_table_says(values, agreement):
-    """Moving a limit in the table moves a band of pixels and leaves the points alone."""
-    figure = bland_altman_figure(values, agreement, reference="PI")
-    moved = agreement.assign(bias=3.0, bias_ci_lower=2.25, bias_ci_upper=3.75)
-    changed = np.abs(pixels(figure) - pixels(bland_altman_figure(values, moved, reference="PI")))
-    rows = np.flatnonzero((changed.max(axis=2) > 0.05).any(axis=1))
-    height = pixels(figure).shape[0]
-    assert 20 < np.ptp(rows) < 0.35 * height
+def test_interval_of_a_limit_is_shaded_where_the_table_says(values, agreement):
+    narrow = agreement.assign(loa_upper_ci_lower=6.99, loa_upper_ci_upper=7.01)
+    one, two = (
+        pixels(bland_altman_figure(values, table, reference="PI")) for table in (agreement, narrow)
+    )
+    rows = np.flatnonzero((np.abs(one - two).max(axis=2) > 0.02).any(axis=1))
+    wide = values.pivot(index=["region", "subject"], columns="protocol", values="value_ppb")
+    difference = wide[["AF 3", "AF 5"]].sub(wide["PI"], axis=0).abs().to_numpy().max()
+    limit = 1.25 * max(difference, 7.0)
+    # The axes are 2.6 inches high and begin 0.35 inches below the top.
+    expected = [DPI * (0.35 + 2.6 * (limit - y) / (2 * limit)) for y in (8.5, 5.5)]
+    assert (rows.min(), rows.max()) == pytest.approx(expected, abs=2)
 
 
 def test_each_region_is_a_row(values, agreement):

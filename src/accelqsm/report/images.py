@@ -24,6 +24,7 @@ from accelqsm.units import PPB_PER_PPM
 Volume = npt.NDArray[Any]
 Window = tuple[float, float]
 Box = tuple[slice, slice]
+Row = tuple[str, Window, list[Volume | None]]
 
 DEFAULT_CHI_WINDOW_PPB: Window = (-100.0, 200.0)
 DEFAULT_VIEWS: Mapping[str, Sequence[str]] = {
@@ -39,15 +40,15 @@ class ProtocolImages:
 
     Attributes:
         name: as shown above the column.
-        magnitude: arbitrary unit.
-        phase: phase in rad, or a field map in Hz; the figure's ``phase_label`` says which.
         chi_ppm: susceptibility in ppm.
+        magnitude: arbitrary unit; its panel stays empty when absent, as for a simulated truth.
+        phase: phase in rad, or a field map in Hz (the figure's ``phase_label`` says which).
     """
 
     name: str
-    magnitude: Volume
-    phase: Volume
     chi_ppm: Volume
+    magnitude: Volume | None = None
+    phase: Volume | None = None
 
 
 def protocol_figure(
@@ -84,19 +85,15 @@ def protocol_figure(
     z = _slice(shape, slice_index, labels, mask)
     box = _box(np.ones(shape[:2]) if mask is None else mask[:, :, z], voxel_size_mm, margin_mm=4)
     inside = np.ones(shape, dtype=bool) if mask is None else mask.astype(bool)
-    brightest = float(np.percentile(protocols[0].magnitude[:, :, z][inside[:, :, z]], 99.5))
-    rows: list[tuple[str, Window, list[Volume]]] = [
-        ("Magnitude", (0.0, brightest or 1.0), [p.magnitude[:, :, z] for p in protocols]),
-        (
-            phase_label,
-            phase_window,
-            [np.where(inside, p.phase, np.nan)[:, :, z] for p in protocols],
-        ),
-        (
-            "Susceptibility (ppb)",
-            chi_window_ppb,
-            [np.where(inside, PPB_PER_PPM * p.chi_ppm, np.nan)[:, :, z] for p in protocols],
-        ),
+
+    def cut(volume: Volume | None, scale: float = 1.0) -> Volume | None:
+        return None if volume is None else np.where(inside, scale * volume, np.nan)[:, :, z]
+
+    magnitudes = [None if p.magnitude is None else p.magnitude[:, :, z] for p in protocols]
+    rows: list[Row] = [
+        ("Magnitude", (0.0, _brightest(magnitudes, inside[:, :, z])), magnitudes),
+        (phase_label, phase_window, [cut(p.phase) for p in protocols]),
+        ("Susceptibility (ppb)", chi_window_ppb, [cut(p.chi_ppm, PPB_PER_PPM) for p in protocols]),
     ]
     with styled():
         drawing = _grid(rows, [p.name for p in protocols], [box] * 3, voxel_size_mm, radiological)
@@ -146,10 +143,10 @@ def zoom_figure(
     Raises:
         InputError: no protocol, shapes that differ, or no view with a labelled voxel.
     """
-    maps = [ProtocolImages(name, chi, chi, chi) for name, chi in chi_ppm.items()]
+    maps = [ProtocolImages(name, chi) for name, chi in chi_ppm.items()]
     shape = _common_shape(maps, mask, labels)
     inside = np.ones(shape, dtype=bool) if mask is None else mask.astype(bool)
-    rows: list[tuple[str, Window, list[Volume]]] = []
+    rows: list[Row] = []
     boxes, outlines = [], []
     for view, names in views.items():
         chosen = np.isin(labels, [index for index, name in regions.items() if name in names])
@@ -157,7 +154,9 @@ def zoom_figure(
             continue
         z = _slice(shape, None, chosen, None)
         boxes.append(_box(np.any(chosen, axis=2), voxel_size_mm, margin_mm=margin_mm))
-        slices = [np.where(inside, PPB_PER_PPM * p.chi_ppm, np.nan)[:, :, z] for p in maps]
+        slices: list[Volume | None] = [
+            np.where(inside, PPB_PER_PPM * p.chi_ppm, np.nan)[:, :, z] for p in maps
+        ]
         rows.append((f"{view} (ppb)", chi_window_ppb, slices))
         outlines.append(_region_masks(labels[:, :, z], regions, names))
     if not rows:
@@ -187,7 +186,7 @@ def _common_shape(
     if not protocols:
         raise InputError("figure: expected at least one protocol, found none")
     shape = protocols[0].chi_ppm.shape
-    others = {"mask": mask, "labels": labels}
+    others: dict[str, Volume | None] = {"mask": mask, "labels": labels}
     for p in protocols:
         others |= {f"{p.name} magnitude": p.magnitude, f"{p.name} phase": p.phase}
         others[f"{p.name} susceptibility"] = p.chi_ppm
@@ -216,8 +215,16 @@ def _box(chosen: Volume, voxel_size_mm: Triple, *, margin_mm: float) -> Box:
         where = np.flatnonzero(np.any(chosen, axis=1 - axis))
         margin = round(margin_mm / voxel_size_mm[axis])
         first, last = (where[0], where[-1]) if len(where) else (0, chosen.shape[axis] - 1)
-        sides.append(slice(max(int(first) - margin, 0), int(last) + margin + 1))
+        end = min(int(last) + margin + 1, chosen.shape[axis])
+        sides.append(slice(max(int(first) - margin, 0), end))
     return sides[0], sides[1]
+
+
+def _brightest(slices: Sequence[Volume | None], inside: Volume) -> float:
+    for image in slices:
+        if image is not None and inside.any():
+            return float(np.percentile(image[inside], 99.5)) or 1.0
+    return 1.0
 
 
 def _region_masks(
@@ -231,7 +238,7 @@ def _region_masks(
 
 
 def _grid(
-    rows: Sequence[tuple[str, Window, list[Volume]]],
+    rows: Sequence[Row],
     columns: Sequence[str],
     boxes: Sequence[Box],
     voxel_size_mm: Triple,
@@ -242,8 +249,8 @@ def _grid(
     # Few columns would make a figure taller than a screen.
     width = min(width, 3.2)
     heights = []
-    for (_, _, images), box in zip(rows, boxes, strict=True):
-        n_x, n_y = images[0][box].shape
+    for box in boxes:
+        n_x, n_y = box[0].stop - box[0].start, box[1].stop - box[1].start
         heights.append(width * n_y * voxel_size_mm[1] / (n_x * voxel_size_mm[0]))
     grid = panels(
         len(columns), heights, width=width, left=LEFT, right=RIGHT, top=TOP, bottom=BOTTOM,
@@ -252,6 +259,10 @@ def _grid(
     gray = colormaps["gray"].with_extremes(bad="black")
     for i, (label, window, images) in enumerate(rows):
         for axes, image in zip(grid.axes[i], images, strict=True):
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            if image is None:
+                continue
             _show(axes, image[boxes[i]], window, gray, voxel_size_mm, radiological)
             if outlines:
                 cut = {name: mask[boxes[i]] for name, mask in outlines[i].items()}
@@ -277,9 +288,6 @@ def _show(
         shown, cmap=colours, vmin=window[0], vmax=window[1], origin="lower",
         interpolation="nearest", extent=_extent(shown, voxel_size_mm), aspect="auto",
     )  # fmt: skip
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
     sides = ("R", "L") if radiological else ("L", "R")
     halo = [withStroke(linewidth=1.6, foreground="black")]
     for x, side, align in ((0.02, sides[0], "left"), (0.98, sides[1], "right")):
