@@ -12,7 +12,7 @@ import pytest
 from accelqsm.errors import InputError
 from accelqsm.report.content import Figure, ReportContent, Table
 from accelqsm.report.page import build_page
-from accelqsm.report.plots import sampling_figure
+from accelqsm.report.sampling import sampling_figure
 
 EVIL = "<script>alert('&\"')</script>"
 VOID = {"meta", "img", "link", "br"}

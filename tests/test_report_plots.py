@@ -7,12 +7,9 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.report.canvas import DPI
-from accelqsm.report.plots import (
-    bland_altman_figure,
-    learning_figure,
-    sampling_figure,
-    scatter_figure,
-)
+from accelqsm.report.learning import learning_figure
+from accelqsm.report.plots import bland_altman_figure, scatter_figure
+from accelqsm.report.sampling import sampling_figure
 
 
 @pytest.fixture

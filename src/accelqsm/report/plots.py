@@ -1,22 +1,19 @@
-"""Plots of the numbers: Bland-Altman, scatter, sampling patterns, learning curve."""
+"""Plots of the agreement: Bland-Altman and scatter."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from accelqsm.errors import InputError
 from accelqsm.report.canvas import (
     COLOURS,
-    DPI,
     FAINT,
     INK,
     MARKERS,
@@ -141,91 +138,6 @@ def scatter_figure(
             "identity. A high correlation alone is not agreement."
         ),
         alt=f"Scatter plots against {reference} around the identity line: {found}.",
-        png=png,
-    )
-
-
-def sampling_figure(patterns: Mapping[str, npt.NDArray[Any]]) -> Figure:
-    """Draw the sampling patterns ``(ky, kz)``, sampled positions dark, with their acceleration.
-
-    The acceleration is the number of positions divided by the number of samples, over the full
-    rectangle with calibration and corners included.
-
-    Raises:
-        InputError: no pattern, a pattern without two axes or without a sample.
-    """
-    for name, pattern in patterns.items():
-        if pattern.ndim != 2 or not pattern.any():
-            raise InputError(
-                f"sampling pattern {name}: expected (ky, kz) with samples, found {pattern.shape}"
-            )
-    if not patterns:
-        raise InputError("sampling patterns: expected at least one, found none")
-    factors = {name: p.size / int((p != 0).sum()) for name, p in patterns.items()}
-    n_columns = 2 if len(patterns) > 1 else 1
-    n_rows = -(-len(patterns) // n_columns)
-    largest = np.max([p.shape for p in patterns.values()], axis=0)
-    # A whole number of pixels per sample, because uneven ones draw stripes that are not there.
-    available = (WIDTH_INCHES - 0.75) / 2 - 0.1
-    width = max(int(available * DPI // largest[0]), 1) * largest[0] / DPI
-    height = width * largest[1] / largest[0]
-    with styled():
-        grid = panels(n_columns, [height] * n_rows, width=width, top=0.3, gap=(0.2, 0.35))
-        for axes, (name, pattern) in zip(grid.flat, patterns.items(), strict=False):
-            axes.imshow(
-                (pattern != 0).T, cmap="Blues", vmin=-0.1, vmax=1.15, origin="lower",
-                interpolation="nearest", aspect="auto",
-            )  # fmt: skip
-            axes.set_title(f"{name}: acceleration {factors[name]:.2f}", fontsize=9)
-            axes.set_xticks([])
-            axes.set_yticks([])
-        for axes in grid.flat[len(patterns) :]:
-            axes.set_visible(False)
-        for row in grid.axes:
-            row[0].set_ylabel("$k_z$", parse_math=True)
-        for axes in grid.axes[-1]:
-            axes.set_xlabel("$k_y$", parse_math=True)
-        png = to_png(grid.drawing)
-    listed = ", ".join(f"{name} {factor:.2f}" for name, factor in factors.items())
-    return Figure(
-        title="Sampling patterns",
-        caption=(
-            "Sampled positions (dark) over both phase-encoding directions. Acceleration: positions "
-            "of the full rectangle divided by samples, calibration included."
-        ),
-        alt=f"Sampling patterns in ky and kz with their acceleration: {listed}.",
-        png=png,
-    )
-
-
-def learning_figure(history: pd.DataFrame) -> Figure:
-    """Draw training and validation loss against the step.
-
-    Args:
-        history: columns ``step, training_loss, validation_loss`` (NaN where not evaluated).
-    """
-    with styled():
-        grid = panels(1, [2.4], left=0.8, top=0.1, bottom=0.5)
-        axes = grid.axes[0][0]
-        for i, (column, marker) in enumerate((("training_loss", ""), ("validation_loss", "o"))):
-            part = history[["step", column]].dropna()
-            axes.plot(
-                part["step"], part[column], color=COLOURS[i], marker=marker, markersize=3.5,
-                linewidth=1.1, label=column.replace("_", " "),
-            )  # fmt: skip
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("step")
-        axes.set_ylabel("loss")
-        axes.legend(frameon=False)
-        png = to_png(grid.drawing)
-    last = history["validation_loss"].dropna()
-    ending = f" to {last.iloc[-1]:.3g}" if len(last) else ""
-    return Figure(
-        title="Learning curve",
-        caption="Loss of the training and of the validation scans while the network learned.",
-        alt=f"Training and validation loss against the step, the validation loss falling{ending}.",
         png=png,
     )
 

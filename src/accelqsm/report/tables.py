@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import pandas as pd
 
 from accelqsm.report.content import Table
 
 MISSING = "n/a"
+Row = dict[str, object]
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -82,62 +82,29 @@ def agreement_tables(
     and the ``_ci_lower`` and ``_ci_upper`` of an estimate). An interval stands beside its
     estimate.
     """
-    rows = frame.to_dict("records")
-    differences = [
-        {
-            "Nucleus": row["region"],
-            "Protocol": row["protocol"],
-            "n": show(row["n"]),
-            f"{reference} ({unit})": show(row["mean_reference"], ".1f"),
-            f"Mean ({unit})": show(row["mean"], ".1f"),
-            "Diff. (%)": show(row["percent_difference"], ".1f"),
-            f"Bias ({unit})": _with_interval(row, "bias", ".1f"),
-            f"Lower limit ({unit})": _with_interval(row, "loa_lower", ".1f"),
-            f"Upper limit ({unit})": _with_interval(row, "loa_upper", ".1f"),
-            "p (t)": show(row["paired_t_p"], "p"),
-            "p (adj.)": show(row["paired_t_p_fdr"], "p"),
-        }
-        for row in rows
-    ]
-    coefficients = [
-        {
-            "Nucleus": row["region"],
-            "Protocol": row["protocol"],
-            "Pearson r": _with_interval(row, "pearson_r", ".3f"),
-            "ICC(A,1)": _with_interval(row, "icc", ".3f"),
-            "CCC": show(row["ccc"], ".3f"),
-            "Proportional bias": _with_interval(row, "proportional_slope", ".2f"),
-            f"Within-subject SD ({unit})": show(row["within_subject_sd"], ".1f"),
-            f"Margin ({unit})": show(row["tost_margin"], ".1f"),
-            "p (equivalence)": show(row["tost_p"], "p"),
-        }
-        for row in rows
-    ]
     brackets = (
         "Brackets hold 95\N{NO-BREAK SPACE}% confidence intervals. Rows 'all' pool nuclei, whose "
         "points are not independent."
     )
-    return (
-        Table(
-            title=f"Differences from {reference}",
-            frame=pd.DataFrame(differences),
-            caption=(
-                f"Protocol {MINUS} {reference}. Diff. (%): difference of the group means. Limits "
-                f"of agreement: bias ± 1.96 SD. {brackets} p (t): paired t test; "
-                "p (adj.): the same, adjusted for the false "
-                f"discovery rate over nuclei and protocols.{_notes(frame)}"
-            ),
-        ),
-        Table(
-            title=f"Agreement with {reference}",
-            frame=pd.DataFrame(coefficients),
-            caption=(
-                f"{brackets} Proportional bias: slope of the difference on the "
-                "mean. Equivalence: two one-sided tests; a p below 0.05 says that the mean "
-                "difference lies within the margin. A high correlation alone is not agreement."
-            ),
+    differences = Table(
+        title=f"Differences from {reference}",
+        frame=pd.DataFrame([_difference_cells(row, reference, unit) for row in _rows(frame)]),
+        caption=(
+            f"Protocol {MINUS} {reference}. Diff. (%): difference of the group means. Limits of "
+            f"agreement: bias ± 1.96 SD. {brackets} p (t): paired t test; p (adj.): the same, "
+            f"adjusted for the false discovery rate over nuclei and protocols.{_notes(frame)}"
         ),
     )
+    coefficients = Table(
+        title=f"Agreement with {reference}",
+        frame=pd.DataFrame([_coefficient_cells(row, unit) for row in _rows(frame)]),
+        caption=(
+            f"{brackets} Proportional bias: slope of the difference on the mean. Equivalence: two "
+            "one-sided tests; a p below 0.05 says that the mean difference lies within the margin. "
+            "A high correlation alone is not agreement."
+        ),
+    )
+    return differences, coefficients
 
 
 def similarity_table(
@@ -171,7 +138,41 @@ def similarity_table(
     )
 
 
-def _with_interval(row: dict[object, object], name: str, spec: str) -> str:
+def _difference_cells(row: Row, reference: str, unit: str) -> dict[str, object]:
+    return {
+        "Nucleus": row["region"],
+        "Protocol": row["protocol"],
+        "n": show(row["n"]),
+        f"{reference} ({unit})": show(row["mean_reference"], ".1f"),
+        f"Mean ({unit})": show(row["mean"], ".1f"),
+        "Diff. (%)": show(row["percent_difference"], ".1f"),
+        f"Bias ({unit})": _with_interval(row, "bias", ".1f"),
+        f"Lower limit ({unit})": _with_interval(row, "loa_lower", ".1f"),
+        f"Upper limit ({unit})": _with_interval(row, "loa_upper", ".1f"),
+        "p (t)": show(row["paired_t_p"], "p"),
+        "p (adj.)": show(row["paired_t_p_fdr"], "p"),
+    }
+
+
+def _coefficient_cells(row: Row, unit: str) -> dict[str, object]:
+    return {
+        "Nucleus": row["region"],
+        "Protocol": row["protocol"],
+        "Pearson r": _with_interval(row, "pearson_r", ".3f"),
+        "ICC(A,1)": _with_interval(row, "icc", ".3f"),
+        "CCC": show(row["ccc"], ".3f"),
+        "Proportional bias": _with_interval(row, "proportional_slope", ".2f"),
+        f"Within-subject SD ({unit})": show(row["within_subject_sd"], ".1f"),
+        f"Margin ({unit})": show(row["tost_margin"], ".1f"),
+        "p (equivalence)": show(row["tost_p"], "p"),
+    }
+
+
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _with_interval(row: Row, name: str, spec: str) -> str:
     value = show(row[name], spec)
     interval = _range(row.get(f"{name}_ci_lower"), row.get(f"{name}_ci_upper"), spec)
     return value if MISSING in (value, interval) else f"{value} [{interval}]"
@@ -185,10 +186,9 @@ def _range(lower: object, upper: object, spec: str) -> str:
 def _notes(frame: pd.DataFrame) -> str:
     if "note" not in frame:
         return ""
-    parts: Iterable[str] = (
+    joined = "; ".join(
         f"{row['region']} {row['protocol']}: {row['note']}"
-        for row in frame.to_dict("records")
+        for row in _rows(frame)
         if isinstance(row["note"], str) and row["note"]
     )
-    joined = "; ".join(parts)
     return f" Notes: {joined}." if joined else ""
