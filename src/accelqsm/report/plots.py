@@ -177,7 +177,7 @@ def _numbered(
     n_columns: int,
     heights: Sequence[float],
     *,
-    gap: tuple[float, float] = (0.12, 0.18),
+    gap: tuple[float, float] = (0.12, 0.26),
     width: float | None = None,
 ) -> Panels:
     return panels(n_columns, heights, width=width, left=0.75, right=0.1, bottom=0.85, gap=gap)
