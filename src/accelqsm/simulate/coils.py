@@ -110,12 +110,16 @@ def loop_field(points_mm: Array, centre_mm: Array, normal: Array, *, radius_mm: 
     # The polygon's mean squared radius is that of the circle, so that fields far away agree.
     corner = radius_mm / np.sqrt(np.sin(2 * np.pi / SEGMENTS) / (2 * np.pi / SEGMENTS))
     wire = centre_mm + corner * (np.cos(angles)[:, None] * first + np.sin(angles)[:, None] * second)
-    total = np.zeros(points_mm.shape)
+    x, y, z = np.moveaxis(points_mm, -1, 0)
+    total = np.zeros((3, *x.shape))
     for start, end in pairwise(wire):
-        away = points_mm - (start + end) / 2
-        distance = np.maximum(np.linalg.norm(away, axis=-1), NEAREST_WIRE_MM)
-        total += np.cross(end - start, away) / distance[..., None] ** 3
-    return total
+        (a, b, c), (u, v, w) = end - start, (start + end) / 2
+        dx, dy, dz = x - u, y - v, z - w
+        cubed = np.maximum(dx**2 + dy**2 + dz**2, NEAREST_WIRE_MM**2) ** -1.5
+        total[0] += (b * dz - c * dy) * cubed
+        total[1] += (c * dx - a * dz) * cubed
+        total[2] += (a * dy - b * dx) * cubed
+    return np.moveaxis(total, 0, -1)
 
 
 @dataclass(frozen=True)

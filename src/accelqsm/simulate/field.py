@@ -114,7 +114,7 @@ def _whole_head(
 ) -> tuple[Tensor, tuple[slice, slice, slice]]:
     """Susceptibility of the whole head in blocks, and where the grid's blocks lie in it."""
     if person is None:
-        a, b, c = (slice(n) for n in blocks.grid.shape)
+        a, b, c = (slice(0, n) for n in blocks.grid.shape)
         return torch.zeros(blocks.grid.shape), (a, b, c)
     corners = np.stack(
         np.meshgrid(*zip(HEAD_LOWER_MM, HEAD_UPPER_MM, strict=True), indexing="ij"), axis=-1

@@ -92,7 +92,7 @@ def _walk(
 def _draw(distance_mm: npt.NDArray[np.float32], piece: Piece) -> None:
     """Lower ``distance_mm`` near one straight piece of vein."""
     start, end, radius = piece
-    reach = radius + FARTHEST_MM
+    reach = np.sqrt(radius**2 + 2 * radius * FARTHEST_MM) + SPACING_MM
     lower = np.floor((np.minimum(start, end) - reach - LOWER_MM) / SPACING_MM).astype(int)
     upper = np.ceil((np.maximum(start, end) + reach - LOWER_MM) / SPACING_MM).astype(int)
     lower, upper = np.maximum(lower, 0), np.minimum(upper + 1, distance_mm.shape)

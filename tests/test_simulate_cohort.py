@@ -1,0 +1,74 @@
+"""A cohort has the published ages, means, spreads and correlations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from accelqsm.errors import InputError
+from accelqsm.simulate.cohort import draw_cohort, nuclei_correlation, random_pose
+from accelqsm.simulate.nuclei import NUCLEI
+
+# Zhou et al. 2025, doi 10.3389/fnins.2025.1522227, Tables 3 and 4, PI columns (ppb, r with age).
+PUBLISHED = {
+    "Pu": (30.8, 12.9, 0.631),
+    "Ca": (29.6, 6.3, 0.273),
+    "GPe": (120.2, 34.3, 0.182),
+    "GPi": (92.3, 26.0, 0.002),
+    "SNc": (84.6, 27.2, 0.328),
+    "SNr": (99.9, 25.4, 0.093),
+    "RN": (65.1, 23.1, 0.504),
+}
+
+
+def test_ages_of_the_published_cohort() -> None:
+    cohort = draw_cohort(59, seed=1)
+    ages = np.array([subject.age_years for subject in cohort])
+    assert (ages.min(), ages.max()) == (18.0, 75.0)
+    assert ages.mean() == pytest.approx(44.0, abs=0.3)
+    assert ages.std(ddof=1) == pytest.approx(15.4, abs=0.3)
+    assert sum(subject.sex == "F" for subject in cohort) == 37
+    assert [subject.label for subject in cohort[:2]] == ["sub-01", "sub-02"]
+    assert len({subject.seed for subject in cohort}) == 59
+
+
+def test_nuclei_of_many_people_have_published_moments() -> None:
+    cohort = draw_cohort(6000, seed=2)
+    ages = np.array([subject.age_years for subject in cohort])
+    chi = {name: np.array([s.nuclei_chi_ppm[name] for s in cohort]) * 1000 for name in NUCLEI}
+    for name, (mean, sd, r_age) in PUBLISHED.items():
+        assert chi[name].mean() == pytest.approx(mean, rel=0.03)
+        assert chi[name].std() == pytest.approx(sd, rel=0.05)
+        assert np.corrcoef(ages, chi[name])[0, 1] == pytest.approx(r_age, abs=0.04)
+        assert chi[name].min() > 3
+
+
+def test_nuclei_correlate_beyond_age() -> None:
+    cohort = draw_cohort(6000, seed=3)
+    ages = np.array([subject.age_years for subject in cohort])
+    values = np.array([[s.nuclei_chi_ppm[name] for name in NUCLEI] for s in cohort])
+    design = np.stack([np.ones_like(ages), ages], axis=1)
+    residual = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    np.testing.assert_allclose(np.corrcoef(residual.T), nuclei_correlation(), atol=0.05)
+    assert np.linalg.eigvalsh(nuclei_correlation()).min() > 0.1
+
+
+def test_same_seed_same_cohort() -> None:
+    assert draw_cohort(5, seed=4) == draw_cohort(5, seed=4)
+    assert draw_cohort(5, seed=4) != draw_cohort(5, seed=5)
+
+
+def test_poses_spread_by_a_millimetre_and_a_degree() -> None:
+    poses = [random_pose(seed) for seed in range(400)]
+    shifts = np.array([pose.translation_mm for pose in poses])
+    turns = np.array([pose.rotation_deg for pose in poses])
+    for drawn in (shifts, turns):
+        np.testing.assert_allclose(drawn.std(0), 1.0, atol=0.12)
+        np.testing.assert_allclose(drawn.mean(0), 0.0, atol=0.2)
+        assert np.abs(drawn).max() <= 3.0
+    assert random_pose(7) == random_pose(7)
+
+
+def test_nobody_is_refused() -> None:
+    with pytest.raises(InputError, match="subjects"):
+        draw_cohort(0, seed=1)
