@@ -243,6 +243,7 @@ def test_count_of_phase_images_is_checked_against_the_echo_times(
     [
         ("[qsm\n", "not TOML"),
         ("[qsm]\nspeed = 3\n", "found speed"),
+        ("[qsm]\nregularisation = 'strong'\n", "expected float such as 0.0002, found 'strong'"),
     ],
 )
 def test_unusable_settings_are_named(

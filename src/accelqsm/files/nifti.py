@@ -7,6 +7,7 @@ import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -33,8 +34,8 @@ class Image:
 
     path: Path
     grid: Grid
-    values: npt.NDArray[np.generic]
-    stored: npt.NDArray[np.generic]
+    values: npt.NDArray[Any]
+    stored: npt.NDArray[Any]
 
 
 def read_image(path: Path) -> Image:
@@ -86,7 +87,7 @@ def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
     return image
 
 
-def check_finite(values: npt.NDArray[np.generic], path: Path) -> None:
+def check_finite(values: npt.NDArray[Any], path: Path) -> None:
     """Refuse NaN and infinity.
 
     Raises:
@@ -117,7 +118,7 @@ def check_same_grid(found: Grid, expected: Grid, path: Path) -> None:
         )
 
 
-def write_image(path: Path, values: npt.NDArray[np.generic], grid: Grid) -> None:
+def write_image(path: Path, values: npt.NDArray[Any], grid: Grid) -> None:
     """Write float32, integer or bool values (first three axes on ``grid``) as NIfTI-1.
 
     The same values give the same bytes. The file appears whole or not at all.
@@ -136,7 +137,7 @@ def write_image(path: Path, values: npt.NDArray[np.generic], grid: Grid) -> None
         temporary.write_bytes(data)
 
 
-def voxel_shape(values: npt.NDArray[np.generic]) -> Shape:
+def voxel_shape(values: npt.NDArray[Any]) -> Shape:
     """The first three sizes of an array."""
     return values.shape[0], values.shape[1], values.shape[2]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.grid import Grid
+from accelqsm.grid import Grid, Triple
 from accelqsm.qsm.background import DEFAULT_RADII_MM, DEFAULT_THRESHOLD, vsharp
 from accelqsm.qsm.dynamic import DynamicTerms
 from accelqsm.qsm.field import (
@@ -92,6 +92,7 @@ def susceptibility(
     *,
     grid: Grid,
     field_strength_t: float,
+    b0_direction: Triple | None = None,
     mask: Tensor | None = None,
     settings: QsmSettings = DEFAULT,
 ) -> QsmResult:
@@ -101,6 +102,7 @@ def susceptibility(
         products: sums over all channels (``lag_products``); combined images are one channel.
         grid: voxel size and direction of the main field.
         field_strength_t: main field in tesla.
+        b0_direction: unit vector along the array axes, where the grid's is not to be trusted.
         mask: bool (x, y, z) to use instead of a brain extraction; it is not refined.
         settings: every other choice.
 
@@ -132,7 +134,7 @@ def susceptibility(
         hz_to_ppm(local.field_hz, field_strength_t),
         local.mask,
         voxel_size_mm=size_mm,
-        b0_direction=grid.b0_direction,
+        b0_direction=b0_direction or grid.b0_direction,
         regularisation=settings.regularisation,
         data_weight=_data_weight(products, local.mask) if settings.data_weighting else None,
         magnitude=magnitude,

@@ -52,6 +52,10 @@ class LagProducts:
             n_channels=self.n_channels + other.n_channels,
         )
 
+    def readout(self, x: slice) -> LagProducts:
+        """A view of some readout positions; what is added to it in place is added to the whole."""
+        return replace(self, products=self.products[:, x], echo_power=self.echo_power[:, x])
+
     @property
     def spacing_s(self) -> float:
         """The smallest echo-time difference, whose inverse is the frequency that wraps."""
@@ -98,7 +102,7 @@ def lag_products(
         )
     lags = _pairs_of_each_lag(echo_times_s)
     if onto is None:
-        onto = _no_channels(images, echo_times_s, tuple(lags))
+        onto = no_channels(images[0], echo_times_s=echo_times_s)
     total = replace(onto, n_channels=onto.n_channels + images.shape[0])
     if not lags and total.n_channels > 1:
         raise InputError("echo times: expected two or more for several channels, found one")
@@ -110,6 +114,27 @@ def lag_products(
     for channel in images:
         _add_channel(total, channel, lags)
     return total
+
+
+def no_channels(volume: Tensor, *, echo_times_s: tuple[float, ...]) -> LagProducts:
+    """Sums over no channel yet, to add the parts of a volume to.
+
+    Args:
+        volume: complex (..., x, y, z), of which only sizes, type and device are used.
+        echo_times_s: increasing echo times in seconds; a single echo has the lag from time zero.
+
+    Returns:
+        Zeros.
+    """
+    lags_s = tuple(_pairs_of_each_lag(echo_times_s)) or echo_times_s
+    shape = volume.shape[-3:]
+    return LagProducts(
+        echo_times_s=echo_times_s,
+        lags_s=lags_s,
+        products=volume.new_zeros(len(lags_s), *shape),
+        echo_power=volume.real.new_zeros(len(echo_times_s), *shape),
+        n_channels=0,
+    )
 
 
 def lag1_phase_rad(products: LagProducts) -> Tensor:
@@ -261,21 +286,6 @@ def _pairs_of_each_lag(echo_times_s: tuple[float, ...]) -> dict[float, list[Pair
         else:
             groups.append([pair])
     return {sum(difference_s[p] for p in group) / len(group): group for group in groups}
-
-
-def _no_channels(
-    images: Tensor, echo_times_s: tuple[float, ...], lags_s: tuple[float, ...]
-) -> LagProducts:
-    """Sums over no channel yet; a single echo has the lag from time zero."""
-    lags_s = lags_s or echo_times_s
-    volume = images.shape[2:]
-    return LagProducts(
-        echo_times_s=echo_times_s,
-        lags_s=lags_s,
-        products=images.new_zeros(len(lags_s), *volume),
-        echo_power=images.real.new_zeros(len(echo_times_s), *volume),
-        n_channels=0,
-    )
 
 
 def _add_channel(total: LagProducts, channel: Tensor, lags: dict[float, list[Pair]]) -> None:

@@ -19,7 +19,8 @@ from accelqsm.report import tables as report_tables
 from accelqsm.report.content import Figure, ReportContent, Table
 from accelqsm.report.images import ProtocolImages, protocol_figure, zoom_figure
 from accelqsm.report.page import build_page
-from accelqsm.report.plots import bland_altman_figure, sampling_figure, scatter_figure
+from accelqsm.report.plots import bland_altman_figure, scatter_figure
+from accelqsm.report.sampling import sampling_figure
 from accelqsm.study.maps import CHIMAP, MASK, SETTINGS, map_folder
 from accelqsm.study.protocols import PROTOCOLS
 from accelqsm.study.virtual import LOOKUP_NAME, ScanFiles
@@ -190,12 +191,8 @@ def _tables(out: Path, folders: dict[str, Path]) -> list[Table]:
     both = nuclei[nuclei["side"] == "both"].drop(columns=["subject", "side"])
     return [
         report_tables.nuclei_table(both),
-        report_tables.agreement_table(pooled, reference=REFERENCE),
-        report_tables.agreement_table(
-            accuracy[accuracy["region"] == POOLED],
-            reference=TRUTH,
-            title="Agreement with the true susceptibility",
-        ),
+        *report_tables.agreement_tables(pooled, reference=REFERENCE),
+        *report_tables.agreement_tables(accuracy[accuracy["region"] == POOLED], reference=TRUTH),
         report_tables.similarity_table(pd.concat(similarity, ignore_index=True)),
     ]
 
@@ -203,7 +200,7 @@ def _tables(out: Path, folders: dict[str, Path]) -> list[Table]:
 def _shared_mask(folders: dict[str, Path]) -> np.ndarray:
     """Where every protocol has a susceptibility."""
     masks = [np.asarray(read_volume(folder / MASK).values) > 0 for folder in folders.values()]
-    return np.logical_and.reduce(masks)
+    return np.asarray(np.logical_and.reduce(masks))
 
 
 def _last_echo(folder: Path, part: str) -> Path:

@@ -61,7 +61,7 @@ def qsm_images(
     products = lag_products(images, echo_times_s=acquisition.echo_times_s)
     result = susceptibility(
         products,
-        voxel_size_mm=acquisition.voxel_size_mm,
+        grid=acquisition.grid,
         b0_direction=direction,
         field_strength_t=field_strength_t,
         mask=read_mask(mask, acquisition.grid),
@@ -107,7 +107,7 @@ def read_channel(
         check_same_grid(echo.grid, grid, echo.path)
         check_finite(echo.values, echo.path)
     for echo in magnitudes:
-        if echo.values.min() < 0:  # type: ignore[operator]
+        if echo.values.min() < 0:
             raise InputError(
                 f"{echo.path}: expected a magnitude >= 0, found {float(echo.values.min()):g}"
             )

@@ -80,14 +80,21 @@ def read_qsm_settings(path: Path | None) -> QsmSettings:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("qsm", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML ({error})") from error
-    known = {field.name for field in dataclasses.fields(QsmSettings)}
-    unknown = sorted(set(table) - known)
+    defaults = dataclasses.asdict(QsmSettings())
+    unknown = sorted(set(table) - set(defaults))
     if unknown:
         raise InputError(
-            f"{path}: expected settings of [qsm] among {', '.join(sorted(known))}, "
+            f"{path}: expected settings of [qsm] among {', '.join(defaults)}, "
             f"found {', '.join(unknown)}"
         )
-    return QsmSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    for name, value in values.items():
+        if type(value) is not type(defaults[name]):
+            raise InputError(
+                f"{path}: [qsm] {name}: expected {type(defaults[name]).__name__} such as "
+                f"{defaults[name]}, found {value!r}"
+            )
+    return QsmSettings(**values)
 
 
 def read_mask(path: Path | None, grid: Grid) -> Tensor | None:

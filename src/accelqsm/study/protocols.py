@@ -8,6 +8,7 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.grid import Shape, Triple, centred_grid
+from accelqsm.recon.reconstruct import Method
 from accelqsm.recon.sampling import poisson_disk, regular
 
 
@@ -25,7 +26,7 @@ class Protocol:
     name: str
     label: str
     acceleration: float
-    method: str
+    method: Method
 
 
 PROTOCOLS = {

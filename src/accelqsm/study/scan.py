@@ -9,13 +9,14 @@ from accelqsm.files.mrd import read_mrd
 from accelqsm.files.tables import write_settings
 from accelqsm.kspace import KSpace
 from accelqsm.recon.reconnet3d import ReconNet3D
+from accelqsm.recon.reconstruct import Method
 from accelqsm.recon.weights import load_network, weights_checksum
 from accelqsm.study.maps import read_mask, read_qsm_settings, write_echoes, write_maps
 from accelqsm.study.provenance import device, software
 from accelqsm.study.subject import MappedScan, map_susceptibility, sum_channels
 
 
-def recon_scan(scan: Path, out: Path, *, method: str, weights: Path | None = None) -> None:
+def recon_scan(scan: Path, out: Path, *, method: Method, weights: Path | None = None) -> None:
     """Reconstruct magnitude and phase (rad) of every echo, channels combined.
 
     Writes ``echo-N_part-mag.nii.gz``, ``echo-N_part-phase.nii.gz`` and ``settings.toml``.
@@ -34,7 +35,7 @@ def map_scan(
     scan: Path,
     out: Path,
     *,
-    method: str,
+    method: Method,
     weights: Path | None = None,
     mask: Path | None = None,
     settings: Path | None = None,
@@ -64,11 +65,11 @@ def map_scan(
     return mapped
 
 
-def _network(method: str, weights: Path | None) -> ReconNet3D | None:
+def _network(method: Method, weights: Path | None) -> ReconNet3D | None:
     return load_network(path=weights) if method == "reconnet3d" else None
 
 
-def _source(scan: Path, kspace: KSpace, method: str, weights: Path | None) -> dict[str, Any]:
+def _source(scan: Path, kspace: KSpace, method: Method, weights: Path | None) -> dict[str, Any]:
     source: dict[str, Any] = {
         "scan": str(scan),
         "method": method,

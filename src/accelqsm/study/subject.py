@@ -5,16 +5,17 @@ Channels stream: each reconstructed block adds to a few sums per voxel and is fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from accelqsm.kspace import KSpace
 from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
 from accelqsm.qsm.field import LagProducts, lag_products, no_channels
-from accelqsm.recon.channels import Combination, prewhiten
+from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.reconnet3d import ReconNet3D
-from accelqsm.recon.reconstruct import reconstruct
+from accelqsm.recon.reconstruct import Method, combine, reconstruct
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class MappedScan:
 def map_susceptibility(
     kspace: KSpace,
     *,
-    method: str,
+    method: Method,
     network: ReconNet3D | None = None,
     mask: Tensor | None = None,
     settings: QsmSettings = DEFAULT,
@@ -76,13 +77,20 @@ def map_susceptibility(
     return MappedScan(sums.images, maps)
 
 
-def sum_channels(kspace: KSpace, *, method: str, network: ReconNet3D | None = None) -> ChannelSums:
+def sum_channels(
+    kspace: KSpace, *, method: Method, network: ReconNet3D | None = None
+) -> ChannelSums:
     """Reconstruct the channels block by block, and keep only their sums."""
     white = prewhiten(kspace)
     shape, echo_times_s = white.acquisition.grid.shape, white.acquisition.echo_times_s
-    lags = no_channels(shape, echo_times_s)
-    combination = Combination.empty(white)
+    numerator = torch.zeros(len(echo_times_s), *shape, dtype=torch.complex64)
+    power = torch.zeros(shape)
+    lags = no_channels(numerator, echo_times_s=echo_times_s)
     for block in reconstruct(white, method=method, network=network):
         lag_products(block.images, echo_times_s=echo_times_s, onto=lags.readout(block.x))
-        combination.add(block)
-    return ChannelSums(lags, combination.images())
+        share = combine(block, white)
+        numerator[:, block.x] += share.numerator
+        power[block.x] += share.power
+    smallest = torch.finfo(power.dtype).tiny
+    images = numerator / power.clamp_min(smallest).sqrt()
+    return ChannelSums(replace(lags, n_channels=white.n_channels), images)
