@@ -1,0 +1,118 @@
+"""Receive channels: whitening their noise, and adding them up without touching the echoes."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, ifft
+from accelqsm.kspace import KSpace
+from accelqsm.recon.sampling import calibration_box
+
+READOUTS_AT_ONCE = 16
+
+
+def prewhiten(kspace: KSpace) -> KSpace:
+    """Turn the channels so that their noise is independent and of complex variance 1.
+
+    s <- L^-1 s, with the noise covariance Psi = <n n^H> = L L^H.
+
+    Args:
+        kspace: samples with a noise scan; without one they are returned as they are.
+
+    Returns:
+        Whitened samples without noise scan: a memory map in a temporary file if they came as a
+        memory map, an array otherwise.
+
+    Raises:
+        InputError: a noise scan of other channels, or too short to tell them apart.
+
+    Source: Roemer et al. 1990, Magn Reson Med 16:192, doi 10.1002/mrm.1910160203.
+    """
+    noise = kspace.noise_samples
+    if noise is None:
+        return kspace
+    whitening = _whitening_matrix(noise, kspace.n_channels)
+    whitened = _empty_like(kspace.samples)
+    flat = (kspace.n_channels, -1)
+    for start in range(0, kspace.samples.shape[2], READOUTS_AT_ONCE):
+        part = np.ascontiguousarray(kspace.samples[:, :, start : start + READOUTS_AT_ONCE])
+        whitened[:, :, start : start + READOUTS_AT_ONCE] = (whitening @ part.reshape(flat)).reshape(
+            part.shape
+        )
+    return replace(kspace, samples=whitened, noise_samples=None)
+
+
+def calibration_samples(
+    kspace: KSpace, *, echo: int, channels: slice = slice(None), x: slice = slice(None)
+) -> Tensor:
+    """The fully sampled centre of one echo, complex (channel, x, ky, kz)."""
+    box = calibration_box(kspace.sampled)
+    order = torch.full(kspace.sampled.shape, -1)
+    order[kspace.sampled] = torch.arange(int(kspace.sampled.sum()))
+    chosen = kspace.samples[channels, echo, x][..., order[box].numpy()]
+    return torch.from_numpy(np.ascontiguousarray(chosen))
+
+
+def low_resolution(
+    kspace: KSpace, *, echo: int = 0, channels: slice = slice(None), x: slice = slice(None)
+) -> Tensor:
+    """Smooth images of one echo from the calibration region, tapered by a Hann window.
+
+    They stand for the receive sensitivities where channels are combined: the same weights for
+    every echo leave the evolution of the phase with echo time as it was.
+
+    Args:
+        kspace: samples with a fully sampled centre.
+        echo: which echo.
+        channels: which channels.
+        x: which readout positions.
+
+    Returns:
+        complex64 (channel, x, y, z).
+
+    Raises:
+        InputError: a pattern without a measured zero frequency.
+
+    Source: McKenzie et al. 2002, Magn Reson Med 47:529, doi 10.1002/mrm.10087.
+    """
+    centre = calibration_samples(kspace, echo=echo, channels=channels, x=x)
+    windows = [torch.hann_window(n + 2, periodic=False)[1:-1] for n in centre.shape[-2:]]
+    planes = torch.zeros(*centre.shape[:-2], *kspace.sampled.shape, dtype=centre.dtype)
+    box = calibration_box(kspace.sampled)
+    planes[(..., *box)] = centre * torch.outer(windows[0], windows[1])
+    return ifft(planes, PHASE_ENCODES)
+
+
+def _whitening_matrix(
+    noise: npt.NDArray[np.complex64], n_channels: int
+) -> npt.NDArray[np.complex64]:
+    """L^-1 of the noise covariance."""
+    if noise.ndim != 2 or noise.shape[0] != n_channels or noise.shape[1] < 2 * n_channels:
+        raise InputError(
+            f"noise scan: expected ({n_channels}, {2 * n_channels} samples or more), "
+            f"found {noise.shape}"
+        )
+    samples = np.asarray(noise, dtype=np.complex128)
+    covariance = samples @ samples.conj().T / samples.shape[1]
+    try:
+        lower = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        raise InputError(
+            "noise scan: expected independent channels, found a singular covariance"
+        ) from None
+    return np.asarray(np.linalg.inv(lower), dtype=np.complex64)
+
+
+def _empty_like(samples: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
+    if not isinstance(samples, np.memmap):
+        return np.empty(samples.shape, np.complex64)
+    with tempfile.TemporaryFile() as file:
+        # The mapping keeps the file alive after its name and handle are gone.
+        return np.memmap(file, np.complex64, "w+", shape=samples.shape)

@@ -1,0 +1,157 @@
+"""Under-sampled k-space to complex images of every channel and echo, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, ifft
+from accelqsm.kspace import KSpace
+from accelqsm.progress import track
+from accelqsm.recon.channels import low_resolution
+from accelqsm.recon.grappa import grappa
+from accelqsm.recon.reconnet3d import ReconNet3D
+from accelqsm.recon.weights import load_network
+
+Method = Literal["zero-filled", "grappa", "reconnet3d"]
+
+VOXELS_AT_ONCE = 2_000_000
+"""Voxels that the network sees at a time: 0.5 GB at width 16."""
+QUIET_ABOVE_FLOOR = 1.15
+QUIET_BELOW_PEAK = 1e-2
+
+
+@dataclass(frozen=True)
+class ImageBlock:
+    """Part of the images of a scan; the blocks cover every channel and readout position once.
+
+    Attributes:
+        channels: which channels.
+        x: which readout positions.
+        images: complex64 (channel, echo, x, y, z), all echoes and the whole (y, z) plane.
+    """
+
+    channels: slice
+    x: slice
+    images: Tensor
+
+
+@dataclass(frozen=True)
+class CombinedBlock:
+    """What a block adds to the combined images.
+
+    Attributes:
+        x: which readout positions.
+        numerator: complex64 (echo, x, y, z), sum_c conj(C_c) S_ce.
+        power: float32 (x, y, z), sum_c |C_c|^2.
+    """
+
+    x: slice
+    numerator: Tensor
+    power: Tensor
+
+
+def reconstruct(
+    kspace: KSpace, *, method: Method, network: ReconNet3D | None = None
+) -> Iterator[ImageBlock]:
+    """Reconstruct a scan; sums over channels can be taken block by block.
+
+    "zero-filled" and "reconnet3d" go channel by channel over all readout positions, "grappa" goes
+    through slabs of readout positions with all channels.
+
+    Args:
+        kspace: samples, whitened by ``prewhiten`` where a noise scan exists.
+        method: how missing samples are found.
+        network: for "reconnet3d", instead of the weights that come with the package.
+
+    Returns:
+        Blocks of complex64 (channel, echo, x, y, z).
+
+    Raises:
+        InputError: unknown method, or a pattern that the method cannot use.
+    """
+    if method not in get_args(Method):
+        raise InputError(f"method: expected one of {' '.join(get_args(Method))}, found '{method}'")
+    if method == "grappa":
+        return (ImageBlock(slice(0, kspace.n_channels), x, images) for x, images in grappa(kspace))
+    if method == "reconnet3d":
+        return _channel_blocks(kspace, network if network is not None else load_network())
+    return _channel_blocks(kspace, None)
+
+
+def combine(block: ImageBlock, kspace: KSpace) -> CombinedBlock:
+    """A block's share of the combined images, sum_c conj(C_c) S_ce and sum_c |C_c|^2.
+
+    C_c is the channel's low-resolution first echo, the same for all echoes, so that phase
+    differences between echoes stay those of the channels. Summed over blocks,
+    numerator / sqrt(power) is the combined image.
+
+    Args:
+        block: images of some channels and readout positions.
+        kspace: the samples that the block was reconstructed from.
+
+    Source: Roemer et al. 1990, Magn Reson Med 16:192, doi 10.1002/mrm.1910160203.
+    """
+    maps = low_resolution(kspace, channels=block.channels, x=block.x)
+    numerator = torch.einsum("cxyz,cexyz->exyz", maps.conj(), block.images)
+    return CombinedBlock(block.x, numerator, maps.abs().square().sum(0))
+
+
+def apply_network(network: ReconNet3D, measured: Tensor, sampled: Tensor) -> Tensor:
+    """Images of one channel and echo, by slabs whose results are those of the whole volume.
+
+    The network is positively homogeneous, so that data need no scaling. Slabs overlap by as much
+    as a result depends on. Readout positions that hold noise alone stay zero-filled.
+
+    Args:
+        network: in evaluation mode.
+        measured: hybrid-space samples, complex64 (x, ky, kz).
+        sampled: bool (ky, kz).
+
+    Returns:
+        complex64 (x, y, z).
+    """
+    head = _signal_range(measured)
+    reach = network.architecture.readout_reach
+    plane = measured.shape[1] * measured.shape[2]
+    thickness = max(VOXELS_AT_ONCE // plane - 2 * reach, 1)
+    image = torch.empty_like(measured)
+    for outside in (slice(0, head.start), slice(head.stop, len(measured))):
+        image[outside] = ifft(measured[outside], PHASE_ENCODES)
+    with torch.inference_mode():
+        for start in range(head.start, head.stop, thickness):
+            stop = min(start + thickness, head.stop)
+            first, last = max(start - reach, 0), min(stop + reach, len(measured))
+            slab = network(measured[None, first:last], sampled)[0]
+            image[start:stop] = slab[start - first : stop - first]
+    return image
+
+
+def _signal_range(measured: Tensor) -> slice:
+    """From the first to the last readout position whose energy stands out of the noise."""
+    energy = measured.abs().square().sum(dim=(1, 2))
+    quiet = (energy <= QUIET_ABOVE_FLOOR * energy.min()) & (
+        energy < QUIET_BELOW_PEAK * energy.max()
+    )
+    loud = (~quiet).nonzero()[:, 0]
+    return slice(int(loud[0]), int(loud[-1]) + 1) if len(loud) else slice(0, 0)
+
+
+def _channel_blocks(kspace: KSpace, network: ReconNet3D | None) -> Iterator[ImageBlock]:
+    """One channel after another, by the network or zero-filled."""
+    everywhere = slice(0, kspace.acquisition.grid.shape[0])
+    description = "zero-filling" if network is None else "network"
+    for channel in track(range(kspace.n_channels), description, kspace.n_channels):
+        chosen = slice(channel, channel + 1)
+        planes = kspace.planes(chosen)
+        if network is None:
+            images = ifft(planes, PHASE_ENCODES)
+        else:
+            echoes = [apply_network(network, echo, kspace.sampled) for echo in planes[0]]
+            images = torch.stack(echoes)[None]
+        yield ImageBlock(chosen, everywhere, images)

@@ -1,0 +1,216 @@
+"""Where (ky, kz) is measured: regular and Poisson-disk patterns with a calibration region."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import centred_slice
+
+Pair = tuple[int, int]
+Floats = npt.NDArray[np.float64]
+
+STEEPEST = 64.0
+BISECTIONS = 14
+CLOSE_ENOUGH = 2e-3
+
+
+def poisson_disk(
+    shape: Pair, *, acceleration: float, calibration: Pair = (24, 24), seed: int
+) -> Tensor:
+    """Variable-density Poisson-disk pattern with exactly round(n_y n_z / AF) samples.
+
+    No sample has another one inside its ellipse of radii max(1, (1 + s r) n_axis / n_max) along
+    each axis; r is the distance from the calibration box, 1 at the edges, and s is found by
+    bisection. Positions are visited in random order with a fixed jitter inside their cell. What
+    then misses the count (a fraction of a percent at AF 3 to 5) is trimmed where the density is
+    lowest, or added where it is highest.
+
+    Args:
+        shape: (n_y, n_z), the full rectangle, whose corners count.
+        acceleration: positions of the rectangle over samples, calibration included.
+        calibration: size of the fully sampled centre along y and z.
+        seed: the same seed gives the same pattern.
+
+    Returns:
+        bool (y, z), True where measured.
+
+    Raises:
+        InputError: acceleration below 1, or a calibration region that does not fit the grid or
+            exceeds the samples.
+
+    Source: Lustig and Pauly 2010, Magn Reson Med 64:457, doi 10.1002/mrm.22428.
+    """
+    target = _budget(shape, acceleration, calibration)
+    rng = np.random.default_rng(seed)
+    distance = _distance_from_box(shape, calibration)
+    order = np.argwhere(distance > 0)
+    order = order[rng.permutation(len(order))]
+    jitter = rng.uniform(-0.5, 0.5, (*shape, 2))
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask[_box(shape, calibration)] = True
+    mask |= _spread(order, jitter, distance, target - int(mask.sum()))
+    return torch.from_numpy(_with_count(mask, distance, target, rng))
+
+
+def regular(shape: Pair, *, acceleration: Pair, calibration: Pair) -> Tensor:
+    """Every r_y-th line along y and every r_z-th along z, plus a fully sampled centre.
+
+    Args:
+        shape: (n_y, n_z).
+        acceleration: (r_y, r_z), steps between lines; the zero frequency is always measured.
+        calibration: size of the fully sampled centre along y and z (it may span an axis).
+
+    Returns:
+        bool (y, z), True where measured.
+
+    Raises:
+        InputError: a step below 1 or a calibration region larger than the grid.
+    """
+    if min(acceleration) < 1:
+        raise InputError(f"acceleration: expected steps >= 1 along y and z, found {acceleration}")
+    _check_fits(shape, calibration)
+    along_y, along_z = (
+        (np.arange(n) - n // 2) % step == 0 for n, step in zip(shape, acceleration, strict=True)
+    )
+    mask: npt.NDArray[np.bool_] = np.logical_and.outer(along_y, along_z)
+    mask[_box(shape, calibration)] = True
+    return torch.from_numpy(mask)
+
+
+def calibration_box(sampled: Tensor) -> tuple[slice, slice]:
+    """The largest fully sampled rectangle about the zero frequency.
+
+    Args:
+        sampled: bool (y, z).
+
+    Returns:
+        Slices along y and z; the zero frequency ``n // 2`` stays at ``size // 2``.
+
+    Raises:
+        InputError: the zero frequency itself was not measured.
+    """
+    mask = sampled.cpu().numpy()
+    n_y, n_z = mask.shape
+    best = (0, 0)
+    for size_y in range(1, n_y + 1):
+        full = np.asarray(mask[centred_slice(n_y, size_y)].all(axis=0))
+        sizes = [s for s in range(1, n_z + 1) if full[centred_slice(n_z, s)].all()]
+        if not sizes:
+            break
+        if size_y * sizes[-1] > best[0] * best[1]:
+            best = (size_y, sizes[-1])
+    if best == (0, 0):
+        raise InputError("sampling pattern: expected a measured zero frequency, found none")
+    return centred_slice(n_y, best[0]), centred_slice(n_z, best[1])
+
+
+def _budget(shape: Pair, acceleration: float, calibration: Pair) -> int:
+    """How many samples the pattern has, after checking that it can be made."""
+    if not (np.isfinite(acceleration) and acceleration >= 1):
+        raise InputError(f"acceleration: expected a finite value >= 1, found {acceleration:g}")
+    _check_fits(shape, calibration)
+    target = round(shape[0] * shape[1] / acceleration)
+    if calibration[0] * calibration[1] > target:
+        raise InputError(
+            f"calibration: {calibration[0]} x {calibration[1]} positions exceed the {target} "
+            f"samples of acceleration {acceleration:g} on {shape[0]} x {shape[1]}"
+        )
+    return target
+
+
+def _check_fits(shape: Pair, calibration: Pair) -> None:
+    if min(calibration) < 0 or calibration[0] > shape[0] or calibration[1] > shape[1]:
+        raise InputError(
+            f"calibration: expected a region inside {shape[0]} x {shape[1]}, "
+            f"found {calibration[0]} x {calibration[1]}"
+        )
+
+
+def _box(shape: Pair, calibration: Pair) -> tuple[slice, slice]:
+    return centred_slice(shape[0], calibration[0]), centred_slice(shape[1], calibration[1])
+
+
+def _distance_from_box(shape: Pair, calibration: Pair) -> Floats:
+    """Distance from the calibration box, 1 at the middle of each edge; 0 inside the box only."""
+    lines = []
+    for n, size in zip(shape, calibration, strict=True):
+        box = centred_slice(n, size)
+        positions = np.arange(n)
+        outside = np.maximum(np.maximum(box.start - positions, positions - box.stop + 1), 0)
+        lines.append(outside / max(outside.max(), 1))
+    return np.asarray(np.hypot(lines[0][:, None], lines[1][None, :]))
+
+
+def _spread(
+    order: npt.NDArray[np.int64], jitter: Floats, distance: Floats, wanted: int
+) -> npt.NDArray[np.bool_]:
+    """Poisson-disk samples outside the box, as close to ``wanted`` as one slope can be."""
+    shallow, steep = 0.0, 1.0
+    best = _accept(order, jitter, distance, shallow)
+    miss = int(best.sum()) - wanted
+    if miss <= 0:
+        return best
+    bracketed = False
+    for _ in range(BISECTIONS):
+        slope = (shallow + steep) / 2 if bracketed else steep
+        trial = _accept(order, jitter, distance, slope)
+        excess = int(trial.sum()) - wanted
+        if abs(excess) < abs(miss):
+            best, miss = trial, excess
+        if abs(miss) <= CLOSE_ENOUGH * wanted:
+            break
+        if excess <= 0:
+            steep, bracketed = slope, True
+        else:
+            shallow, steep = slope, steep if bracketed else min(2 * steep, STEEPEST)
+    return best
+
+
+def _with_count(
+    mask: npt.NDArray[np.bool_], distance: Floats, target: int, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Remove samples far out, or add samples near the centre, until there are ``target``."""
+    excess = int(mask.sum()) - target
+    candidates = np.argwhere(mask & (distance > 0)) if excess > 0 else np.argwhere(~mask)
+    candidates = candidates[rng.permutation(len(candidates))]
+    far = distance[tuple(candidates.T)]
+    if excess > 0:
+        candidates = candidates[far >= np.quantile(far, max(0.0, 1 - 4 * excess / len(far)))]
+    else:
+        candidates = candidates[np.argsort(far, kind="stable")]
+    chosen = candidates[: abs(excess)]
+    mask[tuple(chosen.T)] = excess < 0
+    return mask
+
+
+@numba.njit(cache=True)
+def _accept(
+    order: npt.NDArray[np.int64], jitter: Floats, distance: Floats, slope: float
+) -> npt.NDArray[np.bool_]:
+    """Visit the positions in order and keep those without an earlier sample in their ellipse."""
+    n_y, n_z = distance.shape
+    longest = max(n_y, n_z)
+    kept = np.zeros((n_y, n_z), dtype=np.bool_)
+    for index in range(order.shape[0]):
+        y, z = order[index]
+        radius_y = max(1.0, (1 + slope * distance[y, z]) * n_y / longest)
+        radius_z = max(1.0, (1 + slope * distance[y, z]) * n_z / longest)
+        reach_y, reach_z = int(radius_y) + 1, int(radius_z) + 1
+        free = True
+        for other_y in range(max(0, y - reach_y), min(n_y, y + reach_y + 1)):
+            for other_z in range(max(0, z - reach_z), min(n_z, z + reach_z + 1)):
+                if kept[other_y, other_z]:
+                    along_y = other_y + jitter[other_y, other_z, 0] - y - jitter[y, z, 0]
+                    along_z = other_z + jitter[other_y, other_z, 1] - z - jitter[y, z, 1]
+                    if (along_y / radius_y) ** 2 + (along_z / radius_z) ** 2 < 1:
+                        free = False
+                        break
+            if not free:
+                break
+        kept[y, z] = free
+    return kept

@@ -1,0 +1,78 @@
+"""Trained weights: find them, verify them, build the network that they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from accelqsm.errors import InputError
+from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+
+FOLDER = Path(__file__).parent.parent / "weights"
+REGISTRY = FOLDER / "registry.toml"
+FORMAT = "accelqsm-reconnet3d-1"
+
+
+def load_network(name: str = "default", *, path: Path | None = None) -> ReconNet3D:
+    """The trained network, in evaluation mode.
+
+    Args:
+        name: of the weights that come with the package; its SHA-256 must be that of the registry.
+        path: a safetensors file of one's own instead.
+
+    Raises:
+        InputError: unknown name, missing file, wrong checksum, or a file of another architecture.
+    """
+    file = path if path is not None else _verified(name)
+    if not file.is_file():
+        raise InputError(f"{file}: expected a file of network weights, found none")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{file}: expected safetensors, found {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{file}: expected format {FORMAT}, found {metadata.get('format')}")
+    settings = json.loads(metadata["architecture"])
+    architecture = Architecture(
+        int(settings["width"]), int(settings["cascades"]), tuple(settings["readout_kernels"])
+    )
+    network = ReconNet3D(architecture)
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    if {key: tuple(value.shape) for key, value in tensors.items()} != shapes:
+        raise InputError(f"{file}: expected the tensors of {architecture}, found others")
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False)
+
+
+def weights_checksum(name: str = "default", *, path: Path | None = None) -> str:
+    """SHA-256 of the weights, as hexadecimal digits, to be written beside results.
+
+    Raises:
+        InputError: unknown name, missing file or wrong checksum.
+    """
+    return _sha256(path if path is not None else _verified(name))
+
+
+def _verified(name: str) -> Path:
+    """The packaged file of that name, after its checksum was compared with the registry's."""
+    registry = tomllib.loads(REGISTRY.read_text()) if REGISTRY.is_file() else {}
+    if name not in registry:
+        known = " ".join(sorted(registry)) or "none"
+        raise InputError(f"network weights: expected one of {known}, found '{name}'")
+    file = FOLDER / str(registry[name]["file"])
+    found, expected = _sha256(file), registry[name]["sha256"]
+    if found != expected:
+        raise InputError(f"{file}: expected SHA-256 {expected}, found {found}")
+    return file
+
+
+def _sha256(file: Path) -> str:
+    if not file.is_file():
+        raise InputError(f"{file}: expected a file of network weights, found none")
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,235 @@
+"""Train ReconNet3D: one step after another, validated, resumable to the byte."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, fft, ifft
+from accelqsm.progress import track
+from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.training.data import Pair, training_pair, validation_pairs
+from accelqsm.training.volumes import Volumes
+
+VALIDATION_ACCELERATIONS = (3.0, 4.0, 5.0)
+KSPACE_SHARE = 0.1
+LARGEST_GRADIENT = 1.0
+CHECKPOINT = "checkpoint.safetensors"
+LOG = "log.csv"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What determines the weights, together with the training heads.
+
+    Attributes:
+        architecture: shape of the network.
+        seed: draws the initial weights and every pair.
+        steps: steps of the whole run; the learning rate falls to zero by a cosine at its end.
+        readouts: readout positions of a training slab.
+        learning_rate: after the warm-up.
+        warm_up_steps: over which the learning rate rises linearly.
+        averaging: decay of the exponential average of the weights, which is what is kept.
+    """
+
+    architecture: Architecture = field(default_factory=Architecture)
+    seed: int = 0
+    steps: int = 4000
+    readouts: int = 8
+    learning_rate: float = 2e-3
+    warm_up_steps: int = 60
+    averaging: float = 0.997
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.readouts < 1 or not self.learning_rate > 0:
+            raise InputError(
+                "training: expected steps >= 1, readouts >= 1 and a learning rate > 0, found "
+                f"{self.steps}, {self.readouts} and {self.learning_rate:g}"
+            )
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, then half a cosine."""
+        warm = min(1.0, (step + 1) / max(self.warm_up_steps, 1))
+        return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+class State:
+    """Everything that a step changes: weights, their average, the optimiser and the step count."""
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.network = ReconNet3D(settings.architecture)
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=0.0)
+        self.step = 0
+
+    def advance(self, pair: Pair) -> float:
+        """Take one step on a pair; returns the loss before it."""
+        settings = self.settings
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.rate(self.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        value = loss(self.network(pair.measured, pair.sampled), pair)
+        value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        self.optimiser.step()
+        self.step += 1
+        decay = min(settings.averaging, self.step / (self.step + 10))
+        for name, current in self.network.state_dict().items():
+            self.average[name].lerp_(current, 1 - decay)
+        return float(value.detach())
+
+    def averaged_network(self) -> ReconNet3D:
+        """The network with the averaged weights."""
+        network = ReconNet3D(self.settings.architecture)
+        network.load_state_dict(self.average)
+        return network
+
+    def save(self, path: Path) -> None:
+        """Write the state atomically, as safetensors with the settings in its header."""
+        tensors = {f"weights/{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in self.average.items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"adam/{index}/{k}": v for k, v in moments.items()}
+        metadata = {"step": str(self.step), "settings": json.dumps(asdict(self.settings))}
+        partial = path.with_suffix(".part")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata)
+        os.replace(partial, path)
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint of the same settings (the number of steps may differ).
+
+        Raises:
+            InputError: a checkpoint of other settings.
+        """
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found, expected = json.loads(metadata["settings"]), _plain(self.settings)
+        for name in (f.name for f in fields(self.settings) if f.name != "steps"):
+            if found[name] != expected[name]:
+                raise InputError(
+                    f"{path}: {name} is {found[name]}, expected {expected[name]} to resume"
+                )
+        self.network.load_state_dict(_below(tensors, "weights/"))
+        self.average = {k: v.clone() for k, v in _below(tensors, "average/").items()}
+        state = self.optimiser.state_dict()
+        n_moments = len(list(self.network.parameters()))
+        state["state"] = {i: _below(tensors, f"adam/{i}/") for i in range(n_moments)}
+        self.optimiser.load_state_dict(state)
+        self.step = int(metadata["step"])
+
+
+def train(
+    out: Path,
+    training: Sequence[Volumes],
+    validation: Sequence[Volumes],
+    *,
+    settings: TrainingSettings,
+    validate_every: int = 250,
+    stop_after: int | None = None,
+) -> ReconNet3D:
+    """Train until ``settings.steps``, or go on where a checkpoint in ``out`` left off.
+
+    Args:
+        out: folder of the checkpoint and of ``log.csv``.
+        training: heads to learn from.
+        validation: heads that are only looked at.
+        settings: what determines the weights.
+        validate_every: steps between validations, each of which also writes a checkpoint.
+        stop_after: leave at this step, to be resumed.
+
+    Returns:
+        The network with averaged weights. On a CPU, the same settings and heads give the same
+        bytes, interrupted or not.
+
+    Raises:
+        InputError: a checkpoint of other settings.
+
+    Source: Kingma and Ba 2015, ICLR, arXiv 1412.6980 (Adam).
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    state = State(settings)
+    if (out / CHECKPOINT).exists():
+        state.load(out / CHECKPOINT)
+    last = min(settings.steps, stop_after or settings.steps)
+    running = 0.0
+    for step in track(range(state.step, last), "training", last - state.step):
+        pair = training_pair(training, readouts=settings.readouts, seed=settings.seed, step=step)
+        value = state.advance(pair)
+        running = value if running == 0.0 else 0.98 * running + 0.02 * value
+        if state.step % validate_every == 0 or state.step == last:
+            _log(out / LOG, state, running, validation)
+            state.save(out / CHECKPOINT)
+    return state.averaged_network()
+
+
+def loss(image: Tensor, pair: Pair) -> Tensor:
+    """L1 of real and imaginary parts, plus a tenth of that of the unmeasured k-space."""
+    error = image - pair.truth
+    unmeasured = torch.view_as_real(fft(error, PHASE_ENCODES) * ~pair.sampled)
+    return torch.view_as_real(error).abs().mean() + KSPACE_SHARE * unmeasured.abs().mean()
+
+
+def relative_errors(
+    network: ReconNet3D, heads: Sequence[Volumes], *, acceleration: float, readouts: int = 12
+) -> tuple[list[float], list[float]]:
+    """Complex NRMSE ||image - truth|| / ||truth|| of each validation slab, and zero-filled."""
+    errors: list[float] = []
+    baseline: list[float] = []
+    for pair in validation_pairs(heads, readouts=readouts, acceleration=acceleration):
+        with torch.inference_mode():
+            image = network(pair.measured, pair.sampled)
+            errors += _nrmse(image, pair.truth)
+            baseline += _nrmse(ifft(pair.measured, PHASE_ENCODES), pair.truth)
+    return errors, baseline
+
+
+def _nrmse(image: Tensor, truth: Tensor) -> list[float]:
+    axes = (1, 2, 3)
+    ratio = torch.linalg.vector_norm(image - truth, dim=axes) / torch.linalg.vector_norm(
+        truth, dim=axes
+    )
+    return [float(value) for value in ratio]
+
+
+def _log(path: Path, state: State, running: float, validation: Sequence[Volumes]) -> None:
+    """Append a line: step, learning rate, loss, NRMSE of the network and of zero-filling."""
+    row: dict[str, float] = {
+        "step": state.step,
+        "learning_rate": state.settings.rate(state.step),
+        "loss": running,
+    }
+    network = state.averaged_network()
+    for acceleration in VALIDATION_ACCELERATIONS if validation else ():
+        errors, baseline = relative_errors(network, validation, acceleration=acceleration)
+        row[f"nrmse_af{acceleration:g}"] = sum(errors) / len(errors)
+        row[f"zero_filled_af{acceleration:g}"] = sum(baseline) / len(baseline)
+    new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+
+
+def _plain(settings: TrainingSettings) -> dict[str, object]:
+    """The settings as JSON gives them back."""
+    plain: dict[str, object] = json.loads(json.dumps(asdict(settings)))
+    return plain
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
