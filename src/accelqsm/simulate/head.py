@@ -49,7 +49,7 @@ class Anatomy:
         pose: where the head lies in the scanner.
         deformation: from head to template, or None for the template itself.
         nuclei_chi_ppm: mean susceptibility of each nucleus, in ppm.
-        veins: signed distance from the veins, in template space.
+        veins: signed distance from the veins and their radius, in template space.
         texture: two maps of unit variance, in template space.
         pattern_means: mean of the texture's pattern in each label, in the order of ``LOOKUP``.
     """
@@ -203,7 +203,8 @@ def _paint_slab(
     canvas[0] += TISSUE_TEXTURE_PPM * texture[0] * (grey + white)
     labels = _paint_nuclei(canvas, person, points_mm, width_mm)
     canvas[1:] *= 1 + 0.03 * texture[1] * inside
-    _paint(canvas, fraction(person.veins.at(points_mm)[0]), TISSUES["blood"])
+    blood = vessels.vein_fraction(*person.veins.at(points_mm), width_mm=width_mm)
+    _paint(canvas, blood, TISSUES["blood"])
     return canvas, labels, inside > 0.5
 
 

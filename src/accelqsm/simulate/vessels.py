@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.simulate.lattice import Lattice, lattice_shape
@@ -14,7 +15,7 @@ from accelqsm.simulate.lattice import Lattice, lattice_shape
 LOWER_MM: Triple = (-76.0, -110.0, -58.0)
 UPPER_MM: Triple = (76.0, 78.0, 88.0)
 SPACING_MM = 1.0
-FARTHEST_MM = 3.0
+FARTHEST_MM = 8.0
 N_CORTICAL = 130
 N_MEDULLARY = 70
 BRAIN_CENTRE_MM: Triple = (0.0, -18.0, 12.0)
@@ -37,7 +38,7 @@ Piece = tuple[Array, Array, float]
 
 
 def draw_veins(*, seed: int) -> Lattice:
-    """Signed distance in mm from a random venous tree and the dural sinuses, one map at 1 mm."""
+    """A random venous tree and the dural sinuses: signed distance and radius in mm, at 1 mm."""
     rng = np.random.default_rng([seed, 2])
     pieces = [
         (np.asarray(a, dtype=float), np.asarray(b, dtype=float), radius)
@@ -50,9 +51,20 @@ def draw_veins(*, seed: int) -> Lattice:
         pieces += _medullary_vein(rng)
     shape = lattice_shape(LOWER_MM, UPPER_MM, SPACING_MM)
     distance = np.full(shape, FARTHEST_MM, dtype=np.float32)
+    radius = np.zeros(shape, dtype=np.float32)
     for piece in pieces:
-        _draw(distance, piece)
-    return Lattice(torch.from_numpy(distance)[None], LOWER_MM, SPACING_MM)
+        _draw(distance, radius, piece)
+    return Lattice(torch.from_numpy(np.stack([distance, radius])), LOWER_MM, SPACING_MM)
+
+
+def vein_fraction(distance_mm: Tensor, radius_mm: Tensor, *, width_mm: float) -> Tensor:
+    """Share of blood in voxels of ``width_mm``; a vein thinner than a voxel keeps its volume."""
+    thick = (0.5 - distance_mm / width_mm).clamp(0, 1)
+    from_axis = (2 * radius_mm * distance_mm + radius_mm**2).clamp_min(0).sqrt()
+    share = (torch.pi * radius_mm**2 / width_mm**2).clamp_max(1)
+    # A cone of this height over its base of radius width_mm holds the vein's cross-section.
+    thin = share * 3 / torch.pi * (1 - from_axis / width_mm).clamp_min(0)
+    return torch.where(2 * radius_mm < width_mm, thin, thick)
 
 
 def _cortical_vein(rng: np.random.Generator) -> list[Piece]:
@@ -89,8 +101,10 @@ def _walk(
     return pieces
 
 
-def _draw(distance_mm: npt.NDArray[np.float32], piece: Piece) -> None:
-    """Lower ``distance_mm`` near one straight piece of vein."""
+def _draw(
+    distance_mm: npt.NDArray[np.float32], radius_mm: npt.NDArray[np.float32], piece: Piece
+) -> None:
+    """Lower ``distance_mm`` near one straight piece of vein, and note its radius there."""
     start, end, radius = piece
     reach = np.sqrt(radius**2 + 2 * radius * FARTHEST_MM) + SPACING_MM
     lower = np.floor((np.minimum(start, end) - reach - LOWER_MM) / SPACING_MM).astype(int)
@@ -109,4 +123,6 @@ def _draw(distance_mm: npt.NDArray[np.float32], piece: Piece) -> None:
     # (d^2 - r^2) / 2r is a distance near the wall and, unlike d, smooth at the axis, so that
     # trilinear reading keeps thin veins; the quarter is what that reading adds to d^2 on average.
     level = (squared - radius**2 - 0.25 * SPACING_MM**2) / (2 * radius)
-    distance_mm[box] = np.minimum(distance_mm[box], level.astype(np.float32))
+    nearer = level < distance_mm[box]
+    distance_mm[box][nearer] = level[nearer]
+    radius_mm[box][nearer] = radius
