@@ -20,7 +20,7 @@ from accelqsm.simulate.field import field_map
 from accelqsm.simulate.head import Head
 from accelqsm.simulate.signal import spoiled_gradient_echo
 
-__all__ = ["field_map", "scan", "spoiled_gradient_echo", "transverse_signal"]
+__all__ = ["acquire", "field_map", "scan", "spoiled_gradient_echo", "transverse_signal"]
 
 NOISE_SAMPLES = 8192
 SLAB_HALF_WIDTH = 0.46
@@ -38,6 +38,7 @@ def scan(
     n_channels: int,
     snr: float,
     seed: int,
+    coil_seed: int = 0,
 ) -> dict[str, KSpace]:
     """Scan a head once per pattern: the same signal, under-sampled, each with noise of its own.
 
@@ -51,7 +52,8 @@ def scan(
         n_channels: receive loops around the head.
         snr: white matter at echo time zero, in the optimally combined fully sampled image, over
             the standard deviation of its noise per real component.
-        seed: draws the coil's phases, the shim and the noise.
+        seed: draws what differs from scan to scan: the shim and the noise.
+        coil_seed: draws the coil, which stays with the scanner.
 
     Returns:
         Hybrid-space samples and a noise scan, by pattern name.
@@ -61,13 +63,18 @@ def scan(
 
     Source: Marques et al. 2021, Magn Reson Med 86:526, doi 10.1002/mrm.28716.
     """
-    factors = _refinement(head, acquisition)
+    _check_refinement(head, acquisition)
     if not snr > 0:
         raise InputError(f"snr: expected a positive number, found {snr}")
-    coil = head_coil(head.grid, n_channels=n_channels, seed=seed)
+    coil = head_coil(head.grid, n_channels=n_channels, seed=coil_seed)
     echoes = transverse_signal(head, acquisition, seed=seed)
     samples = _noiseless_samples(coil, echoes, acquisition, patterns)
-    sigma = _reference_signal(head, acquisition, factors, n_channels, seed) / snr
+    sigma = (
+        _reference_signal(
+            head, acquisition, head_coil(acquisition.grid, n_channels=n_channels, seed=coil_seed)
+        )
+        / snr
+    )
     mixing = np.linalg.cholesky(coil.noise_covariance) * sigma
     scans = {}
     for name, sampled in patterns.items():
@@ -140,14 +147,11 @@ def _noiseless_samples(
     return samples
 
 
-def _reference_signal(
-    head: Head, acquisition: Acquisition, factors: Shape, n_channels: int, seed: int
-) -> float:
+def _reference_signal(head: Head, acquisition: Acquisition, coil: HeadCoil) -> float:
     """White-matter signal at echo time zero, in units of the noise of the best combination."""
-    coil = head_coil(acquisition.grid, n_channels=n_channels, seed=seed)
     strided = tuple(
-        slice(full // 2 - (size // 2) * f, None, f)
-        for full, size, f in zip(head.grid.shape, acquisition.grid.shape, factors, strict=True)
+        slice(full // 2 - (size // 2) * (full // size), None, full // size)
+        for full, size in zip(head.grid.shape, acquisition.grid.shape, strict=True)
     )
     brain, t1_s = head.brain[strided], head.t1_s[strided]
     white = brain & (t1_s < WHITE_MATTER_T1_S) & (head.labels[strided] == 0)
@@ -194,8 +198,8 @@ def _slab_profile(n_partitions: int) -> Tensor:
     return torch.sigmoid((SLAB_HALF_WIDTH - position) / SLAB_EDGE)
 
 
-def _refinement(head: Head, acquisition: Acquisition) -> Shape:
-    """Whole factors between the head's grid and the acquired one."""
+def _check_refinement(head: Head, acquisition: Acquisition) -> None:
+    """Refuse a head whose grid is not the acquired one divided by whole factors."""
     fine, coarse = head.grid, acquisition.grid
     x, y, z = (max(1, a // b) for a, b in zip(fine.shape, coarse.shape, strict=True))
     expected = coarse.refined((x, y, z))
@@ -204,4 +208,3 @@ def _refinement(head: Head, acquisition: Acquisition) -> Shape:
             f"head grid: expected a whole refinement of the acquired grid {coarse.shape}, "
             f"found {fine.shape}"
         )
-    return x, y, z
