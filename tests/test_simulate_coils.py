@@ -15,7 +15,7 @@ GRID = centred_grid((24, 28, 20), (9.0, 9.0, 9.0), centre_mm=(0.0, -17.0, 4.0))
 
 def test_field_on_the_axis_of_a_loop() -> None:
     height = np.array([-80.0, -20.0, 0.0, 15.0, 52.0, 120.0])
-    axis = np.array([0.6, 0.0, 0.8])
+    axis = np.array([0.48, -0.6, 0.64])
     centre = np.array([3.0, -5.0, 7.0])
     field = loop_field(centre + height[:, None] * axis, centre, axis, radius_mm=52.0)
     expected = 2 * np.pi * 52.0**2 / (52.0**2 + height**2) ** 1.5
@@ -24,8 +24,8 @@ def test_field_on_the_axis_of_a_loop() -> None:
 
 
 def test_field_far_away_is_a_dipole() -> None:
-    away = np.array([[400.0, 0, 0], [0, 0, 400.0], [300.0, 0, 300.0]])
-    normal = np.array([0.0, 0.0, 1.0])
+    away = np.array([[400.0, 0, 0], [0, 0, 400.0], [300.0, -250.0, 200.0]])
+    normal = np.array([0.48, -0.6, 0.64])
     field = loop_field(away, np.zeros(3), normal, radius_mm=20.0)
     distance = np.linalg.norm(away, axis=1, keepdims=True)
     unit = away / distance

@@ -60,19 +60,17 @@ def test_field_map_is_in_hz_and_positive_above_the_sphere() -> None:
 
 
 def test_edges_of_the_grid_make_no_cut() -> None:
+    """Grids that end in different tissue agree about the field where both are."""
     person = draw_anatomy(seed=3, deformed=False)
-    large = centred_grid((52, 62, 62), (4.0, 4.0, 4.0), centre_mm=(0, -12, -14))
-    small = centred_grid((44, 54, 30), (4.0, 4.0, 4.0), centre_mm=(0, -12, 18))
-    start = np.linalg.solve(large.matrix[:3, :3], small.matrix[:3, 3] - large.matrix[:3, 3])
-    a, b, c = (slice(round(s), round(s) + n) for s, n in zip(start, small.shape, strict=True))
+    large = centred_grid((62, 62, 54), (2.0, 2.0, 2.0), centre_mm=(0, -17, 30))
+    small = centred_grid((46, 46, 38), (2.0, 2.0, 2.0), centre_mm=(0, -17, 30))
+    shared = tuple(slice(8, 8 + n) for n in small.shape)
     seen = lay_out(person, small)
-    difference = induced_field_ppm(seen) - induced_field_ppm(lay_out(person, large))[a, b, c]
-    difference -= difference[seen.brain].median()
-    inner = seen.brain.clone()
-    inner[:, :, :2] = inner[:, :, -2:] = False
-    assert difference[inner].abs().quantile(0.99) < 0.01
-    cut = difference[seen.brain]
-    assert cut.abs().max() < 0.5
+    difference = induced_field_ppm(seen) - induced_field_ppm(lay_out(person, large))[shared]
+    difference -= difference.median()
+    # The last voxels border on surroundings that are known at 4 mm only.
+    assert difference[4:-4, 4:-4, 4:-4].abs().max() < 0.012
+    assert difference.std() < 0.012
 
 
 def test_shim_removes_second_order_and_leaves_a_little() -> None:

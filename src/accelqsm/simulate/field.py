@@ -71,6 +71,9 @@ def induced_field_ppm(head: Head) -> Tensor:
         for n, f in zip(grid.shape, blocks.factors, strict=True)
     )
     near[own] = chi_ppm
+    if head.anatomy is not None:
+        # Tapering from tissue to water is gentle; to air it would be a step of 9 ppm.
+        near += far_ppm
     for axis, (n, f) in enumerate(zip(grid.shape, blocks.factors, strict=True)):
         near *= _taper(near.shape[axis], n, f).view([-1 if a == axis else 1 for a in range(3)])
     direction = grid.b0_direction
