@@ -14,10 +14,10 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Shape, Triple
 from accelqsm.qsm.volume import Box, box_of, voxels_within
 
-DEFAULT_RADII_MM = (8.0, 7.0, 6.0, 5.0, 4.0, 3.0)
+DEFAULT_RADII_MM = (16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0)
 DEFAULT_THRESHOLD = 0.1
-LEAST_SHARE = 0.5
-"""A voxel of which less lies in the ball does not count, so that little of the edge is lost."""
+LEAST_SHARE = 0.02
+"""A voxel of which less lies in the ball does not count, so that no edge is lost to a sliver."""
 
 SUBVOXELS = 5
 """Points per voxel and axis at which a ball is evaluated, for voxels that it cuts."""

@@ -34,7 +34,8 @@ class QsmSettings:
 
     Attributes:
         field_mode: "multi" uses every echo-time difference, "lag1" the smallest, as published.
-        least_coherence: phase coherence below which a voxel leaves the mask (0: none does).
+        least_coherence: phase coherence, as a share of its median, below which a voxel leaves
+            an automatic mask (0: none does).
         radii_mm: ball radii of vSHARP; the smallest is what the mask loses at its edge.
         sharp_threshold: spectral truncation of vSHARP.
         regularisation: lambda of the inversion, in ppm mm.
@@ -46,17 +47,17 @@ class QsmSettings:
     """
 
     field_mode: str = "multi"
-    least_coherence: float = 0.3
+    least_coherence: float = 0.9
     radii_mm: tuple[float, ...] = DEFAULT_RADII_MM
     sharp_threshold: float = DEFAULT_THRESHOLD
-    regularisation: float = 2e-4
+    regularisation: float = 1e-4
     data_weighting: bool = True
     dynamic_noise: bool = True
-    dynamic_structure: bool = True
+    dynamic_structure: bool = False
     dynamic_scale: bool = False
     reference: str = "brain"
     n_iterations: int = 100
-    tolerance: float = 1e-2
+    tolerance: float = 2e-2
 
     def __post_init__(self) -> None:
         if self.field_mode not in FIELD_MODES:
@@ -104,7 +105,7 @@ def susceptibility(
         field_strength_t: main field in tesla.
         b0_direction: unit vector along the array axes, where the grid's is not to be trusted.
         mask: bool (x, y, z) to use instead of a brain extraction; it is not refined.
-        settings: every other choice.
+        settings: every other choice; the defaults keep the slope of the nuclei near one.
 
     Returns:
         Susceptibility in ppm with the maps that it came from.

@@ -15,6 +15,10 @@ MAGNITUDE_EDGE_SHARE = 0.3
 FIRST_EDGE_SHARE, LAST_EDGE_SHARE = 0.1, 0.3
 SMOOTHING_VOXELS = 0.7
 LARGEST_CHANGE = 3.0
+SD_PER_MEDIAN = 1.4826
+"""Standard deviation of a normal variable over the median of its absolute value."""
+
+SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class DynamicTerms:
     noise: bool = True
     structure: bool = True
     scale: bool = True
-    period: int = 6
-    structure_updates: int = 4
+    period: int = 2
+    structure_updates: int = 12
     outlier_sd: float = 6.0
     edge_weight: float = 0.1
 
@@ -79,7 +83,7 @@ def learnt_weights(
 ) -> Weights:
     """The weights after one look at the estimate.
 
-    Noise: s^2 = mean W^2 r^2; where |W r| > t s, W is divided by (W r / (t s))^2. Structure:
+    Noise: s = 1.48 median |W r|; where |W r| > t s, W is divided by (W r / (t s))^2. Structure:
     V is lowered where the smoothed gradient of the estimate is among the steepest 10 % at the
     first update, up to 30 % at the last. Scale: with a Laplacian prior of mean gradient b, the
     most probable lambda is s^2 / b; half of the way (of its logarithm) is gone at once.
@@ -99,10 +103,11 @@ def learnt_weights(
     Source: noise term after Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272.
     """
     data = torch.ones_like(residual) if weights.data is None else weights.data
-    weighted = (data * residual)[inside]
-    variance = float(weighted.square().mean())
+    weighted = (data * residual).abs()
+    # The median is blind to the very outliers that a standard deviation would hide.
+    sd = max(SD_PER_MEDIAN * float(weighted[inside].median()), SMALLEST)
     if terms.noise:
-        excess = (data * residual).abs() / max(terms.outlier_sd * math.sqrt(variance), 1e-30)
+        excess = weighted / (terms.outlier_sd * sd)
         weights = replace(weights, data=data / excess.clamp_min(1) ** 2)
     if terms.structure and update <= terms.structure_updates:
         done = (update - 1) / max(terms.structure_updates - 1, 1)
@@ -110,12 +115,12 @@ def learnt_weights(
         weights = replace(weights, structure=_structure(weights, terms, slope, inside, share))
     if terms.scale:
         steepness = slope if weights.structure is None else weights.structure * slope
-        mean_slope = max(float(steepness.abs().sum(0)[inside].mean()), 1e-30)
+        mean_slope = max(float(steepness.abs().sum(0)[inside].mean()), SMALLEST)
         lowest, highest = (
             initial.regularisation / LARGEST_CHANGE,
             initial.regularisation * LARGEST_CHANGE,
         )
-        likeliest = min(max(variance / mean_slope, lowest), highest)
+        likeliest = min(max(sd**2 / mean_slope, lowest), highest)
         weights = replace(weights, regularisation=math.sqrt(weights.regularisation * likeliest))
     return weights
 

@@ -15,8 +15,8 @@ from accelqsm.qsm.gradient import Gradient
 from accelqsm.qsm.volume import box_of
 
 MARGIN_VOXELS = (12, 12, 12)
-PENALTY_PER_REGULARISATION = 100.0
-DATA_PENALTY = 1.0
+PENALTY_PER_REGULARISATION = 300.0
+DATA_PENALTY = 0.1
 
 
 def l1_dipole_inversion(
@@ -25,7 +25,7 @@ def l1_dipole_inversion(
     *,
     voxel_size_mm: Triple,
     b0_direction: Triple,
-    regularisation: float = 2e-4,
+    regularisation: float = 1e-4,
     data_weight: Tensor | None = None,
     magnitude: Tensor | None = None,
     dynamic: DynamicTerms | None = None,
@@ -36,7 +36,7 @@ def l1_dipole_inversion(
     """Solve min_chi 1/2 ||W (D chi - f)||^2 + lambda ||V grad chi||_1 by ADMM.
 
     D is the unit dipole, grad the forward difference per mm, W the data weight, V the structure
-    weight (1 without dynamic terms). The split z = grad chi has the penalty rho = 100 lambda; a
+    weight (1 without dynamic terms). The split z = grad chi has the penalty rho = 300 lambda; a
     second split v = D chi makes the weighted data term separable, and is left out where W = 1.
 
     Args:
@@ -46,7 +46,8 @@ def l1_dipole_inversion(
         voxel_size_mm: edge lengths of a voxel in mm.
         b0_direction: unit vector of the main field along the array axes.
         regularisation: lambda, in ppm mm (field in ppm, gradient in ppm / mm).
-        data_weight: (x, y, z), about 1 in the mask; proportional to 1 / sd of the field.
+        data_weight: (x, y, z), about 1 in the mask; proportional to 1 / sd of the field. The field
+            outside the mask then is unknown, which takes most of the error away.
         magnitude: (x, y, z) whose edges the structure term starts from.
         dynamic: terms learnt on the way, or None for a fixed problem.
         reference: what has zero susceptibility: the mean of the "brain" mask, "none" (the mean
@@ -117,13 +118,14 @@ def _admm(
     gradient = Gradient(voxel_size_mm)
     initial = weights
     penalty = PENALTY_PER_REGULARISATION * weights.regularisation
-    system = DATA_PENALTY * kernel**2 + penalty * gradient.power_spectrum(field)
+    data_penalty = 1.0 if weights.data is None else DATA_PENALTY
+    system = data_penalty * kernel**2 + penalty * gradient.power_spectrum(field)
     system[0, 0, 0] = torch.inf
     chi = torch.zeros_like(field)
     gradient_dual = gradient(chi)
     gradient_target = gradient_dual
     field_dual = chi
-    field_spectrum = torch.fft.rfftn(field) * kernel * DATA_PENALTY
+    field_spectrum = torch.fft.rfftn(field) * kernel * data_penalty
     for iteration in range(1, n_iterations + 1):
         spectrum = torch.fft.rfftn(gradient.adjoint(gradient_target)) * penalty
         spectrum += field_spectrum
@@ -142,9 +144,9 @@ def _admm(
         explained = torch.fft.irfftn(spectrum * kernel, s=shape)
         proposed = explained + field_dual
         confidence = weights.data**2
-        split = (confidence * field + DATA_PENALTY * proposed) / (confidence + DATA_PENALTY)
+        split = (confidence * field + data_penalty * proposed) / (confidence + data_penalty)
         field_dual = proposed - split
-        field_spectrum = torch.fft.rfftn(split - field_dual) * kernel * DATA_PENALTY
+        field_spectrum = torch.fft.rfftn(split - field_dual) * kernel * data_penalty
         if dynamic is not None and iteration % dynamic.period == 0:
             weights = learnt_weights(
                 weights,

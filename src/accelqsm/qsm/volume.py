@@ -47,6 +47,8 @@ class Box:
 def box_of(mask: Tensor, *, margin_voxels: Shape) -> Box:
     """The box that just holds ``mask``, with at least ``margin_voxels`` of zeros between periods.
 
+    A kernel that reaches ``margin_voxels`` to either side fits into the periodic volume.
+
     Raises:
         InputError: a mask that is not a bool (x, y, z) or that is empty.
     """
@@ -61,7 +63,8 @@ def box_of(mask: Tensor, *, margin_voxels: Shape) -> Box:
         spans.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
     sizes = [s.stop - s.start for s in spans]
     padded = [
-        int(next_fast_len(n + m, real=True)) for n, m in zip(sizes, margin_voxels, strict=True)
+        int(next_fast_len(max(size, margin + 1) + margin, real=True))
+        for size, margin in zip(sizes, margin_voxels, strict=True)
     ]
     return Box(
         (spans[0], spans[1], spans[2]),

@@ -1,0 +1,157 @@
+"""The whole chain on a schematic head whose fields are closed forms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+
+import pytest
+import tomli_w
+import torch
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Grid, as_affine, centred_grid
+from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
+from accelqsm.qsm.field import LagProducts, lag_products
+
+GRID = centred_grid((56, 60, 36), (1.5, 1.5, 2.0))
+ECHO_TIMES_S = tuple(0.004 + 0.005 * k for k in range(4))
+NUCLEI = {(-12.0, 4.0, 0.0): 0.10, (12.0, 4.0, 0.0): 0.06, (0.0, -14.0, 4.0): 0.14}
+AIR_PPM, AIR_MM, AIR_RADIUS_MM = 9.4, (0.0, 44.0, -18.0), 9.0
+RADIUS_MM = 5.0
+
+
+def positions_mm(grid: Grid) -> list[Tensor]:
+    return list(torch.from_numpy(grid.world_mm()).double())
+
+
+def sphere_field_ppm(grid: Grid, centre_mm: tuple[float, ...], radius_mm: float) -> Tensor:
+    """Field of a sphere of 1 ppm, B0 along the world's z; zero inside."""
+    x, y, z = (p - c for p, c in zip(positions_mm(grid), centre_mm, strict=True))
+    square = (x**2 + y**2 + z**2).clamp_min(1e-6)
+    field = (radius_mm**2 / square) ** 1.5 / 3 * (3 * z**2 / square - 1)
+    return torch.where(square > radius_mm**2, field, 0)
+
+
+def sphere(grid: Grid, centre_mm: tuple[float, ...], radius_mm: float) -> Tensor:
+    x, y, z = (p - c for p, c in zip(positions_mm(grid), centre_mm, strict=True))
+    return x**2 + y**2 + z**2 <= radius_mm**2
+
+
+def brain(grid: Grid) -> Tensor:
+    x, y, z = positions_mm(grid)
+    return (x / 36) ** 2 + (y / 40) ** 2 + (z / 30) ** 2 <= 1
+
+
+def scan(grid: Grid, *, n_channels: int = 2, noise_sd: float = 0.01) -> LagProducts:
+    """Multi-channel echoes of three nuclei in a brain, with an air ball in front of it."""
+    field_ppm = AIR_PPM * sphere_field_ppm(grid, AIR_MM, AIR_RADIUS_MM)
+    for centre_mm, chi_ppm in NUCLEI.items():
+        field_ppm = field_ppm + chi_ppm * sphere_field_ppm(grid, centre_mm, RADIUS_MM)
+    times = torch.tensor(ECHO_TIMES_S, dtype=torch.float64).view(-1, 1, 1, 1)
+    echoes = torch.exp(-20 * times + 2j * math.pi * 127.732434 * field_ppm * times) * brain(grid)
+    phases = torch.linspace(0, 2, n_channels).view(-1, 1, 1, 1, 1)
+    images = echoes * torch.polar(torch.full_like(phases, n_channels**-0.5), phases)
+    generator = torch.Generator().manual_seed(7)
+    noise = torch.randn(images.shape, dtype=torch.complex64, generator=generator)
+    return lag_products(
+        images.to(torch.complex64) + noise_sd * math.sqrt(2) * noise, echo_times_s=ECHO_TIMES_S
+    )
+
+
+def nuclei_ppm(result: QsmResult, grid: Grid) -> list[float]:
+    """Means in the nuclei relative to the brain beside them."""
+    beside = result.mask.clone()
+    for centre_mm in NUCLEI:
+        beside &= ~sphere(grid, centre_mm, 9.0)
+    level = result.chi_ppm[beside].mean()
+    return [float(result.chi_ppm[sphere(grid, c, 4.0)].mean() - level) for c in NUCLEI]
+
+
+@pytest.fixture(scope="module")
+def products() -> LagProducts:
+    return scan(GRID)
+
+
+@pytest.fixture(scope="module")
+def result(products: LagProducts) -> QsmResult:
+    return susceptibility(products, grid=GRID, field_strength_t=3.0, mask=brain(GRID))
+
+
+def test_the_nuclei_come_back(result: QsmResult) -> None:
+    assert nuclei_ppm(result, GRID) == pytest.approx(list(NUCLEI.values()), rel=0.15)
+
+
+def test_the_mask_is_respected_and_only_loses_its_edge(result: QsmResult) -> None:
+    inside = brain(GRID)
+    assert torch.equal(result.brain, inside)
+    assert not (result.mask & ~inside).any()
+    assert result.mask.sum() > 0.7 * inside.sum()
+    assert (result.chi_ppm[~result.mask] == 0).all()
+    assert abs(result.chi_ppm[result.mask].mean()) < 1e-6
+
+
+def test_the_field_holds_the_air_ball_and_the_local_field_does_not(result: QsmResult) -> None:
+    field_hz = AIR_PPM * 127.732434 * sphere_field_ppm(GRID, AIR_MM, AIR_RADIUS_MM)
+    near_air = result.mask & (field_hz.abs() > 20)
+    assert near_air.sum() > 100
+    slope = (result.field_hz * field_hz)[near_air].sum() / field_hz[near_air].square().sum()
+    assert slope == pytest.approx(1, abs=0.05)
+    assert result.local_field_hz[near_air].abs().median() < 0.05 * field_hz[near_air].abs().median()
+
+
+def test_an_automatic_mask_gives_the_same_nuclei(products: LagProducts) -> None:
+    automatic = susceptibility(products, grid=GRID, field_strength_t=3.0)
+    assert nuclei_ppm(automatic, GRID) == pytest.approx(list(NUCLEI.values()), rel=0.15)
+
+
+def test_a_tilted_slab_finds_the_same_nuclei() -> None:
+    angle = math.radians(25)
+    matrix = GRID.matrix.copy()
+    turn = torch.tensor(
+        [[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]]
+    ).numpy()
+    matrix[:3] = turn @ matrix[:3]
+    tilted = Grid((56, 60, 40), as_affine(matrix))
+    found = susceptibility(scan(tilted), grid=tilted, field_strength_t=3.0, mask=brain(tilted))
+    assert nuclei_ppm(found, tilted) == pytest.approx(list(NUCLEI.values()), rel=0.15)
+
+
+def test_combined_images_are_one_channel(result: QsmResult) -> None:
+    combined = scan(GRID, n_channels=1)
+    found = susceptibility(combined, grid=GRID, field_strength_t=3.0, mask=brain(GRID))
+    assert nuclei_ppm(found, GRID) == pytest.approx(nuclei_ppm(result, GRID), abs=0.004)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(DEFAULT, field_mode="lag1"),
+        replace(DEFAULT, dynamic_noise=False),
+        replace(DEFAULT, dynamic_structure=True, dynamic_scale=True),
+        replace(DEFAULT, data_weighting=False, dynamic_noise=False),
+    ],
+)
+def test_every_setting_finds_the_nuclei(products: LagProducts, settings: QsmSettings) -> None:
+    found = susceptibility(
+        products, grid=GRID, field_strength_t=3.0, mask=brain(GRID), settings=settings
+    )
+    assert nuclei_ppm(found, GRID) == pytest.approx(list(NUCLEI.values()), rel=0.3)
+    assert found.chi_ppm.ne(
+        susceptibility(products, grid=GRID, field_strength_t=3.0, mask=brain(GRID)).chi_ppm
+    ).any()
+
+
+def test_settings_can_be_written_as_toml() -> None:
+    text = tomli_w.dumps(asdict(DEFAULT))
+    assert "radii_mm" in text
+    with pytest.raises(InputError, match="field_mode"):
+        QsmSettings(field_mode="both")
+
+
+def test_a_mask_of_another_shape_is_refused(products: LagProducts) -> None:
+    with pytest.raises(InputError, match="expected bool"):
+        susceptibility(
+            products, grid=GRID, field_strength_t=3.0, mask=torch.ones(3, 3, 3, dtype=torch.bool)
+        )

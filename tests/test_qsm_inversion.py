@@ -1,0 +1,276 @@
+"""Dipole inversion against an independent solver, closed forms and symmetries."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from accelqsm.dipole import forward_field
+from accelqsm.errors import InputError
+from accelqsm.grid import Triple
+from accelqsm.qsm.dynamic import DynamicTerms
+from accelqsm.qsm.gradient import Gradient
+from accelqsm.qsm.inversion import l1_dipole_inversion
+
+SIZE_MM: Triple = (1.0, 1.0, 1.0)
+OBLIQUE: Triple = (0.36, -0.48, 0.8)
+NO_TERM = DynamicTerms(noise=False, structure=False, scale=False)
+
+
+def ball(shape: tuple[int, int, int], radius: float, centre: Triple = (0, 0, 0)) -> Tensor:
+    axes = (
+        torch.arange(n, dtype=torch.float64) - n // 2 - c
+        for n, c in zip(shape, centre, strict=True)
+    )
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    return x**2 + y**2 + z**2 <= radius**2
+
+
+def soft_sphere(shape: tuple[int, int, int], radius: float) -> Tensor:
+    axes = (torch.arange(n, dtype=torch.float64) - n // 2 for n in shape)
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    return (radius + 0.5 - (x**2 + y**2 + z**2).sqrt()).clamp(0, 1)
+
+
+def plain_tv_admm(field: Tensor, *, lam: float, rho: float, direction: Triple, n: int) -> Tensor:
+    """Bilgic's iteration written with complex FFTs and explicit soft thresholds."""
+    shape = (field.shape[0], field.shape[1], field.shape[2])
+    frequencies = torch.meshgrid(
+        *(torch.fft.fftfreq(size, dtype=torch.float64) for size in shape), indexing="ij"
+    )
+    square = sum(k**2 for k in frequencies)
+    along = sum(k * b for k, b in zip(frequencies, direction, strict=True))
+    kernel = torch.where(square > 0, 1 / 3 - along**2 / square.clamp_min(1e-12), 0)
+    edges = [torch.exp(2j * math.pi * k) - 1 for k in frequencies]
+    below = (kernel**2 + rho * sum(e.abs() ** 2 for e in edges)).clone()
+    below[0, 0, 0] = 1
+    split = [torch.zeros_like(field) for _ in edges]
+    dual = [torch.zeros_like(field) for _ in edges]
+    chi = torch.zeros_like(field)
+    for _ in range(n):
+        above = kernel * torch.fft.fftn(field)
+        for e, z, u in zip(edges, split, dual, strict=True):
+            above = above + rho * e.conj() * torch.fft.fftn(z - u)
+        above[0, 0, 0] = 0
+        chi = torch.fft.ifftn(above / below).real
+        for axis in range(3):
+            slope = torch.roll(chi, -1, axis) - chi
+            moved = slope + dual[axis]
+            split[axis] = torch.sign(moved) * (moved.abs() - lam / rho).clamp_min(0)
+            dual[axis] = moved - split[axis]
+    return chi
+
+
+@pytest.mark.parametrize("direction", [(0.0, 0.0, 1.0), OBLIQUE])
+def test_without_weights_and_dynamic_terms_it_is_plain_total_variation(direction: Triple) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.zeros(27, 25, 27, dtype=torch.bool)
+    mask[:15, :13, :15] = True  # with 12 voxels of margin the periodic box is the volume
+    field = torch.randn(mask.shape, dtype=torch.float64, generator=generator) * mask * 0.05
+    lam = 2e-3
+    chi = l1_dipole_inversion(
+        field,
+        mask,
+        voxel_size_mm=SIZE_MM,
+        b0_direction=direction,
+        regularisation=lam,
+        reference="none",
+        n_iterations=25,
+        tolerance=0.0,
+    )
+    expected = plain_tv_admm(field, lam=lam, rho=300 * lam, direction=direction, n=25)
+    torch.testing.assert_close(
+        chi[mask], expected[mask], atol=1e-6 * float(expected.abs().max()), rtol=0
+    )
+
+
+def test_dynamic_terms_that_are_all_off_change_nothing() -> None:
+    mask = ball((20, 20, 20), 7)
+    field = forward_field(
+        0.1 * soft_sphere((20, 20, 20), 3), voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1)
+    )
+    weight = torch.ones_like(field)
+    plain, dynamic = (
+        l1_dipole_inversion(
+            field,
+            mask,
+            voxel_size_mm=SIZE_MM,
+            b0_direction=(0, 0, 1),
+            data_weight=weight,
+            dynamic=d,
+        )
+        for d in (None, NO_TERM)
+    )
+    torch.testing.assert_close(dynamic, plain, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("direction", [(0.0, 0.0, 1.0), OBLIQUE])
+def test_a_sphere_is_recovered_to_95_percent(weighted: bool, direction: Triple) -> None:
+    shape = (40, 40, 40)
+    truth = 0.1 * soft_sphere(shape, 6)
+    field = forward_field(truth, voxel_size_mm=SIZE_MM, b0_direction=direction)
+    mask = ball(shape, 17)
+    chi = l1_dipole_inversion(
+        field,
+        mask,
+        voxel_size_mm=SIZE_MM,
+        b0_direction=direction,
+        regularisation=2e-5,
+        data_weight=torch.ones_like(field) if weighted else None,
+        reference=mask & ~ball(shape, 9),
+        n_iterations=100,
+        tolerance=1e-4,
+    )
+    assert chi[ball(shape, 4)].mean() == pytest.approx(0.1, rel=0.05)
+    assert (chi[~mask] == 0).all()
+
+
+def test_no_field_gives_no_susceptibility() -> None:
+    mask = ball((16, 16, 16), 6)
+    weight = torch.ones(16, 16, 16)
+    chi = l1_dipole_inversion(
+        torch.zeros(16, 16, 16),
+        mask,
+        voxel_size_mm=SIZE_MM,
+        b0_direction=(0, 0, 1),
+        data_weight=weight,
+        magnitude=weight,
+        dynamic=DynamicTerms(),
+    )
+    assert (chi == 0).all()
+
+
+def test_turning_the_head_and_the_field_together_turns_the_map() -> None:
+    shape = (26, 22, 30)
+    truth = 0.1 * soft_sphere(shape, 4) - 0.05 * ball(shape, 2, (5, 0, -6)).double()
+    size_mm: Triple = (1.0, 1.2, 1.5)
+    mask = ball(shape, 10)
+    field = forward_field(truth, voxel_size_mm=size_mm, b0_direction=(0, 0, 1))
+    upright = l1_dipole_inversion(field, mask, voxel_size_mm=size_mm, b0_direction=(0, 0, 1))
+    turned = l1_dipole_inversion(
+        field.permute(2, 0, 1).contiguous(),
+        mask.permute(2, 0, 1).contiguous(),
+        voxel_size_mm=(1.5, 1.0, 1.2),
+        b0_direction=(1, 0, 0),
+    )
+    torch.testing.assert_close(turned.permute(1, 2, 0), upright, atol=1e-9, rtol=0)
+
+
+def test_voxels_offset_by_a_whole_turn_do_little_harm_with_the_noise_term() -> None:
+    shape = (36, 36, 36)
+    truth = 0.1 * soft_sphere(shape, 5)
+    mask = ball(shape, 15)
+    generator = torch.Generator().manual_seed(4)
+    field = forward_field(truth, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1))
+    field = field + 0.002 * torch.randn(shape, dtype=torch.float64, generator=generator)
+    wrapped = torch.rand(shape, generator=generator) < 0.01
+    broken = field + torch.where(wrapped, 1.26, 0.0)
+
+    def error(f: Tensor, terms: DynamicTerms | None) -> float:
+        chi = l1_dipole_inversion(
+            f,
+            mask,
+            voxel_size_mm=SIZE_MM,
+            b0_direction=(0, 0, 1),
+            data_weight=torch.ones_like(f),
+            dynamic=terms,
+            reference=mask & ~ball(shape, 8),
+            n_iterations=60,
+        )
+        return float((chi - truth)[mask].square().mean().sqrt())
+
+    noise_only = DynamicTerms(structure=False, scale=False)
+    assert error(broken, noise_only) < 1.5 * error(field, None)
+    assert error(broken, None) > 2 * error(broken, noise_only)
+
+
+def test_structure_keeps_an_edge_that_the_magnitude_shows() -> None:
+    shape = (32, 32, 32)
+    inside = soft_sphere(shape, 5)
+    mask = ball(shape, 13)
+    field = forward_field(0.1 * inside, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1))
+
+    def recovered(terms: DynamicTerms | None) -> float:
+        chi = l1_dipole_inversion(
+            field,
+            mask,
+            voxel_size_mm=SIZE_MM,
+            b0_direction=(0, 0, 1),
+            regularisation=2e-3,
+            data_weight=torch.ones_like(field),
+            magnitude=1 - 0.3 * inside,
+            dynamic=terms,
+            reference=mask & ~ball(shape, 8),
+        )
+        return float(chi[ball(shape, 3)].mean())
+
+    structure_only = DynamicTerms(noise=False, scale=False)
+    assert recovered(None) + 0.01 < recovered(structure_only) < 0.11
+
+
+def test_the_scale_follows_the_noise_within_a_factor_of_three() -> None:
+    from accelqsm.qsm.dynamic import Weights, learnt_weights
+
+    inside = torch.ones(4, 4, 4, dtype=torch.bool)
+    slope = torch.full((3, 4, 4, 4), 0.01)
+    start = Weights(regularisation=1e-4, data=torch.ones(4, 4, 4), structure=None)
+    terms = DynamicTerms(noise=False, structure=False)
+    for noise, likeliest in ((0.5, 3e-4), (1e-6, 1e-4 / 3), (0.002, 0.002**2 / 0.03)):
+        residual = torch.full((4, 4, 4), noise / 1.4826)  # median of a normal variable of that sd
+        weights = start
+        for update in range(1, 30):
+            weights = learnt_weights(
+                weights, terms, start, update=update, residual=residual, slope=slope, inside=inside
+            )
+        assert weights.regularisation == pytest.approx(likeliest, rel=1e-3)
+
+
+def test_the_gradient_and_its_adjoint_agree() -> None:
+    generator = torch.Generator().manual_seed(1)
+    gradient = Gradient((0.8, 1.0, 2.0))
+    volume = torch.randn(6, 5, 8, dtype=torch.float64, generator=generator)
+    slopes = torch.randn(3, 6, 5, 8, dtype=torch.float64, generator=generator)
+    left, right = (gradient(volume) * slopes).sum(), (volume * gradient.adjoint(slopes)).sum()
+    torch.testing.assert_close(left, right)
+    spectrum = torch.fft.rfftn(volume) * gradient.power_spectrum(volume)
+    torch.testing.assert_close(
+        torch.fft.irfftn(spectrum, s=volume.shape), gradient.adjoint(gradient(volume))
+    )
+
+
+def test_the_reference_region_has_zero_mean() -> None:
+    shape = (20, 20, 20)
+    mask, region = ball(shape, 7), ball(shape, 3, (3, 0, 0))
+    field = forward_field(
+        0.1 * soft_sphere(shape, 3), voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1)
+    )
+    maps = {
+        name: l1_dipole_inversion(
+            field, mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1), reference=reference
+        )
+        for name, reference in {"brain": "brain", "region": region, "none": "none"}.items()
+    }
+    assert abs(maps["brain"][mask].mean()) < 1e-9
+    assert abs(maps["region"][region & mask].mean()) < 1e-9
+    difference = (maps["none"] - maps["brain"])[mask]
+    torch.testing.assert_close(difference, difference[0].expand_as(difference), atol=1e-9, rtol=0)
+
+
+def test_bad_input_is_refused() -> None:
+    mask = ball((8, 8, 8), 3)
+    field = torch.zeros(8, 8, 8)
+    for arguments, message in (
+        ({"regularisation": 0.0}, "regularisation > 0"),
+        ({"reference": "csf"}, "expected brain, none or a region"),
+        ({"reference": ~mask}, "reference region"),
+    ):
+        with pytest.raises(InputError, match=message):
+            l1_dipole_inversion(
+                field, mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1), **arguments
+            )
+    with pytest.raises(InputError, match="one shape"):
+        l1_dipole_inversion(field[:4], mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1))
