@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
+from itertools import product
 
 import pytest
 import tomli_w
@@ -44,13 +45,26 @@ def brain(grid: Grid) -> Tensor:
     return (x / 36) ** 2 + (y / 40) ** 2 + (z / 30) ** 2 <= 1
 
 
-def scan(grid: Grid, *, n_channels: int = 2, noise_sd: float = 0.01) -> LagProducts:
-    """Multi-channel echoes of three nuclei in a brain, with an air ball in front of it."""
+def shifted(grid: Grid, voxels: tuple[float, ...]) -> Grid:
+    matrix = grid.matrix.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ list(voxels)
+    return Grid(grid.shape, as_affine(matrix))
+
+
+def echoes_at(grid: Grid) -> Tensor:
+    """Signal at the voxel centres of ``grid``, (echo, x, y, z)."""
     field_ppm = AIR_PPM * sphere_field_ppm(grid, AIR_MM, AIR_RADIUS_MM)
     for centre_mm, chi_ppm in NUCLEI.items():
         field_ppm = field_ppm + chi_ppm * sphere_field_ppm(grid, centre_mm, RADIUS_MM)
     times = torch.tensor(ECHO_TIMES_S, dtype=torch.float64).view(-1, 1, 1, 1)
-    echoes = torch.exp(-20 * times + 2j * math.pi * 127.732434 * field_ppm * times) * brain(grid)
+    phase_rad = 2 * math.pi * 127.732434 * field_ppm * times
+    return torch.exp(-20 * times + 1j * phase_rad) * brain(grid)
+
+
+def scan(grid: Grid, *, n_channels: int = 2, noise_sd: float = 0.01) -> LagProducts:
+    """Echoes of three nuclei in a brain behind an air ball; a voxel is the mean of 8 points."""
+    points = list(product((-0.25, 0.25), repeat=3))
+    echoes = sum(echoes_at(shifted(grid, point)) for point in points) / len(points)
     phases = torch.linspace(0, 2, n_channels).view(-1, 1, 1, 1, 1)
     images = echoes * torch.polar(torch.full_like(phases, n_channels**-0.5), phases)
     generator = torch.Generator().manual_seed(7)

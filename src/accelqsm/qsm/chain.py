@@ -57,7 +57,7 @@ class QsmSettings:
     dynamic_scale: bool = False
     reference: str = "brain"
     n_iterations: int = 100
-    tolerance: float = 2e-2
+    tolerance: float = 3e-2
 
     def __post_init__(self) -> None:
         if self.field_mode not in FIELD_MODES:

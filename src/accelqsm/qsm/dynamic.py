@@ -83,10 +83,11 @@ def learnt_weights(
 ) -> Weights:
     """The weights after one look at the estimate.
 
-    Noise: s = 1.48 median |W r|; where |W r| > t s, W is divided by (W r / (t s))^2. Structure:
-    V is lowered where the smoothed gradient of the estimate is among the steepest 10 % at the
-    first update, up to 30 % at the last. Scale: with a Laplacian prior of mean gradient b, the
-    most probable lambda is s^2 / b; half of the way (of its logarithm) is gone at once.
+    Noise: s = 1.48 median |W r|; where |W r| > t s, the W of the start is divided by
+    (W r / (t s))^2. Structure: V is lowered where the smoothed gradient of the estimate is among
+    the steepest 10 % at the first update, up to 30 % at the last. Scale: with a Laplacian prior
+    of mean gradient b, the most probable lambda is s^2 / b; half of the way to it (of the
+    logarithm) is gone at once.
 
     Args:
         weights: the weights so far.
@@ -102,7 +103,8 @@ def learnt_weights(
 
     Source: noise term after Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272.
     """
-    data = torch.ones_like(residual) if weights.data is None else weights.data
+    # From the first weights each time: what was not explained yet may be explained now.
+    data = torch.ones_like(residual) if initial.data is None else initial.data
     weighted = (data * residual).abs()
     # The median is blind to the very outliers that a standard deviation would hide.
     sd = max(SD_PER_MEDIAN * float(weighted[inside].median()), SMALLEST)
