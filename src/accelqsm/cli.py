@@ -117,7 +117,9 @@ def _add_tool_commands(commands: Commands) -> None:
     train.add_argument("out", type=Path, metavar="OUT")
     train.add_argument("--steps", type=int, default=4000)
     train.add_argument("--width", type=int, default=16, help="channels of the inner layers")
-    train.add_argument("--seed", type=int, default=1000)
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--heads", type=int, default=24, metavar="N", help="digital heads to learn")
+    train.add_argument("--validation-heads", type=int, default=4, metavar="N")
     train.set_defaults(command=_train)
 
     doctor = commands.add_parser("doctor", help="versions, device and weights of this installation")
@@ -198,7 +200,15 @@ def _compare(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from accelqsm.study.train import train_network
 
-    train_network(options.out, steps=options.steps, width=options.width, seed=options.seed)
+    weights = train_network(
+        options.out,
+        steps=options.steps,
+        width=options.width,
+        seed=options.seed,
+        n_heads=options.heads,
+        n_validation_heads=options.validation_heads,
+    )
+    print(weights)
 
 
 def _doctor(options: argparse.Namespace) -> None:
