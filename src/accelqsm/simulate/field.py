@@ -30,8 +30,8 @@ def field_map(head: Head, *, field_strength_t: float, seed: int, shim: bool = Tr
     """Frequency offset of every voxel: gamma_bar B0 (D * chi), less its fit by the shim coils.
 
     Sources outside the grid (neck, vertex, air) count: the field of the grid's own voxels is
-    computed as if they were tapered off around it and periodic; what the true surroundings add
-    to that is smooth inside, and comes from a coarser and larger grid.
+    computed as if they and a margin around them were periodic; what the true surroundings add to
+    that is smooth inside, and comes from a coarser and larger grid.
 
     Args:
         head: tissue on its grid.
@@ -71,11 +71,6 @@ def induced_field_ppm(head: Head) -> Tensor:
         for n, f in zip(grid.shape, blocks.factors, strict=True)
     )
     near[own] = chi_ppm
-    if head.anatomy is not None:
-        # Tapering from tissue to water is gentle; to air it would be a step of 9 ppm.
-        near += far_ppm
-    for axis, (n, f) in enumerate(zip(grid.shape, blocks.factors, strict=True)):
-        near *= _taper(near.shape[axis], n, f).view([-1 if a == axis else 1 for a in range(3)])
     direction = grid.b0_direction
     field = forward_field(
         near, voxel_size_mm=grid.voxel_size_mm, b0_direction=direction, padding=1.0
@@ -134,14 +129,6 @@ def _whole_head(
         slice(int(-low), int(-low) + n) for low, n in zip(lower, blocks.grid.shape, strict=True)
     )
     return whole, (a, b, c)
-
-
-def _taper(length: int, n: int, factor: int) -> Tensor:
-    """One over the grid's ``n`` voxels, falling to zero over the margins, (length,)."""
-    margin = factor * MARGIN_BLOCKS
-    position = torch.arange(length, dtype=torch.float32)
-    beyond = torch.maximum(margin - position, position - (margin + n - 1)).clamp(0, margin)
-    return 0.5 * (1 + torch.cos(torch.pi * beyond / margin))
 
 
 def _shimmed(field_hz: Tensor, head: Head, *, seed: int) -> Tensor:
