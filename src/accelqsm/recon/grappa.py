@@ -116,8 +116,10 @@ def fit_kernel(calibration: Tensor, *, step: int) -> Kernel:
     targets = torch.cat([shifted(0, missing, 0) for missing in range(1, step)])
     gram = sources @ sources.mH
     gram.diagonal().add_(TIKHONOV * gram.diagonal().real.mean())
-    # Rows of both are equations' transposes: w^T sources = targets.
-    solution = torch.linalg.solve(gram.mT, (targets @ sources.mH).mT)
+    # Neighbours are nearly dependent: single precision would not do for the solution.
+    solution = torch.linalg.solve(
+        gram.mT.to(torch.complex128), (targets @ sources.mH).mT.to(torch.complex128)
+    ).to(calibration)
     return Kernel(step, solution.reshape(len(READOUT_TAPS), n_sources, -1))
 
 

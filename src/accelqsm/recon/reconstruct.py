@@ -120,9 +120,7 @@ def apply_network(network: ReconNet3D, measured: Tensor, sampled: Tensor) -> Ten
     reach = network.architecture.readout_reach
     plane = measured.shape[1] * measured.shape[2]
     thickness = max(VOXELS_AT_ONCE // plane - 2 * reach, 1)
-    image = torch.empty_like(measured)
-    for outside in (slice(0, head.start), slice(head.stop, len(measured))):
-        image[outside] = ifft(measured[outside], PHASE_ENCODES)
+    image = ifft(measured, PHASE_ENCODES)
     with torch.inference_mode():
         for start in range(head.start, head.stop, thickness):
             stop = min(start + thickness, head.stop)

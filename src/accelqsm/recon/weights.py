@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from accelqsm.errors import InputError
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
@@ -48,6 +52,25 @@ def load_network(name: str = "default", *, path: Path | None = None) -> ReconNet
         raise InputError(f"{file}: expected the tensors of {architecture}, found others")
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
+
+
+def save_network(network: ReconNet3D, path: Path, *, about: Mapping[str, str]) -> None:
+    """Write weights and architecture as safetensors, whole or not at all.
+
+    Args:
+        network: what to keep.
+        path: the file.
+        about: facts to keep in the header, such as how the network was trained.
+    """
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    metadata = {
+        **about,
+        "format": FORMAT,
+        "architecture": json.dumps(asdict(network.architecture)),
+    }
+    partial = path.with_suffix(".part")
+    save_file(tensors, partial, metadata)
+    os.replace(partial, path)
 
 
 def weights_checksum(name: str = "default", *, path: Path | None = None) -> str:

@@ -1,0 +1,88 @@
+"""GRAPPA: identity, aliasing, measured samples, phase."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, fft, ifft
+from accelqsm.recon.grappa import fit_kernel, grappa, line_step
+from accelqsm.recon.reconstruct import reconstruct
+from accelqsm.recon.sampling import poisson_disk, regular
+from recon_phantom import channel_images, sample
+
+SHAPE = (16, 48, 20)
+
+
+def _images(kspace, method: str = "grappa") -> torch.Tensor:  # type: ignore[no-untyped-def]
+    blocks = list(reconstruct(kspace, method=method))  # type: ignore[arg-type]
+    n_channels, n_echoes = kspace.samples.shape[:2]
+    images = torch.zeros(n_channels, n_echoes, *SHAPE, dtype=torch.complex64)
+    for block in blocks:
+        images[block.channels, :, block.x] = block.images
+    return images
+
+
+def test_full_sampling_is_the_identity() -> None:
+    images = channel_images(SHAPE, 4)
+    pattern = torch.ones(SHAPE[1:], dtype=torch.bool)
+    assert (_images(sample(images, pattern)) - images).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_smooth_channels_leave_no_aliasing(step: int) -> None:
+    images = channel_images(SHAPE, 8)
+    pattern = regular((48, 20), acceleration=(step, 1), calibration=(18, 20))
+    kspace = sample(images, pattern)
+    energy = images.abs().square().sum()
+    left = (_images(kspace) - images).abs().square().sum() / energy
+    aliased = (_images(kspace, "zero-filled") - images).abs().square().sum() / energy
+    assert left < 1e-3
+    assert left < 0.1 * aliased
+
+
+def test_measured_samples_are_kept() -> None:
+    pattern = regular((48, 20), acceleration=(2, 1), calibration=(18, 20))
+    kspace = sample(channel_images(SHAPE, 4), pattern, noise_sd=0.02)
+    spectrum = fft(_images(kspace), PHASE_ENCODES)[..., pattern]
+    assert (spectrum - torch.from_numpy(kspace.samples)).abs().max() < 1e-5
+
+
+def test_slabs_of_the_readout_agree_with_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = regular((48, 20), acceleration=(2, 1), calibration=(18, 20))
+    kspace = sample(channel_images(SHAPE, 4), pattern, noise_sd=0.02)
+    whole = _images(kspace)
+    monkeypatch.setattr("accelqsm.recon.grappa.SOURCES_AT_ONCE", 4 * 12 * 24 * 20 * 3)
+    assert len(list(grappa(kspace))) > 4
+    assert (_images(kspace) - whole).abs().max() < 1e-5
+
+
+def test_readout_taps_are_a_convolution_along_kx() -> None:
+    """Data shifted by one sample along kx and a step along ky are found by the tap that says so."""
+    torch.manual_seed(0)
+    spectrum = torch.randn(1, 24, 40, 12, dtype=torch.complex64)
+    spectrum[:, :-1, 1::2] = spectrum[:, 1:, 0::2]
+    spectrum[:, -1, 1::2] = 0
+    kernel = fit_kernel(ifft(spectrum, (1,)), step=2)
+    # Sources are (channel, line in -1 0 1 2, partition in -1 0 1): line 0, partition 0 is 4 and
+    # line 1, partition 0 is 7. Odd lines of the fit know the former, even lines the latter.
+    assert kernel.weights.shape == (5, 12, 1)
+    expected = torch.zeros(5, 12)
+    expected[3, 4] = expected[1, 7] = 0.5
+    assert (kernel.weights[..., 0] - expected).abs().max() < 0.05
+    x = torch.arange(24)
+    phase = torch.angle(kernel.at_readouts(x, 24)[:, 4, 0])
+    turned = torch.exp(1j * (phase + 2 * torch.pi * (x - 12) / 24))
+    assert (turned - 1).abs().max() < 0.1
+
+
+def test_patterns_without_regular_lines_are_refused() -> None:
+    with pytest.raises(InputError, match="every n-th line"):
+        line_step(poisson_disk((48, 20), acceleration=3, calibration=(8, 8), seed=0))
+
+
+def test_a_centre_smaller_than_the_kernel_is_refused() -> None:
+    pattern = regular((48, 20), acceleration=(3, 1), calibration=(6, 20))
+    with pytest.raises(InputError, match="calibration region"):
+        list(grappa(sample(channel_images(SHAPE, 2), pattern)))

@@ -1,0 +1,106 @@
+"""One call for every method: blocks that cover the scan, slabs that equal the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, ifft
+from accelqsm.kspace import KSpace
+from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.reconstruct import apply_network, combine, reconstruct
+from accelqsm.recon.sampling import poisson_disk, regular
+from recon_phantom import channel_images, sample
+
+SHAPE = (20, 24, 16)
+REGULAR = regular((24, 16), acceleration=(2, 1), calibration=(10, 16))
+POISSON = poisson_disk((24, 16), acceleration=2, calibration=(8, 8), seed=0)
+
+
+def _network(width: int = 4) -> ReconNet3D:
+    torch.manual_seed(0)
+    network = ReconNet3D(Architecture(width, 2, (3, 1, 3)))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() == 5:
+                parameter.normal_(0, 0.15)
+    return network.eval()
+
+
+def _scan(method: str, noise_sd: float = 0.0) -> KSpace:
+    pattern = REGULAR if method == "grappa" else POISSON
+    return sample(channel_images(SHAPE, 4), pattern, noise_sd=noise_sd)
+
+
+@pytest.mark.parametrize("method", ["zero-filled", "grappa", "reconnet3d"])
+def test_blocks_cover_every_channel_and_readout_once(method: str) -> None:
+    kspace = _scan(method)
+    covered = torch.zeros(4, SHAPE[0])
+    for block in reconstruct(kspace, method=method, network=_network()):  # type: ignore[arg-type]
+        covered[block.channels, block.x] += 1
+        n_channels, n_x = covered[block.channels, block.x].shape
+        assert block.images.shape == (n_channels, 2, n_x, 24, 16)
+        assert block.images.dtype == torch.complex64
+    assert (covered == 1).all()
+
+
+def test_an_untrained_network_and_zero_filling_agree() -> None:
+    kspace = _scan("reconnet3d")
+    network = ReconNet3D(Architecture(4, 2, (3, 1, 3)))
+    blocks = zip(
+        reconstruct(kspace, method="zero-filled"),
+        reconstruct(kspace, method="reconnet3d", network=network),
+        strict=True,
+    )
+    for plain, untrained in blocks:
+        assert (plain.images - untrained.images).abs().max() < 1e-5
+
+
+def test_slabs_equal_the_whole_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    kspace, network = _scan("reconnet3d"), _network()
+    measured = kspace.planes()[0, 0]
+    whole = apply_network(network, measured, kspace.sampled)
+    monkeypatch.setattr("accelqsm.recon.reconstruct.VOXELS_AT_ONCE", 24 * 16 * 11)
+    slabs = apply_network(network, measured, kspace.sampled)
+    assert (slabs - whole).abs().max() < 1e-5
+
+
+def test_readouts_of_noise_alone_stay_zero_filled() -> None:
+    kspace, network = _scan("reconnet3d", noise_sd=0.01), _network()
+    samples = kspace.samples[0, 0]
+    samples[:4] *= 1e-2
+    planes = torch.zeros(SHAPE, dtype=torch.complex64)
+    planes[..., kspace.sampled] = torch.from_numpy(samples)
+    image = apply_network(network, planes, kspace.sampled)
+    zero_filled = ifft(planes, PHASE_ENCODES)
+    unchanged = (image - zero_filled).abs().amax(dim=(1, 2)) < 1e-6
+    assert unchanged[0]
+    assert not unchanged[5:15].any()
+
+
+def test_empty_data_give_empty_images() -> None:
+    empty = torch.zeros(SHAPE, dtype=torch.complex64)
+    assert apply_network(_network(), empty, POISSON).abs().max() == 0
+
+
+@pytest.mark.parametrize("method", ["zero-filled", "grappa"])
+def test_combined_image_does_not_depend_on_the_order_of_blocks(method: str) -> None:
+    kspace = _scan(method)
+    numerator = np.zeros((2, *SHAPE), np.complex64)
+    for block in reversed(list(reconstruct(kspace, method=method))):  # type: ignore[arg-type]
+        part = combine(block, kspace)
+        numerator[:, part.x] += part.numerator.numpy()
+    images = torch.zeros(4, 2, *SHAPE, dtype=torch.complex64)
+    for block in reconstruct(kspace, method=method):  # type: ignore[arg-type]
+        images[block.channels, :, block.x] = block.images
+    from accelqsm.recon.channels import low_resolution
+
+    expected = (low_resolution(kspace).conj()[:, None] * images).sum(0)
+    np.testing.assert_allclose(numerator, expected.numpy(), atol=1e-4)
+
+
+def test_unknown_methods_are_refused_at_once() -> None:
+    with pytest.raises(InputError, match="expected one of zero-filled grappa reconnet3d"):
+        reconstruct(_scan("grappa"), method="sense")  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""Poisson-disk and regular patterns: counts, spacing, spectrum, and what cannot be made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import ifft
+from accelqsm.recon.sampling import calibration_box, poisson_disk, regular
+
+SHAPE = (96, 48)
+
+
+@pytest.mark.parametrize("acceleration", [1.0, 1.3, 2.0, 3.0, 4.16, 5.0, 6.2])
+def test_count_is_exact_and_centre_is_full(acceleration: float) -> None:
+    pattern = poisson_disk(SHAPE, acceleration=acceleration, calibration=(16, 12), seed=3)
+    assert int(pattern.sum()) == round(96 * 48 / acceleration)
+    assert pattern[40:56, 18:30].all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_y=st.integers(9, 70),
+    n_z=st.integers(9, 70),
+    acceleration=st.floats(1.0, 12.0),
+    seed=st.integers(0, 2**31),
+)
+def test_every_grid_ends_with_the_exact_count(
+    n_y: int, n_z: int, acceleration: float, seed: int
+) -> None:
+    pattern = poisson_disk((n_y, n_z), acceleration=acceleration, calibration=(2, 2), seed=seed)
+    assert int(pattern.sum()) == round(n_y * n_z / acceleration)
+
+
+def test_seed_decides() -> None:
+    first, again, other = (poisson_disk(SHAPE, acceleration=4, seed=s) for s in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def _halo(pattern: Tensor, box: slice) -> float:
+    """Mean energy of the point spread 8 to 20 voxels from its peak, centre left out."""
+    outside = pattern.clone()
+    outside[box, box] = False
+    spread = ifft(outside.to(torch.complex64), (0, 1)).abs().square()
+    offset = torch.arange(96) - 48
+    radius = torch.hypot(*torch.meshgrid(offset.float(), offset.float(), indexing="ij"))
+    return float(spread[(radius >= 8) & (radius < 20)].mean() / spread.max())
+
+
+def test_blue_noise_keeps_aliasing_away() -> None:
+    """Shuffled within rings of equal density, the same samples alias twice as much nearby."""
+    box = slice(42, 54)
+    offset = (torch.arange(96) - 48).abs().sub(5).clamp_min(0).float()
+    ring = torch.hypot(offset[:, None], offset[None, :]).ceil().int()
+    for seed in range(3):
+        pattern = poisson_disk((96, 96), acceleration=5, calibration=(12, 12), seed=seed)
+        shuffled = pattern.clone()
+        rng = np.random.default_rng(seed)
+        for number in range(1, int(ring.max()) + 1):
+            inside = pattern[ring == number]
+            shuffled[ring == number] = inside[rng.permutation(len(inside))]
+        assert _halo(pattern, box) < 0.5 * _halo(shuffled, box)
+
+
+def test_samples_keep_their_distance() -> None:
+    """Far out at AF 6 the disks are wide: hardly a sample has a direct neighbour along y."""
+    pattern = poisson_disk((96, 96), acceleration=6, calibration=(8, 8), seed=1)
+    rim = torch.ones_like(pattern)
+    rim[16:80, 16:80] = False
+    touching = (pattern[1:] & pattern[:-1] & rim[1:]).sum()
+    share = (pattern & rim).sum() / rim.sum()
+    by_chance = rim.sum() * share**2
+    assert touching < 0.1 * by_chance
+
+
+def test_density_falls_from_the_centre_outwards() -> None:
+    pattern = poisson_disk((96, 96), acceleration=5, calibration=(8, 8), seed=2).float()
+    inner, outer = pattern[28:68, 28:68].clone(), pattern.clone()
+    inner[16:24, 16:24] = 0
+    outer[20:76, 20:76] = 0
+    assert inner.sum() / (40**2 - 64) > 2 * outer.sum() / (96**2 - 56**2)
+
+
+@pytest.mark.parametrize(
+    ("acceleration", "calibration"),
+    [(0.9, (8, 8)), (float("nan"), (8, 8)), (4.0, (97, 8)), (40.0, (24, 24)), (4.0, (-1, 8))],
+)
+def test_impossible_patterns_are_refused(acceleration: float, calibration: tuple[int, int]) -> None:
+    with pytest.raises(InputError):
+        poisson_disk(SHAPE, acceleration=acceleration, calibration=calibration, seed=0)
+
+
+def test_regular_has_the_scan_time_of_the_protocol() -> None:
+    """256 x 96, every second line and 24 central ones: 140 lines of 96 (13440 repetitions)."""
+    pattern = regular((256, 96), acceleration=(2, 1), calibration=(24, 96))
+    assert int(pattern.sum()) == 140 * 96
+    assert pattern[128].all()
+    assert pattern[130, 5]
+    assert not pattern[101].any()
+
+
+def test_regular_refuses_a_step_of_zero() -> None:
+    with pytest.raises(InputError, match="steps >= 1"):
+        regular((16, 16), acceleration=(0, 1), calibration=(4, 4))
+
+
+@pytest.mark.parametrize("calibration", [(16, 12), (15, 9), (24, 48)])
+def test_calibration_box_finds_the_centre(calibration: tuple[int, int]) -> None:
+    pattern = torch.zeros(SHAPE, dtype=torch.bool)
+    pattern[::3, ::2] = True
+    pattern[48, 24] = True
+    start = [n // 2 - size // 2 for n, size in zip(SHAPE, calibration, strict=True)]
+    wanted = tuple(slice(s, s + size) for s, size in zip(start, calibration, strict=True))
+    pattern[wanted] = True
+    found = calibration_box(pattern)
+    assert pattern[found].all()
+    assert pattern[found].numel() >= calibration[0] * calibration[1]
+    assert all(a.start <= b.start for a, b in zip(found, wanted, strict=True))
+
+
+def test_calibration_box_needs_the_zero_frequency() -> None:
+    with pytest.raises(InputError, match="zero frequency"):
+        calibration_box(torch.zeros(8, 8, dtype=torch.bool))

@@ -1,0 +1,89 @@
+"""Weights are found, verified and refused when they are not what they should be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from accelqsm.errors import InputError
+from accelqsm.recon import weights
+from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.weights import load_network, save_network, weights_checksum
+
+
+@pytest.fixture
+def network() -> ReconNet3D:
+    torch.manual_seed(3)
+    return ReconNet3D(Architecture(4, 2, (3, 1)))
+
+
+def test_what_was_saved_is_loaded(network: ReconNet3D, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    save_network(network, file, about={"steps": "7"})
+    loaded = load_network(path=file)
+    assert loaded.architecture == network.architecture
+    assert not loaded.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    assert weights_checksum(path=file) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_packaged_weights_have_the_checksum_of_the_registry() -> None:
+    network = load_network()
+    assert len(weights_checksum()) == 64
+    assert len(network.blocks) == 5
+
+
+def test_a_changed_byte_is_noticed(
+    network: ReconNet3D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "net.safetensors"
+    save_network(network, file, about={})
+    registry = tmp_path / "registry.toml"
+    registry.write_text(
+        f'[tiny]\nfile = "net.safetensors"\nsha256 = "{weights_checksum(path=file)}"'
+    )
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(weights, "REGISTRY", registry)
+    load_network("tiny")
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(bytes(damaged))
+    with pytest.raises(InputError, match="SHA-256"):
+        load_network("tiny")
+    file.unlink()
+    with pytest.raises(InputError, match="found none"):
+        load_network("tiny")
+
+
+def test_unknown_names_and_missing_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no-such-network"):
+        load_network("no-such-network")
+    with pytest.raises(InputError, match="found none"):
+        load_network(path=tmp_path / "absent.safetensors")
+
+
+def test_other_files_are_refused(network: ReconNet3D, tmp_path: Path) -> None:
+    text = tmp_path / "text.safetensors"
+    text.write_text("not weights")
+    with pytest.raises(InputError, match="safetensors"):
+        load_network(path=text)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(3)}, foreign)
+    with pytest.raises(InputError, match="format"):
+        load_network(path=foreign)
+    other = tmp_path / "other.safetensors"
+    metadata = {
+        "format": weights.FORMAT,
+        "architecture": json.dumps(asdict(Architecture(8, 2, (3, 1)))),
+    }
+    tensors = {k: v.contiguous() for k, v in network.state_dict().items()}
+    save_file(tensors, other, metadata)
+    with pytest.raises(InputError, match="tensors"):
+        load_network(path=other)
