@@ -115,7 +115,7 @@ def test_noise_of_the_field_is_near_the_cramer_rao_bound(
     mean = (power * times).sum() / power.sum()
     bound = 1 / (snr * 2 * math.pi * (power * (times - mean) ** 2).sum().sqrt())
     multilag, published = estimate(products), lag1_field(products)
-    assert multilag.std() / bound < 1.15
+    assert multilag.std() / bound < 1.08
     assert published.std() > 1.05 * multilag.std()
     assert abs(multilag.mean() - 37.0) < 4 * multilag.std() / 8000**0.5 + 0.05 * bound
     expected_sd = field_sd_hz(products, noise_sd=1 / snr).median()
