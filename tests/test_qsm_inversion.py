@@ -129,6 +129,30 @@ def test_a_sphere_is_recovered_to_95_percent(weighted: bool, direction: Triple) 
     assert (chi[~mask] == 0).all()
 
 
+def test_both_splits_solve_the_same_problem() -> None:
+    shape = (26, 26, 26)
+    field = forward_field(
+        0.1 * soft_sphere(shape, 3), voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1)
+    )
+    mask = ball(shape, 12)
+    plain, weighted = (
+        l1_dipole_inversion(
+            field,
+            mask,
+            voxel_size_mm=SIZE_MM,
+            b0_direction=(0, 0, 1),
+            regularisation=3e-3,
+            data_weight=weight,
+            reference=mask & ~ball(shape, 6),
+            n_iterations=100,
+            tolerance=1e-5,
+        )[ball(shape, 2)].mean()
+        for weight in (None, torch.ones_like(field))
+    )
+    assert plain < 0.095, "the regularisation must be felt for this comparison to say something"
+    assert weighted == pytest.approx(float(plain), rel=0.02)
+
+
 def test_no_field_gives_no_susceptibility() -> None:
     mask = ball((16, 16, 16), 6)
     weight = torch.ones(16, 16, 16)
