@@ -20,8 +20,8 @@ from accelqsm.recon.weights import load_network
 
 Method = Literal["zero-filled", "grappa", "reconnet3d"]
 
-VOXELS_AT_ONCE = 2_000_000
-"""Voxels that the network sees at a time: 0.5 GB at width 16."""
+VOXELS_AT_ONCE = 4_000_000
+"""Voxels that the network sees at a time: 1 GB at width 16."""
 QUIET_ABOVE_FLOOR = 1.15
 QUIET_BELOW_PEAK = 1e-2
 

@@ -32,11 +32,13 @@ class Pair:
         measured: complex64 (batch, x, ky, kz), noisy, zero where nothing was measured.
         sampled: bool (ky, kz).
         truth: complex64 (batch, x, y, z), without noise; mean magnitude 1.
+        echo_times_s: of each item.
     """
 
     measured: Tensor
     sampled: Tensor
     truth: Tensor
+    echo_times_s: tuple[float, ...]
 
 
 def training_pair(heads: Sequence[Volumes], *, readouts: int, seed: int, step: int) -> Pair:
@@ -53,11 +55,12 @@ def training_pair(heads: Sequence[Volumes], *, readouts: int, seed: int, step: i
         step: number of the step.
     """
     rng = np.random.default_rng([seed, 11, step])
-    images = heads[int(rng.integers(len(heads)))].images
-    slabs = [
-        _augmented(_slab(images[rng.integers(len(images))], readouts, rng), rng)
-        for _ in range(ITEMS)
-    ]
+    head = heads[int(rng.integers(len(heads)))]
+    slabs, echo_times_s = [], []
+    for _ in range(ITEMS):
+        volume = int(rng.integers(len(head.images)))
+        slabs.append(_augmented(_slab(head.images[volume], readouts, rng), rng))
+        echo_times_s.append(head.contrasts[volume].echo_time_s)
     truth = torch.from_numpy(np.ascontiguousarray(np.stack(slabs)))
     noise_sd = torch.tensor([_noise_sd(rng) for _ in range(ITEMS)])
     sampled = poisson_disk(
@@ -66,24 +69,37 @@ def training_pair(heads: Sequence[Volumes], *, readouts: int, seed: int, step: i
         calibration=CALIBRATIONS[rng.integers(len(CALIBRATIONS))],
         seed=int(rng.integers(2**31)),
     )
-    return _measured(truth, sampled, noise_sd, seed=int(rng.integers(2**31)))
+    return _measured(truth, sampled, noise_sd, tuple(echo_times_s), seed=int(rng.integers(2**31)))
 
 
 def validation_pairs(
-    heads: Sequence[Volumes], *, readouts: int, acceleration: float
+    heads: Sequence[Volumes], *, readouts: int, acceleration: float, pairs_per_head: int = 1
 ) -> Iterator[Pair]:
-    """The same pairs at each call: two volumes of every head, beside the middle of the readout."""
-    for number, head in enumerate(heads):
+    """The same pairs at each call: volumes of every head, beside the middle of the readout.
+
+    Args:
+        heads: fully sampled volumes, two or more of each head.
+        readouts: readout positions of a slab.
+        acceleration: of the patterns.
+        pairs_per_head: half the number of volumes uses each volume once.
+    """
+    for number, index in np.ndindex(len(heads), pairs_per_head):
+        head = heads[number]
         count, n_x = head.images.shape[:2]
         start = max(0, n_x // 2 - readouts)
-        chosen = [number % count, (number + count // 2) % count]
+        chosen = [(number + index) % count, (number + index + count // 2) % count]
         truth = torch.from_numpy(np.array(head.images[chosen, start : start + readouts]))
+        seed = VALIDATION + number + 1000 * index
         sampled = poisson_disk(
-            (truth.shape[-2], truth.shape[-1]), acceleration=acceleration, seed=VALIDATION + number
+            (truth.shape[-2], truth.shape[-1]),
+            acceleration=acceleration,
+            calibration=CALIBRATIONS[0],
+            seed=seed,
         )
-        rng = np.random.default_rng([VALIDATION, number])
+        rng = np.random.default_rng([VALIDATION, number + 1000 * index])
         noise_sd = torch.tensor([_noise_sd(rng) for _ in range(ITEMS)])
-        yield _measured(truth, sampled, noise_sd, seed=VALIDATION + number)
+        echo_times_s = tuple(head.contrasts[volume].echo_time_s for volume in chosen)
+        yield _measured(truth, sampled, noise_sd, echo_times_s, seed=seed)
 
 
 def _slab(
@@ -91,7 +107,7 @@ def _slab(
 ) -> npt.NDArray[np.complex64]:
     """Readout positions that meet the head: the middle nine tenths of the volume."""
     margin = len(volume) // 20
-    start = rng.integers(margin, max(margin, len(volume) - readouts - margin) + 1)
+    start = int(rng.integers(margin, max(margin, len(volume) - readouts - margin) + 1))
     return np.array(volume[start : start + readouts])
 
 
@@ -117,11 +133,18 @@ def _noise_sd(rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(math.log(QUIETEST), math.log(LOUDEST))))
 
 
-def _measured(truth: Tensor, sampled: Tensor, noise_sd: Tensor, *, seed: int) -> Pair:
+def _measured(
+    truth: Tensor,
+    sampled: Tensor,
+    noise_sd: Tensor,
+    echo_times_s: tuple[float, ...],
+    *,
+    seed: int,
+) -> Pair:
     """Add noise, drop what the pattern leaves out and scale to a mean magnitude of 1."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((*truth.shape, 2), generator=generator)
     spectrum = fft(truth, PHASE_ENCODES)
     spectrum += torch.view_as_complex(noise) * noise_sd[:, None, None, None]
     level = truth.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-4)
-    return Pair(spectrum * sampled / level, sampled, truth / level)
+    return Pair(spectrum * sampled / level, sampled, truth / level, echo_times_s)

@@ -1,0 +1,97 @@
+"""Training pairs: what is drawn, what is kept, and that it can be replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.training import data, volumes
+from accelqsm.training.data import training_pair, validation_pairs
+from accelqsm.training.volumes import Volumes, cached_volumes, simulate_volumes
+from training_phantom import blob_volumes
+
+
+@pytest.fixture(autouse=True)
+def small_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "CALIBRATIONS", ((6, 6),))
+
+
+def test_pairs_are_replayed_from_seed_and_step() -> None:
+    heads = [blob_volumes()]
+    first, again, next_one = (
+        training_pair(heads, readouts=5, seed=1, step=step) for step in (7, 7, 8)
+    )
+    assert torch.equal(first.measured, again.measured)
+    assert torch.equal(first.sampled, again.sampled)
+    assert not torch.equal(first.measured, next_one.measured)
+
+
+def test_measured_is_the_truth_where_sampled_plus_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "QUIETEST", 0.01)
+    monkeypatch.setattr(data, "LOUDEST", 0.01)
+    pair = training_pair([blob_volumes()], readouts=16, seed=0, step=3)
+    assert not pair.measured[..., ~pair.sampled].any()
+    noise = (pair.measured - fft(pair.truth, PHASE_ENCODES))[..., pair.sampled]
+    torch.testing.assert_close(pair.truth.abs().mean((1, 2, 3)), torch.ones(2))
+    ratio = noise.real.std((1, 2)) / noise.imag.std((1, 2))
+    assert (ratio - 1).abs().max() < 0.05
+    assert 0.01 < noise.real.std() < 0.2
+
+
+def test_acceleration_four_is_never_trained() -> None:
+    heads = [blob_volumes()]
+    counts = {
+        int(training_pair(heads, readouts=2, seed=0, step=step).sampled.sum()) for step in range(25)
+    }
+    assert counts == {round(36 * 30 / 3), round(36 * 30 / 5)}
+
+
+def test_augmentation_keeps_magnitudes() -> None:
+    """Flips, conjugation and phases permute the magnitudes of a slab, up to its scale."""
+    heads = [blob_volumes(1)]
+    original = np.sort(np.abs(heads[0].images[0]), axis=None)
+    for step in range(5):
+        truth = training_pair(heads, readouts=16, seed=0, step=step).truth[0].abs().numpy()
+        np.testing.assert_allclose(
+            np.sort(truth, axis=None), original / original.mean(), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_validation_pairs_are_the_same_at_each_call_and_use_every_volume() -> None:
+    heads = [blob_volumes(4), blob_volumes(4, seed=1)]
+
+    def draw() -> list[data.Pair]:
+        return list(validation_pairs(heads, readouts=4, acceleration=4, pairs_per_head=2))
+
+    first, second = draw(), draw()
+    assert len(first) == 4
+    assert all(torch.equal(a.measured, b.measured) for a, b in zip(first, second, strict=True))
+    times = sorted(t for pair in first[:2] for t in pair.echo_times_s)
+    assert times == pytest.approx([0.01, 0.02, 0.03, 0.04])
+
+
+def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(volumes, "GRIDS", (((20, 26, 16), (8.0, 8.0, 9.0)),))
+    drawn = simulate_volumes(seed=31, n_volumes=2)
+    assert drawn.images.shape == (2, 20, 26, 16)
+    np.testing.assert_allclose(
+        np.quantile(np.abs(drawn.images), 0.999, axis=(1, 2, 3)), 1, rtol=1e-4
+    )
+    assert all(0.003 <= c.echo_time_s <= 0.035 for c in drawn.contrasts)
+    (cached,) = cached_volumes(tmp_path, seeds=range(31, 32), n_volumes=2)
+    np.testing.assert_array_equal(np.asarray(cached.images), drawn.images)
+    assert cached.contrasts == drawn.contrasts
+
+    def never(**_: object) -> Volumes:
+        raise AssertionError("simulated twice")
+
+    monkeypatch.setattr(volumes, "simulate_volumes", never)
+    (again,) = cached_volumes(tmp_path, seeds=range(31, 32), n_volumes=2)
+    np.testing.assert_array_equal(np.asarray(again.images), drawn.images)
+    with pytest.raises(InputError, match="expected 3 volumes"):
+        cached_volumes(tmp_path, seeds=range(31, 32), n_volumes=3)

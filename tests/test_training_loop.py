@@ -1,0 +1,113 @@
+"""The loop: learning, resuming to the byte, and what is written."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from accelqsm.errors import InputError
+from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.weights import load_network
+from accelqsm.training import run
+from accelqsm.training.loop import CHECKPOINT, LOG, TrainingSettings, relative_errors, train
+from accelqsm.training.run import train_network
+from training_phantom import blob_volumes
+
+SETTINGS = TrainingSettings(
+    Architecture(4, 2, (3, 1, 1)), seed=3, steps=6, readouts=4, warm_up_steps=2
+)
+
+
+@pytest.fixture(autouse=True)
+def small_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelqsm.training.data.CALIBRATIONS", ((6, 6),))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_interrupted_training_gives_the_same_bytes(tmp_path: Path) -> None:
+    heads = [blob_volumes()]
+    train(tmp_path / "whole", heads, heads, settings=SETTINGS, validate_every=4)
+    train(tmp_path / "parts", heads, heads, settings=SETTINGS, validate_every=4, stop_after=3)
+    train(tmp_path / "parts", heads, heads, settings=SETTINGS, validate_every=4)
+    whole, parts = (tmp_path / name / CHECKPOINT for name in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_seed_decides_the_weights(tmp_path: Path) -> None:
+    heads = [blob_volumes()]
+    settings = replace(SETTINGS, steps=2)
+    first = train(tmp_path / "a", heads, [], settings=settings)
+    other = train(tmp_path / "b", heads, [], settings=replace(settings, seed=4))
+    assert not torch.equal(first.blocks[0][0].weight, other.blocks[0][0].weight)
+
+
+def test_training_beats_zero_filling(tmp_path: Path) -> None:
+    heads, others = [blob_volumes(4)], [blob_volumes(4, seed=9)]
+    settings = replace(
+        SETTINGS,
+        architecture=Architecture(8, 2, (3, 3, 1)),
+        steps=120,
+        learning_rate=1e-2,
+        averaging=0.9,
+    )
+    network = train(tmp_path, heads, others, settings=settings, validate_every=120)
+    for acceleration in (3.0, 5.0):
+        for error in relative_errors(network, others, acceleration=acceleration):
+            assert error.network < 0.9 * error.zero_filled
+    (row,) = _rows(tmp_path / LOG)
+    assert float(row["nrmse_af5"]) < 0.9 * float(row["zero_filled_af5"])
+
+
+def test_untrained_error_is_that_of_zero_filling() -> None:
+    network = ReconNet3D(SETTINGS.architecture)
+    for error in relative_errors(network, [blob_volumes()], acceleration=4):
+        assert error.network == pytest.approx(error.zero_filled, rel=1e-4)
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    settings = TrainingSettings(steps=1000, warm_up_steps=10, learning_rate=1e-3)
+    assert settings.rate(0) == pytest.approx(1e-4, rel=1e-3)
+    assert settings.rate(500) == pytest.approx(0.5e-3)
+    assert settings.rate(999) < 1e-8
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    heads = [blob_volumes()]
+    train(tmp_path, heads, [], settings=SETTINGS, stop_after=1)
+    with pytest.raises(InputError, match="seed is 3, expected 4"):
+        train(tmp_path, heads, [], settings=replace(SETTINGS, seed=4))
+    train(tmp_path, heads, [], settings=replace(SETTINGS, steps=7), stop_after=2)
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(InputError, match="steps >= 1"):
+        TrainingSettings(steps=0)
+
+
+def test_train_network_keeps_weights_and_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[range] = []
+
+    def heads(_: Path, *, seeds: range, n_volumes: int) -> list[object]:
+        asked.append(seeds)
+        return [blob_volumes(n_volumes, seed) for seed in seeds]
+
+    monkeypatch.setattr(run, "cached_volumes", heads)
+    file = train_network(
+        tmp_path, settings=SETTINGS, n_heads=2, n_validation_heads=1, volumes_per_head=2
+    )
+    assert asked == [range(1000, 1002), range(2000, 2001)]
+    assert load_network(path=file).architecture == SETTINGS.architecture
+    rows = _rows(tmp_path / "errors.csv")
+    assert [row["acceleration"] for row in rows] == ["3", "3", "4", "4", "5", "5"]
+    with pytest.raises(InputError, match="heads"):
+        train_network(tmp_path, settings=SETTINGS, n_heads=0)

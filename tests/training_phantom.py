@@ -1,0 +1,25 @@
+"""Volumes in place of a head, for the tests of the training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accelqsm.training.volumes import Contrast, Volumes
+
+SHAPE = (16, 36, 30)
+
+
+def blob_volumes(n_volumes: int = 3, seed: int = 0) -> Volumes:
+    """A few complex Gaussian blobs in each volume: sparse, as images are."""
+    rng = np.random.default_rng(seed)
+    lines = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij", sparse=True)
+    images = np.zeros((n_volumes, *SHAPE), np.complex64)
+    for image in images:
+        for _ in range(8):
+            centre = [rng.uniform(0.3 * n, 0.7 * n) for n in SHAPE]
+            squared = sum((x - c) ** 2 for x, c in zip(lines, centre, strict=True))
+            amplitude = rng.uniform(0.5, 1) * np.exp(2j * np.pi * rng.random())
+            image += amplitude * np.exp(-squared / (2 * rng.uniform(0.8, 2.5) ** 2))
+        image /= np.quantile(np.abs(image), 0.999)
+    contrasts = tuple(Contrast(0.01 * (i + 1), 0.04, 15.0, 8, 0, 0.0) for i in range(n_volumes))
+    return Volumes(images, contrasts)
