@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from accelqsm import __version__
 from accelqsm.errors import InputError
+from accelqsm.memory import keep_freed_memory
 
 EXIT_BAD_INPUT = 65
 EXIT_INTERRUPTED = 130
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it is done, 65 with one line on stderr for unusable input."""
     options = parser().parse_args(arguments)
     command: Command = options.command
+    keep_freed_memory()
     try:
         command(options)
     except InputError as error:
