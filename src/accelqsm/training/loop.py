@@ -205,6 +205,15 @@ def relevance(truth: Tensor) -> Tensor:
     return weight / weight.mean()
 
 
+@dataclass(frozen=True)
+class RelativeError:
+    """Complex NRMSE ||image - truth|| / ||truth|| of one validation slab."""
+
+    echo_time_s: float
+    network: float
+    zero_filled: float
+
+
 def relative_errors(
     network: ReconNet3D,
     heads: Sequence[Volumes],
