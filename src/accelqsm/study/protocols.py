@@ -94,7 +94,7 @@ PRESETS = {
         n_channels=6,
         snr=120.0,
         refinement=(2, 2, 2),
-        calibration=(24, 24),
+        calibration=(16, 16),
         moves_between_scans=False,
     ),
     "paper": Preset(

@@ -1,0 +1,130 @@
+"""The whole chain on a small digital head: the demo, and two ways that must give one result."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accelqsm.cli import main
+from accelqsm.files.mrd import read_mrd
+from accelqsm.files.nifti import read_volume
+from accelqsm.files.tables import read_table
+from accelqsm.study import protocols, virtual
+from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
+
+SMALL = dataclasses.replace(
+    PRESETS["demo"],
+    shape=(54, 66, 40),
+    voxel_size_mm=(3.2, 3.2, 4.0),
+    n_channels=4,
+    calibration=(12, 12),
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo, on a grid of half the resolution."""
+    out = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(virtual.PRESETS, "demo", SMALL)
+        assert main(["demo", str(out)]) == 0
+    return out
+
+
+def test_demo_ends_with_a_report_that_needs_nothing_else(demo: Path) -> None:
+    page = (demo / "report.html").read_text(encoding="utf-8")
+    assert "r = " in page
+    for protocol in ("PI", "AF3", "AF4", "AF5"):
+        assert protocol in page
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+    assert not list(demo.rglob(".partial-*"))
+
+
+def test_demo_tables_hold_every_nucleus_and_protocol(demo: Path) -> None:
+    values = read_table(demo / "values-truth.tsv")
+    assert set(values["protocol"]) == {"PI", "AF3", "AF4", "AF5", "truth"}
+    assert len(values) == 5 * 14
+    agreement = read_table(demo / "agreement" / "agreement.tsv")
+    assert set(agreement["protocol"]) == {"AF3", "AF4", "AF5"}
+    assert agreement[agreement["region"] == "all"]["n"].eq(14).all()
+
+
+def test_settings_beside_every_map_say_how_it_was_made(demo: Path) -> None:
+    for protocol in ("pi", "af3", "af4", "af5"):
+        folder = demo / "maps" / "sub-01" / f"acq-{protocol}"
+        record = tomllib.loads((folder / "settings.toml").read_text())
+        assert record["source"]["method"] == PROTOCOLS[protocol].method
+        assert ("weights_sha256" in record["source"]) == (protocol != "pi")
+        assert record["software"]["accelqsm"]
+
+
+def test_map_and_recon_followed_by_qsm_agree_in_the_nuclei(demo: Path, tmp_path: Path) -> None:
+    scan = virtual.scan_files(demo / "scans", "sub-01", "pi")
+    assert main(["recon", str(scan.raw), str(tmp_path / "recon"), "--method", "grappa"]) == 0
+    echoes = range(1, len(SMALL.echo_times_s) + 1)
+    words = ["qsm", "--magnitude"]
+    words += [str(tmp_path / "recon" / f"echo-{n}_part-mag.nii.gz") for n in echoes]
+    words += ["--phase"]
+    words += [str(tmp_path / "recon" / f"echo-{n}_part-phase.nii.gz") for n in echoes]
+    words += ["--echo-times-s", *map(str, SMALL.echo_times_s), "--b0-tesla", "3"]
+    assert main([*words, str(tmp_path / "qsm")]) == 0
+    labels = np.asarray(read_volume(scan.labels).values)
+    mapped = demo / "maps" / "sub-01" / "acq-pi"
+    first = np.asarray(read_volume(mapped / "Chimap.nii.gz").values)
+    second = np.asarray(read_volume(tmp_path / "qsm" / "Chimap.nii.gz").values)
+    for label in range(1, 15):
+        chosen = labels == label
+        assert abs(first[chosen].mean() - second[chosen].mean()) < 0.005
+
+
+def test_simulated_scans_share_the_head_and_nothing_else(demo: Path) -> None:
+    pi, af3 = (virtual.scan_files(demo / "scans", "sub-01", name) for name in ("pi", "af3"))
+    np.testing.assert_array_equal(read_volume(pi.labels).values, read_volume(af3.labels).values)
+    first, second = read_mrd(pi.raw), read_mrd(af3.raw)
+    both = (first.sampled & second.sampled).nonzero()[0]
+    column = [int(s.sampled.reshape(-1)[: both[0] * 40 + both[1]].sum()) for s in (first, second)]
+    a, b = first.samples[..., column[0]], second.samples[..., column[1]]
+    assert 0 < np.abs(a - b).max() < np.abs(a).max()
+    assert first.noise_samples is not None
+
+
+def test_patterns_have_the_acceleration_of_their_protocol() -> None:
+    for name, protocol in PROTOCOLS.items():
+        pattern = sampling_pattern(protocol, SMALL, seed=3)
+        achieved = pattern.numel() / int(pattern.sum())
+        if protocol.method == "reconnet3d":
+            assert int(pattern.sum()) == round(pattern.numel() / protocol.acceleration)
+        else:
+            assert achieved <= protocol.acceleration, name
+
+
+def test_paper_preset_has_the_scanner_of_the_paper() -> None:
+    paper = protocols.PRESETS["paper"]
+    times_ms = [round(t * 1e3, 3) for t in paper.echo_times_s]
+    assert times_ms == [3.3, 6.4, 9.5, 12.6, 15.7, 18.8, 21.9, 25.0]
+    assert paper.n_channels == 32
+    assert paper.acquisition.voxel_size_mm == pytest.approx((0.8, 0.8, 2.0))
+
+
+def test_simulate_refuses_nobody_and_protocols_named_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", str(tmp_path / "a"), "--subjects", "0"]) == 65
+    assert "--subjects: expected 1 or more, found 0" in capsys.readouterr().err
+    assert main(["simulate", str(tmp_path / "a"), "--protocols", "pi", "pi"]) == 65
+    assert "expected each once" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+def test_doctor_reports_versions_device_and_verified_weights(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "torch" in printed
+    assert re.search(r"sha256 [0-9a-f]{64} \(verified\)", printed)
