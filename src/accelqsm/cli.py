@@ -120,7 +120,7 @@ def _add_tool_commands(commands: Commands) -> None:
     train.add_argument("--steps", type=int, default=4000)
     train.add_argument("--width", type=int, default=16, help="channels of the inner layers")
     train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--heads", type=int, default=24, metavar="N", help="digital heads to learn")
+    train.add_argument("--heads", type=int, default=14, metavar="N", help="digital heads to learn")
     train.add_argument("--validation-heads", type=int, default=4, metavar="N")
     train.set_defaults(command=_train)
 
@@ -200,13 +200,16 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from accelqsm.study.train import train_network
+    from accelqsm.recon.reconnet3d import Architecture
+    from accelqsm.training.loop import TrainingSettings
+    from accelqsm.training.run import train_network
 
+    settings = TrainingSettings(
+        Architecture(width=options.width), seed=options.seed, steps=options.steps
+    )
     weights = train_network(
         options.out,
-        steps=options.steps,
-        width=options.width,
-        seed=options.seed,
+        settings=settings,
         n_heads=options.heads,
         n_validation_heads=options.validation_heads,
     )
