@@ -11,7 +11,7 @@ import torch
 from accelqsm.acquisition import Acquisition
 from accelqsm.dipole import dipole_kernel, forward_field
 from accelqsm.errors import InputError
-from accelqsm.fourier import centred_slice, fft, ifft
+from accelqsm.fourier import centred_slice, even_fast_size, fft, ifft
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.units import hz_to_ppm, larmor_hz_per_ppm, ppm_to_hz
@@ -72,6 +72,10 @@ def point_dipole(r_mm: np.ndarray, b0_direction: tuple[float, float, float]) -> 
     distance = np.maximum(np.linalg.norm(r_mm, axis=0), 1e-9)
     cosine = np.tensordot(b0_direction, r_mm, 1) / distance
     return (3 * cosine**2 - 1) / (4 * math.pi * distance**3)
+
+
+def test_fast_sizes_are_even_products_of_2_3_and_5() -> None:
+    assert [even_fast_size(n) for n in (1, 7, 11, 13, 31, 97, 201)] == [2, 8, 12, 16, 32, 100, 216]
 
 
 @pytest.mark.parametrize("b0_direction", [(0.0, 0.0, 1.0), (0.0, 0.6, 0.8), (0.48, -0.6, 0.64)])

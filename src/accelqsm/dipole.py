@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from accelqsm.fourier import even_fast_size
 from accelqsm.grid import Shape, Triple
 
 
@@ -83,7 +84,7 @@ def forward_field(
         (x, y, z) in ppm, same dtype and device.
     """
     shape = chi_ppm.shape
-    padded = tuple(_fast_size(round(n * padding)) for n in shape)
+    padded = tuple(even_fast_size(round(n * padding)) for n in shape)
     kernel = dipole_kernel(
         (padded[0], padded[1], padded[2]),
         voxel_size_mm=voxel_size_mm,
@@ -95,16 +96,3 @@ def forward_field(
     spectrum *= kernel
     field: Tensor = torch.fft.irfftn(spectrum, s=padded)[: shape[0], : shape[1], : shape[2]]
     return field.contiguous()
-
-
-def _fast_size(n: int) -> int:
-    """The smallest even 5-smooth number from ``n`` on, which FFTs are fast at."""
-    candidate = n + n % 2
-    while True:
-        rest = candidate
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return candidate
-        candidate += 2

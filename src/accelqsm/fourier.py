@@ -36,3 +36,16 @@ def centred_slice(full: int, size: int) -> slice:
     """The ``size`` indices out of ``full`` whose zero frequency stays at ``size // 2``."""
     start = full // 2 - size // 2
     return slice(start, start + size)
+
+
+def even_fast_size(n: int) -> int:
+    """The smallest even 5-smooth number from ``n`` on, which transforms are fast at."""
+    candidate = n + n % 2
+    while True:
+        rest = candidate
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return candidate
+        candidate += 2

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
+from accelqsm.fourier import even_fast_size
 from accelqsm.grid import Grid, Shape, as_affine
 from accelqsm.simulate.head import Anatomy, Head, lay_out
 from accelqsm.simulate.lattice import cubic_resample
@@ -98,7 +99,7 @@ class _Blocks:
         x, y, z = (max(1, round(COARSE_SPACING_MM / size)) for size in grid.voxel_size_mm)
         factors = np.array([x, y, z])
         shape = tuple(
-            _smooth(math.ceil(n / f) + 2 * MARGIN_BLOCKS)
+            even_fast_size(math.ceil(n / f) + 2 * MARGIN_BLOCKS)
             for n, f in zip(grid.shape, (x, y, z), strict=True)
         )
         matrix = grid.matrix
@@ -162,16 +163,3 @@ def _shim_terms(offset_mm: Tensor) -> Tensor:
     x, y, z = (offset_mm / 100.0).unbind(-1)
     second = [x * y, y * z, z * x, x**2 - y**2, 2 * z**2 - x**2 - y**2]
     return torch.stack([torch.ones_like(x), x, y, z, *second], dim=-1)
-
-
-def _smooth(n: int) -> int:
-    """The smallest even 5-smooth number from ``n`` on, which FFTs are fast at."""
-    candidate = n + n % 2
-    while True:
-        rest = candidate
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return candidate
-        candidate += 2
