@@ -13,7 +13,17 @@ from accelqsm.errors import InputError
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.weights import load_network
 from accelqsm.training import run
-from accelqsm.training.loop import CHECKPOINT, LOG, TrainingSettings, relative_errors, train
+from accelqsm.training.data import training_pair
+from accelqsm.training.loop import (
+    CHECKPOINT,
+    FAINT_SIGNAL,
+    LOG,
+    TrainingSettings,
+    loss,
+    relative_errors,
+    relevance,
+    train,
+)
 from accelqsm.training.run import train_network
 from training_phantom import blob_volumes
 
@@ -70,6 +80,23 @@ def test_untrained_error_is_that_of_zero_filling() -> None:
     network = ReconNet3D(SETTINGS.architecture)
     for error in relative_errors(network, [blob_volumes()], acceleration=4):
         assert error.network == pytest.approx(error.zero_filled, rel=1e-4)
+
+
+def test_faint_tissue_weighs_as_much_as_a_bright_scalp() -> None:
+    """m / (m^2 + c^2): ten times fainter, about ten times heavier; nothing weighs nothing."""
+    truth = torch.zeros(1, 9, 60, 20, dtype=torch.complex64)
+    truth[:, :, 20:40], truth[:, :, 40:] = 1.0, 10.0
+    weight = relevance(truth)
+    assert float(weight.mean()) == pytest.approx(1.0, rel=1e-5)
+    expected = (1 / (1 + FAINT_SIGNAL**2)) / (10 / (100 + FAINT_SIGNAL**2))
+    assert float(weight[0, 4, 30, 10] / weight[0, 4, 50, 10]) == pytest.approx(expected, rel=1e-3)
+    assert weight[0, 4, 10, 10] == 0
+
+
+def test_loss_vanishes_for_the_truth_alone() -> None:
+    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
+    assert float(loss(pair.truth, pair)) == 0
+    assert float(loss(pair.truth * 1j, pair)) > 0.1
 
 
 def test_learning_rate_rises_then_falls() -> None:
