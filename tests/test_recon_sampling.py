@@ -11,6 +11,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import ifft
+from accelqsm.recon import sampling
 from accelqsm.recon.sampling import calibration_box, poisson_disk, regular
 
 SHAPE = (96, 48)
@@ -77,6 +78,21 @@ def test_samples_keep_their_distance() -> None:
     share = (pattern & rim).sum() / rim.sum()
     by_chance = rim.sum() * share**2
     assert touching < 0.1 * by_chance
+
+
+@pytest.mark.parametrize("acceleration", [3.0, 4.0, 5.0])
+def test_little_is_trimmed(acceleration: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bisection brings the pattern to within 1 % before samples are added or removed."""
+    misses = []
+
+    def record(mask, distance, target, rng):  # type: ignore[no-untyped-def]
+        misses.append(abs(int(mask.sum()) - target) / target)
+        return mask
+
+    monkeypatch.setattr(sampling, "_with_count", record)
+    for seed in range(3):
+        poisson_disk(SHAPE, acceleration=acceleration, calibration=(16, 16), seed=seed)
+    assert max(misses) < 0.01
 
 
 def test_density_falls_from_the_centre_outwards() -> None:

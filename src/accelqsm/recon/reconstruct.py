@@ -133,10 +133,9 @@ def apply_network(network: ReconNet3D, measured: Tensor, sampled: Tensor) -> Ten
 def _signal_range(measured: Tensor) -> slice:
     """From the first to the last readout position whose energy stands out of the noise."""
     energy = measured.abs().square().sum(dim=(1, 2))
-    quiet = (energy <= QUIET_ABOVE_FLOOR * energy.min()) & (
-        energy < QUIET_BELOW_PEAK * energy.max()
-    )
-    loud = (~quiet).nonzero()[:, 0]
+    above_floor = energy > QUIET_ABOVE_FLOOR * energy.min()
+    near_peak = energy > QUIET_BELOW_PEAK * energy.max()
+    loud = (above_floor | near_peak).nonzero()[:, 0]
     return slice(int(loud[0]), int(loud[-1]) + 1) if len(loud) else slice(0, 0)
 
 
