@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.weights import load_network
 from accelqsm.training import run
@@ -97,6 +98,21 @@ def test_loss_vanishes_for_the_truth_alone() -> None:
     pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
     assert float(loss(pair.truth, pair)) == 0
     assert float(loss(pair.truth * 1j, pair)) > 0.1
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_unmeasured_kspace_counts_a_tenth_more(
+    measured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
+    y, z = (pair.sampled if measured else ~pair.sampled).nonzero()[0]
+    error = torch.zeros_like(pair.measured)
+    error[..., y, z] = 3.0
+    image = pair.truth + ifft(error, PHASE_ENCODES)
+    both = float(loss(image, pair))
+    monkeypatch.setattr("accelqsm.training.loop.KSPACE_SHARE", 0.0)
+    expected = 0.0 if measured else 0.1 * 3.0 / (2 * pair.sampled.numel())
+    assert both - float(loss(image, pair)) == pytest.approx(expected, abs=1e-7)
 
 
 def test_learning_rate_rises_then_falls() -> None:
