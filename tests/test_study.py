@@ -22,6 +22,7 @@ SMALL = dataclasses.replace(
     shape=(54, 66, 40),
     voxel_size_mm=(3.2, 3.2, 4.0),
     n_channels=4,
+    calibration_lines=12,
     calibration=(12, 12),
 )
 

@@ -16,7 +16,9 @@ from accelqsm.recon.sampling import poisson_disk
 from accelqsm.training.volumes import Volumes
 
 TRAINING_ACCELERATIONS = (3.0, 5.0)
-CALIBRATIONS = ((24, 24), (24, 24), (32, 16), (20, 20), (16, 16))
+CALIBRATIONS = ((24, 24), (16, 16), (20, 20), (32, 16), (40, 24), (48, 32), (48, 32))
+LARGEST_CALIBRATION = 0.5
+"""Share of a pattern's samples that its fully sampled centre may take."""
 QUIETEST, LOUDEST = 0.002, 0.03
 """Noise per real component, in units of the 99.9 percentile of the volume's magnitude."""
 ITEMS = 2
@@ -63,10 +65,14 @@ def training_pair(heads: Sequence[Volumes], *, readouts: int, seed: int, step: i
         echo_times_s.append(head.contrasts[volume].echo_time_s)
     truth = torch.from_numpy(np.ascontiguousarray(np.stack(slabs)))
     noise_sd = torch.tensor([_noise_sd(rng) for _ in range(ITEMS)])
+    plane = (truth.shape[-2], truth.shape[-1])
+    acceleration = float(rng.choice(TRAINING_ACCELERATIONS))
+    largest = LARGEST_CALIBRATION * plane[0] * plane[1] / acceleration
+    centres = [c for c in CALIBRATIONS if c[0] * c[1] <= largest] or [(0, 0)]
     sampled = poisson_disk(
-        (truth.shape[-2], truth.shape[-1]),
-        acceleration=float(rng.choice(TRAINING_ACCELERATIONS)),
-        calibration=CALIBRATIONS[rng.integers(len(CALIBRATIONS))],
+        plane,
+        acceleration=acceleration,
+        calibration=centres[rng.integers(len(centres))],
         seed=int(rng.integers(2**31)),
     )
     return _measured(truth, sampled, noise_sd, tuple(echo_times_s), seed=int(rng.integers(2**31)))
