@@ -81,6 +81,12 @@ def _add_scan_commands(commands: Commands) -> None:
         command.add_argument("out", type=Path, metavar="OUT")
         command.add_argument("--method", choices=METHODS, required=True)
         command.add_argument("--weights", type=Path, metavar="FILE", help="network weights")
+        command.add_argument(
+            "--consistency",
+            choices=("channel", "channels"),
+            default="channel",
+            help="reconnet3d: each channel by itself, as published, or corrected by all of them",
+        )
         command.set_defaults(command=action)
     kspace_to_map.add_argument("--mask", type=Path, metavar="FILE")
 
@@ -149,7 +155,13 @@ def _simulate(options: argparse.Namespace) -> None:
 def _recon(options: argparse.Namespace) -> None:
     from accelqsm.study.scan import recon_scan
 
-    recon_scan(options.scan, options.out, method=options.method, weights=options.weights)
+    recon_scan(
+        options.scan,
+        options.out,
+        method=options.method,
+        weights=options.weights,
+        consistency=options.consistency,
+    )
 
 
 def _map(options: argparse.Namespace) -> None:
@@ -160,6 +172,7 @@ def _map(options: argparse.Namespace) -> None:
         options.out,
         method=options.method,
         weights=options.weights,
+        consistency=options.consistency,
         mask=options.mask,
         settings=options.settings,
     )

@@ -39,7 +39,8 @@ def prewhiten(kspace: KSpace) -> KSpace:
     if noise is None:
         return kspace
     whitening = _whitening_matrix(noise, kspace.n_channels)
-    whitened = _empty_like(kspace.samples)
+    on_disk = isinstance(kspace.samples, np.memmap)
+    whitened = scratch(kspace.samples.shape, on_disk=on_disk)
     flat = (kspace.n_channels, -1)
     for start in range(0, kspace.samples.shape[2], READOUTS_AT_ONCE):
         part = np.ascontiguousarray(kspace.samples[:, :, start : start + READOUTS_AT_ONCE])
@@ -110,9 +111,10 @@ def _whitening_matrix(
     return np.asarray(np.linalg.inv(lower), dtype=np.complex64)
 
 
-def _empty_like(samples: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
-    if not isinstance(samples, np.memmap):
-        return np.empty(samples.shape, np.complex64)
+def scratch(shape: tuple[int, ...], *, on_disk: bool) -> npt.NDArray[np.complex64]:
+    """Room for complex64 values: in memory, or mapped to a temporary file that has no name."""
+    if not on_disk:
+        return np.empty(shape, np.complex64)
     with tempfile.TemporaryFile() as file:
         # The mapping keeps the file alive after its name and handle are gone.
-        return np.memmap(file, np.complex64, "w+", shape=samples.shape)
+        return np.memmap(file, np.complex64, "w+", shape=shape)

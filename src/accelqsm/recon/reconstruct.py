@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,15 +15,19 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.progress import track
-from accelqsm.recon.channels import low_resolution
+from accelqsm.recon.channels import low_resolution, scratch
+from accelqsm.recon.consistency import channel_consistency
 from accelqsm.recon.grappa import grappa
 from accelqsm.recon.reconnet3d import ReconNet3D
 from accelqsm.recon.weights import load_network
 
 Method = Literal["zero-filled", "grappa", "reconnet3d"]
+Consistency = Literal["channel", "channels"]
 
 VOXELS_AT_ONCE = 4_000_000
 """Voxels that the network sees at a time: 1 GB at width 16."""
+READOUTS_AT_ONCE = 4
+LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 QUIET_ABOVE_FLOOR = 1.15
 QUIET_BELOW_PEAK = 1e-2
 
@@ -57,7 +63,11 @@ class CombinedBlock:
 
 
 def reconstruct(
-    kspace: KSpace, *, method: Method, network: ReconNet3D | None = None
+    kspace: KSpace,
+    *,
+    method: Method,
+    network: ReconNet3D | None = None,
+    consistency: Consistency = "channel",
 ) -> Iterator[ImageBlock]:
     """Reconstruct a scan; sums over channels can be taken block by block.
 
@@ -68,6 +78,8 @@ def reconstruct(
         kspace: samples, whitened by ``prewhiten`` where a noise scan exists.
         method: how missing samples are found.
         network: for "reconnet3d", instead of the weights that come with the package.
+        consistency: for "reconnet3d": "channel" leaves each channel to the network, as published;
+            "channels" then lets the samples of all channels correct each other.
 
     Returns:
         Blocks of complex64 (channel, echo, x, y, z).
@@ -79,8 +91,13 @@ def reconstruct(
         raise InputError(f"method: expected one of {' '.join(get_args(Method))}, found '{method}'")
     if method == "grappa":
         return (ImageBlock(slice(0, kspace.n_channels), x, images) for x, images in grappa(kspace))
+    if consistency not in get_args(Consistency):
+        raise InputError(
+            f"consistency: expected one of {' '.join(get_args(Consistency))}, found '{consistency}'"
+        )
     if method == "reconnet3d":
-        return _channel_blocks(kspace, network if network is not None else load_network())
+        blocks = _channel_blocks(kspace, network if network is not None else load_network())
+        return blocks if consistency == "channel" else _consistent_blocks(kspace, blocks)
     return _channel_blocks(kspace, None)
 
 
@@ -128,6 +145,23 @@ def apply_network(network: ReconNet3D, measured: Tensor, sampled: Tensor) -> Ten
             slab = network(measured[None, first:last], sampled)[0]
             image[start:stop] = slab[start - first : stop - first]
     return image
+
+
+def _consistent_blocks(kspace: KSpace, blocks: Iterator[ImageBlock]) -> Iterator[ImageBlock]:
+    """All channels of a few readout positions after another, made consistent with each other."""
+    shape = (kspace.n_channels, kspace.acquisition.n_echoes, *kspace.acquisition.grid.shape)
+    images = scratch(shape, on_disk=8 * math.prod(shape) > LARGEST_IN_MEMORY_BYTES)
+    for block in blocks:
+        images[block.channels] = block.images.numpy()
+    for start in range(0, shape[2], READOUTS_AT_ONCE):
+        x = slice(start, min(start + READOUTS_AT_ONCE, shape[2]))
+        consistent = channel_consistency(
+            torch.from_numpy(np.ascontiguousarray(images[:, :, x])),
+            kspace.planes(x=x),
+            low_resolution(kspace, x=x),
+            sampled=kspace.sampled,
+        )
+        yield ImageBlock(slice(0, kspace.n_channels), x, consistent)
 
 
 def _signal_range(measured: Tensor) -> slice:

@@ -37,7 +37,12 @@ def run_demo(out: Path, *, seed: int = 0) -> Path:
     for scan in scans:
         protocol = PROTOCOLS[scan.protocol]
         with step(f"{protocol.label}: k-space to susceptibility with {protocol.method}"):
-            map_scan(scan.raw, map_folder(out, scan.subject, scan.protocol), method=protocol.method)
+            map_scan(
+                scan.raw,
+                map_folder(out, scan.subject, scan.protocol),
+                method=protocol.method,
+                consistency="channels",
+            )
     with step("Nuclei, and their agreement with PI and with the truth"):
         nuclei = measure_scans(out, scans)
         compare_values(out, nuclei)

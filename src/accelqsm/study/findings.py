@@ -41,7 +41,8 @@ METHODS = (
     "two and calibration lines (PI), or variable-density Poisson disks with exactly the stated "
     "acceleration over the full rectangle (AF 3, 4, 5). PI was reconstructed by GRAPPA, the "
     "others channel by channel with ReconNet3D, five blocks of five 3D convolution layers, each "
-    "followed by data consistency.",
+    "followed by data consistency, and then made consistent with the samples of all channels "
+    "(which the published study did not do).",
     "The field map came from multi-dimensional integration over channels and echoes, unwrapped by "
     "seed-prioritised region growing (SPUN); background fields were removed by vSHARP, and "
     "susceptibility was found by L1-regularised dipole inversion with dynamic Bayesian terms, "

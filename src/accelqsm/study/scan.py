@@ -9,14 +9,21 @@ from accelqsm.files.mrd import read_mrd
 from accelqsm.files.tables import write_settings
 from accelqsm.kspace import KSpace
 from accelqsm.recon.reconnet3d import ReconNet3D
-from accelqsm.recon.reconstruct import Method
+from accelqsm.recon.reconstruct import Consistency, Method
 from accelqsm.recon.weights import load_network, weights_checksum
 from accelqsm.study.maps import read_mask, read_qsm_settings, write_echoes, write_maps
 from accelqsm.study.provenance import device, software
 from accelqsm.study.subject import MappedScan, map_susceptibility, sum_channels
 
 
-def recon_scan(scan: Path, out: Path, *, method: Method, weights: Path | None = None) -> None:
+def recon_scan(
+    scan: Path,
+    out: Path,
+    *,
+    method: Method,
+    weights: Path | None = None,
+    consistency: Consistency = "channel",
+) -> None:
     """Reconstruct magnitude and phase (rad) of every echo, channels combined.
 
     Writes ``echo-N_part-mag.nii.gz``, ``echo-N_part-phase.nii.gz`` and ``settings.toml``.
@@ -25,9 +32,10 @@ def recon_scan(scan: Path, out: Path, *, method: Method, weights: Path | None = 
         InputError: a scan or weights that cannot be used.
     """
     kspace = read_mrd(scan)
-    images = sum_channels(kspace, method=method, network=_network(method, weights)).images
+    network = _network(method, weights)
+    images = sum_channels(kspace, method=method, network=network, consistency=consistency).images
     write_echoes(out, images, kspace.acquisition.grid)
-    record = {"source": _source(scan, kspace, method, weights)}
+    record = {"source": _source(scan, kspace, method, weights, consistency)}
     write_settings(out / "settings.toml", record | {"software": software() | {"device": device()}})
 
 
@@ -37,6 +45,7 @@ def map_scan(
     *,
     method: Method,
     weights: Path | None = None,
+    consistency: Consistency = "channel",
     mask: Path | None = None,
     settings: Path | None = None,
 ) -> MappedScan:
@@ -51,6 +60,7 @@ def map_scan(
         kspace,
         method=method,
         network=_network(method, weights),
+        consistency=consistency,
         mask=read_mask(mask, kspace.acquisition.grid),
         settings=qsm_settings,
     )
@@ -60,7 +70,7 @@ def map_scan(
         mapped.maps,
         kspace.acquisition.grid,
         settings=qsm_settings,
-        source=_source(scan, kspace, method, weights),
+        source=_source(scan, kspace, method, weights, consistency),
     )
     return mapped
 
@@ -69,7 +79,9 @@ def _network(method: Method, weights: Path | None) -> ReconNet3D | None:
     return load_network(path=weights) if method == "reconnet3d" else None
 
 
-def _source(scan: Path, kspace: KSpace, method: Method, weights: Path | None) -> dict[str, Any]:
+def _source(
+    scan: Path, kspace: KSpace, method: Method, weights: Path | None, consistency: Consistency
+) -> dict[str, Any]:
     source: dict[str, Any] = {
         "scan": str(scan),
         "method": method,
@@ -80,5 +92,6 @@ def _source(scan: Path, kspace: KSpace, method: Method, weights: Path | None) ->
         "b0_direction": list(kspace.acquisition.b0_direction),
     }
     if method == "reconnet3d":
+        source["consistency"] = consistency
         source["weights_sha256"] = weights_checksum(path=weights)
     return source

@@ -15,7 +15,7 @@ from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
 from accelqsm.qsm.field import LagProducts, lag_products, no_channels
 from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.reconnet3d import ReconNet3D
-from accelqsm.recon.reconstruct import Method, combine, reconstruct
+from accelqsm.recon.reconstruct import Consistency, Method, combine, reconstruct
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def map_susceptibility(
     *,
     method: Method,
     network: ReconNet3D | None = None,
+    consistency: Consistency = "channel",
     mask: Tensor | None = None,
     settings: QsmSettings = DEFAULT,
 ) -> MappedScan:
@@ -58,14 +59,14 @@ def map_susceptibility(
     Args:
         kspace: samples of every channel and echo.
         method: "zero-filled", "grappa" or "reconnet3d".
-        network: for "reconnet3d".
+        network, consistency: for "reconnet3d" (``recon.reconstruct``).
         mask: bool (x, y, z) to use instead of a brain extraction.
         settings: of the chain from field to susceptibility.
 
     Returns:
         The combined images and the maps.
     """
-    sums = sum_channels(kspace, method=method, network=network)
+    sums = sum_channels(kspace, method=method, network=network, consistency=consistency)
     acquisition = kspace.acquisition
     maps = susceptibility(
         sums.lags,
@@ -78,7 +79,11 @@ def map_susceptibility(
 
 
 def sum_channels(
-    kspace: KSpace, *, method: Method, network: ReconNet3D | None = None
+    kspace: KSpace,
+    *,
+    method: Method,
+    network: ReconNet3D | None = None,
+    consistency: Consistency = "channel",
 ) -> ChannelSums:
     """Reconstruct the channels block by block, and keep only their sums."""
     white = prewhiten(kspace)
@@ -86,7 +91,7 @@ def sum_channels(
     numerator = torch.zeros(len(echo_times_s), *shape, dtype=torch.complex64)
     power = torch.zeros(shape)
     lags = no_channels(numerator, echo_times_s=echo_times_s)
-    for block in reconstruct(white, method=method, network=network):
+    for block in reconstruct(white, method=method, network=network, consistency=consistency):
         lag_products(block.images, echo_times_s=echo_times_s, onto=lags.readout(block.x))
         share = combine(block, white)
         numerator[:, block.x] += share.numerator
