@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_study_commands(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="simulate, reconstruct, map, measure, compare, report")
     demo.add_argument("out", type=Path, nargs="?", default=Path("demo"), metavar="OUT")
-    demo.add_argument("--seed", type=int, default=0, help="seed of the digital head (default 0)")
+    demo.add_argument("--seed", type=int, default=11, help="seed of the digital head (default 11)")
     demo.set_defaults(command=_demo)
 
     simulate = commands.add_parser("simulate", help="scan digital heads, as MRD files")

@@ -18,7 +18,8 @@ from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 
 FOLDER = Path(__file__).parent.parent / "weights"
 REGISTRY = FOLDER / "registry.toml"
-FORMAT = "accelqsm-reconnet3d-1"
+HEADER = "accelqsm"
+FORMAT = "reconnet3d-1"
 
 
 def load_network(name: str = "default", *, path: Path | None = None) -> ReconNet3D:
@@ -36,13 +37,13 @@ def load_network(name: str = "default", *, path: Path | None = None) -> ReconNet
         raise InputError(f"{file}: expected a file of network weights, found none")
     try:
         with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
+            record = json.loads((opened.metadata() or {}).get(HEADER, "{}"))
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(f"{file}: expected safetensors, found {error}") from None
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{file}: expected format {FORMAT}, found {metadata.get('format')}")
-    settings = json.loads(metadata["architecture"])
+    if record.get("format") != FORMAT:
+        raise InputError(f"{file}: expected format {FORMAT}, found {record.get('format')}")
+    settings = record["architecture"]
     architecture = Architecture(
         int(settings["width"]), int(settings["cascades"]), tuple(settings["readout_kernels"])
     )
@@ -63,13 +64,11 @@ def save_network(network: ReconNet3D, path: Path, *, about: Mapping[str, str]) -
         about: facts to keep in the header, such as how the network was trained.
     """
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
-    metadata = {
-        **about,
-        "format": FORMAT,
-        "architecture": json.dumps(asdict(network.architecture)),
-    }
+    record = {**about, "format": FORMAT, "architecture": asdict(network.architecture)}
     partial = path.with_suffix(".part")
-    save_file(tensors, partial, metadata)
+    # Safetensors writes its entries in no fixed order: one entry keeps the bytes the same.
+    save_file(tensors, partial, {HEADER: json.dumps(record, sort_keys=True)})
+    partial.chmod(0o644)
     os.replace(partial, path)
 
 

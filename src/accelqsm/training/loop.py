@@ -21,6 +21,7 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.progress import track
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.weights import HEADER
 from accelqsm.training.data import Pair, training_pair, validation_pairs
 from accelqsm.training.volumes import Volumes
 
@@ -108,9 +109,12 @@ class State:
         tensors |= {f"average/{k}": v for k, v in self.average.items()}
         for index, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"adam/{index}/{k}": v for k, v in moments.items()}
-        metadata = {"step": str(self.step), "settings": json.dumps(asdict(self.settings))}
+        # One entry, as several have no fixed order: the same state gives the same bytes.
+        record = {"step": self.step, "settings": asdict(self.settings)}
         partial = path.with_suffix(".part")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata)
+        save_file(
+            {k: v.contiguous() for k, v in tensors.items()}, partial, {HEADER: json.dumps(record)}
+        )
         os.replace(partial, path)
 
     def load(self, path: Path) -> None:
@@ -120,9 +124,9 @@ class State:
             InputError: a checkpoint of other settings.
         """
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
+            record = json.loads(file.metadata()[HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found, expected = json.loads(metadata["settings"]), _plain(self.settings)
+        found, expected = record["settings"], _plain(self.settings)
         for name in (f.name for f in fields(self.settings) if f.name != "steps"):
             if found[name] != expected[name]:
                 raise InputError(
@@ -134,7 +138,7 @@ class State:
         n_moments = len(list(self.network.parameters()))
         state["state"] = {i: _below(tensors, f"adam/{i}/") for i in range(n_moments)}
         self.optimiser.load_state_dict(state)
-        self.step = int(metadata["step"])
+        self.step = int(record["step"])
 
 
 def train(
