@@ -26,6 +26,8 @@ def network() -> ReconNet3D:
 def test_what_was_saved_is_loaded(network: ReconNet3D, tmp_path: Path) -> None:
     file = tmp_path / "net.safetensors"
     save_network(network, file, about={"steps": "7"})
+    save_network(network, tmp_path / "again.safetensors", about={"steps": "7"})
+    assert file.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
     loaded = load_network(path=file)
     assert loaded.architecture == network.architecture
     assert not loaded.training
@@ -79,10 +81,8 @@ def test_other_files_are_refused(network: ReconNet3D, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="format"):
         load_network(path=foreign)
     other = tmp_path / "other.safetensors"
-    metadata = {
-        "format": weights.FORMAT,
-        "architecture": json.dumps(asdict(Architecture(8, 2, (3, 1)))),
-    }
+    record = {"format": weights.FORMAT, "architecture": asdict(Architecture(8, 2, (3, 1)))}
+    metadata = {weights.HEADER: json.dumps(record)}
     tensors = {k: v.contiguous() for k, v in network.state_dict().items()}
     save_file(tensors, other, metadata)
     with pytest.raises(InputError, match="tensors"):
