@@ -21,7 +21,7 @@ from accelqsm.files.tables import read_table, write_table
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.units import ppm_to_hz
 
-GRID = centred_grid((40, 44, 36), (1.0, 1.0, 1.2))
+GRID = centred_grid((40, 44, 36), (2.0, 2.0, 2.4))
 ECHO_TIMES_S = (0.004, 0.009, 0.014)
 OUTPUTS = {
     "Chimap.nii.gz",
@@ -41,7 +41,7 @@ def ball_mm(radius_mm: float, centre_mm: tuple[float, float, float] = (0, 0, 0))
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ball of tissue with a nucleus of 0.1 ppm: three echoes, mask, labels and lookup."""
     folder = tmp_path_factory.mktemp("phantom")
-    tissue, nucleus = ball_mm(16), ball_mm(4, (3, 0, 0))
+    tissue, nucleus = ball_mm(34), ball_mm(8, (6, 0, 0))
     chi = torch.from_numpy(0.1 * nucleus.astype(np.float32))
     field_ppm = forward_field(
         chi, voxel_size_mm=GRID.voxel_size_mm, b0_direction=GRID.b0_direction
@@ -110,7 +110,7 @@ def test_qsm_of_3d_and_4d_files_is_the_same_and_finds_the_nucleus(
     )
     rows = read_table(table).set_index(["region", "side"])
     assert rows.loc[("Pu", "L"), "mean_ppb"] == pytest.approx(100, abs=15)
-    assert rows.loc[("Pu", "L"), "volume_mm3"] == pytest.approx(4 / 3 * np.pi * 64, rel=0.05)
+    assert rows.loc[("Pu", "L"), "volume_mm3"] == pytest.approx(4 / 3 * np.pi * 512, rel=0.05)
     assert np.isnan(rows.loc[("Pu", "R"), "mean_ppb"])
     assert "n/a" in table.read_text()
 
@@ -141,7 +141,7 @@ def test_phase_of_the_other_sign_gives_the_negative_map(phantom: Path, tmp_path:
 
 
 def other_grid(phantom: Path, folder: Path) -> Path:
-    grid = centred_grid((40, 44, 30), (1.0, 1.0, 1.2))
+    grid = centred_grid((40, 44, 30), (2.0, 2.0, 2.4))
     write_image(folder / "short.nii.gz", np.zeros(grid.shape, np.float32), grid)
     return folder / "short.nii.gz"
 
@@ -243,7 +243,7 @@ def test_count_of_phase_images_is_checked_against_the_echo_times(
     [
         ("[qsm\n", "not TOML"),
         ("[qsm]\nspeed = 3\n", "found speed"),
-        ("[qsm]\nregularisation = 'strong'\n", "expected float such as 0.0002, found 'strong'"),
+        ("[qsm]\nregularisation = 'strong'\n", "expected float such as 0.0001, found 'strong'"),
     ],
 )
 def test_unusable_settings_are_named(
