@@ -332,3 +332,12 @@ def test_help_answers_at_once_and_without_numerics() -> None:
         "sys.exit(bool({'torch', 'numpy', 'pandas'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_public_names_load_when_used() -> None:
+    script = (
+        "import sys, accelqsm\n"
+        "assert not {'torch', 'pandas'} & set(sys.modules)\n"
+        "for name in accelqsm.__all__:\n    getattr(accelqsm, name)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,3 +1,43 @@
-"""accelqsm: under-sampled k-space in, deep-brain nuclei and their agreement out."""
+"""accelqsm: under-sampled k-space in, deep-brain nuclei and their agreement out.
+
+The names below are imported when they are first used, so that ``import accelqsm`` loads neither
+torch nor pandas. They stand in the order in which data flows.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "digital_head": "simulate.head",
+    "scan": "simulate.scanner",
+    "read_mrd": "files.mrd",
+    "write_mrd": "files.mrd",
+    "poisson_disk": "recon.sampling",
+    "regular": "recon.sampling",
+    "prewhiten": "recon.channels",
+    "load_network": "recon.weights",
+    "reconstruct": "recon.reconstruct",
+    "lag_products": "qsm.field",
+    "susceptibility": "qsm.chain",
+    "map_susceptibility": "study.subject",
+    "measure_nuclei": "nuclei.measure",
+    "compare_protocols": "agreement.paired",
+    "build_page": "report.page",
+    "InputError": "errors",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'accelqsm' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"accelqsm.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
