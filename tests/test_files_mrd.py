@@ -135,7 +135,8 @@ def test_file_written_by_ismrmrd_alone_gives_back_the_image(tmp_path: Path, reve
     found = ifft(kspace.planes(), (-2, -1)).numpy()
     np.testing.assert_allclose(found, image, atol=1e-5)
     assert kspace.noise_samples is None
-    assert kspace.acquisition.voxel_size_mm == pytest.approx((2.0, 2.0, 2.0))
+    # The file's axes run to -x, -y, +z in LPS, which is +x, +y, +z in RAS.
+    np.testing.assert_allclose(kspace.acquisition.grid.matrix[:3, :3], np.diag([2.0, 2.0, 2.0]))
     assert kspace.acquisition.field_strength_t == pytest.approx(3.0, abs=1e-4)
     assert kspace.acquisition.b0_direction == pytest.approx((0, 0, 1))
 
