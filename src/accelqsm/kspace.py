@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
+
+LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,17 @@ class KSpace:
         planes = torch.zeros(*chosen.shape[:3], *self.sampled.shape, dtype=chosen.dtype)
         planes[..., self.sampled] = chosen
         return planes
+
+
+def scratch(shape: tuple[int, ...], *, on_disk: bool | None = None) -> npt.NDArray[np.complex64]:
+    """Complex64 zeros in memory, or mapped to a temporary file that has no name.
+
+    Without ``on_disk``, arrays beyond 2 GiB go to the file.
+    """
+    if on_disk is None:
+        on_disk = 8 * math.prod(shape) > LARGEST_IN_MEMORY_BYTES
+    if not on_disk:
+        return np.zeros(shape, np.complex64)
+    with tempfile.TemporaryFile() as file:
+        # The mapping keeps the file alive after its name and handle are gone.
+        return np.memmap(file, np.complex64, "w+", shape=shape)

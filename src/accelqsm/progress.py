@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Track = Callable[[Iterable[Item], str, int], Iterator[Item]]
 
 
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:

@@ -5,7 +5,6 @@ Source: Inati et al. 2017, Magn Reson Med 77:411, doi 10.1002/mrm.26089.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,10 +23,9 @@ from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
 from accelqsm.files.mrd_header import Encoding, build_header, line_geometry, parse_header
 from accelqsm.fourier import READOUT, centred_slice, fft, ifft
-from accelqsm.kspace import KSpace
+from accelqsm.kspace import KSpace, scratch
 
 LINES_PER_CHUNK = 2048
-LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 
 _NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
 _REVERSE = ismrmrd.ACQ_IS_REVERSE
@@ -147,7 +145,7 @@ def _read(path: Path, file: h5py.File) -> KSpace:
     order = np.full(sampled.shape, -1)
     order[sampled] = np.arange(int(sampled.sum()))
     shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
-    samples = _allocate(shape)
+    samples = scratch(shape)
     counts = np.zeros((shape[1], shape[3]), dtype=np.int64)
     for start in range(0, len(heads), LINES_PER_CHUNK):
         part = slice(start, start + LINES_PER_CHUNK)
@@ -210,14 +208,6 @@ def _shared_pattern(
             )
     shared: npt.NDArray[np.bool_] = patterns[0]
     return shared
-
-
-def _allocate(shape: tuple[int, ...]) -> npt.NDArray[np.complex64]:
-    """Zeros in memory, or in an unnamed temporary file where they are many."""
-    if int(np.prod(shape)) * 8 <= LARGEST_IN_MEMORY_BYTES:
-        return np.zeros(shape, dtype=np.complex64)
-    handle = tempfile.TemporaryFile()  # noqa: SIM115 - the map keeps it open, closing removes it
-    return np.memmap(handle, dtype=np.complex64, mode="w+", shape=shape)
 
 
 def _readouts(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
-from accelqsm.grid import Grid, Shape, as_affine
+from accelqsm.grid import Grid, as_affine
 
 LARGEST_IMAGE_BYTES = 64 * 2**30
 SAME_AFFINE_MM = 1e-2
@@ -135,11 +135,6 @@ def write_image(path: Path, values: npt.NDArray[Any], grid: Grid) -> None:
         data = gzip.compress(data, compresslevel=4, mtime=0)
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
-
-
-def voxel_shape(values: npt.NDArray[Any]) -> Shape:
-    """The first three sizes of an array."""
-    return values.shape[0], values.shape[1], values.shape[2]
 
 
 _CORNERS = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]

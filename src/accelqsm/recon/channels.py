@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.kspace import KSpace
+from accelqsm.kspace import KSpace, scratch
 from accelqsm.recon.sampling import calibration_box
 
 READOUTS_AT_ONCE = 16
@@ -109,12 +108,3 @@ def _whitening_matrix(
             "noise scan: expected independent channels, found a singular covariance"
         ) from None
     return np.asarray(np.linalg.inv(lower), dtype=np.complex64)
-
-
-def scratch(shape: tuple[int, ...], *, on_disk: bool) -> npt.NDArray[np.complex64]:
-    """Room for complex64 values: in memory, or mapped to a temporary file that has no name."""
-    if not on_disk:
-        return np.empty(shape, np.complex64)
-    with tempfile.TemporaryFile() as file:
-        # The mapping keeps the file alive after its name and handle are gone.
-        return np.memmap(file, np.complex64, "w+", shape=shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,9 +12,9 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.kspace import KSpace
+from accelqsm.kspace import KSpace, scratch
 from accelqsm.progress import track
-from accelqsm.recon.channels import low_resolution, scratch
+from accelqsm.recon.channels import low_resolution
 from accelqsm.recon.consistency import channel_consistency
 from accelqsm.recon.grappa import grappa
 from accelqsm.recon.reconnet3d import ReconNet3D
@@ -27,7 +26,6 @@ Consistency = Literal["channel", "channels"]
 VOXELS_AT_ONCE = 4_000_000
 """Voxels that the network sees at a time: 1 GB at width 16."""
 READOUTS_AT_ONCE = 4
-LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 QUIET_ABOVE_FLOOR = 1.15
 QUIET_BELOW_PEAK = 1e-2
 
@@ -150,7 +148,7 @@ def apply_network(network: ReconNet3D, measured: Tensor, sampled: Tensor) -> Ten
 def _consistent_blocks(kspace: KSpace, blocks: Iterator[ImageBlock]) -> Iterator[ImageBlock]:
     """All channels of a few readout positions after another, made consistent with each other."""
     shape = (kspace.n_channels, kspace.acquisition.n_echoes, *kspace.acquisition.grid.shape)
-    images = scratch(shape, on_disk=8 * math.prod(shape) > LARGEST_IN_MEMORY_BYTES)
+    images = scratch(shape)
     for block in blocks:
         images[block.channels] = block.images.numpy()
     for start in range(0, shape[2], READOUTS_AT_ONCE):
