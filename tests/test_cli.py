@@ -179,7 +179,7 @@ def with_nan(values: np.ndarray) -> np.ndarray:
     [
         ("phase", lambda p, f: p / "nowhere.nii", "no such file"),
         ("phase", truncated, "truncated or damaged"),
-        ("phase", other_grid, r"expected shape (40, 44, 36), found (40, 44, 30)"),
+        ("phase", other_grid, r"mag1.nii.gz, found (40, 44, 30)"),
         ("phase", moved, "found voxels up to 5.00 mm away"),
         ("phase", changed("phase3.nii.gz", with_nan), "found 1 NaN or infinite voxels"),
         ("phase", changed("phase3.nii.gz", lambda v: v * 100), "expected phase in radians"),

@@ -130,7 +130,6 @@ def test_slope_that_does_not_belong_to_a_float_phase_is_ignored(tmp_path: Path) 
     [
         np.linspace(-500.5, 500.0, 140),
         np.linspace(0, 90, 140).round(),
-        np.zeros(140),
         np.linspace(-0.2, 0.2, 140),
         np.linspace(-4096, -3000, 140).round(),
     ],

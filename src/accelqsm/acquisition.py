@@ -11,6 +11,7 @@ from accelqsm.grid import Grid, Triple
 
 LONGEST_ECHO_TIME_S = 0.5
 SHORTEST_ECHO_TIME_S = 1e-4
+STRONGEST_FIELD_T = 30.0
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,7 @@ class Acquisition:
 
     def __post_init__(self) -> None:
         check_echo_times(self.echo_times_s)
-        if not (math.isfinite(self.field_strength_t) and 0 < self.field_strength_t < 30):
-            raise InputError(
-                f"field strength: expected a value in tesla, such as 3, "
-                f"found {self.field_strength_t}"
-            )
+        check_field_strength(self.field_strength_t)
 
     @property
     def n_echoes(self) -> int:
@@ -79,3 +76,15 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
         )
     if any(later <= earlier for earlier, later in pairwise(echo_times_s)):
         raise InputError(f"echo times: expected strictly increasing seconds, found '{shown}'")
+
+
+def check_field_strength(field_strength_t: float) -> None:
+    """Refuse a main field that cannot be in tesla.
+
+    Raises:
+        InputError: not finite, not positive, or 30 T and more, such as gauss or hertz.
+    """
+    if not (math.isfinite(field_strength_t) and 0 < field_strength_t < STRONGEST_FIELD_T):
+        raise InputError(
+            f"field strength: expected a value in tesla, such as 3, found {field_strength_t:.10g}"
+        )

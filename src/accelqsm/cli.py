@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from accelqsm import __version__
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.memory import keep_freed_memory
 
 EXIT_BAD_INPUT = 65
@@ -30,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command = options.command
     keep_freed_memory()
     try:
-        command(options)
+        with _warnings_in_one_line():
+            command(options)
     except InputError as error:
         print(f"accelqsm: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -38,6 +41,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("accelqsm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Say what is lost of an input without Python's place and source line."""
+    usual = warnings.formatwarning
+
+    def one_line(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+        if issubclass(category, InputWarning):
+            return f"accelqsm: warning: {message}\n"
+        return usual(message, category, *place, **line)
+
+    warnings.formatwarning = one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def parser() -> argparse.ArgumentParser:
@@ -91,11 +111,17 @@ def _add_scan_commands(commands: Commands) -> None:
     kspace_to_map.add_argument("--mask", type=Path, metavar="FILE")
 
     qsm = commands.add_parser("qsm", help="magnitude and phase images to susceptibility")
-    qsm.add_argument("--magnitude", type=Path, nargs="+", required=True, metavar="FILE")
-    qsm.add_argument("--phase", type=Path, nargs="+", required=True, metavar="FILE")
-    qsm.add_argument("--echo-times-s", type=float, nargs="+", required=True, metavar="T")
-    qsm.add_argument("--b0-tesla", type=float, required=True, metavar="B")
+    qsm.add_argument("--megre", type=Path, metavar="PREFIX", help="BIDS folder or prefix of a scan")
+    qsm.add_argument("--magnitude", type=Path, nargs="+", default=(), metavar="FILE")
+    qsm.add_argument("--phase", type=Path, nargs="+", default=(), metavar="FILE")
+    qsm.add_argument(
+        "--echo-times-s", type=float, nargs="+", metavar="T", help="default: JSON sidecars"
+    )
+    qsm.add_argument("--b0-tesla", type=float, metavar="B", help="default: JSON sidecars")
     qsm.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"))
+    qsm.add_argument(
+        "--phase-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="values of -pi and pi"
+    )
     qsm.add_argument("--mask", type=Path, metavar="FILE")
     qsm.add_argument("--invert-phase", action="store_true", help="phase falls where B0 rises")
     qsm.add_argument("out", type=Path, metavar="OUT")
@@ -185,9 +211,11 @@ def _qsm(options: argparse.Namespace) -> None:
         options.magnitude,
         options.phase,
         options.out,
+        megre=options.megre,
         echo_times_s=options.echo_times_s,
         field_strength_t=options.b0_tesla,
         b0_direction=options.b0_direction,
+        phase_range=options.phase_range,
         mask=options.mask,
         invert_phase=options.invert_phase,
         settings=options.settings,

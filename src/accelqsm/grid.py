@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,3 +103,15 @@ def centred_grid(
     matrix = np.diag([*voxel_size_mm, 1.0])
     matrix[:3, 3] = np.asarray(centre_mm) - np.asarray(voxel_size_mm) * [n // 2 for n in shape]
     return Grid(shape, as_affine(matrix))
+
+
+def unit_vector(vector: Sequence[float]) -> Triple:
+    """The direction of ``vector`` with length 1, such as that of B0 along the array axes.
+
+    Raises:
+        InputError: not three finite numbers, or zero.
+    """
+    length = math.sqrt(sum(v * v for v in vector))
+    if len(vector) != 3 or not math.isfinite(length) or length == 0:
+        raise InputError(f"B0 direction: expected three numbers, not all 0, found {list(vector)}")
+    return vector[0] / length, vector[1] / length, vector[2] / length

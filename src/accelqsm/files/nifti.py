@@ -98,14 +98,22 @@ def check_finite(values: npt.NDArray[Any], path: Path) -> None:
         raise InputError(f"{path}: expected finite values, found {bad} NaN or infinite voxels")
 
 
-def check_same_grid(found: Grid, expected: Grid, path: Path) -> None:
+def check_same_grid(
+    found: Grid, expected: Grid, path: Path, *, reference: Path | None = None
+) -> None:
     """Refuse an image of another shape, or whose voxels lie elsewhere by more than 0.01 mm.
 
+    Args:
+        found: grid of the image at ``path``.
+        expected: grid that it must have.
+        reference: the image that has the expected grid, to be named.
+
     Raises:
-        InputError: naming both shapes, or the largest distance.
+        InputError: naming both files and shapes, or the largest distance.
     """
     if found.shape != expected.shape:
-        raise InputError(f"{path}: expected shape {expected.shape}, found {found.shape}")
+        of = "" if reference is None else f" of {reference}"
+        raise InputError(f"{path}: expected shape {expected.shape}{of}, found {found.shape}")
     corners = np.array(
         [[i * (n - 1) for i, n in zip(corner, found.shape, strict=True)] for corner in _CORNERS]
     )
@@ -113,7 +121,7 @@ def check_same_grid(found: Grid, expected: Grid, path: Path) -> None:
     distance = float(np.linalg.norm(shift, axis=0).max())
     if distance > SAME_AFFINE_MM:
         raise InputError(
-            f"{path}: expected the same affine as the other images, "
+            f"{path}: expected the same affine as {reference or 'the other images'}, "
             f"found voxels up to {distance:.2f} mm away"
         )
 

@@ -1,0 +1,143 @@
+"""Names as BIDS spells them, and the files of one multi-echo scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelqsm.errors import InputError
+
+IMAGE_ENDINGS = (".nii.gz", ".nii")
+PARTS = ("mag", "phase")
+SUFFIX = "MEGRE"
+MOST_NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class BidsName:
+    """A file name in pieces: ``sub-01_echo-2_part-mag_MEGRE.nii.gz``.
+
+    Attributes:
+        stem: the name without ``.nii.gz``, ``.nii`` or ``.json``.
+        entities: key and label in order, such as (("sub", "01"), ("echo", "2"), ("part", "mag")).
+        suffix: what follows the last underscore, such as "MEGRE".
+    """
+
+    stem: str
+    entities: tuple[tuple[str, str], ...]
+    suffix: str
+
+    def label(self, key: str) -> str | None:
+        """Label of one entity, or None."""
+        return dict(self.entities).get(key)
+
+    @property
+    def echo(self) -> int | None:
+        """Number of the echo, or None."""
+        label = self.label("echo") or ""
+        return int(label) if label.isdecimal() else None
+
+    @property
+    def scan(self) -> str:
+        """What all files of a scan have in common: the name without echo, part and suffix."""
+        return "_".join(f"{key}-{v}" for key, v in self.entities if key not in ("echo", "part"))
+
+
+@dataclass(frozen=True)
+class EchoFiles:
+    """Magnitude and phase files of a scan: one 3D file per echo in order, or one 4D file, each."""
+
+    magnitude: tuple[Path, ...]
+    phase: tuple[Path, ...]
+
+
+def bids_name(path: Path) -> BidsName:
+    """The pieces of a file name; one that is not spelled as BIDS says has no entities.
+
+    Source: Gorgolewski et al. 2016, Sci Data 3:160044, doi 10.1038/sdata.2016.44.
+    """
+    stem = path.name
+    for ending in (*IMAGE_ENDINGS, ".json"):
+        stem = stem.removesuffix(ending)
+    *pieces, suffix = stem.split("_")
+    pairs = [piece.partition("-") for piece in pieces]
+    if not all(key and label for key, _, label in pairs):
+        return BidsName(stem, (), stem)
+    return BidsName(stem, tuple((key, label) for key, _, label in pairs), suffix)
+
+
+def find_megre(where: Path) -> EchoFiles:
+    """Collect ``*_echo-<n>_part-{mag,phase}_MEGRE.nii[.gz]`` of one scan, by echo number.
+
+    Args:
+        where: a folder that holds one scan, the beginning of a scan's file names (up to a whole
+            entity, such as ``anat/sub-01_run-2``), or one of its files.
+
+    Raises:
+        InputError: no such files, those of several scans, an echo that lacks magnitude or phase,
+            or has two files for one of them.
+    """
+    folder, prefix = (where, "") if where.is_dir() else (where.parent, where.name.rstrip("_"))
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    if where.is_file():
+        prefix = bids_name(where).scan
+    images = sorted(path for path in folder.iterdir() if path.name.endswith(IMAGE_ENDINGS))
+    scans = _scans(images)
+    if not prefix:
+        chosen = list(scans)
+    elif prefix in scans:
+        chosen = [prefix]
+    else:
+        chosen = [scan for scan in scans if scan.startswith(f"{prefix}_")]
+    if not chosen:
+        raise InputError(
+            f"{where}: expected files named *_echo-<n>_part-mag_{SUFFIX}.nii[.gz] and "
+            f"*_echo-<n>_part-phase_{SUFFIX}.nii[.gz], found {_shown([p.name for p in images])}"
+        )
+    if len(chosen) > 1:
+        raise InputError(
+            f"{where}: expected the files of one scan, found those of {len(chosen)}: "
+            f"{', '.join(chosen)}"
+        )
+    return _by_echo(scans[chosen[0]])
+
+
+def _scans(images: Sequence[Path]) -> dict[str, list[Path]]:
+    """The echo files among some images, by the scan that they belong to."""
+    scans: dict[str, list[Path]] = {}
+    for path in images:
+        name = bids_name(path)
+        if name.suffix == SUFFIX and name.echo is not None and name.label("part") in PARTS:
+            scans.setdefault(name.scan, []).append(path)
+    return scans
+
+
+def _by_echo(paths: Sequence[Path]) -> EchoFiles:
+    """Files of one scan in the order of their echoes, each with both parts."""
+    found: dict[tuple[int, str], Path] = {}
+    for path in paths:
+        name = bids_name(path)
+        key = (name.echo or 0, name.label("part") or "")
+        if key in found:
+            raise InputError(
+                f"{path}: expected one part-{key[1]} file of echo {key[0]}, found also {found[key]}"
+            )
+        found[key] = path
+    for (echo, part), path in found.items():
+        (other,) = set(PARTS) - {part}
+        if (echo, other) not in found:
+            raise InputError(
+                f"{path}: expected a part-{other} file of echo {echo} beside it, found none"
+            )
+    echoes = sorted({echo for echo, _ in found})
+    return EchoFiles(*(tuple(found[echo, part] for echo in echoes) for part in PARTS))
+
+
+def _shown(names: Sequence[str]) -> str:
+    """A few names, or that there is none."""
+    if not names:
+        return "no NIfTI file"
+    more = len(names) - MOST_NAMES_SHOWN
+    return ", ".join(names[:MOST_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,115 @@
+"""A convention of phase values, and what shows that values of any size cover the circle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelqsm.files.nifti import Image
+
+TOLERANCE_RAD = 0.02
+REACH = 0.02
+"""Share of the circle by which the echoes together may miss either end of a range: the noise
+around a head and the wraps in it reach both, so that a range which ends elsewhere is another."""
+LEAST_TOUCH = 0.03
+"""Share of the neighbours of a full range's top tenth that lie in its bottom tenth: 0.06 and more
+where phase wraps (real and simulated heads, noise), 0 where it does not."""
+LEAST_TENTH = 0.01
+"""Share of the voxels other than 0 in the top tenth, lest the range be that of a few outliers."""
+
+Angles = npt.NDArray[np.float32]
+TAU = 2 * math.pi
+
+
+@dataclass(frozen=True)
+class PhaseUnit:
+    """A convention: ``low``..``high`` is one turn.
+
+    Attributes:
+        name: for messages and the record of a run.
+        low, high: values that are one turn apart.
+        zero: the value of zero phase.
+        values: "whole", "fractions" or "any" numbers.
+        stored: take the values as stored, since slope and intercept do not belong to them.
+    """
+
+    name: str
+    low: float
+    high: float
+    zero: float
+    values: str = "any"
+    stored: bool = False
+
+    def fits(self, echoes: Sequence[Angles]) -> bool:
+        """Whether the echoes together keep within the range and are numbers of this kind."""
+        low, high = range_of(echoes)
+        slack = (self.high - self.low) * TOLERANCE_RAD / TAU
+        if low < self.low - slack or high > self.high + slack:
+            return False
+        return self.values == "any" or are_whole(echoes) == (self.values == "whole")
+
+    def reached(self, echoes: Sequence[Angles]) -> bool:
+        """Whether the echoes together also come near both ends of the range."""
+        low, high = range_of(echoes)
+        slack = (self.high - self.low) * REACH
+        return self.fits(echoes) and low <= self.low + slack and high >= self.high - slack
+
+    def radians(self, image: Image) -> Angles:
+        """Phase of an image in radians, within one turn around zero phase (float32, its shape)."""
+        given = np.asarray(image.stored if self.stored else image.values, dtype=np.float32)
+        angle = (given - np.float32(self.zero)) * np.float32(TAU / (self.high - self.low))
+        if self.zero == self.low:
+            angle = np.where(angle > math.pi, angle - np.float32(TAU), angle)
+        return angle
+
+
+def full_range(echoes: Sequence[Angles]) -> PhaseUnit | None:
+    """The unit of which the range of some echoes is one turn, if they show that it is.
+
+    The range must be symmetric or start at zero, within 2 %, and its top and bottom tenth must
+    touch in space, which only wraps (and noise) do.
+    """
+    low, high = range_of(echoes)
+    step = _smallest_step(echoes) if are_whole(echoes) else 0.0
+    period = high - low + step
+    symmetric = abs(low + high) <= REACH * period
+    from_zero = 0 <= low <= REACH * period
+    if not (symmetric or from_zero) or _touch(echoes, low, high) < LEAST_TOUCH:
+        return None
+    name = f"{low:g}..{high:g}, the whole circle"
+    return PhaseUnit(name, low, low + period, 0.0 if symmetric else low + period / 2)
+
+
+def _touch(echoes: Sequence[Angles], low: float, high: float) -> float:
+    """Share of the neighbours of voxels in the top tenth that are in the bottom tenth.
+
+    Zeros are left out of the bottom: they are what a masked image has around the head.
+    """
+    tenth = (high - low) / 10
+    pairs = neighbours = in_top = in_head = 0
+    for echo in echoes:
+        top, bottom = echo > high - tenth, (echo < low + tenth) & (echo != 0)
+        in_top, in_head = in_top + int(top.sum()), in_head + int((echo != 0).sum())
+        for axis in range(echo.ndim):
+            t, b = np.moveaxis(top, axis, 0), np.moveaxis(bottom, axis, 0)
+            neighbours += int(t[1:].sum() + t[:-1].sum())
+            pairs += int((t[1:] & b[:-1]).sum() + (t[:-1] & b[1:]).sum())
+    return pairs / max(neighbours, 1) if in_top > LEAST_TENTH * in_head else 0.0
+
+
+def range_of(echoes: Sequence[Angles]) -> tuple[float, float]:
+    """Smallest and largest value of all echoes."""
+    return min(float(e.min()) for e in echoes), max(float(e.max()) for e in echoes)
+
+
+def are_whole(echoes: Sequence[Angles]) -> bool:
+    """Whether all values of all echoes are whole numbers."""
+    return all(bool(np.all(echo == np.round(echo))) for echo in echoes)
+
+
+def _smallest_step(echoes: Sequence[Angles]) -> float:
+    return float(min(np.diff(np.unique(echo)).min(initial=np.inf) for echo in echoes))
