@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cmath
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,35 +17,23 @@ from accelqsm.qsm.field import (
     lag1_field,
     lag_products,
     multilag_field,
+    no_channels,
     phase_coherence,
     r2star_per_s,
 )
+from echo_phantom import (
+    EIGHT_ECHOES_S,
+    LONG_S,
+    SCATTERED_S,
+    THREE_S,
+    TWO_S,
+    UNEVEN_S,
+    bound_hz,
+    constant,
+    images,
+)
 
-EIGHT_ECHOES_S = tuple(0.0033 + 0.0031 * k for k in range(8))
-UNEVEN_S = (0.003, 0.0071, 0.0099, 0.0166, 0.0231)
-
-
-def images(
-    field_hz: Tensor,
-    *,
-    echo_times_s: tuple[float, ...],
-    n_channels: int = 8,
-    t2star_s: float = 0.03,
-    noise_sd: float = 0.0,
-    seed: int = 0,
-) -> Tensor:
-    """Complex128 images (channel, echo, x, y, z) of unit combined magnitude at time zero."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.complex128, generator=generator) * math.sqrt(2)
-
-    coils = draw(n_channels, 1, *field_hz.shape)
-    coils = coils / coils.abs().square().sum(0).sqrt()
-    times = torch.tensor(echo_times_s, dtype=torch.float64).view(-1, 1, 1, 1)
-    signal = torch.exp(-times / t2star_s + 2j * math.pi * field_hz * times)
-    clean = coils * signal
-    return clean + noise_sd * draw(*clean.shape)
+TRUTH_HZ = 37.0
 
 
 def frequencies(lowest: float, highest: float) -> Tensor:
@@ -54,9 +44,15 @@ def estimate(products: LagProducts) -> Tensor:
     return multilag_field(products, lag1_field(products))
 
 
-@pytest.mark.parametrize("echo_times_s", [EIGHT_ECHOES_S, UNEVEN_S, (0.004, 0.009)])
+def near_truth(products: LagProducts) -> Tensor:
+    """The field of lag 1 on the branch that its neighbours would choose."""
+    wrapped_hz = lag1_field(products)
+    return wrapped_hz - ((wrapped_hz - TRUTH_HZ) * products.spacing_s).round() / products.spacing_s
+
+
+@pytest.mark.parametrize("echo_times_s", [EIGHT_ECHOES_S, UNEVEN_S, SCATTERED_S, THREE_S, TWO_S])
 def test_the_field_is_exact_without_noise(echo_times_s: tuple[float, ...]) -> None:
-    truth = frequencies(-95, 95)
+    truth = frequencies(-0.49, 0.49) / min(b - a for a, b in pairwise(echo_times_s))
     products = lag_products(images(truth, echo_times_s=echo_times_s), echo_times_s=echo_times_s)
     torch.testing.assert_close(estimate(products), truth, atol=1e-9, rtol=0)
     torch.testing.assert_close(phase_coherence(products), torch.ones_like(truth))
@@ -98,60 +94,109 @@ def test_the_unit_of_the_signal_does_not_matter(scale: float) -> None:
     torch.testing.assert_close(r2star_per_s(scaled), r2star_per_s(reference), atol=1e-2, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "echo_times_s", [EIGHT_ECHOES_S, tuple(0.004 + 0.006 * k for k in range(5))]
-)
-@pytest.mark.parametrize(("t2star_s", "snr"), [(0.02, 15), (0.02, 60), (0.05, 15), (0.05, 60)])
+# Beyond first order noise meets noise, once for each channel whose sensitivity must be found in
+# the same voxel; no estimator from one voxel reaches the bound there (the most likely frequency
+# of the whole echo matrix is at 1.08 for eight channels of SCATTERED_S at SNR 15, T2* 10 ms).
+@pytest.mark.parametrize("n_channels", [1, 8])
+@pytest.mark.parametrize("echo_times_s", [EIGHT_ECHOES_S, UNEVEN_S, SCATTERED_S, TWO_S])
+@pytest.mark.parametrize(("t2star_s", "snr"), [(0.01, 15), (0.01, 60), (0.05, 15), (0.02, 30)])
 def test_noise_of_the_field_is_near_the_cramer_rao_bound(
-    echo_times_s: tuple[float, ...], t2star_s: float, snr: float
+    echo_times_s: tuple[float, ...], t2star_s: float, snr: float, n_channels: int
 ) -> None:
-    truth = torch.full((20, 20, 20), 37.0, dtype=torch.float64)
     noisy = images(
-        truth, echo_times_s=echo_times_s, t2star_s=t2star_s, noise_sd=1 / snr, n_channels=8
+        constant(TRUTH_HZ),
+        echo_times_s=echo_times_s,
+        t2star_s=t2star_s,
+        noise_sd=1 / snr,
+        n_channels=n_channels,
     )
     products = lag_products(noisy, echo_times_s=echo_times_s)
-    times = torch.tensor(echo_times_s, dtype=torch.float64)
-    power = torch.exp(-2 * times / t2star_s)
-    mean = (power * times).sum() / power.sum()
-    bound = 1 / (snr * 2 * math.pi * (power * (times - mean) ** 2).sum().sqrt())
-    multilag, published = estimate(products), lag1_field(products)
-    assert multilag.std() / bound < 1.08
-    assert published.std() > 1.05 * multilag.std()
-    assert abs(multilag.mean() - 37.0) < 4 * multilag.std() / 8000**0.5 + 0.05 * bound
+    bound = bound_hz(echo_times_s, t2star_s=t2star_s, noise_sd=1 / snr)
+    error_hz = multilag_field(products, near_truth(products)) - TRUTH_HZ
+    assert 0.96 < error_hz.std() / bound < 1.15
+    assert abs(error_hz.mean()) < 4.5 * error_hz.std() / 2000**0.5
     expected_sd = field_sd_hz(products, noise_sd=1 / snr).median()
-    assert expected_sd == pytest.approx(float(bound), rel=0.03)
+    assert expected_sd == pytest.approx(bound, rel=0.1)
 
 
-def test_r2star_is_free_of_noise_bias_when_the_noise_is_known() -> None:
-    truth = torch.zeros(20, 20, 20, dtype=torch.float64)
-    noisy = images(truth, echo_times_s=EIGHT_ECHOES_S, t2star_s=0.05, noise_sd=1 / 15)
+def test_the_published_lag_has_more_noise() -> None:
+    noisy = images(constant(TRUTH_HZ), echo_times_s=EIGHT_ECHOES_S, noise_sd=1 / 30)
     products = lag_products(noisy, echo_times_s=EIGHT_ECHOES_S)
-    assert r2star_per_s(products, noise_sd=1 / 15).median() == pytest.approx(20, rel=0.04)
-    assert r2star_per_s(products).median() > 22
+    assert lag1_field(products).std() > 1.3 * estimate(products).std()
+
+
+@pytest.mark.parametrize(
+    ("echo_times_s", "worst"), [(EIGHT_ECHOES_S, 1.25), (SCATTERED_S, 1.4), (LONG_S, 1.65)]
+)
+def test_32_weak_channels_lose_no_more_than_noise_on_noise_takes(
+    echo_times_s: tuple[float, ...], worst: float
+) -> None:
+    # The most likely frequency of the whole echo matrix: 1.16, 1.25 and 1.27 of the bound.
+    noisy = images(
+        constant(TRUTH_HZ),
+        echo_times_s=echo_times_s,
+        t2star_s=0.01,
+        noise_sd=1 / 15,
+        n_channels=32,
+    )
+    products = lag_products(noisy, echo_times_s=echo_times_s)
+    error_hz = multilag_field(products, near_truth(products)) - TRUTH_HZ
+    assert error_hz.std() < worst * bound_hz(echo_times_s, t2star_s=0.01, noise_sd=1 / 15)
+
+
+def test_a_mask_limits_the_refinement() -> None:
+    noisy = images(frequencies(-100, 100), echo_times_s=SCATTERED_S, noise_sd=0.05)
+    products = lag_products(noisy, echo_times_s=SCATTERED_S)
+    mask = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)) > 0.5
+    some = multilag_field(products, lag1_field(products), mask)
+    torch.testing.assert_close(some[mask], estimate(products)[mask])
+    torch.testing.assert_close(some[~mask], lag1_field(products)[~mask], atol=0, rtol=0)
 
 
 def test_channels_stream_in_any_order_and_any_slab() -> None:
-    clean = images(frequencies(-100, 100), echo_times_s=UNEVEN_S, noise_sd=0.05)
-    whole = lag_products(clean, echo_times_s=UNEVEN_S)
-    streamed = lag_products(clean[5:], echo_times_s=UNEVEN_S)
+    clean = images(frequencies(-100, 100), echo_times_s=EIGHT_ECHOES_S, noise_sd=0.05)
+    whole = lag_products(clean, echo_times_s=EIGHT_ECHOES_S)
+    streamed = lag_products(clean[5:], echo_times_s=EIGHT_ECHOES_S)
     for channel in range(5):
-        streamed = lag_products(clean[channel : channel + 1], echo_times_s=UNEVEN_S, onto=streamed)
-    added = lag_products(clean[:3], echo_times_s=UNEVEN_S) + lag_products(
-        clean[3:], echo_times_s=UNEVEN_S
+        streamed = lag_products(
+            clean[channel : channel + 1], echo_times_s=EIGHT_ECHOES_S, onto=streamed
+        )
+    added = lag_products(clean[:3], echo_times_s=EIGHT_ECHOES_S) + lag_products(
+        clean[3:], echo_times_s=EIGHT_ECHOES_S
     )
-    slab = lag_products(clean[:, :, 1:2], echo_times_s=UNEVEN_S)
-    for other in (streamed, added):
+    slabs = no_channels(clean, echo_times_s=EIGHT_ECHOES_S)
+    for x in (slice(0, 2), slice(2, 3)):
+        lag_products(clean[:, :, x], echo_times_s=EIGHT_ECHOES_S, onto=slabs.readout(x))
+    for other in (streamed, added, slabs):
         torch.testing.assert_close(other.products, whole.products)
+        torch.testing.assert_close(other.falling, whole.falling)
         torch.testing.assert_close(other.echo_power, whole.echo_power)
-        assert other.n_channels == 8
-    torch.testing.assert_close(slab.products, whole.products[:, 1:2])
+    assert streamed.n_channels == added.n_channels == 8
+
+
+@pytest.mark.parametrize(
+    "echo_times_s",
+    [EIGHT_ECHOES_S, UNEVEN_S, (0.003, 0.0064, 0.0099, 0.0131, 0.017, 0.0202, 0.0241, 0.028)],
+)
+def test_all_sums_of_a_large_scan_stay_below_1_2_gb(echo_times_s: tuple[float, ...]) -> None:
+    one = torch.zeros(1, 1, 1, dtype=torch.complex64)
+    sums = no_channels(one, echo_times_s=echo_times_s)
+    tensors = (sums.products, sums.falling, sums.echo_power)
+    assert 300 * 280 * 80 * sum(t.numel() * t.element_size() for t in tensors) < 1.2e9
+
+
+def test_a_long_uneven_train_loses_little_by_keeping_few_lags() -> None:
+    times_s = (0.003, 0.0064, 0.0099, 0.0131, 0.017, 0.0202, 0.0241, 0.028)
+    noisy = images(constant(TRUTH_HZ), echo_times_s=times_s, t2star_s=0.05, noise_sd=1 / 40)
+    error_hz = estimate(lag_products(noisy, echo_times_s=times_s)) - TRUTH_HZ
+    assert error_hz.std() < 1.07 * bound_hz(times_s, t2star_s=0.05, noise_sd=1 / 40)
 
 
 def test_a_lag_that_contradicts_the_shorter_ones_is_left_out() -> None:
     truth = frequencies(-100, 100)
     clean = images(truth, echo_times_s=EIGHT_ECHOES_S)
     products = lag_products(clean, echo_times_s=EIGHT_ECHOES_S)
-    products.products[6] *= -1
+    products.products[6] *= cmath.exp(2j)
     torch.testing.assert_close(estimate(products), truth, atol=1e-9, rtol=0)
 
 
