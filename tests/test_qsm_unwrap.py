@@ -60,6 +60,16 @@ def test_a_smooth_phase_comes_back_exactly(name: str) -> None:
     torch.testing.assert_close(phase, before, atol=0, rtol=0)
 
 
+def test_a_phase_that_steepens_is_followed_beyond_half_a_turn_a_voxel() -> None:
+    x = axes((26, 12, 10))[0]
+    truth = 0.06 * math.pi * x**2
+    assert truth.diff(dim=0).abs().max() > 1.4 * math.pi
+    phase = wrapped(truth)
+    result = spun(phase, torch.ones_like(phase), everywhere(phase))
+    assert_congruent(result, phase)
+    assert not wrong_turns(result, truth, everywhere(phase)).any()
+
+
 def test_noise_of_0_4_rad_leaves_fewer_than_one_error_in_a_thousand() -> None:
     x, y, z = axes((48, 40, 32))
     truth = 0.4 * x - 0.3 * y + 0.01 * z**2

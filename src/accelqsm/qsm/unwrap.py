@@ -15,7 +15,9 @@ from accelqsm.errors import InputError
 
 TWO_PI = 2 * math.pi
 N_BUCKETS = 256
-SLOPE_LIMIT_RAD = math.pi / 2
+SLOPE_LIMIT_RAD = math.pi
+"""Steepest step that a prediction goes on with: beyond it the slope itself is not known."""
+
 FRAME = 2
 """Empty voxels around the volume, so that two steps from any voxel stay inside the array."""
 
