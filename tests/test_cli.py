@@ -26,7 +26,9 @@ ECHO_TIMES_S = (0.004, 0.009, 0.014)
 OUTPUTS = {
     "Chimap.nii.gz",
     "fieldmap.nii.gz",
+    "fieldsd.nii.gz",
     "localfield.nii.gz",
+    "R2starmap.nii.gz",
     "mask.nii.gz",
     "settings.toml",
 }
@@ -243,7 +245,7 @@ def test_count_of_phase_images_is_checked_against_the_echo_times(
     [
         ("[qsm\n", "not TOML"),
         ("[qsm]\nspeed = 3\n", "found speed"),
-        ("[qsm]\nregularisation = 'strong'\n", "expected float such as 0.0001, found 'strong'"),
+        ("[qsm]\nregularisation = 'strong'\n", "expected float such as 0.00025, found 'strong'"),
     ],
 )
 def test_unusable_settings_are_named(

@@ -60,7 +60,7 @@ HARMONICS = {
 @pytest.mark.parametrize("name", HARMONICS)
 def test_harmonics_up_to_degree_2_leave_less_than_a_thousandth(name: str) -> None:
     result = vsharp(HARMONICS[name], MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
-    assert result.field_hz[CORE & result.mask].abs().max() < 1e-3
+    assert result.field_ppm[CORE & result.mask].abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("size_mm", [(1.0, 1.0, 1.0), (0.8, 0.8, 2.0), (1.5, 1.5, 2.0)])
@@ -81,14 +81,14 @@ def test_a_dipole_outside_is_suppressed_by_more_than_95_percent() -> None:
     field = sphere_field(6.0, (4.0, -3.0, 36.0))
     result = vsharp(field, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
     core = CORE & result.mask
-    assert result.field_hz[core].norm() < 0.05 * field[core].norm()
+    assert result.field_ppm[core].norm() < 0.05 * field[core].norm()
 
 
 def test_the_field_of_a_sphere_inside_is_recovered() -> None:
     field = sphere_field(4.0, (1.0, 2.0, 0.0))
     result = vsharp(field, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM, threshold=0.02)
     near = ball(10.0) & (field.abs() > 0.02)
-    slope = (result.field_hz * field)[near].sum() / (field * field)[near].sum()
+    slope = (result.field_ppm * field)[near].sum() / (field * field)[near].sum()
     assert slope == pytest.approx(1, abs=0.06)
 
 
@@ -99,7 +99,7 @@ def test_the_mask_is_eroded_by_the_smallest_ball_and_nothing_else() -> None:
     element = ball_weights(RADII_MM[-1], SIZE_MM) > 0
     eroded = torch.from_numpy(ndimage.binary_erosion(mask.numpy(), element))
     assert torch.equal(result.mask, eroded)
-    assert (result.field_hz[~eroded] == 0).all()
+    assert (result.field_ppm[~eroded] == 0).all()
 
 
 def test_what_lies_outside_the_mask_has_no_influence() -> None:
@@ -107,15 +107,15 @@ def test_what_lies_outside_the_mask_has_no_influence() -> None:
     other = torch.where(MASK, field, torch.nan)
     reference = vsharp(field, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
     result = vsharp(other, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
-    torch.testing.assert_close(result.field_hz, reference.field_hz)
+    torch.testing.assert_close(result.field_ppm, reference.field_ppm)
 
 
 def test_the_order_of_the_radii_and_the_unit_of_the_field_do_not_matter() -> None:
     field = sphere_field(4.0, (1.0, 2.0, 0.0)).float()
     reference = vsharp(field, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
     result = vsharp(field * 128, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM[::-1])
-    torch.testing.assert_close(result.field_hz / 128, reference.field_hz, atol=1e-6, rtol=1e-4)
-    assert result.field_hz.dtype == torch.float32
+    torch.testing.assert_close(result.field_ppm / 128, reference.field_ppm, atol=1e-6, rtol=1e-4)
+    assert result.field_ppm.dtype == torch.float32
 
 
 def test_a_mask_without_room_and_radii_below_half_a_voxel_are_refused() -> None:

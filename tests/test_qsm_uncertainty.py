@@ -13,7 +13,7 @@ from accelqsm.qsm.field import lag1_field, multilag_field
 from accelqsm.qsm.lagnoise import lag_noise
 from accelqsm.qsm.lags import LagProducts, lag_products
 from accelqsm.qsm.pairs import Table
-from accelqsm.qsm.relaxation import at_rate
+from accelqsm.qsm.relaxation import at_rate, r2star_per_s
 from accelqsm.qsm.uncertainty import field_sd_hz, field_uncertainty_hz, lag_misfit, noise_sd
 from echo_phantom import (
     EIGHT_ECHOES_S,
@@ -36,6 +36,11 @@ def field_of(products: LagProducts) -> Tensor:
     return multilag_field(products, lag1_field(products))
 
 
+def uncertainty_hz(products: LagProducts, field_hz: Tensor, *, noise_sd: float) -> Tensor:
+    rate_per_s = r2star_per_s(products, field_hz)
+    return field_uncertainty_hz(products, field_hz, rate_per_s, noise_sd=noise_sd)
+
+
 @pytest.mark.parametrize("n_channels", [1, 8, 32])
 @pytest.mark.parametrize("echo_times_s", [*TRAINS, TWO_S])
 @pytest.mark.parametrize(("t2star_s", "snr"), [(0.01, 30), (0.02, 15), (0.05, 60)])
@@ -51,7 +56,7 @@ def test_of_pure_noise_it_is_the_standard_deviation(
     )
     products = lag_products(noisy, echo_times_s=echo_times_s)
     field_hz = field_of(products)
-    reported = field_uncertainty_hz(products, field_hz, noise_sd=1 / snr)
+    reported = uncertainty_hz(products, field_hz, noise_sd=1 / snr)
     assert reported.median() == pytest.approx(float(field_hz.std()), rel=0.1)
     assert (reported > 2 * reported.median()).double().mean() < (0.04 if n_channels < 32 else 0.12)
 
@@ -102,7 +107,7 @@ def test_two_frequencies_in_a_voxel_are_reported(
     products = lag_products(noisy, echo_times_s=echo_times_s)
     field_hz = field_of(products)
     error_hz = (field_hz - 0.4 * 40).square().mean().sqrt()
-    reported = field_uncertainty_hz(products, field_hz, noise_sd=1 / snr).median()
+    reported = uncertainty_hz(products, field_hz, noise_sd=1 / snr).median()
     assert reported > error_hz / 3
     assert reported > 8 * field_sd_hz(products, noise_sd=1 / snr).median()
 
@@ -115,7 +120,7 @@ def test_a_phase_that_bends_in_time_is_reported() -> None:
         constant(TRUTH_HZ, 500), echo_times_s=EIGHT_ECHOES_S, noise_sd=1 / 60, factor=straight
     )
     products = lag_products(noisy, echo_times_s=EIGHT_ECHOES_S)
-    reported = field_uncertainty_hz(products, field_of(products), noise_sd=1 / 60)[:, 0, 0]
+    reported = uncertainty_hz(products, field_of(products), noise_sd=1 / 60)[:, 0, 0]
     assert reported[250:].median() > 3 * reported[:250].median()
 
 
@@ -125,7 +130,7 @@ def test_tissue_that_departs_a_little_is_not_doubted_at_high_snr() -> None:
         constant(TRUTH_HZ, 500), echo_times_s=EIGHT_ECHOES_S, noise_sd=1 / 1000, factor=bend
     )
     products = lag_products(noisy, echo_times_s=EIGHT_ECHOES_S)
-    reported = field_uncertainty_hz(products, field_of(products), noise_sd=1 / 1000)
+    reported = uncertainty_hz(products, field_of(products), noise_sd=1 / 1000)
     bound = bound_hz(EIGHT_ECHOES_S, t2star_s=0.03, noise_sd=1 / 1000)
     assert reported.median() == pytest.approx(bound, rel=0.02)
 
@@ -157,7 +162,7 @@ def test_a_background_of_zeros_does_not_change_the_noise() -> None:
     mask = torch.arange(2000).view(2000, 1, 1) < 1000
     field_hz = field_of(products)
     assert noise_sd(products, field_hz, mask) == pytest.approx(1e4 / 30, rel=0.05)
-    reported = field_uncertainty_hz(products, field_hz, noise_sd=1e4 / 30)
+    reported = uncertainty_hz(products, field_hz, noise_sd=1e4 / 30)
     assert reported[mask].isfinite().all()
     assert reported[~mask].isinf().all()
 
@@ -169,7 +174,7 @@ def test_noise_that_cannot_be_told_is_refused() -> None:
     with pytest.raises(InputError, match="three or more"):
         noise_sd(products, field_of(products), mask)
     with pytest.raises(InputError, match="positive"):
-        field_uncertainty_hz(products, field_of(products), noise_sd=0.0)
+        uncertainty_hz(products, field_of(products), noise_sd=0.0)
     three = lag_products(images(constant(0.0, 10), echo_times_s=THREE_S), echo_times_s=THREE_S)
     with pytest.raises(InputError, match="some voxels"):
         noise_sd(three, field_of(three), ~mask)

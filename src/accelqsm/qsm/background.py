@@ -28,16 +28,16 @@ class LocalField:
     """The field of sources inside the mask.
 
     Attributes:
-        field_hz: (x, y, z), zero outside ``mask``; in the units of the field that came in.
+        field_ppm: (x, y, z), zero outside ``mask``; in ppm of the main field.
         mask: bool (x, y, z), the mask that is left.
     """
 
-    field_hz: Tensor
+    field_ppm: Tensor
     mask: Tensor
 
 
 def vsharp(
-    field_hz: Tensor,
+    field_ppm: Tensor,
     mask: Tensor,
     *,
     voxel_size_mm: Triple,
@@ -51,14 +51,14 @@ def vsharp(
     largest ball: F^-1 [F g / (1 - F S_R)], zero where |1 - F S_R| < threshold.
 
     Args:
-        field_hz: (x, y, z), unwrapped; any unit of field.
-        mask: bool (x, y, z), where ``field_hz`` is measured.
+        field_ppm: (x, y, z), unwrapped, in ppm of the main field.
+        mask: bool (x, y, z), where ``field_ppm`` is measured.
         voxel_size_mm: edge lengths of a voxel in mm.
         radii_mm: radii of the balls; voxels nearer to the edge than the smallest are lost.
         threshold: spectral truncation of the deconvolution, in 0 to 1.
 
     Returns:
-        The local field in the units of ``field_hz``, and the mask that is left.
+        The local field in ppm, and the mask that is left.
 
     Raises:
         InputError: radii below half a voxel, an empty mask, or one that no ball fits into.
@@ -72,8 +72,8 @@ def vsharp(
             f"found {radii_mm}"
         )
     box = box_of(mask, margin_voxels=_reach(radii_mm[0], voxel_size_mm))
-    inside = box.frame(mask.to(field_hz.dtype))
-    field_spectrum = torch.fft.rfftn(box.frame(torch.where(mask, field_hz, 0)))
+    inside = box.frame(mask.to(field_ppm.dtype))
+    field_spectrum = torch.fft.rfftn(box.frame(torch.where(mask, field_ppm, 0)))
     mask_spectrum = torch.fft.rfftn(inside)
     filtered = torch.zeros_like(inside)
     left = torch.zeros_like(inside, dtype=torch.bool)
@@ -90,7 +90,7 @@ def vsharp(
     largest = 1 - _spectrum(ball_weights(radii_mm[0], voxel_size_mm), box, inside)
     inverse = torch.where(largest.abs() < threshold, 0, 1 / largest)
     local = torch.fft.irfftn(torch.fft.rfftn(filtered) * inverse, s=box.padded) * left
-    return LocalField(box.unframe(local, field_hz.shape), box.unframe(left, field_hz.shape))
+    return LocalField(box.unframe(local, field_ppm.shape), box.unframe(left, field_ppm.shape))
 
 
 def ball_weights(radius_mm: float, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:

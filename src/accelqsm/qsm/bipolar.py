@@ -201,7 +201,9 @@ def _slope(turned: Tensor, axis: int) -> float:
 
 def _block_of(voxels: Tensor) -> Tensor:
     """Number of the block that each voxel (n, 3) lies in, from zero."""
-    blocks: Tensor = torch.unique(voxels // BLOCK_VOXELS, dim=0, return_inverse=True)[1]
+    x, y, z = (voxels // BLOCK_VOXELS).unbind(1)
+    place = (x * (y.max() + 1) + y) * (z.max() + 1) + z
+    blocks: Tensor = torch.unique(place, return_inverse=True)[1]
     return blocks
 
 

@@ -27,7 +27,7 @@ class DynamicTerms:
 
     Attributes:
         noise: voxels whose residual lies beyond ``outlier_sd`` deviations lose weight (MERIT).
-        structure: edges of the magnitude, then those of the estimate, are smoothed less.
+        structure: edges of the estimate are smoothed less.
         scale: regularisation follows the ratio of noise variance to mean gradient, within a
             factor of 3.
         period: iterations between two updates.
@@ -41,7 +41,7 @@ class DynamicTerms:
     scale: bool = True
     period: int = 2
     structure_updates: int = 12
-    outlier_sd: float = 6.0
+    outlier_sd: float = 12.0
     edge_weight: float = 0.1
 
 
@@ -58,6 +58,10 @@ class Weights:
     regularisation: float
     data: Tensor | None
     structure: Tensor | None
+
+    def confidence(self, like: Tensor) -> Tensor:
+        """W^2, (x, y, z)."""
+        return torch.ones_like(like) if self.data is None else self.data.square()
 
     def shrinkage(self, penalty: float, like: Tensor) -> Tensor:
         """lambda V / penalty, the gradient in ppm / mm that is shrunk away."""

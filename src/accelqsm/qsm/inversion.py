@@ -12,11 +12,17 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.qsm.dynamic import DynamicTerms, Weights, learnt_weights, magnitude_edges
 from accelqsm.qsm.gradient import Gradient
+from accelqsm.qsm.spikes import spike_weight
 from accelqsm.qsm.volume import box_of
 
 MARGIN_VOXELS = (12, 12, 12)
-PENALTY_PER_REGULARISATION = 300.0
-DATA_PENALTY = 0.1
+PENALTY_PER_REGULARISATION = 100.0
+DATA_PENALTY = 0.3
+EDGE_WEIGHT = 0.3
+"""Share of the regularisation that stays on an edge of the magnitude."""
+
+OUTSIDE_WEIGHT = 0.1
+"""Share of it outside the mask, where sources may stand for what is left of the background."""
 
 
 def l1_dipole_inversion(
@@ -25,19 +31,19 @@ def l1_dipole_inversion(
     *,
     voxel_size_mm: Triple,
     b0_direction: Triple,
-    regularisation: float = 1e-4,
+    regularisation: float = 2.5e-4,
     data_weight: Tensor | None = None,
     magnitude: Tensor | None = None,
     dynamic: DynamicTerms | None = None,
-    reference: str | Tensor = "brain",
     n_iterations: int = 100,
-    tolerance: float = 1e-3,
+    tolerance: float = 3e-2,
 ) -> Tensor:
     """Solve min_chi 1/2 ||W (D chi - f)||^2 + lambda ||V grad chi||_1 by ADMM.
 
     D is the unit dipole, grad the forward difference per mm, W the data weight, V the structure
-    weight (1 without dynamic terms). The split z = grad chi has the penalty rho = 300 lambda; a
-    second split v = D chi makes the weighted data term separable, and is left out where W = 1.
+    weight: 0.3 on the edges of the magnitude, 0.1 outside the mask, 1 elsewhere. The split
+    z = grad chi has the penalty rho = 100 lambda; a second split v = D chi makes the weighted
+    data term separable, and is left out where W = 1.
 
     Args:
         local_field_ppm: (x, y, z) in ppm of the main field.
@@ -47,20 +53,19 @@ def l1_dipole_inversion(
         b0_direction: unit vector of the main field along the array axes.
         regularisation: lambda, in ppm mm (field in ppm, gradient in ppm / mm).
         data_weight: (x, y, z), about 1 in the mask; proportional to 1 / sd of the field. The field
-            outside the mask then is unknown, which takes most of the error away.
-        magnitude: (x, y, z) whose edges the structure term starts from.
+            outside the mask then is unknown, and sources there cost little, so that they take up
+            what background removal has left.
+        magnitude: (x, y, z) whose edges the susceptibility may share; None where it has none.
         dynamic: terms learnt on the way, or None for a fixed problem.
-        reference: what has zero susceptibility: the mean of the "brain" mask, "none" (the mean
-            of the volume), or a bool (x, y, z) region.
         n_iterations: upper limit.
         tolerance: relative change of chi at which to stop.
 
     Returns:
-        chi in ppm, (x, y, z), zero outside the mask.
+        chi in ppm, (x, y, z), zero outside the mask; the field does not tell its level, which
+        ``reference.referenced`` sets.
 
     Raises:
-        InputError: shapes that differ, a regularisation that is not positive, an empty mask or
-            reference region.
+        InputError: shapes that differ, a regularisation that is not positive, or an empty mask.
 
     Source: Bilgic et al. 2014, Magn Reson Med 72:1444, doi 10.1002/mrm.25029; noise term after
         Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272.
@@ -74,16 +79,21 @@ def l1_dipole_inversion(
         data_weight = torch.ones_like(local_field_ppm)
     box = box_of(mask, margin_voxels=MARGIN_VOXELS)
     inside = box.frame(mask)
-    weights = Weights(
-        regularisation=regularisation,
-        data=None if data_weight is None else box.frame(data_weight) * inside,
-        structure=None,
+    weights = _initial_weights(
+        regularisation,
+        None if data_weight is None else box.frame(data_weight),
+        None if magnitude is None else box.frame(magnitude),
+        inside,
+        voxel_size_mm,
     )
-    if dynamic is not None and dynamic.structure and magnitude is not None:
-        edges = magnitude_edges(box.frame(magnitude), inside, voxel_size_mm=voxel_size_mm)
-        weights = replace(weights, structure=1 - (1 - dynamic.edge_weight) * edges.to(magnitude))
+    field = box.frame(local_field_ppm) * inside
+    if dynamic is not None and dynamic.noise and weights.data is not None:
+        unlike_spikes = spike_weight(field, inside)
+        # Out of the field too: the first estimate comes from it, whatever the weights.
+        field = field * unlike_spikes
+        weights = replace(weights, data=weights.data * unlike_spikes)
     chi = _admm(
-        box.frame(local_field_ppm) * inside,
+        field,
         inside,
         weights,
         voxel_size_mm=voxel_size_mm,
@@ -92,7 +102,39 @@ def l1_dipole_inversion(
         n_iterations=n_iterations,
         tolerance=tolerance,
     )
-    return _referenced(box.unframe(chi, mask.shape), mask, reference)
+    return torch.where(mask, box.unframe(chi, mask.shape), 0)
+
+
+def _initial_weights(
+    regularisation: float,
+    data_weight: Tensor | None,
+    magnitude: Tensor | None,
+    inside: Tensor,
+    voxel_size_mm: Triple,
+) -> Weights:
+    """The weights before anything is learnt; all arguments are framed."""
+    structure = None if data_weight is None else _outside_weight(inside, like=data_weight)
+    if magnitude is not None:
+        edges = magnitude_edges(magnitude, inside, voxel_size_mm=voxel_size_mm)
+        share = torch.where(edges, EDGE_WEIGHT, 1.0).to(magnitude)
+        structure = share if structure is None else share * structure
+    data = None if data_weight is None else data_weight * inside
+    return Weights(regularisation=regularisation, data=data, structure=structure)
+
+
+def _outside_weight(inside: Tensor, *, like: Tensor) -> Tensor:
+    """1 between two voxels of the mask and ``OUTSIDE_WEIGHT`` elsewhere, (3, x, y, z)."""
+    return torch.stack(
+        [
+            torch.where(inside & inside.roll(-1, axis), 1.0, OUTSIDE_WEIGHT).to(like)
+            for axis in range(3)
+        ]
+    )
+
+
+def _lost_share(before: Tensor, after: Tensor) -> Tensor:
+    """By how much W^2, which the dual of the field is proportional to, has fallen; at most 1."""
+    return torch.where(before > 0, after / before.clamp_min(1e-30), 1.0).clamp_max(1.0)
 
 
 def _admm(
@@ -121,6 +163,7 @@ def _admm(
     data_penalty = 1.0 if weights.data is None else DATA_PENALTY
     system = data_penalty * kernel**2 + penalty * gradient.power_spectrum(field)
     system[0, 0, 0] = torch.inf
+    confidence = weights.confidence(field)
     chi = torch.zeros_like(field)
     gradient_dual = gradient(chi)
     gradient_target = gradient_dual
@@ -142,11 +185,6 @@ def _admm(
         if weights.data is None:
             continue
         explained = torch.fft.irfftn(spectrum * kernel, s=shape)
-        proposed = explained + field_dual
-        confidence = weights.data**2
-        split = (confidence * field + data_penalty * proposed) / (confidence + data_penalty)
-        field_dual = proposed - split
-        field_spectrum = torch.fft.rfftn(split - field_dual) * kernel * data_penalty
         if dynamic is not None and iteration % dynamic.period == 0:
             weights = learnt_weights(
                 weights,
@@ -157,18 +195,10 @@ def _admm(
                 slope=slope,
                 inside=inside,
             )
+            before, confidence = confidence, weights.confidence(field)
+            field_dual *= _lost_share(before, confidence)
+        proposed = explained + field_dual
+        split = (confidence * field + data_penalty * proposed) / (confidence + data_penalty)
+        field_dual = proposed - split
+        field_spectrum = torch.fft.rfftn(split - field_dual) * kernel * data_penalty
     return chi
-
-
-def _referenced(chi_ppm: Tensor, mask: Tensor, reference: str | Tensor) -> Tensor:
-    """chi inside the mask, less its mean over the reference region."""
-    if isinstance(reference, str):
-        if reference not in ("brain", "none"):
-            raise InputError(f"reference: expected brain, none or a region, found {reference}")
-        region = mask if reference == "brain" else None
-    else:
-        region = reference & mask
-        if not bool(region.any()):
-            raise InputError("reference region: expected some voxels in the mask, found none")
-    level = 0.0 if region is None else chi_ppm[region].mean()
-    return torch.where(mask, chi_ppm - level, 0)

@@ -50,7 +50,9 @@ def field_sd_hz(products: LagProducts, *, noise_sd: float | None = None) -> Tens
     return sigma / (2 * math.pi * spread_s2.clamp_min(0.0).sqrt())
 
 
-def field_uncertainty_hz(products: LagProducts, field_hz: Tensor, *, noise_sd: float) -> Tensor:
+def field_uncertainty_hz(
+    products: LagProducts, field_hz: Tensor, rate_per_s: Tensor, *, noise_sd: float
+) -> Tensor:
     """Standard deviation of the field: noise, and a model that does not fit the echoes.
 
     sd^2 = bound^2 (1 + n noise_sd^2 / A^2 excess + U), with ``field_sd_hz`` for the bound and
@@ -62,6 +64,7 @@ def field_uncertainty_hz(products: LagProducts, field_hz: Tensor, *, noise_sd: f
     Args:
         products: sums over all channels.
         field_hz: (x, y, z) in Hz, ``multilag_field``.
+        rate_per_s: (x, y, z) in 1/s, ``r2star_per_s`` (not read for a single echo).
         noise_sd: standard deviation of the noise in the real part of a channel image.
 
     Returns:
@@ -76,7 +79,6 @@ def field_uncertainty_hz(products: LagProducts, field_hz: Tensor, *, noise_sd: f
     times_s = products.echo_times_s
     if len(times_s) < 2:
         return bound_hz
-    rate_per_s = r2star_per_s(products, field_hz)
     squared = _noise_over_signal(products, rate_per_s, noise_sd)
     factor = 1 + squared * at_rate(lag_noise(times_s).excess, rate_per_s, times_s)
     if len(times_s) > 2:

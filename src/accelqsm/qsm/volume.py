@@ -44,10 +44,11 @@ class Box:
         return volume
 
 
-def box_of(mask: Tensor, *, margin_voxels: Shape) -> Box:
+def box_of(mask: Tensor, *, margin_voxels: Shape, multiple_of: Shape = (1, 1, 1)) -> Box:
     """The box that just holds ``mask``, with at least ``margin_voxels`` of zeros between periods.
 
-    A kernel that reaches ``margin_voxels`` to either side fits into the periodic volume.
+    A kernel that reaches ``margin_voxels`` to either side fits into the periodic volume, whose
+    sizes are multiples of ``multiple_of``.
 
     Raises:
         InputError: a mask that is not a bool (x, y, z) or that is empty.
@@ -63,8 +64,8 @@ def box_of(mask: Tensor, *, margin_voxels: Shape) -> Box:
         spans.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
     sizes = [s.stop - s.start for s in spans]
     padded = [
-        int(next_fast_len(max(size, margin + 1) + margin, real=True))
-        for size, margin in zip(sizes, margin_voxels, strict=True)
+        factor * int(next_fast_len(-(-(max(size, margin + 1) + margin) // factor), real=True))
+        for size, margin, factor in zip(sizes, margin_voxels, multiple_of, strict=True)
     ]
     return Box(
         (spans[0], spans[1], spans[2]),

@@ -22,7 +22,9 @@ from accelqsm.study.provenance import device, software
 
 CHIMAP = "Chimap.nii.gz"
 FIELD = "fieldmap.nii.gz"
+FIELD_SD = "fieldsd.nii.gz"
 LOCAL_FIELD = "localfield.nii.gz"
+R2STAR = "R2starmap.nii.gz"
 MASK = "mask.nii.gz"
 SETTINGS = "settings.toml"
 
@@ -47,13 +49,17 @@ def write_maps(
     settings: QsmSettings,
     source: Mapping[str, Any],
 ) -> None:
-    """Write susceptibility (ppm), fields (Hz), the mask that is left, and ``settings.toml``.
+    """Write susceptibility (ppm), fields (Hz), R2* (1/s), the mask left, and ``settings.toml``.
 
     The settings come last: where they stand, the maps are complete.
     """
     (out / SETTINGS).unlink(missing_ok=True)
     write_image(out / FIELD, array(result.field_hz), grid)
+    write_image(out / FIELD_SD, array(result.field_sd_hz), grid)
     write_image(out / LOCAL_FIELD, array(result.local_field_hz), grid)
+    (out / R2STAR).unlink(missing_ok=True)  # a single echo has none, whatever was here before
+    if result.r2star_per_s is not None:
+        write_image(out / R2STAR, array(result.r2star_per_s), grid)
     write_image(out / MASK, array(result.mask), grid)
     write_image(out / CHIMAP, array(result.chi_ppm), grid)
     write_settings(
