@@ -71,6 +71,7 @@ class Case:
     Attributes:
         acquisition: grid, echo times and field strength.
         images: complex (1, echo, x, y, z), one channel with a phase offset of its own.
+        quiet_images: the same without noise.
         brain: bool, the true brain.
         field_hz: true total field, shimmed.
         local_field_hz: true field of the sources inside ``brain``.
@@ -81,6 +82,7 @@ class Case:
 
     acquisition: Acquisition
     images: Tensor
+    quiet_images: Tensor
     brain: Tensor
     field_hz: Tensor
     local_field_hz: Tensor
@@ -122,10 +124,14 @@ def scanned_head(protocol: Protocol, *, seed: int, snr: float) -> Case:
         field_map(head, field_strength_t=FIELD_STRENGTH_T, seed=seed) - local_hz
     )
     local_hz = cropped(local_hz)
-    images, noise_sd = _scanned(head, acquisition, brain, seed=seed, snr=snr)
+    quiet = _scanned(head, acquisition, seed=seed)
+    noise_sd = float(np.quantile(quiet[0, 0].abs()[brain].numpy(), 0.99)) / snr
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(*quiet.shape, 2, generator=generator) * noise_sd
     return Case(
         acquisition=acquisition,
-        images=images,
+        images=quiet + torch.view_as_complex(noise),
+        quiet_images=quiet,
         brain=brain,
         field_hz=background_hz + local_hz,
         local_field_hz=local_hz,
@@ -185,18 +191,12 @@ def _coarse_points(shape: torch.Size) -> tuple[slice, slice, slice]:
     return x, y, z
 
 
-def _scanned(
-    head: Head, acquisition: Acquisition, brain: Tensor, *, seed: int, snr: float
-) -> tuple[Tensor, float]:
-    """Noisy images of one channel, (1, echo, x, y, z), and the sd of their noise."""
-    shape = acquisition.grid.shape
+def _scanned(head: Head, acquisition: Acquisition, *, seed: int) -> Tensor:
+    """Images of one channel without noise, (1, echo, x, y, z)."""
     receive = _receive(head.grid.shape, seed)
     echoes = transverse_signal(head, acquisition, seed=seed)
-    images = torch.stack([ifft(acquire(e * receive, shape), PHASE_ENCODES) for e in echoes])
-    noise_sd = float(np.quantile(images[0].abs()[brain].numpy(), 0.99)) / snr
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(*images.shape, 2, generator=generator) * noise_sd
-    return (images + torch.view_as_complex(noise))[None], noise_sd
+    shape = acquisition.grid.shape
+    return torch.stack([ifft(acquire(e * receive, shape), PHASE_ENCODES) for e in echoes])[None]
 
 
 def _receive(shape: Shape, seed: int) -> Tensor:
