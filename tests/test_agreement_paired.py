@@ -151,7 +151,11 @@ def edit(frame, **columns):
         (lambda v: v.drop(columns="region"), "PI", "expected a column 'region'"),
         (lambda v: v.iloc[:0], "PI", "at least one row"),
         (lambda v: pd.concat([v, v.iloc[:1]]), "PI", "several for '0' 'PI' 'Pu'"),
-        (lambda v: edit(v, value_ppb=["12,5", *["1"] * 23]), "PI", "numbers, found '12,5'"),
+        (
+            lambda v: edit(v, value_ppb=["12,5", *["1"] * 23]),
+            "PI",
+            "numbers \\(n/a where there is none\\), found '12,5'",
+        ),
         (lambda v: edit(v, value_ppb=np.inf), "PI", "finite numbers"),
         (lambda v: v, "AF2", "reference: expected one of PI, DL, found 'AF2'"),
         (lambda v: v[v.protocol == "PI"], "PI", "a protocol beside 'PI'"),

@@ -69,17 +69,38 @@ def pearson(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
     return Estimate(r, float(np.tanh(centre - half)), float(np.tanh(centre + half)), p)
 
 
-def concordance(x: Vector, y: Vector) -> float:
+def concordance(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
     """Lin's concordance correlation ``2 sxy / (sx^2 + sy^2 + (mx - my)^2)``, moments over n.
 
-    Vectors ``(n,)``; NaN for fewer than 3 pairs or when both vectors are constant.
+    The interval is ``tanh(atanh c +- z se)`` with, for u^2 = (mx - my)^2 / (sx sy),
+    ``se^2 = ((1 - r^2) c^2 / (r^2 (1 - c^2)) + 2 c^3 (1 - c) u^2 / (r (1 - c^2)^2)
+    - c^4 u^4 / (2 r^2 (1 - c^2)^2)) / (n - 2)``.
 
-    Lin 1989, doi 10.2307/2532051.
+    Vectors ``(n,)``; NaN for fewer than 3 pairs or when both vectors are constant; no interval
+    where correlation is zero, undefined or perfect.
+
+    Lin 1989, doi 10.2307/2532051, with the variance as corrected in Lin 2000,
+    doi 10.1111/j.0006-341X.2000.00324.x.
     """
-    if len(x) < 3 or (is_constant(x) and is_constant(y)):
-        return NAN
+    n = len(x)
+    if n < 3 or (is_constant(x) and is_constant(y)):
+        return Estimate()
     covariance = float(np.mean((x - x.mean()) * (y - y.mean())))
-    return 2 * covariance / float(x.var() + y.var() + (x.mean() - y.mean()) ** 2)
+    shift_squared = float(x.mean() - y.mean()) ** 2
+    c = 2 * covariance / (float(x.var() + y.var()) + shift_squared)
+    r = pearson(x, y).value
+    if np.isnan(r) or r == 0 or abs(c) >= 1 - 1e-12:
+        return Estimate(c)
+    u_squared = shift_squared / float(x.std() * y.std())
+    rest = 1 - c**2
+    variance = (
+        (1 - r**2) * c**2 / (r**2 * rest)
+        + 2 * c**3 * (1 - c) * u_squared / (r * rest**2)
+        - c**4 * u_squared**2 / (2 * r**2 * rest**2)
+    ) / (n - 2)
+    half = float(ndtri(0.5 + confidence / 2)) * float(np.sqrt(max(variance, 0.0)))
+    centre = float(np.arctanh(c))
+    return Estimate(c, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
 
 
 def intraclass(scores: Vector, *, confidence: float = 0.95) -> Estimate:
@@ -118,16 +139,3 @@ def intraclass(scores: Vector, *, confidence: float = 0.95) -> Estimate:
     lower = n * (msr - f_lower * mse) / (f_lower * mixed + n * msr)
     upper = n * (f_upper * msr - mse) / (mixed + n * f_upper * msr)
     return Estimate(icc, lower, upper)
-
-
-def false_discovery_rate(p_values: Vector) -> Vector:
-    """Benjamini-Hochberg adjusted p-values; NaN stays NaN and is not counted.
-
-    Benjamini & Hochberg 1995, doi 10.1111/j.2517-6161.1995.tb02031.x.
-    """
-    adjusted = np.full(len(p_values), np.nan)
-    tested = np.flatnonzero(~np.isnan(p_values))
-    order = tested[np.argsort(p_values[tested], kind="stable")]
-    scaled = p_values[order] * len(order) / np.arange(1, len(order) + 1)
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return adjusted

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr
 
 from accelqsm.agreement.coefficients import (
     NAN,
@@ -20,11 +20,16 @@ from accelqsm.agreement.coefficients import (
     t_quantile,
     t_two_sided_p,
 )
+from accelqsm.agreement.equivalence import DEFAULT_POWER, equivalence
+from accelqsm.agreement.influence import most_influential
+from accelqsm.agreement.limits import limits_of_agreement
+from accelqsm.agreement.lines import deming, passing_bablok
 from accelqsm.errors import InputError
 
-LIMIT_SD = 1.96
 DEFAULT_MARGIN_PERCENT = 5.0
 MIN_PAIRS = 3
+
+Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class PairedAgreement:
     """Agreement of ``other`` with ``reference``, in the unit of the values (ppb in this package).
 
     Differences are other - reference. ``_ci_lower`` and ``_ci_upper`` are the ends of confidence
-    intervals; what cannot be computed is NaN and ``note`` says why.
+    intervals; what cannot be computed is NaN and ``note`` says why. ``influential_pair`` is the
+    index of the pair without which r changes most. ``agreement/columns.py`` describes every
+    field.
     """
 
     n: int
@@ -41,10 +48,14 @@ class PairedAgreement:
     mean: float
     sd: float
     percent_difference: float = NAN
+    percent_difference_ci_lower: float = NAN
+    percent_difference_ci_upper: float = NAN
     pearson_r: float = NAN
     pearson_r_ci_lower: float = NAN
     pearson_r_ci_upper: float = NAN
     pearson_p: float = NAN
+    influential_pair: int = -1
+    pearson_r_without: float = NAN
     paired_t: float = NAN
     paired_t_p: float = NAN
     bias: float = NAN
@@ -52,6 +63,9 @@ class PairedAgreement:
     bias_ci_upper: float = NAN
     sd_difference: float = NAN
     within_subject_sd: float = NAN
+    within_subject_sd_ci_lower: float = NAN
+    within_subject_sd_ci_upper: float = NAN
+    repeatability: float = NAN
     loa_lower: float = NAN
     loa_lower_ci_lower: float = NAN
     loa_lower_ci_upper: float = NAN
@@ -66,8 +80,26 @@ class PairedAgreement:
     icc_ci_lower: float = NAN
     icc_ci_upper: float = NAN
     ccc: float = NAN
+    ccc_ci_lower: float = NAN
+    ccc_ci_upper: float = NAN
+    deming_slope: float = NAN
+    deming_slope_ci_lower: float = NAN
+    deming_slope_ci_upper: float = NAN
+    deming_intercept: float = NAN
+    deming_intercept_ci_lower: float = NAN
+    deming_intercept_ci_upper: float = NAN
+    passing_bablok_slope: float = NAN
+    passing_bablok_slope_ci_lower: float = NAN
+    passing_bablok_slope_ci_upper: float = NAN
+    passing_bablok_intercept: float = NAN
+    passing_bablok_intercept_ci_lower: float = NAN
+    passing_bablok_intercept_ci_upper: float = NAN
     tost_margin: float = NAN
     tost_p: float = NAN
+    tost_ci_lower: float = NAN
+    tost_ci_upper: float = NAN
+    verdict: str = ""
+    n_to_decide: float = NAN
     note: str = ""
 
 
@@ -76,52 +108,55 @@ def paired_agreement(
     other: npt.ArrayLike,
     *,
     margin_percent: float = DEFAULT_MARGIN_PERCENT,
+    margin: float | None = None,
     confidence: float = 0.95,
+    power: float = DEFAULT_POWER,
 ) -> PairedAgreement:
     """Compare two measurements of the same subjects.
 
-    With d = other - reference: bias mean(d), limits of agreement bias +- 1.96 sd(d), each limit
-    with +- ``t sd(d) sqrt(1/n + 1.96^2 / (2 (n - 1)))``; within-subject SD ``sd(d) / sqrt 2``;
-    proportional bias is the slope of d on the mean of both; equivalence (TOST) is tested within
-    ``margin_percent`` of the reference mean.
+    With d = other - reference: bias mean(d) and limits of agreement bias +- 1.96 sd(d) with exact
+    intervals; within-subject SD ``sd(d) / sqrt 2`` and repeatability ``1.96 sd(d)``; proportional
+    bias, the slope of d on the mean of both; correlation, ICC(A,1) and concordance; the lines of
+    Deming (equal error variances) and of Passing and Bablok; equivalence (TOST) within a margin.
+    The interval of the percent difference is Fieller's.
 
     Args:
         reference: ``(n,)``.
         other: ``(n,)``, the same subjects in the same order.
         margin_percent: half-width of the equivalence region, in percent of the reference mean.
-        confidence: level of all intervals.
+        margin: the same in the unit of the values; replaces ``margin_percent``.
+        confidence: level of all intervals; equivalence is tested at 1 - confidence.
+        power: with which ``n_to_decide`` subjects would settle an undecided verdict.
 
     Returns:
         All figures; NaN and a note where fewer than 3 pairs, or values that do not vary, leave
         one undefined.
 
     Raises:
-        InputError: vectors that differ in length, are empty or not finite, or a margin or level
-            out of range.
+        InputError: vectors that differ in length, are empty or not finite, or a margin, level or
+            power out of range.
 
     Bland & Altman 1986, doi 10.1016/S0140-6736(86)90837-8; Schuirmann 1987,
-    doi 10.1007/BF01068419.
+    doi 10.1007/BF01068419; the sources of the parts stand with them.
     """
     x, y = np.asarray(reference, dtype=np.float64), np.asarray(other, dtype=np.float64)
-    _check(x, y, margin_percent, confidence)
+    _check(x, y, margin_percent if margin is None else margin, confidence, power)
     n, difference = len(x), y - x
     described = _describe(x, y)
     if n < MIN_PAIRS:
-        note = f"{n} pairs, at least {MIN_PAIRS} needed"
-        return PairedAgreement(n=n, note=note, bias=float(difference.mean()), **described)
+        note = f"{n} {'pair' if n == 1 else 'pairs'}, at least {MIN_PAIRS} needed"
+        return replace(described, note=note, bias=float(difference.mean()))
     constant = is_constant(difference, float(np.abs([x, y]).max()))
-    r = pearson(x, y, confidence=confidence)
-    icc = intraclass(np.column_stack([x, y]), confidence=confidence)
-    slope = _slope((x + y) / 2, difference, confidence)
-    figures = _named("pearson_r", r) | _named("icc", icc) | _named("proportional_slope", slope)
-    figures |= {"pearson_p": r.p, "proportional_slope_p": slope.p, "ccc": concordance(x, y)}
-    figures |= described | _limits(difference, confidence)
+    figures = _coefficients(x, y, confidence) | _lines(x, y, confidence)
+    figures |= _limits(difference, confidence)
+    figures |= _named("percent_difference", _percent_difference(x, y, confidence))
     if not constant:
-        figures |= _tests(x, difference, margin_percent)
-    return PairedAgreement(n=n, note=_note(x, y, constant), **figures)
+        half_width = margin_percent / 100 * abs(float(x.mean())) if margin is None else margin
+        figures |= _tests(difference, half_width, 1 - confidence, power)
+    return replace(described, note=_note(x, y, constant), **figures)
 
 
-def _named(name: str, estimate: Estimate) -> dict[str, float]:
+def _named(name: str, estimate: Estimate) -> Figures:
     return {
         name: estimate.value,
         f"{name}_ci_lower": estimate.lower,
@@ -129,60 +164,110 @@ def _named(name: str, estimate: Estimate) -> dict[str, float]:
     }
 
 
-def _check(x: Vector, y: Vector, margin_percent: float, confidence: float) -> None:
+def _check(x: Vector, y: Vector, margin: float, confidence: float, power: float) -> None:
     if x.ndim != 1 or x.shape != y.shape or x.size == 0:
         raise InputError(
             f"paired values: expected two vectors of one length, found {x.shape} and {y.shape}"
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InputError("paired values: expected finite numbers, found NaN or infinity")
-    if not margin_percent > 0:
-        raise InputError(f"equivalence margin: expected percent above 0, found {margin_percent}")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: expected a level between 0 and 1, found {confidence}")
+    if not (math.isfinite(margin) and margin > 0):
+        raise InputError(f"equivalence margin: expected a value above 0, found {margin}")
+    for name, level in (("confidence", confidence), ("power", power)):
+        if not 0 < level < 1:
+            raise InputError(f"{name}: expected a level between 0 and 1, found {level}")
 
 
-def _describe(x: Vector, y: Vector) -> dict[str, float]:
+def _describe(x: Vector, y: Vector) -> PairedAgreement:
     several = len(x) > 1
     mean_x, mean_y = float(x.mean()), float(y.mean())
+    return PairedAgreement(
+        n=len(x),
+        mean_reference=mean_x,
+        sd_reference=float(x.std(ddof=1)) if several else NAN,
+        mean=mean_y,
+        sd=float(y.std(ddof=1)) if several else NAN,
+        percent_difference=100 * (mean_y - mean_x) / mean_x if mean_x != 0 else NAN,
+    )
+
+
+def _coefficients(x: Vector, y: Vector, confidence: float) -> Figures:
+    r = pearson(x, y, confidence=confidence)
+    slope = _slope((x + y) / 2, y - x, confidence)
+    influence = most_influential(x, y)
     return {
-        "mean_reference": mean_x,
-        "sd_reference": float(x.std(ddof=1)) if several else NAN,
-        "mean": mean_y,
-        "sd": float(y.std(ddof=1)) if several else NAN,
-        "percent_difference": 100 * (mean_y - mean_x) / mean_x if mean_x != 0 else NAN,
+        **_named("pearson_r", r),
+        "pearson_p": r.p,
+        "influential_pair": influence.index,
+        "pearson_r_without": influence.r_without,
+        **_named("icc", intraclass(np.column_stack([x, y]), confidence=confidence)),
+        **_named("ccc", concordance(x, y, confidence=confidence)),
+        **_named("proportional_slope", slope),
+        "proportional_slope_p": slope.p,
     }
 
 
-def _limits(difference: Vector, confidence: float) -> dict[str, float]:
-    n, bias, sd = len(difference), float(difference.mean()), float(difference.std(ddof=1))
-    t = t_quantile(confidence, n - 1)
-    half_bias = t * sd / math.sqrt(n)
-    half_limit = t * sd * math.sqrt(1 / n + LIMIT_SD**2 / (2 * (n - 1)))
-    lower, upper = bias - LIMIT_SD * sd, bias + LIMIT_SD * sd
+def _lines(x: Vector, y: Vector, confidence: float) -> Figures:
+    figures: Figures = {}
+    lines = {
+        "deming": deming(x, y, confidence=confidence),
+        "passing_bablok": passing_bablok(x, y, confidence=confidence),
+    }
+    for name, line in lines.items():
+        figures |= _named(f"{name}_slope", line.slope)
+        figures |= _named(f"{name}_intercept", line.intercept)
+    return figures
+
+
+def _limits(difference: Vector, confidence: float) -> Figures:
+    limits = limits_of_agreement(difference, confidence=confidence)
     return {
-        "bias": bias,
-        "bias_ci_lower": bias - half_bias,
-        "bias_ci_upper": bias + half_bias,
-        "sd_difference": sd,
-        "within_subject_sd": sd / math.sqrt(2),
-        "loa_lower": lower,
-        "loa_lower_ci_lower": lower - half_limit,
-        "loa_lower_ci_upper": lower + half_limit,
-        "loa_upper": upper,
-        "loa_upper_ci_lower": upper - half_limit,
-        "loa_upper_ci_upper": upper + half_limit,
+        **_named("bias", limits.bias),
+        "sd_difference": float(difference.std(ddof=1)),
+        **_named("within_subject_sd", limits.within_subject_sd),
+        "repeatability": limits.repeatability.value,
+        **_named("loa_lower", limits.lower),
+        **_named("loa_upper", limits.upper),
     }
 
 
-def _tests(x: Vector, difference: Vector, margin_percent: float) -> dict[str, float]:
-    n, bias = len(difference), float(difference.mean())
-    standard_error = float(difference.std(ddof=1)) / math.sqrt(n)
-    t = bias / standard_error
-    margin = margin_percent / 100 * abs(float(x.mean()))
-    tost_p = float(stdtr(n - 1, -(margin - abs(bias)) / standard_error))
-    tests = {"paired_t": t, "paired_t_p": t_two_sided_p(t, n - 1)}
-    return tests | ({"tost_margin": margin, "tost_p": tost_p} if margin > 0 else {})
+def _percent_difference(x: Vector, y: Vector, confidence: float) -> Estimate:
+    """``100 (mean y / mean x - 1)`` and Fieller's interval; none where mean x may be zero.
+
+    The interval holds the ratios q for which mean(y - q x) does not differ from zero by the
+    paired t test. Fieller 1954, doi 10.1111/j.2517-6161.1954.tb00159.x.
+    """
+    mean_x, mean_y = float(x.mean()), float(y.mean())
+    if mean_x == 0:
+        return Estimate()
+    ratio = mean_y / mean_x
+    n = len(x)
+    covariance = np.cov(x, y) * t_quantile(confidence, n - 1) ** 2 / n
+    a = mean_x**2 - float(covariance[0, 0])
+    b = mean_x * mean_y - float(covariance[0, 1])
+    c = mean_y**2 - float(covariance[1, 1])
+    if a <= 0:
+        return Estimate(100 * (ratio - 1))
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    return Estimate(100 * (ratio - 1), 100 * ((b - root) / a - 1), 100 * ((b + root) / a - 1))
+
+
+def _tests(difference: Vector, margin: float, alpha: float, power: float) -> Figures:
+    n = len(difference)
+    t = float(difference.mean()) / (float(difference.std(ddof=1)) / math.sqrt(n))
+    tests: Figures = {"paired_t": t, "paired_t_p": t_two_sided_p(t, n - 1)}
+    if margin == 0:
+        return tests
+    tost = equivalence(difference, margin=margin, alpha=alpha, power=power)
+    return {
+        **tests,
+        "tost_margin": tost.margin,
+        "tost_p": tost.p,
+        "tost_ci_lower": tost.lower,
+        "tost_ci_upper": tost.upper,
+        "verdict": tost.verdict.value,
+        "n_to_decide": tost.n_to_decide,
+    }
 
 
 def _slope(x: Vector, y: Vector, confidence: float) -> Estimate:

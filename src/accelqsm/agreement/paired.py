@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 
 import numpy as np
 import pandas as pd
 
-from accelqsm.agreement.coefficients import false_discovery_rate
+from accelqsm.agreement.equivalence import DEFAULT_POWER
+from accelqsm.agreement.multiplicity import false_discovery_rate, holm
 from accelqsm.agreement.pair import (
     DEFAULT_MARGIN_PERCENT,
     PairedAgreement,
     paired_agreement,
 )
+from accelqsm.agreement.values import POOLED, Values, check_values
 from accelqsm.errors import InputError
 
 __all__ = ["POOLED", "PairedAgreement", "compare_protocols", "paired_agreement"]
 
-POOLED = "all"
-KEYS = ("subject", "protocol", "region")
-VALUE = "value_ppb"
+FAMILIES = ("paired_t_p", "tost_p")
 
 
 def compare_protocols(
@@ -27,110 +28,114 @@ def compare_protocols(
     *,
     reference: str,
     margin_percent: float = DEFAULT_MARGIN_PERCENT,
+    margin_ppb: Mapping[str, float] | None = None,
     confidence: float = 0.95,
+    power: float = DEFAULT_POWER,
 ) -> pd.DataFrame:
     """Compare each protocol with the reference, per region and pooled over regions.
 
     Each row holds the figures of :class:`PairedAgreement` (ppb) over the subjects that have a
     value under both protocols. The rows ``region="all"`` take every subject x region as a point:
-    these points are not independent, so that their intervals and p-values are too narrow and
-    their correlation mostly reflects the differences between regions.
+    these points are not independent, so that their intervals and p-values are too narrow, their
+    correlation mostly reflects the differences between regions, and they get no verdict.
 
     Args:
         values: columns ``subject, protocol, region, value_ppb``; NaN is a missing value.
         reference: the protocol to compare with.
         margin_percent: half-width of the equivalence region, in percent of the reference mean.
-        confidence: level of all intervals.
+        margin_ppb: region -> half-width in ppb, where it replaces ``margin_percent``.
+        confidence: level of all intervals; tests of equivalence are made at 1 - confidence.
+        power: with which ``n_to_decide`` subjects would settle an undecided verdict.
 
     Returns:
         One row per region and protocol in their order of appearance, then the pooled rows:
-        ``region, protocol``, the fields of ``PairedAgreement``, and ``paired_t_p_fdr``, the
-        p-value adjusted over all regions and protocols (Benjamini-Hochberg; pooled rows left out).
+        ``region, protocol``, the fields of ``PairedAgreement`` (``influential_subject`` in place
+        of the index), and the p-values of the t tests and of equivalence adjusted over all
+        regions and protocols: ``_fdr`` Benjamini-Hochberg, ``_holm`` Holm; pooled rows left out.
 
     Raises:
         InputError: missing columns, values that are not numbers, infinite values, duplicate rows,
-            a reference that is not among the protocols or stands alone, or a region named "all".
+            a reference that is not among the protocols or stands alone, a region named "all", or
+            a margin for a region that is not there.
     """
-    table, regions, protocols = _tabulate(values, reference)
+    table = check_values(values, reference)
+    margins = _check_margins(margin_ppb or {}, table)
     rows = []
-    for region in [*regions, POOLED]:
-        part = (
-            table if region == POOLED else table[table.index.get_level_values("region") == region]
-        )
-        for protocol in protocols:
-            row = _compare(part[reference], part[protocol], margin_percent, confidence)
+    for region in [*table.regions, POOLED]:
+        part = table.wide if region == POOLED else table.region(region)
+        for protocol in table.others:
+            row = _compare(
+                part[reference],
+                part[protocol],
+                margin_percent=margin_percent,
+                margin=margins.get(region),
+                confidence=confidence,
+                power=power,
+            )
             rows.append({"region": region, "protocol": protocol} | row)
     frame = pd.DataFrame(rows)
-    single = (frame["region"] != POOLED).to_numpy()
-    adjusted = np.full(len(frame), np.nan)
-    adjusted[single] = false_discovery_rate(frame["paired_t_p"].to_numpy(np.float64)[single])
-    frame["paired_t_p_fdr"] = adjusted
+    pooled = (frame["region"] == POOLED).to_numpy()
+    frame.loc[pooled, "verdict"] = ""
+    frame.loc[pooled, "n_to_decide"] = np.nan
+    for name in FAMILIES:
+        p_values = np.where(pooled, np.nan, frame[name].to_numpy(np.float64))
+        frame[f"{name}_fdr"] = false_discovery_rate(p_values)
+        frame[f"{name}_holm"] = holm(p_values)
     frame["note"] = frame.pop("note")
     return frame
+
+
+def _check_margins(margin_ppb: Mapping[str, float], table: Values) -> Mapping[str, float]:
+    for region in margin_ppb:
+        if region not in table.regions:
+            raise InputError(
+                f"equivalence margin: expected a region among {', '.join(table.regions)}, "
+                f"found '{region}'"
+            )
+    return margin_ppb
 
 
 def _compare(
     reference: pd.Series[float],
     other: pd.Series[float],
+    *,
     margin_percent: float,
+    margin: float | None,
     confidence: float,
+    power: float,
 ) -> dict[str, object]:
     complete = (reference.notna() & other.notna()).to_numpy()
     one_sided = (reference.notna() | other.notna()).to_numpy() & ~complete
-    notes = []
-    if one_sided.any():
-        notes.append(f"{int(one_sided.sum())} incomplete pairs left out")
+    notes = [_left_out(int(one_sided.sum()))] if one_sided.any() else []
     if not complete.any():
-        names = [field.name for field in fields(PairedAgreement)]
-        empty: dict[str, object] = dict.fromkeys(names, np.nan)
         missing = " of the reference" if reference.isna().all() else ""
-        return empty | {"n": 0, "note": "; ".join([*notes, f"no values{missing} to compare"])}
-    result = asdict(
+        return _empty() | {"n": 0, "note": "; ".join([*notes, f"no values{missing} to compare"])}
+    result: dict[str, object] = asdict(
         paired_agreement(
             reference[complete].to_numpy(np.float64),
             other[complete].to_numpy(np.float64),
             margin_percent=margin_percent,
+            margin=margin,
             confidence=confidence,
+            power=power,
         )
     )
-    result["note"] = "; ".join([*notes, result["note"]] if result["note"] else notes)
+    subjects = reference.index.get_level_values("subject")[complete]
+    pair = result["influential_pair"]
+    named = str(subjects[pair]) if isinstance(pair, int) and pair >= 0 else ""
+    result = {
+        ("influential_subject" if name == "influential_pair" else name): value
+        for name, value in result.items()
+    } | {"influential_subject": named}
+    result["note"] = "; ".join([*notes, *filter(None, [str(result["note"])])])
     return result
 
 
-def _tabulate(values: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, list[str], list[str]]:
-    _check_columns(values)
-    table = values[[*KEYS, VALUE]].astype(dict.fromkeys(KEYS, str) | {VALUE: float})
-    repeated = table[table.duplicated(list(KEYS))]
-    if len(repeated):
-        first = repeated.iloc[0]
-        raise InputError(
-            "values: expected one row per subject, protocol and region, found several for "
-            f"'{first.subject}' '{first.protocol}' '{first.region}'"
-        )
-    regions, protocols = (list(dict.fromkeys(table[key])) for key in ("region", "protocol"))
-    if reference not in protocols:
-        raise InputError(f"reference: expected one of {', '.join(protocols)}, found '{reference}'")
-    if len(protocols) < 2:
-        raise InputError(f"values: expected a protocol beside '{reference}', found none")
-    if POOLED in regions:
-        raise InputError(f"region: '{POOLED}' is the name of the pooled rows, expected another")
-    wide = table.pivot(index=["region", "subject"], columns="protocol", values=VALUE)
-    return wide, regions, [name for name in protocols if name != reference]
+def _left_out(count: int) -> str:
+    return f"{count} incomplete {'pair' if count == 1 else 'pairs'} left out"
 
 
-def _check_columns(values: pd.DataFrame) -> None:
-    missing = [name for name in (*KEYS, VALUE) if name not in values.columns]
-    if missing:
-        raise InputError(f"values: expected a column '{missing[0]}', found {list(values.columns)}")
-    if values.empty:
-        raise InputError("values: expected at least one row, found none")
-    unnamed = [key for key in KEYS if values[key].isna().any()]
-    if unnamed:
-        raise InputError(f"values: expected a {unnamed[0]} in every row, found an empty one")
-    column = values[VALUE]
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        bad = [v for v in column if isinstance(v, bool) or not isinstance(v, int | float)]
-        shown = repr(bad[0]) if bad else str(column.dtype)
-        raise InputError(f"{VALUE}: expected numbers, found {shown}")
-    if np.isinf(column.to_numpy(np.float64, na_value=np.nan)).any():
-        raise InputError(f"{VALUE}: expected finite numbers, found infinity")
+def _empty() -> dict[str, object]:
+    names = [field.name for field in fields(PairedAgreement) if field.name != "influential_pair"]
+    empty: dict[str, object] = dict.fromkeys(names, np.nan)
+    return empty | {"influential_subject": "", "verdict": ""}

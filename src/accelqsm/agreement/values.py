@@ -1,0 +1,128 @@
+"""The table that everything here starts from: one value per subject, protocol and region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from accelqsm.errors import InputError
+
+POOLED = "all"
+KEYS = ("subject", "protocol", "region")
+VALUE = "value_ppb"
+
+
+@dataclass(frozen=True)
+class Values:
+    """A checked table of values.
+
+    Attributes:
+        wide: ppb, rows (region, subject), columns protocol; NaN where there is no value.
+        regions: in order of appearance.
+        protocols: in order of appearance, the reference first.
+    """
+
+    wide: pd.DataFrame
+    regions: list[str]
+    protocols: list[str]
+
+    @property
+    def reference(self) -> str:
+        """The protocol that the others are compared with."""
+        return self.protocols[0]
+
+    @property
+    def others(self) -> list[str]:
+        """Every protocol but the reference."""
+        return self.protocols[1:]
+
+    def region(self, name: str) -> pd.DataFrame:
+        """Values of one region: rows subject, columns protocol."""
+        return self.wide.loc[self.wide.index.get_level_values("region") == name].droplevel("region")
+
+
+def check_values(values: pd.DataFrame, reference: str) -> Values:
+    """Check a long table and pivot it.
+
+    Args:
+        values: columns ``subject, protocol, region, value_ppb``; NaN is a missing value.
+        reference: the protocol to compare with.
+
+    Raises:
+        InputError: missing columns, values that are not numbers, infinite values, labels that are
+            empty or cannot be printed, duplicate rows, a reference that is not among the
+            protocols or stands alone, or a region named "all".
+    """
+    _check_columns(values)
+    table = values[[*KEYS, VALUE]].astype(dict.fromkeys(KEYS, str) | {VALUE: float})
+    _check_labels(table)
+    repeated = table[table.duplicated(list(KEYS))]
+    if len(repeated):
+        first = repeated.iloc[0]
+        raise InputError(
+            "values: expected one row per subject, protocol and region, found several for "
+            f"'{first.subject}' '{first.protocol}' '{first.region}'"
+        )
+    regions, protocols = (list(dict.fromkeys(table[key])) for key in ("region", "protocol"))
+    if reference not in protocols:
+        raise InputError(f"reference: expected one of {', '.join(protocols)}, found '{reference}'")
+    if len(protocols) < 2:
+        raise InputError(f"values: expected a protocol beside '{reference}', found none")
+    if POOLED in regions:
+        raise InputError(f"region: '{POOLED}' is the name of the pooled rows, expected another")
+    wide = table.pivot(index=["region", "subject"], columns="protocol", values=VALUE)
+    return Values(wide, regions, [reference, *(p for p in protocols if p != reference)])
+
+
+def _check_columns(values: pd.DataFrame) -> None:
+    missing = [name for name in (*KEYS, VALUE) if name not in values.columns]
+    if missing:
+        raise InputError(f"values: expected a column '{missing[0]}', found {list(values.columns)}")
+    if values.empty:
+        raise InputError("values: expected at least one row, found none")
+    unnamed = [key for key in KEYS if values[key].isna().any()]
+    if unnamed:
+        raise InputError(f"values: expected a {unnamed[0]} in every row, found an empty one")
+    check_numbers(values[VALUE], VALUE)
+
+
+def check_numbers(column: pd.Series, name: str) -> None:
+    """Refuse a column that holds anything but finite numbers and NaN.
+
+    Raises:
+        InputError: with the first value that is not a finite number.
+    """
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        bad = [v for v in column if _is_no_number(v)]
+        shown = repr(bad[0]) if bad else str(column.dtype)
+        raise InputError(f"{name}: expected numbers (n/a where there is none), found {shown}")
+    if np.isinf(column.to_numpy(np.float64, na_value=np.nan)).any():
+        raise InputError(f"{name}: expected finite numbers, found infinity")
+
+
+def _is_no_number(value: object) -> bool:
+    if isinstance(value, bool):
+        return True
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return True
+    return False
+
+
+def _check_labels(table: pd.DataFrame) -> None:
+    for key in KEYS:
+        for label in table[key].unique():
+            check_label(label, key)
+
+
+def check_label(label: str, key: str) -> None:
+    """Refuse a label that could not be read in a table or would steer a terminal.
+
+    Raises:
+        InputError: an empty label, or one with control characters such as tabs and escapes.
+    """
+    if not label.strip() or not label.isprintable():
+        raise InputError(f"{key}: expected text that can be printed, found {label!r}")
