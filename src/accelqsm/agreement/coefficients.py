@@ -6,6 +6,7 @@ the second that importing it takes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,15 +59,73 @@ def pearson(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
     n = len(x)
     if n < 3 or is_constant(x) or is_constant(y):
         return Estimate()
-    dx, dy = x - x.mean(), y - y.mean()
-    r = float(np.clip((dx @ dy) / np.sqrt((dx @ dx) * (dy @ dy)), -1, 1))
+    return _with_interval(x - x.mean(), y - y.mean(), n - 2, confidence)
+
+
+def correlation_p(r: float, degrees: int) -> float:
+    """Two-sided p-value of a correlation, from ``t = r sqrt(degrees / (1 - r^2))``."""
     with np.errstate(divide="ignore"):
-        p = t_two_sided_p(float(r * np.sqrt((n - 2) / np.float64(1 - r * r))), n - 2)
-        if n == 3:
-            return Estimate(r, -1.0, 1.0, p)
-        half = ndtri(0.5 + confidence / 2) / np.sqrt(n - 3)
+        return t_two_sided_p(float(r * np.sqrt(degrees / np.float64(1 - r * r))), degrees)
+
+
+def _with_interval(dx: Vector, dy: Vector, degrees: int, confidence: float) -> Estimate:
+    """Correlation of centred vectors with ``degrees`` of freedom left."""
+    r = float(np.clip((dx @ dy) / np.sqrt((dx @ dx) * (dy @ dy)), -1, 1))
+    p = correlation_p(r, degrees)
+    if degrees < 2:
+        return Estimate(r, -1.0, 1.0, p)
+    half = ndtri(0.5 + confidence / 2) / np.sqrt(degrees - 1)
+    with np.errstate(divide="ignore"):
         centre = np.arctanh(r)
     return Estimate(r, float(np.tanh(centre - half)), float(np.tanh(centre + half)), p)
+
+
+def partial_pearson(
+    x: Vector, y: Vector, groups: Sequence[str], *, confidence: float = 0.95
+) -> Estimate:
+    """Pearson correlation of x and y at equal group: of their distances from the group means.
+
+    The k groups cost k - 1 degrees of freedom: t with ``n - k - 1``, Fisher's interval with
+    ``n - k - 2``.
+
+    Args:
+        x: ``(n,)``.
+        y: ``(n,)``.
+        groups: label of each (sex).
+        confidence: level of the interval.
+
+    Returns:
+        NaN for fewer than 2 groups, too few people, or values that do not vary within groups.
+
+    Fisher 1924, Metron 3:329.
+    """
+    labels, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    n, k = len(x), len(labels)
+    degrees = n - k - 1
+    if k < 2 or degrees < 1:
+        return Estimate()
+    size = np.bincount(index)
+    dx, dy = (v - (np.bincount(index, v) / size)[index] for v in (x, y))
+    if is_constant(dx, float(np.abs(x).max())) or is_constant(dy, float(np.abs(y).max())):
+        return Estimate()
+    return _with_interval(dx, dy, degrees, confidence)
+
+
+def regression_slope(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
+    """Least-squares slope of y on x with Student's interval and p-value (n - 2 degrees).
+
+    Vectors ``(n,)``, n >= 3; NaN where x does not vary; no p-value for a perfect line.
+    """
+    n = len(x)
+    if n < 3 or is_constant(x):
+        return Estimate()
+    dx, dy = x - x.mean(), y - y.mean()
+    slope = float(dx @ dy / (dx @ dx))
+    residual = dy - slope * dx
+    standard_error = float(np.sqrt(float(residual @ residual) / (n - 2) / float(dx @ dx)))
+    half = t_quantile(confidence, n - 2) * standard_error
+    p = t_two_sided_p(slope / standard_error, n - 2) if standard_error > 0 else NAN
+    return Estimate(slope, slope - half, slope + half, p)
 
 
 def concordance(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:

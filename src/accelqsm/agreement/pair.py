@@ -17,6 +17,7 @@ from accelqsm.agreement.coefficients import (
     intraclass,
     is_constant,
     pearson,
+    regression_slope,
     t_quantile,
     t_two_sided_p,
 )
@@ -193,7 +194,7 @@ def _describe(x: Vector, y: Vector) -> PairedAgreement:
 
 def _coefficients(x: Vector, y: Vector, confidence: float) -> Figures:
     r = pearson(x, y, confidence=confidence)
-    slope = _slope((x + y) / 2, y - x, confidence)
+    slope = regression_slope((x + y) / 2, y - x, confidence=confidence)
     influence = most_influential(x, y)
     return {
         **_named("pearson_r", r),
@@ -268,19 +269,6 @@ def _tests(difference: Vector, margin: float, alpha: float, power: float) -> Fig
         "verdict": tost.verdict.value,
         "n_to_decide": tost.n_to_decide,
     }
-
-
-def _slope(x: Vector, y: Vector, confidence: float) -> Estimate:
-    n = len(x)
-    if is_constant(x):
-        return Estimate()
-    dx, dy = x - x.mean(), y - y.mean()
-    slope = float(dx @ dy / (dx @ dx))
-    residual = dy - slope * dx
-    standard_error = math.sqrt(float(residual @ residual) / (n - 2) / float(dx @ dx))
-    half = t_quantile(confidence, n - 2) * standard_error
-    p = t_two_sided_p(slope / standard_error, n - 2) if standard_error > 0 else NAN
-    return Estimate(slope, slope - half, slope + half, p)
 
 
 def _note(x: Vector, y: Vector, constant_difference: bool) -> str:

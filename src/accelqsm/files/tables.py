@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
 
 
-def read_table(path: Path, *, columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path, *, columns: Sequence[str] = (), text: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a tab-separated table that has at least ``columns``.
+
+    Columns named in ``text`` are labels and stay as they are written: "01" does not become 1.
 
     Raises:
         InputError: missing or empty file, unreadable text, or a column that is not there.
@@ -22,7 +27,13 @@ def read_table(path: Path, *, columns: Sequence[str] = ()) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        table = pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            na_values=["n/a"],
+            keep_default_na=False,
+            dtype=dict.fromkeys(text, str),
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a tab-separated table ({reason})") from error
@@ -47,6 +58,14 @@ def table_text(table: pd.DataFrame) -> str:
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a tab-separated table, whole or not at all."""
     write_text(path, table_text(table))
+
+
+def write_described_table(
+    path: Path, table: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Write a table and, beside it, a JSON file that says what each column is (as BIDS has it)."""
+    write_text(path.with_suffix(".json"), json.dumps(dict(columns), indent=2, ensure_ascii=False))
+    write_table(path, table)
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
