@@ -6,8 +6,10 @@ import pytest
 
 from accelqsm.agreement.similarity import (
     hfen,
+    lowest_ssim,
     nrmse_percent,
     psnr_db,
+    similarity_figures,
     similarity_profiles,
     ssim,
     xsim,
@@ -127,6 +129,46 @@ def test_profiles_state_range_and_region(maps):
     whole, inside = frame.rmse_ppb["A"], frame.rmse_ppb["D"]
     assert inside == pytest.approx(1000 * np.std((a - b)[mask] - 0, mean=0.0), rel=1e-9)
     assert whole == pytest.approx(inside * math.sqrt(mask.mean()))
+
+
+def test_every_figure_carries_its_range_and_region(maps):
+    image, reference = maps
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[2:7, 2:7, 2:8] = True
+    frame = similarity_figures(np.where(mask, image, np.nan), reference, mask)
+    assert frame["figure"].tolist() == [*["PSNR", "SSIM"] * 4, "NRMSE", "HFEN", "XSIM"]
+    assert frame["region"].isin(["mask", "field of view"]).all()
+    assert (frame["n_voxels"] > 0).all()
+    needs_range = frame["figure"].isin(["PSNR", "SSIM", "XSIM"])
+    assert frame.loc[needs_range, "dynamic_range_ppm"].notna().all()
+    assert frame.loc[~needs_range, "dynamic_range_ppm"].isna().all()
+    value = frame.set_index("figure")["value"]
+    a, b = image * mask, reference * mask
+    assert value["NRMSE"] == pytest.approx(nrmse_percent(a, b, mask))
+    assert value["HFEN"] == pytest.approx(hfen(a, b, mask))
+    assert value["XSIM"] == pytest.approx(xsim(a, b, mask))
+    profiles = similarity_profiles(a, reference, mask)
+    assert value["PSNR"].tolist() == pytest.approx(profiles["psnr_db"].tolist())
+    assert value["SSIM"].tolist() == pytest.approx(profiles["ssim"].tolist())
+    settings = frame.set_index("figure")["settings"]
+    assert settings["XSIM"] == "Gaussian window, SD 1.5 voxels, k1 0.01, k2 0.001"
+
+
+def test_published_ssim_and_psnr_cannot_share_a_range():
+    """44.5 dB leave SSIM at 0.96 or above, whatever L and the images; 0.86 was printed.
+
+    The difference alternates from voxel to voxel, so that local means agree.
+    """
+    assert lowest_ssim(44.5) == pytest.approx(0.96, abs=0.001)
+    generator = np.random.default_rng(5)
+    shape = (24, 24, 24)
+    signs = (-1.0) ** np.indices(shape).sum(0)
+    for dynamic_range, size in itertools.product((0.3, 1.0, 2.9), (0.0, 0.01, 0.1)):
+        reference = generator.normal(0, size, shape)
+        image = reference + dynamic_range * 10 ** (-44.5 / 20) * signs
+        assert psnr_db(image, reference, dynamic_range=dynamic_range) == pytest.approx(44.5)
+        found = ssim(image, reference, dynamic_range=dynamic_range)
+        assert lowest_ssim(44.5) - 1e-9 < found < 1
 
 
 @pytest.mark.parametrize(

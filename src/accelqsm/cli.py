@@ -139,11 +139,69 @@ def _add_table_commands(commands: Commands) -> None:
     nuclei.add_argument("out", type=Path, metavar="OUT.tsv")
     nuclei.set_defaults(command=_nuclei)
 
+    similarity = commands.add_parser("similarity", help="likeness of two susceptibility maps")
+    similarity.add_argument("chimap", type=Path, metavar="CHIMAP")
+    similarity.add_argument("reference", type=Path, metavar="REFERENCE")
+    similarity.add_argument("--mask", type=Path, required=True, metavar="FILE")
+    similarity.add_argument("out", type=Path, metavar="OUT.tsv")
+    similarity.set_defaults(command=_similarity)
+
+    _add_agreement_commands(commands)
+
+
+def _add_agreement_commands(commands: Commands) -> None:
     compare = commands.add_parser("compare", help="agreement of protocols, nucleus by nucleus")
-    compare.add_argument("values", type=Path, metavar="VALUES.tsv")
-    compare.add_argument("--reference", required=True, metavar="PROTOCOL")
+    compare.add_argument(
+        "values", type=Path, metavar="VALUES.tsv", help="subject, protocol, region, value_ppb"
+    )
+    compare.add_argument("--reference", metavar="PROTOCOL", help="compare the others with this one")
+    compare.add_argument(
+        "--participants", type=Path, metavar="TSV", help="participant_id, age, sex: adds age"
+    )
+    compare.add_argument("--beside", metavar="STUDY", help="published numbers too: zhou2025")
+    compare.add_argument("--settings", type=Path, metavar="TOML", help="replay these settings")
     compare.add_argument("out", type=Path, metavar="OUT")
     compare.set_defaults(command=_compare)
+
+    plan = commands.add_parser("plan", help="subjects that decide equivalence; scan time saved")
+    plan.add_argument(
+        "pilot", type=Path, nargs="?", metavar="AGREEMENT.tsv", help="written by compare"
+    )
+    plan.add_argument("--within-sd-ppb", type=float, metavar="PPB", help="in place of a pilot")
+    plan.add_argument("--mean-ppb", type=float, metavar="PPB", help="mean under the reference")
+    bias = plan.add_mutually_exclusive_group()
+    bias.add_argument("--bias-ppb", type=float, default=0.0, metavar="PPB", help="default 0")
+    bias.add_argument("--bias-observed", action="store_true", help="the bias of the pilot")
+    plan.add_argument(
+        "--scan-time",
+        action="append",
+        default=[],
+        metavar="PROTOCOL=SECONDS",
+        help="once per protocol, or the name of a published study",
+    )
+    plan.add_argument("--reference", metavar="PROTOCOL", help="the protocol to replace")
+    plan.add_argument("--out", type=Path, metavar="OUT.tsv")
+    plan.set_defaults(command=_plan)
+
+    for command in (compare, plan):
+        command.add_argument(
+            "--margin-percent", type=float, metavar="P", help="of the reference mean (default 5)"
+        )
+        command.add_argument(
+            "--margin-ppb",
+            action="append",
+            default=[],
+            metavar="[REGION=]PPB",
+            help="margin of a region, or of all; may be repeated",
+        )
+        command.add_argument("--power", type=float, metavar="P", help="default 0.8")
+        command.add_argument("--confidence", type=float, metavar="P", help="default 0.95")
+
+    cohort = commands.add_parser("cohort", help="people and values with published statistics")
+    cohort.add_argument("study", metavar="STUDY", help="zhou2025")
+    cohort.add_argument("--seed", type=int, default=0, metavar="S")
+    cohort.add_argument("out", type=Path, metavar="OUT")
+    cohort.set_defaults(command=_cohort)
 
 
 def _add_tool_commands(commands: Commands) -> None:
@@ -234,10 +292,61 @@ def _nuclei(options: argparse.Namespace) -> None:
     )
 
 
-def _compare(options: argparse.Namespace) -> None:
-    from accelqsm.study.tables import agreement_table
+def _similarity(options: argparse.Namespace) -> None:
+    from accelqsm.study.console import show, similarity_summary
+    from accelqsm.study.likeness import similarity_table
 
-    agreement_table(options.values, options.out, reference=options.reference)
+    figures = similarity_table(options.chimap, options.reference, options.out, mask=options.mask)
+    show(similarity_summary(figures))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from accelqsm.study.compare import compare_options, compare_values
+    from accelqsm.study.console import comparison_summary, show
+
+    wanted = compare_options(
+        options.settings,
+        reference=options.reference,
+        margin_ppb=options.margin_ppb,
+        beside=options.beside,
+        **_levels(options),
+    )
+    comparison = compare_values(
+        options.values, options.out, wanted, participants=options.participants
+    )
+    show(comparison_summary(comparison))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from accelqsm.study.compare import EVERY_REGION, named_numbers
+    from accelqsm.study.console import plan_summary, show
+    from accelqsm.study.plan import plan_study, scan_times
+
+    plan = plan_study(
+        options.pilot,
+        options.out,
+        within_sd_ppb=options.within_sd_ppb,
+        mean_ppb=options.mean_ppb,
+        margin_ppb=named_numbers(options.margin_ppb, "--margin-ppb", default=EVERY_REGION),
+        bias_ppb=None if options.bias_observed else options.bias_ppb,
+        scan_time_s=scan_times(options.scan_time),
+        reference=options.reference,
+        **_levels(options),
+    )
+    show(plan_summary(plan))
+
+
+def _levels(options: argparse.Namespace) -> dict[str, float]:
+    """The numbers that were given; the functions know the defaults."""
+    names = ("margin_percent", "power", "confidence")
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _cohort(options: argparse.Namespace) -> None:
+    from accelqsm.study.plan import write_published_cohort
+
+    write_published_cohort(options.study, options.out, seed=options.seed)
+    print(options.out / "values.tsv")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -9,11 +9,12 @@ import pandas as pd
 
 from accelqsm.files.tables import write_table
 from accelqsm.progress import step
+from accelqsm.study.compare import CompareOptions, compare_values
 from accelqsm.study.findings import REFERENCE, TRUTH, finding_lines, write_report
 from accelqsm.study.maps import CHIMAP, MASK, map_folder
 from accelqsm.study.protocols import PROTOCOLS
 from accelqsm.study.scan import map_scan
-from accelqsm.study.tables import agreement_table, nuclei_table
+from accelqsm.study.tables import nuclei_table
 from accelqsm.study.virtual import LOOKUP_NAME, ScanFiles, simulate_study
 
 DEMO_PROTOCOLS = ("pi", "af3", "af4", "af5")
@@ -45,7 +46,7 @@ def run_demo(out: Path, *, seed: int = 11) -> Path:
             )
     with step("Nuclei, and their agreement with PI and with the truth"):
         nuclei = measure_scans(out, scans)
-        compare_values(out, nuclei)
+        compare_nuclei(out, nuclei)
     with step("Report"):
         report = write_report(out, scans, seed=seed)
     for line in finding_lines(out):
@@ -75,7 +76,7 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
     return nuclei
 
 
-def compare_values(out: Path, nuclei: pd.DataFrame) -> None:
+def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
     """Each nucleus and side against parallel imaging, and against the truth."""
     sides = nuclei[nuclei["side"].isin(["L", "R"])]
     values = pd.DataFrame(
@@ -88,5 +89,5 @@ def compare_values(out: Path, nuclei: pd.DataFrame) -> None:
     )
     write_table(out / "values-truth.tsv", values)
     write_table(out / "values.tsv", values[values["protocol"] != TRUTH])
-    agreement_table(out / "values.tsv", out / "agreement", reference=REFERENCE)
-    agreement_table(out / "values-truth.tsv", out / "accuracy", reference=TRUTH)
+    compare_values(out / "values.tsv", out / "agreement", CompareOptions(REFERENCE))
+    compare_values(out / "values-truth.tsv", out / "accuracy", CompareOptions(TRUTH))

@@ -1,4 +1,4 @@
-"""From maps to tables: nuclei of one map, agreement of many."""
+"""From a map to a table: its nuclei."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from accelqsm.agreement.paired import compare_protocols
 from accelqsm.errors import InputError
 from accelqsm.files.nifti import Image, read_volume
-from accelqsm.files.tables import read_table, write_settings, write_table
+from accelqsm.files.tables import read_table, write_table
 from accelqsm.nuclei.measure import measure_nuclei
-from accelqsm.study.provenance import software
-
-VALUE_COLUMNS = ("subject", "protocol", "region", "value_ppb")
 
 
 def nuclei_table(
@@ -46,36 +42,6 @@ def nuclei_table(
     )
     write_table(out, table)
     return table
-
-
-def agreement_table(values: Path, out: Path, *, reference: str) -> pd.DataFrame:
-    """Compare every protocol of a table of values with the reference protocol.
-
-    Args:
-        values: tab-separated, columns subject, protocol, region, value_ppb.
-        out: folder to write ``agreement.tsv`` and ``settings.toml`` to.
-        reference: the protocol that the others are compared with.
-
-    Returns:
-        The agreement table as written.
-
-    Raises:
-        InputError: a table that cannot be read or compared.
-    """
-    try:
-        agreement = compare_protocols(
-            read_table(values, columns=VALUE_COLUMNS), reference=reference
-        )
-    except InputError as error:
-        message = str(error)
-        prefix = "" if message.startswith(str(values)) else f"{values}: "
-        raise InputError(f"{prefix}{message}") from error
-    write_table(out / "agreement.tsv", agreement)
-    write_settings(
-        out / "settings.toml",
-        {"command": "compare", "reference": reference, "software": software()},
-    )
-    return agreement
 
 
 def _whole_numbers(image: Image) -> np.ndarray:
