@@ -26,6 +26,9 @@ _HOMES = {
     "map_susceptibility": "study.subject",
     "measure_nuclei": "nuclei.measure",
     "compare_protocols": "agreement.paired",
+    "age_associations": "agreement.age",
+    "plan_subjects": "agreement.planning",
+    "similarity_figures": "agreement.similarity",
     "build_page": "report.page",
     "InputError": "errors",
 }
