@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,40 @@ _SIDE_LAST = re.compile(r"^(.+?)[\s._-]+(left|right|lh|rh|l|r)$", re.IGNORECASE)
 Values = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Values of voxels, and how much each counts."""
+
+    values: Values
+    weights: Values
+
+    @property
+    def n_voxels(self) -> float | int:
+        """Voxels counted: a whole number where each counts as one."""
+        total = float(self.weights.sum())
+        return int(total) if total == len(self.weights) else total
+
+    def mean_and_sd(self) -> tuple[float, float]:
+        """Weighted mean, and sample SD (NaN for one voxel)."""
+        total = self.weights.sum()
+        mean = float((self.weights * self.values).sum() / total)
+        variance = float((self.weights * (self.values - mean) ** 2).sum() / total)
+        effective = float(total**2 / (self.weights**2).sum())
+        if effective <= 1:
+            return mean, float("nan")
+        return mean, float(np.sqrt(variance * effective / (effective - 1)))
+
+    def quartiles(self) -> tuple[float, float, float]:
+        """25th, 50th and 75th percentile."""
+        if np.ptp(self.weights) == 0:
+            lower, median, upper = np.percentile(self.values, [25, 50, 75])
+            return float(lower), float(median), float(upper)
+        order = np.argsort(self.values, kind="stable")
+        middle = np.cumsum(self.weights[order]) - self.weights[order] / 2
+        found = np.interp([0.25, 0.5, 0.75], middle / self.weights.sum(), self.values[order])
+        return float(found[0]), float(found[1]), float(found[2])
+
+
 def measure_nuclei(
     chi_ppm: npt.NDArray[Any],
     labels: npt.NDArray[Any],
@@ -37,13 +73,16 @@ def measure_nuclei(
     *,
     voxel_volume_mm3: float,
     mask: npt.NDArray[Any] | None = None,
+    shares: Mapping[int, npt.NDArray[Any]] | None = None,
     min_voxels: int = DEFAULT_MIN_VOXELS,
+    unavailable: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
     """Describe the susceptibility of each nucleus: left, right and both sides pooled.
 
-    ``mean_ppb = 1000 / N * sum(chi_ppm[labels == index])`` over the N voxels inside ``mask``; the
-    SD is the sample SD over voxels, the IQR is the distance between the quartiles. Pooling joins
-    the voxels of both sides, so that the larger side weighs more.
+    ``mean_ppb = 1000 * sum(w chi_ppm) / sum(w)`` over the voxels inside ``mask``, where w is 1 in
+    the label and 0 elsewhere, or the label's share of the voxel. The SD is that over voxels
+    (``n - 1`` with ``n = sum(w)^2 / sum(w^2)``), the IQR is the distance between the quartiles.
+    Pooling joins the voxels of both sides, so that the larger side weighs more.
 
     Args:
         chi_ppm: susceptibility ``(x, y, z)`` in ppm.
@@ -52,7 +91,10 @@ def measure_nuclei(
             name ("L Pu", "Left Putamen", "Pu_R", "Pu-L"), and several indices may share a name.
         voxel_volume_mm3: volume of a voxel in mm^3.
         mask: voxels ``(x, y, z)`` that may be measured; all when absent.
+        shares: by index, share ``(x, y, z)`` of each voxel, 0 to 1, to weigh voxels with
+            instead of ``labels``; the voxels counted are then ``sum(w)``.
         min_voxels: a nucleus with fewer voxels gets NaN values and a note.
+        unavailable: by index, why a label cannot be measured; it gets NaN values and this note.
 
     Returns:
         Columns ``region, side, mean_ppb, sd_ppb, median_ppb, iqr_ppb, n_voxels, volume_mm3,
@@ -63,20 +105,28 @@ def measure_nuclei(
             measured nucleus, or a lookup that is empty, incomplete or names an index twice.
     """
     inside = _check(chi_ppm, labels, mask, voxel_volume_mm3)
-    found = _values_by_label(chi_ppm, labels, inside)
+    if shares is None:
+        found = _values_by_label(chi_ppm, labels, inside)
+    else:
+        found = _values_by_share(chi_ppm, shares, inside)
     regions = _regions(lookup)
+    reasons = dict(unavailable or {})
     rows = []
     for region, sides in regions.items():
         samples = {
             side: _samples(found, indices, f"chi in {_shown(region, side)}")
             for side, indices in sides.items()
         }
+        why = {
+            side: next((reasons[i] for i in indices if i in reasons), "")
+            for side, indices in sides.items()
+        }
         rows += [
-            _row(region, side, values, voxel_volume_mm3, min_voxels)
+            _row(region, side, values, voxel_volume_mm3, min_voxels, why[side])
             for side, values in samples.items()
         ]
         if {"L", "R"} <= samples.keys():
-            rows.append(_pooled_row(region, samples, voxel_volume_mm3, min_voxels))
+            rows.append(_pooled_row(region, samples, voxel_volume_mm3, min_voxels, why))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -118,14 +168,33 @@ def _check(
 
 def _values_by_label(
     chi_ppm: npt.NDArray[Any], labels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]
-) -> dict[int, Values]:
+) -> dict[int, Sample]:
     # One sort of the labelled voxels, because a search per label would read the volume each time.
     chosen = inside & (labels != 0)
     index = labels[chosen]
     order = np.argsort(index, kind="stable")
     names, starts = np.unique(index[order], return_index=True)
     groups = np.split(chi_ppm[chosen][order].astype(np.float64), starts[1:])
-    return {int(name): group for name, group in zip(names, groups, strict=False)}
+    return {
+        int(name): Sample(group, np.ones(len(group)))
+        for name, group in zip(names, groups, strict=False)
+    }
+
+
+def _values_by_share(
+    chi_ppm: npt.NDArray[Any],
+    shares: Mapping[int, npt.NDArray[Any]],
+    inside: npt.NDArray[np.bool_],
+) -> dict[int, Sample]:
+    found = {}
+    for index, share in shares.items():
+        if share.shape != chi_ppm.shape:
+            raise InputError(
+                f"shares: expected the shape of chi, {chi_ppm.shape}, found {share.shape}"
+            )
+        chosen = inside & (share > 0)
+        found[index] = Sample(chi_ppm[chosen].astype(np.float64), share[chosen].astype(np.float64))
+    return found
 
 
 def _regions(lookup: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
@@ -146,37 +215,58 @@ def _regions(lookup: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     return regions
 
 
-def _samples(found: dict[int, Values], indices: list[int], what: str) -> Values:
-    values = np.concatenate([found.get(index, np.empty(0)) for index in indices])
-    n_bad = int((~np.isfinite(values)).sum())
+def _samples(found: dict[int, Sample], indices: list[int], what: str) -> Sample:
+    samples = [found[index] for index in indices if index in found]
+    joined = _joined(samples)
+    n_bad = int((~np.isfinite(joined.values)).sum())
     if n_bad:
         raise InputError(f"{what}: expected finite values, found {n_bad} that are not")
-    return values * PPB_PER_PPM
+    return Sample(joined.values * PPB_PER_PPM, joined.weights)
+
+
+def _joined(samples: Sequence[Sample]) -> Sample:
+    empty = np.empty(0)
+    return Sample(
+        np.concatenate([empty, *(s.values for s in samples)]),
+        np.concatenate([empty, *(s.weights for s in samples)]),
+    )
 
 
 def _row(
-    region: str, side: str, values_ppb: Values, voxel_volume_mm3: float, min_voxels: int
+    region: str, side: str, sample: Sample, voxel_volume_mm3: float, min_voxels: int, why: str
 ) -> dict[str, object]:
-    n = len(values_ppb)
+    n = sample.n_voxels
     row: dict[str, object] = {"region": region, "side": side, "n_voxels": n, "note": ""}
     row["volume_mm3"] = n * voxel_volume_mm3
-    if n < max(min_voxels, 1):
-        least = max(min_voxels, 1)
-        row["note"] = f"{n} of at least {least} voxels inside the mask"
+    least = max(min_voxels, 1)
+    if why or n < least:
+        row["note"] = why or f"{n:g} of at least {least} voxels inside the mask"
         return row | dict.fromkeys(("mean_ppb", "sd_ppb", "median_ppb", "iqr_ppb"), np.nan)
-    lower, median, upper = np.percentile(values_ppb, [25, 50, 75])
-    row |= {"mean_ppb": values_ppb.mean(), "median_ppb": median, "iqr_ppb": upper - lower}
-    row["sd_ppb"] = values_ppb.std(ddof=1) if n > 1 else np.nan
-    return row
+    mean, sd = sample.mean_and_sd()
+    lower, median, upper = sample.quartiles()
+    return row | {
+        "mean_ppb": mean,
+        "sd_ppb": sd,
+        "median_ppb": median,
+        "iqr_ppb": upper - lower,
+    }
 
 
 def _pooled_row(
-    region: str, samples: dict[str, Values], voxel_volume_mm3: float, min_voxels: int
+    region: str,
+    samples: dict[str, Sample],
+    voxel_volume_mm3: float,
+    min_voxels: int,
+    why: dict[str, str],
 ) -> dict[str, object]:
-    row = _row(region, "both", np.concatenate(list(samples.values())), voxel_volume_mm3, min_voxels)
-    thin = [side for side in ("L", "R") if len(samples[side]) < max(min_voxels, 1)]
+    # One side that is cut off would pass for a nucleus that is whole.
+    reason = next((f"side {side}: {why[side]}" for side in ("L", "R") if why[side]), "")
+    pooled = _joined(list(samples.values()))
+    row = _row(region, "both", pooled, voxel_volume_mm3, min_voxels, reason)
+    least = max(min_voxels, 1)
+    thin = [side for side in ("L", "R") if samples[side].n_voxels < least]
     if thin and not row["note"]:
-        row["note"] = f"side {thin[0]} has {len(samples[thin[0]])} voxels inside the mask"
+        row["note"] = f"side {thin[0]} has {samples[thin[0]].n_voxels:g} voxels inside the mask"
     return row
 
 

@@ -1,0 +1,158 @@
+"""An atlas: template images, and where its nuclei are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Grid
+from accelqsm.nuclei.volume import Mapping as WorldMapping
+from accelqsm.nuclei.volume import Volume, box_around, grid_points, part_of, slabs, value_at
+from accelqsm.nuclei.volume import moved as by_matrix
+
+SEVEN = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
+"""The nuclei of Zhou et al. 2025, doi 10.3389/fnins.2025.1522227."""
+
+DEFAULT_THRESHOLD = 0.5
+ROOM_MM = 3.0
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Template images and the nuclei in their space.
+
+    Attributes:
+        name: for messages and settings.
+        templates: image by contrast, "T1w" or "magnitude".
+        brain: above one half in the brain.
+        shares: how much of each voxel belongs to each label (0 to 1), by index: ones and zeros
+            for a deterministic atlas.
+        lookup: columns index and name.
+        probabilistic: whether ``shares`` are probabilities over people.
+    """
+
+    name: str
+    templates: Mapping[str, Volume]
+    brain: Volume
+    shares: Mapping[int, Volume]
+    lookup: pd.DataFrame
+    probabilistic: bool
+
+    def box(self, margin_mm: float) -> Grid:
+        """The part of the template that holds every label and a margin."""
+        first = next(iter(self.shares.values()))
+        anything = np.zeros(first.grid.shape, dtype=bool)
+        for share in self.shares.values():
+            anything |= share.values > 0
+        return box_around(Volume(anything, first.grid), margin_mm=margin_mm)
+
+    def volumes_mm3(self) -> dict[int, float]:
+        """Volume of each label in the template: the sum of its shares."""
+        return {
+            index: float(share.values.sum(dtype=np.float64)) * share.grid.voxel_volume_mm3
+            for index, share in self.shares.items()
+        }
+
+
+@dataclass(frozen=True)
+class CarriedLabels:
+    """An atlas's labels on part of a scan's grid.
+
+    Attributes:
+        grid: where ``labels`` and ``shares`` are; may reach beyond the scan.
+        labels: int16 (x, y, z), 0 or an index of the atlas.
+        shares: float32 (x, y, z) by index, 0 to 1.
+        offset: index in the scan of the first voxel.
+    """
+
+    grid: Grid
+    labels: npt.NDArray[np.int16]
+    shares: Mapping[int, npt.NDArray[np.float32]]
+    offset: tuple[int, int, int]
+
+
+def one_hot(labels: Volume, indices: list[int]) -> dict[int, Volume]:
+    """Shares of a deterministic atlas: 1 where a label is, else 0.
+
+    Raises:
+        InputError: labels that are not whole numbers.
+    """
+    if not np.array_equal(labels.values, np.round(labels.values)):
+        raise InputError("atlas labels: expected whole numbers, found fractions")
+    return {
+        index: Volume((labels.values == index).astype(np.float32), labels.grid) for index in indices
+    }
+
+
+def carry_labels(
+    atlas: Atlas,
+    scan: Grid,
+    *,
+    to_template: WorldMapping,
+    from_template: WorldMapping,
+    threshold: float = DEFAULT_THRESHOLD,
+) -> CarriedLabels:
+    """The atlas's nuclei in a scan: the label with the largest share of each voxel.
+
+    Each label's share is interpolated by itself (linear), so that no label arises between two
+    others. In a deterministic atlas a voxel stays empty where the background has the largest
+    share; in a probabilistic one, where no label reaches ``threshold``.
+
+    Args:
+        atlas: labels in the template.
+        scan: the grid to carry to; labels beyond it are carried too, to be counted.
+        to_template: world points of the scan to those of the template.
+        from_template: the way back.
+        threshold: least probability, for a probabilistic atlas.
+
+    Raises:
+        InputError: no nucleus near the scan.
+    """
+    grid, offset = _reach(atlas, scan, from_template)
+    shares = {
+        index: np.zeros(grid.shape, dtype=np.float32) for index in atlas.lookup["index"].tolist()
+    }
+    labels = np.zeros(grid.shape, dtype=np.int16)
+    indices = np.asarray([0, *shares], dtype=np.int16)
+    for start, stop in slabs(grid):
+        points = to_template(grid_points(grid, start, stop))
+        for index in shares:
+            shares[index][start:stop] = value_at(atlas.shares[index], points)
+        votes = np.stack([share[start:stop] for share in shares.values()])
+        rest = threshold if atlas.probabilistic else 1 - votes.sum(0)
+        wins = votes.max(0) > rest if not atlas.probabilistic else votes.max(0) >= rest
+        labels[start:stop] = np.where(wins, indices[votes.argmax(0) + 1], 0)
+    return CarriedLabels(grid, labels, shares, offset)
+
+
+def laid_on(part: npt.NDArray[np.generic], offset: tuple[int, int, int], scan: Grid) -> np.ndarray:
+    """A part of a scan's grid on the whole grid, zero elsewhere; what lies beyond is cut off."""
+    whole = np.zeros(scan.shape, dtype=part.dtype)
+    into, of = [], []
+    for start, n, size in zip(offset, part.shape, scan.shape, strict=True):
+        low, high = max(start, 0), min(start + n, size)
+        into.append(slice(low, max(low, high)))
+        of.append(slice(low - start, max(low, high) - start))
+    whole[tuple(into)] = part[tuple(of)]
+    return whole
+
+
+def _reach(
+    atlas: Atlas, scan: Grid, from_template: WorldMapping
+) -> tuple[Grid, tuple[int, int, int]]:
+    """The voxels, of the scan or beyond it, where the atlas's labels come to lie."""
+    box = atlas.box(ROOM_MM)
+    there = from_template(grid_points(box)[:, ::2, ::2, ::2]).reshape(3, -1)
+    index = by_matrix(np.linalg.inv(scan.matrix))(there)
+    room = ROOM_MM / np.asarray(scan.voxel_size_mm)
+    low = np.floor(index.min(1) - room).astype(int)
+    high = np.ceil(index.max(1) + room).astype(int) + 1
+    if (high <= 0).any() or (low >= np.asarray(scan.shape)).any():
+        raise InputError("expected the atlas's nuclei inside the image, found them outside")
+    a, b = [int(v) for v in low], [int(v) for v in high]
+    return part_of(scan, a, b), (a[0], a[1], a[2])

@@ -1,0 +1,97 @@
+"""Labels before they are measured: worn off at their edge, and cut off by the image's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Triple
+from accelqsm.nuclei.measure import split_side
+
+LARGEST_LOSS = 0.1
+"""Share of a nucleus outside the image or the mask from which on it is not a number."""
+
+
+def eroded(
+    labels: npt.NDArray[Any], *, distance_mm: float, voxel_size_mm: Triple
+) -> npt.NDArray[Any]:
+    """Each label without the voxels whose centre is nearer than ``distance_mm`` to another label's.
+
+    Args:
+        labels: integers (x, y, z).
+        distance_mm: 0 leaves the labels as they are.
+        voxel_size_mm: edge lengths of a voxel.
+
+    Raises:
+        InputError: a negative distance.
+    """
+    if distance_mm < 0:
+        raise InputError(f"erosion: expected 0 mm or more, found {distance_mm:g} mm")
+    left = np.zeros_like(labels)
+    if distance_mm == 0:
+        return labels.copy()
+    boxes = ndimage.find_objects(labels.astype(np.int32))
+    for number in np.unique(labels[labels > 0]).tolist():
+        box = boxes[number - 1]
+        here = np.pad(labels[box] == number, 1)
+        depth = ndimage.distance_transform_edt(here, sampling=voxel_size_mm)[1:-1, 1:-1, 1:-1]
+        left[box][depth > distance_mm] = number
+    return left
+
+
+def cut_off(
+    carried: npt.NDArray[Any],
+    inside: npt.NDArray[np.bool_],
+    lookup: pd.DataFrame,
+    *,
+    in_image: npt.NDArray[np.bool_],
+) -> dict[int, str]:
+    """Which labels lie partly outside the image or the mask, and by how much.
+
+    Args:
+        carried: integers (x, y, z), on a grid that may reach beyond the image.
+        inside: where the mask is, on that grid.
+        lookup: columns index and name.
+        in_image: where the image is, on that grid.
+
+    Returns:
+        Reason by index, for labels with more than a tenth outside.
+    """
+    reasons = {}
+    for index in lookup["index"].tolist():
+        here = carried == index
+        n = int(here.sum())
+        if not n:
+            continue
+        for what, where in (("image", in_image), ("mask", inside)):
+            outside = float((here & ~where).sum()) / n
+            if outside > LARGEST_LOSS:
+                reasons[int(index)] = f"{100 * outside:.0f} % of it lies outside the {what}"
+                break
+    return reasons
+
+
+def chosen_rows(lookup: pd.DataFrame, regions: tuple[str, ...] | None) -> pd.DataFrame:
+    """The rows of the asked regions, in their order; all without any.
+
+    Raises:
+        InputError: a region that no row names.
+    """
+    if regions is None:
+        return lookup
+    names = [split_side(str(name))[0] for name in lookup["name"]]
+    unknown = [region for region in regions if region not in names]
+    if unknown:
+        raise InputError(
+            f"regions: expected some of {' '.join(dict.fromkeys(names))}, found {unknown[0]}"
+        )
+    place: Mapping[str, int] = {region: i for i, region in enumerate(regions)}
+    order = [i for i, name in enumerate(names) if name in place]
+    order.sort(key=lambda i: place[names[i]])
+    return lookup.iloc[order].reset_index(drop=True)

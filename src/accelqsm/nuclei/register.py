@@ -1,0 +1,291 @@
+"""From one scan to another (rigid), and from a scan to a template (affine and SyN)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Named
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Grid, as_affine
+from accelqsm.nuclei.engine import deformable_registration, linear_registration
+from accelqsm.nuclei.volume import (
+    Points,
+    Volume,
+    isotropic_grid,
+    moved,
+    resampled,
+    value_at,
+)
+
+Matrix = npt.NDArray[np.float64]
+
+LINEAR_SPACING_MM = 2.0
+HISTOGRAM_BINS = 32
+BRAIN_MARGIN_MM = 4.0
+MOVING_MARGIN_MM = 10.0
+
+
+@dataclass(frozen=True)
+class SynSettings:
+    """How a head is bent to the template.
+
+    Attributes:
+        spacing_mm: voxel of the images that are compared.
+        iterations: per resolution, coarsest first; the last one is at ``spacing_mm``.
+        step: gradient step, voxels.
+        radius: of the window of the local correlation, voxels.
+        smoothing_voxels: standard deviation by which each update is smoothed.
+        margin_mm: how far around the nuclei images are compared.
+    """
+
+    spacing_mm: float = 1.5
+    iterations: tuple[int, ...] = (40, 20, 5)
+    step: float = 0.2
+    radius: int = 2
+    smoothing_voxels: float = 3.0
+    margin_mm: float = 20.0
+
+
+@dataclass(frozen=True)
+class TemplateMap:
+    """The way from a scan to the template and back.
+
+    ``template = q + back(q)`` with ``q = affine (scan)``; ``scan = affine^-1 (p + there(p))``.
+
+    Attributes:
+        affine: 4 x 4, world points of the scan to those of the template.
+        back_mm, there_mm: displacements (3, x, y, z), RAS+.
+        grid: where the displacements are, in the template.
+    """
+
+    affine: Matrix
+    back_mm: npt.NDArray[np.float32]
+    there_mm: npt.NDArray[np.float32]
+    grid: Grid
+
+    def to_template(self, points: Points) -> Points:
+        """World points (3, ...) of the scan to those of the template."""
+        q = moved(self.affine)(points)
+        return q + _displacement(self.back_mm, self.grid, q)
+
+    def from_template(self, points: Points) -> Points:
+        """World points (3, ...) of the template to those of the scan."""
+        bent = points + _displacement(self.there_mm, self.grid, points)
+        return moved(np.linalg.inv(self.affine))(bent)
+
+    def jacobian(self) -> npt.NDArray[np.float64]:
+        """Volume in the scan per volume in the template, on ``grid`` (x, y, z)."""
+        index_to_mm = self.grid.matrix[:3, :3]
+        by_index = np.stack(
+            [np.stack(np.gradient(self.there_mm[i].astype(np.float64))) for i in range(3)]
+        )
+        by_mm = np.einsum("ijxyz,jk->xyzik", by_index, np.linalg.inv(index_to_mm))
+        local = np.linalg.det(np.eye(3) + by_mm)
+        return np.asarray(local / np.linalg.det(self.affine[:3, :3]))
+
+
+def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
+    """Rigid motion between two images of one head, of equal or different contrast.
+
+    Mutual information at 8, 4 and 2 mm, from where the scanner says that the head is, or from the
+    middle of both images where that fits better.
+
+    Args:
+        fixed, moving: images without NaN.
+
+    Returns:
+        4 x 4, takes world points (RAS+, mm) of ``fixed`` to those of ``moving``.
+
+    Raises:
+        InputError: an image without contrast.
+
+    Source: Jenkinson et al. 2002, NeuroImage 17:825, doi 10.1006/nimg.2002.1132 (what FLIRT
+    does); Mattes et al. 2003, IEEE Trans Med Imaging 22:120, doi 10.1109/TMI.2003.809072.
+    """
+    coarse_fixed, coarse_moving = _coarse(fixed), _coarse(moving)
+    shift = np.eye(4)
+    shift[:3, 3] = _middle(coarse_moving) - _middle(coarse_fixed)
+    starts = [
+        linear_registration(
+            coarse_fixed,
+            coarse_moving,
+            kind="Rigid",
+            initial=start,
+            iterations=(100,),
+            shrink=(4,),
+            smoothing=(2,),
+            sampling_rate=0.25,
+        )
+        for start in (np.eye(4), shift)
+    ]
+    best = max(starts, key=lambda start: _similarity(coarse_fixed, coarse_moving, start))
+    return linear_registration(
+        coarse_fixed,
+        coarse_moving,
+        kind="Rigid",
+        initial=best,
+        iterations=(100, 50, 10),
+        shrink=(4, 2, 1),
+        smoothing=(2, 1, 0),
+        sampling_rate=0.25,
+    )
+
+
+def register_affine(
+    template: Volume, scan: Volume, *, template_brain: Volume, scan_brain: Volume
+) -> Matrix:
+    """Affine map from the template's brain to the scan's, by mutual information.
+
+    Args:
+        template, scan: images of like or unlike contrast.
+        template_brain, scan_brain: above one half in the brain, on any grid in the same world.
+
+    Returns:
+        4 x 4, takes world points of the template to those of the scan.
+    """
+    fixed = _coarse(_brain_alone(template, template_brain))
+    moving = _coarse(_brain_alone(scan, scan_brain))
+    shift = np.eye(4)
+    shift[:3, 3] = _middle(moving) - _middle(fixed)
+    matrix = shift
+    for kind in ("Rigid", "Affine"):
+        matrix = linear_registration(
+            fixed,
+            moving,
+            kind=kind,
+            initial=matrix,
+            iterations=(100, 50),
+            shrink=(4, 2),
+            smoothing=(2, 1),
+            sampling_rate=0.25,
+        )
+    return matrix
+
+
+def register_template(
+    template: Named[str, Volume],
+    scan: Named[str, Volume],
+    *,
+    box: Grid,
+    affine: Matrix,
+    settings: SynSettings,
+) -> TemplateMap:
+    """Bend the scan to the template around the nuclei (SyN), by local correlation.
+
+    Every contrast of ``template`` is compared with that of the same name in ``scan``; the sign of
+    a contrast does not matter, so that a T1-weighted template can meet a T2*-weighted scan.
+
+    Args:
+        template, scan: images by contrast; those of one side share a world, not a grid.
+        box: part of the template that is compared.
+        affine: 4 x 4, takes world points of the template to those of the scan.
+        settings: of SyN.
+
+    Returns:
+        The way from the scan to the template and back.
+
+    Source: Avants et al. 2008, Med Image Anal 12:26, doi 10.1016/j.media.2007.06.004.
+    """
+    fixed_grid = isotropic_grid(box, settings.spacing_mm)
+    moving_grid = _surrounding(fixed_grid, affine, settings.spacing_mm)
+    names = [name for name in template if name in scan]
+    there, back, grid = deformable_registration(
+        [_at(template[name], fixed_grid) for name in names],
+        [_at(scan[name], moving_grid) for name in names],
+        initial=affine,
+        iterations=settings.iterations,
+        step=settings.step,
+        radius=settings.radius,
+        smoothing_voxels=settings.smoothing_voxels,
+    )
+    return TemplateMap(np.asarray(np.linalg.inv(affine), dtype=np.float64), back, there, grid)
+
+
+def mutual_information(
+    one: npt.NDArray[np.float32], other: npt.NDArray[np.float32], bins: int = HISTOGRAM_BINS
+) -> float:
+    """Mutual information of two images in nats: sum p(a, b) log(p(a, b) / (p(a) p(b))).
+
+    Values beyond the 0.5th and 99.5th percentile count with the outermost bins.
+
+    Args:
+        one, other: values of the same places, any shape.
+        bins: of each image's histogram.
+
+    Source: Viola and Wells 1997, Int J Comput Vis 24:137, doi 10.1023/A:1007958904918.
+    """
+    a, b = (_binned(values.ravel(), bins) for values in (one, other))
+    joint = np.bincount(a * bins + b, minlength=bins * bins).reshape(bins, bins) / a.size
+    apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    seen = joint > 0
+    return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
+
+
+def motion_of(matrix: Matrix, centre: npt.ArrayLike) -> tuple[float, float]:
+    """How far a rigid map moves a point, in mm, and how far it turns, in degrees."""
+    point = np.asarray(centre, dtype=np.float64)
+    away = matrix[:3, :3] @ point + matrix[:3, 3] - point
+    # The half-angle form stays exact where the cosine is flat, near no turn at all.
+    half = np.linalg.norm(matrix[:3, :3] - np.eye(3)) / (2 * np.sqrt(2))
+    return float(np.linalg.norm(away)), float(np.rad2deg(2 * np.arcsin(min(1.0, half))))
+
+
+def _coarse(volume: Volume) -> Volume:
+    """The volume at 2 mm, smoothed so that nothing is missed in between."""
+    values = volume.values.astype(np.float32)
+    if not np.ptp(values) > 0:
+        raise InputError("registration: expected an image with contrast, found one value alone")
+    sizes = np.asarray(volume.grid.voxel_size_mm)
+    width = 0.35 * np.sqrt(np.maximum(LINEAR_SPACING_MM**2 - sizes**2, 0)) / sizes
+    smooth = Volume(ndimage.gaussian_filter(values, width), volume.grid)
+    return resampled(smooth, isotropic_grid(volume.grid, LINEAR_SPACING_MM))
+
+
+def _middle(volume: Volume) -> npt.NDArray[np.float64]:
+    """Centre of mass in world coordinates."""
+    index = ndimage.center_of_mass(np.clip(volume.values, 0, None))
+    return moved(volume.grid.matrix)(np.asarray(index)[:, None])[:, 0]
+
+
+def _similarity(fixed: Volume, moving: Volume, matrix: Matrix) -> float:
+    return mutual_information(fixed.values, resampled(moving, fixed.grid, moved(matrix)).values)
+
+
+def _binned(values: npt.NDArray[np.float32], bins: int) -> npt.NDArray[np.int64]:
+    low, high = np.percentile(values, [0.5, 99.5])
+    unit = (values - low) / max(float(high - low), 1e-12)
+    return np.asarray(np.clip((unit * bins).astype(np.int64), 0, bins - 1))
+
+
+def _brain_alone(image: Volume, brain: Volume) -> Volume:
+    inside = resampled(brain, image.grid).values > 0.5
+    reach = ndimage.distance_transform_edt(~inside, sampling=image.grid.voxel_size_mm)
+    return Volume(np.where(reach <= BRAIN_MARGIN_MM, image.values, 0), image.grid)
+
+
+def _at(volume: Volume, grid: Grid) -> Volume:
+    """The volume on a grid, smoothed when that is coarser."""
+    sizes = np.asarray(volume.grid.voxel_size_mm)
+    width = 0.35 * np.sqrt(np.maximum(np.asarray(grid.voxel_size_mm).mean() ** 2 - sizes**2, 0))
+    smooth = ndimage.gaussian_filter(volume.values.astype(np.float32), width / sizes)
+    return resampled(Volume(smooth, volume.grid), grid)
+
+
+def _surrounding(box: Grid, matrix: Matrix, spacing_mm: float) -> Grid:
+    """An upright grid that holds the box where ``matrix`` takes it, and a margin."""
+    ends = [(0.0, float(n - 1)) for n in box.shape]
+    corners = np.stack(np.meshgrid(*ends, indexing="ij")).reshape(3, -1)
+    there = moved(matrix)(moved(box.matrix)(corners))
+    low, high = there.min(1) - MOVING_MARGIN_MM, there.max(1) + MOVING_MARGIN_MM
+    x, y, z = (int(n) for n in np.ceil((high - low) / spacing_mm))
+    affine = np.diag([spacing_mm] * 3 + [1.0])
+    affine[:3, 3] = low
+    return Grid((x, y, z), as_affine(affine))
+
+
+def _displacement(field: npt.NDArray[np.float32], grid: Grid, points: Points) -> Points:
+    return np.stack([value_at(Volume(part, grid), points) for part in field]).astype(np.float64)

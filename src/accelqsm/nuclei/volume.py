@@ -1,0 +1,146 @@
+"""A volume with its place in the scanner, and its values elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Grid, as_affine
+
+Array = npt.NDArray[Any]
+Points = npt.NDArray[np.float64]
+"""World coordinates (RAS+, mm), shape (3, ...)."""
+
+Mapping = Callable[[Points], Points]
+"""Takes world points of one space to world points of another."""
+
+POINTS_AT_ONCE = 400_000
+LARGEST_SHEAR = 1e-3
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Values ``(x, y, z)`` and the grid that they lie on.
+
+    Raises:
+        InputError: a shape that is not the grid's, or a grid whose axes are not perpendicular.
+    """
+
+    values: Array
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if self.values.shape != self.grid.shape:
+            raise InputError(
+                f"volume: expected the grid's shape {self.grid.shape}, found {self.values.shape}"
+            )
+        check_perpendicular(self.grid)
+
+
+def check_perpendicular(grid: Grid, name: str = "affine") -> None:
+    """Refuse a sheared grid; turned (oblique) and flipped ones are as good as any.
+
+    Raises:
+        InputError: with the largest cosine between two axes.
+    """
+    axes = grid.matrix[:3, :3] / grid.voxel_size_mm
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine > LARGEST_SHEAR:
+        raise InputError(
+            f"{name}: expected perpendicular voxel axes, found a sheared affine "
+            f"(cosine {cosine:.3f} between two axes)"
+        )
+
+
+def moved(matrix: npt.ArrayLike) -> Mapping:
+    """The mapping of a 4 x 4 matrix."""
+    m = np.asarray(matrix, dtype=np.float64)
+
+    def apply(points: Points) -> Points:
+        turned: Points = np.tensordot(m[:3, :3], points, axes=1)
+        return turned + m[:3, 3].reshape(3, *([1] * (points.ndim - 1)))
+
+    return apply
+
+
+def grid_points(grid: Grid, start: int = 0, stop: int | None = None) -> Points:
+    """World coordinates of the voxel centres with first index from start to stop."""
+    stop = grid.shape[0] if stop is None else stop
+    index = np.meshgrid(
+        np.arange(start, stop), *(np.arange(n) for n in grid.shape[1:]), indexing="ij"
+    )
+    return moved(grid.matrix)(np.stack(index).astype(np.float64))
+
+
+def value_at(volume: Volume, points: Points, *, order: int = 1, outside: float = 0.0) -> Array:
+    """Values at world points: linear (order 1) or cubic (3)."""
+    index = moved(np.linalg.inv(volume.grid.matrix))(points)
+    values = volume.values.astype(np.float32, copy=False)
+    mode: Literal["constant", "grid-constant"] = "grid-constant" if order > 1 else "constant"
+    return np.asarray(
+        ndimage.map_coordinates(
+            values, index, output=np.float32, order=3 if order > 1 else 1, mode=mode, cval=outside
+        )
+    )
+
+
+def resampled(
+    volume: Volume, grid: Grid, mapping: Mapping | None = None, *, order: int = 1
+) -> Volume:
+    """The volume on another grid, whose world points ``mapping`` takes to the volume's world."""
+    out = np.empty(grid.shape, dtype=np.float32)
+    for start, stop in slabs(grid):
+        points = grid_points(grid, start, stop)
+        out[start:stop] = value_at(
+            volume, points if mapping is None else mapping(points), order=order
+        )
+    return Volume(out, grid)
+
+
+def slabs(grid: Grid) -> list[tuple[int, int]]:
+    """Ranges of the first index that keep a few hundred thousand points each."""
+    thickness = max(1, POINTS_AT_ONCE // (grid.shape[1] * grid.shape[2]))
+    return [(s, min(s + thickness, grid.shape[0])) for s in range(0, grid.shape[0], thickness)]
+
+
+def box_around(volume: Volume, *, margin_mm: float) -> Grid:
+    """The part of the volume's grid that holds its non-zero voxels and a margin.
+
+    Raises:
+        InputError: nothing but zeros.
+    """
+    where = np.nonzero(volume.values)
+    if not len(where[0]):
+        raise InputError("labels: expected labelled voxels, found none")
+    margins = [int(np.ceil(margin_mm / size)) for size in volume.grid.voxel_size_mm]
+    low = [max(0, int(w.min()) - m) for w, m in zip(where, margins, strict=True)]
+    high = [
+        min(n, int(w.max()) + 1 + m)
+        for w, m, n in zip(where, margins, volume.grid.shape, strict=True)
+    ]
+    return part_of(volume.grid, low, high)
+
+
+def part_of(grid: Grid, low: list[int], high: list[int]) -> Grid:
+    """The voxels from index ``low`` up to ``high``; either may lie beyond the grid."""
+    matrix = grid.matrix.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ np.asarray(low, dtype=np.float64)
+    x, y, z = (b - a for a, b in zip(low, high, strict=True))
+    return Grid((x, y, z), as_affine(matrix))
+
+
+def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """A grid over the same field of view, along the same axes, with cubic voxels."""
+    sizes = np.asarray(grid.voxel_size_mm)
+    n = np.maximum(1, np.round(np.asarray(grid.shape) * sizes / spacing_mm)).astype(int)
+    matrix = grid.matrix.copy()
+    matrix[:3, :3] = matrix[:3, :3] / sizes * spacing_mm
+    centre = grid.matrix[:3, :3] @ ((np.asarray(grid.shape) - 1) / 2) + grid.matrix[:3, 3]
+    matrix[:3, 3] = centre - matrix[:3, :3] @ ((n - 1) / 2)
+    return Grid((int(n[0]), int(n[1]), int(n[2])), as_affine(matrix))
