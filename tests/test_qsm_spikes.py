@@ -36,3 +36,14 @@ def test_the_weight_falls_with_the_square_of_the_height() -> None:
     field = torch.zeros(5, 5, 5)
     field[2, 2, 2] = -0.6
     assert spike_weight(field, mask)[2, 2, 2].item() == pytest.approx(1 / 9, rel=1e-5)
+
+
+def test_three_wrong_voxels_in_a_corner_do_not_hide_each_other() -> None:
+    mask = torch.ones(8, 8, 8, dtype=torch.bool)
+    field = torch.zeros(8, 8, 8)
+    corner = [(3, 3, 3), (4, 3, 3), (3, 4, 3)]
+    for voxel in corner:
+        field[voxel] = 1.26
+    weight = spike_weight(field, mask)
+    assert all(weight[voxel] < 0.05 for voxel in corner)
+    assert (weight < 1).sum() == 3

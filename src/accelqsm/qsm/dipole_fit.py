@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
@@ -29,8 +28,8 @@ def dipole_fit(
     *,
     voxel_size_mm: Triple,
     b0_direction: Triple,
-    n_coarse: int = 60,
-    n_fine: int = 20,
+    n_coarse: int = 120,
+    n_fine: int = 30,
 ) -> LocalField:
     """Subtract the field of the sources outside the mask that, with some inside, explain it.
 
@@ -67,12 +66,16 @@ def dipole_fit(
     box = box_of(mask, margin_voxels=voxels_within(MARGIN_MM, voxel_size_mm), multiple_of=factors)
     inside = box.frame(mask)
     weight = inside.to(field_ppm) if data_weight is None else box.frame(data_weight) * inside
-    fine = _Problem.on(
-        box.frame(torch.where(mask, field_ppm, 0)), weight, inside, voxel_size_mm, b0_direction
+    fine = _Problem(
+        field=box.frame(torch.where(mask, field_ppm, 0)),
+        power=weight.square(),
+        inside=inside,
+        noise_variance=FIELD_SD_PPM**2,
+        kernel=_kernel(inside, field_ppm, voxel_size_mm, b0_direction),
     )
     start = torch.zeros_like(fine.field)
     if max(factors) > 1:
-        coarse = fine.coarsened(factors, voxel_size_mm, b0_direction)
+        coarse = fine.coarsened(factors)
         start = fine.refined(coarse.solved(torch.zeros_like(coarse.field), n_coarse), coarse)
         n_coarse = 0
     chi = fine.solved(start, n_coarse + n_fine)
@@ -89,7 +92,6 @@ class _Problem:
         field: f, zero where nothing is measured.
         power: W^2, of which zero means not measured.
         inside: bool, whole voxels of the mask.
-        spread: standard deviation of the susceptibility expected in each voxel, in ppm.
         noise_variance: s^2, in ppm^2.
         kernel: unit dipole, half spectrum.
     """
@@ -97,57 +99,43 @@ class _Problem:
     field: Tensor
     power: Tensor
     inside: Tensor
-    spread: Tensor
     noise_variance: float
     kernel: Tensor
 
-    @classmethod
-    def on(
-        cls,
-        field: Tensor,
-        weight: Tensor,
-        inside: Tensor,
-        voxel_size_mm: Triple,
-        b0_direction: Triple,
-        averaged_voxels: int = 1,
-    ) -> _Problem:
-        """The problem for a field that is the mean of ``averaged_voxels`` in each voxel."""
-        x, y, z = field.shape
-        kernel = dipole_kernel(
-            (x, y, z),
-            voxel_size_mm=voxel_size_mm,
-            b0_direction=b0_direction,
-            dtype=field.dtype,
-            device=field.device,
-        )
-        spread = torch.where(inside, INSIDE_SD_PPM, OUTSIDE_SD_PPM).to(field)
-        variance = FIELD_SD_PPM**2 / averaged_voxels
-        return cls(field, weight.square(), inside, spread, variance, kernel)
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of the susceptibility expected in each voxel, in ppm."""
+        return torch.where(self.inside, INSIDE_SD_PPM, OUTSIDE_SD_PPM).to(self.field)
 
-    def coarsened(self, factors: Shape, voxel_size_mm: Triple, b0_direction: Triple) -> _Problem:
+    def coarsened(self, factors: Shape) -> _Problem:
         """The same on blocks of voxels; blocks that the mask does not fill are not measured."""
         power = _block_means(self.power, factors)
         field = _block_means(self.power * self.field, factors) / power.clamp_min(1e-12)
         inside = _block_means(self.inside.to(field), factors) > 1 - 1e-3
-        x, y, z = (size * n for size, n in zip(voxel_size_mm, factors, strict=True))
-        weight = power.sqrt() * inside
-        n_voxels = int(np.prod(factors))
-        return _Problem.on(field * inside, weight, inside, (x, y, z), b0_direction, n_voxels)
+        x, y, z = factors
+        block = torch.zeros_like(self.field)
+        block[:x, :y, :z] = 1
+        # The mean over blocks of the field of a block: no other kernel on the coarse grid is that
+        # of the fine one, least of all an oblique one at its highest frequencies.
+        kernel = torch.fft.rfftn(_block_means(self.field_of(block), factors)).real
+        variance = self.noise_variance / (x * y * z)
+        return _Problem(field * inside, power * inside, inside, variance, kernel)
 
     def refined(self, chi: Tensor, coarse: _Problem) -> Tensor:
         """``chi`` of coarse blocks on this grid, each source in the part where it belongs.
 
         Sources outside a block's share of the mask keep their dipole moment: they fill the voxels
-        of their block that are not inside.
+        of their block that are not inside, and then blur, since edges ring in an oblique field.
         """
         factors = [fine // n for fine, n in zip(self.field.shape, chi.shape, strict=True)]
         share = _block_means((~self.inside).to(chi), (factors[0], factors[1], factors[2]))
         outside = torch.where(coarse.inside, 0, chi / share.clamp_min(1e-3))
         within = torch.where(coarse.inside, chi, 0)
         size = self.field.shape
-        spread = functional.interpolate(outside[None, None], size=size, mode="nearest")[0, 0]
+        blocks = functional.interpolate(outside[None, None], size=size, mode="nearest")[0, 0]
+        blocks = _blurred(torch.where(self.inside, 0, blocks))
         smooth = functional.interpolate(within[None, None], size=size, mode="trilinear")[0, 0]
-        return torch.where(self.inside, smooth, spread)
+        return torch.where(self.inside, smooth, blocks)
 
     def field_of(self, chi: Tensor) -> Tensor:
         """D chi."""
@@ -158,23 +146,43 @@ class _Problem:
 
     def solved(self, start: Tensor, n_iterations: int) -> Tensor:
         """chi after ``n_iterations`` from ``start``, with the expected spread as scale."""
+        spread = self.spread
 
         def normal(scaled: Tensor) -> Tensor:
-            residual = self.field_of(self.spread * scaled)
+            residual = self.field_of(spread * scaled)
             residual *= self.power
             image = self.field_of(residual)
-            image *= self.spread
+            image *= spread
             return image.add_(scaled, alpha=self.noise_variance)
 
-        wanted = self.spread * self.field_of(self.power * self.field)
-        scaled = conjugate_gradients(normal, wanted, start / self.spread, n_iterations=n_iterations)
-        return scaled * self.spread
+        wanted = spread * self.field_of(self.power * self.field)
+        scaled = conjugate_gradients(normal, wanted, start / spread, n_iterations=n_iterations)
+        return scaled * spread
+
+
+def _kernel(inside: Tensor, like: Tensor, voxel_size_mm: Triple, b0_direction: Triple) -> Tensor:
+    """The unit dipole on the grid of ``inside``."""
+    x, y, z = inside.shape
+    return dipole_kernel(
+        (x, y, z),
+        voxel_size_mm=voxel_size_mm,
+        b0_direction=b0_direction,
+        dtype=like.dtype,
+        device=like.device,
+    )
 
 
 def _coarsening(voxel_size_mm: Triple) -> Shape:
     """Voxels along each axis that make a block of about ``COARSE_MM``."""
     x, y, z = (max(1, round(COARSE_MM / size)) for size in voxel_size_mm)
     return x, y, z
+
+
+def _blurred(volume: Tensor) -> Tensor:
+    """Mean with both neighbours, a quarter each, along every axis."""
+    for axis in range(3):
+        volume = volume / 2 + (volume.roll(1, axis) + volume.roll(-1, axis)) / 4
+    return volume
 
 
 def _block_means(volume: Tensor, factors: Shape) -> Tensor:

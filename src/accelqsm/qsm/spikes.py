@@ -16,6 +16,9 @@ def spike_weight(field_ppm: Tensor, mask: Tensor) -> Tensor:
     zero. h is the middle one of the three: zero in a sheet, the step of a vessel across it, and
     the whole error where a voxel is a turn wrong, be it beside another one.
 
+    Voxels that stand out are no neighbours in a second look: in a corner of three wrong voxels,
+    the one in the middle would hide behind the others.
+
     Args:
         field_ppm: (x, y, z) in ppm.
         mask: bool (x, y, z); voxels outside are no neighbours.
@@ -24,10 +27,17 @@ def spike_weight(field_ppm: Tensor, mask: Tensor) -> Tensor:
         (x, y, z), 1 nearly everywhere; zero outside the mask.
     """
     values = torch.where(mask, field_ppm, 0)
+    height = _height(values, mask)
+    height = torch.maximum(height, _height(values, mask & (height <= LARGEST_STEP_PPM)))
+    return torch.where(mask, 1 / (height / LARGEST_STEP_PPM).clamp_min(1).square(), 0)
+
+
+def _height(values: Tensor, neighbours: Tensor) -> Tensor:
+    """The middle one of the heights along the three axes, (x, y, z)."""
     heights = []
     for axis in range(3):
         before, after = (values.roll(step, axis) for step in (1, -1))
-        has_before, has_after = (mask.roll(step, axis) for step in (1, -1))
+        has_before, has_after = (neighbours.roll(step, axis) for step in (1, -1))
         # At the edge the one neighbour stands for both; a voxel without any tells nothing.
         before, after = (
             torch.where(has_before, before, torch.where(has_after, after, values)),
@@ -36,5 +46,4 @@ def spike_weight(field_ppm: Tensor, mask: Tensor) -> Tensor:
         between = values.clamp(torch.minimum(before, after), torch.maximum(before, after))
         heights.append((values - between).abs())
     x, y, z = heights
-    middle = torch.maximum(torch.minimum(x, y), torch.minimum(torch.maximum(x, y), z))
-    return torch.where(mask, 1 / (middle / LARGEST_STEP_PPM).clamp_min(1).square(), 0)
+    return torch.maximum(torch.minimum(x, y), torch.minimum(torch.maximum(x, y), z))
