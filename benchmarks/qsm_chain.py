@@ -42,7 +42,7 @@ def main() -> None:
     """Print the tables asked for."""
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], default=list(TABLES))
+    parser.add_argument("tables", nargs="*", default=list(TABLES), metavar="TABLE")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     asked = parser.parse_args()
     found: dict[str, dict[tuple[str, str], list[dict[str, float]]]] = {t: {} for t in asked.tables}
