@@ -79,15 +79,27 @@ def test_difference_between_protocols(values, people):
 
 def test_people_without_age_sex_or_value_are_left_out_of_what_needs_them(values, people):
     people.loc[0, "age"] = np.nan
-    people.loc[1, "sex"] = np.nan
+    people.loc[[1, 4], "sex"] = np.nan
     values = values[~((values["subject"] == "02") & (values["protocol"] == "DL"))]
     frame = age_associations(values, people.drop(index=3), reference="PI").set_index("protocol")
     assert frame["n"].to_dict() == {"PI": N - 2, "DL": N - 3}
     assert frame.loc["DL", "n_compared"] == N - 3
-    keep = [i for i in range(N) if i not in (0, 1, 3)]
+    keep = [i for i in range(N) if i not in (0, 1, 3, 4)]
     age, value = series(values, people, "PI")
     sexed = partial_pearson(age[keep], value[keep], people["sex"].iloc[keep].tolist())
     assert frame.loc["PI", "r_at_equal_sex"] == pytest.approx(sexed.value)
+    assert frame.loc["PI", "r_at_equal_sex_p"] == pytest.approx(sexed.p, rel=1e-9, abs=0)
+
+
+def test_only_people_with_both_values_are_compared(values, people):
+    lost = values[~((values["subject"] == "02") & (values["protocol"] == "PI"))]
+    frame = age_associations(lost, people, reference="PI").set_index("protocol")
+    both = age_associations(
+        values[values["subject"] != "02"], people.drop(index=2), reference="PI"
+    ).set_index("protocol")
+    assert frame.loc["DL", ["n", "n_compared"]].tolist() == [N, N - 1]
+    for name in ("r_difference", "williams_t", "steiger_z", "slope_difference_p"):
+        assert frame.loc["DL", name] == pytest.approx(both.loc["DL", name], abs=1e-12)
 
 
 def test_one_sex_only_gives_no_partial_correlation(values, people):

@@ -317,6 +317,8 @@ def test_percent_difference_is_fiellers_interval(pair):
 
 def test_slope_and_correlation_at_equal_sex_are_those_of_regression(pair, sexes):
     x, y = pair
+    # Noise keeps the p-values large enough to tell degrees of freedom apart.
+    y = y + np.random.default_rng(11).normal(0, 90, len(y))
     frame = pd.DataFrame({"x": x, "y": y, "s": sexes})
     fit = ols("y ~ x", frame).fit()
     slope = regression_slope(x, y)
@@ -326,7 +328,12 @@ def test_slope_and_correlation_at_equal_sex_are_those_of_regression(pair, sexes)
     partial = partial_pearson(x, y, sexes)
     t, degrees = adjusted.tvalues["x"], adjusted.df_resid
     assert partial.value == pytest.approx(t / math.sqrt(t * t + degrees), abs=1e-12)
+    assert adjusted.pvalues["x"] > 1e-4
     assert partial.p == pytest.approx(adjusted.pvalues["x"], rel=1e-9)
+    half = stats.norm.ppf(0.975) / math.sqrt(degrees - 1)
+    assert np.arctanh([partial.lower, partial.upper]) == pytest.approx(
+        np.arctanh(partial.value) + np.array([-half, half]), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("test", [williams, steiger])
@@ -340,6 +347,12 @@ def test_equal_dependent_correlations_are_rejected_in_5_percent(test):
         r = np.corrcoef(generator.multivariate_normal([0, 0, 0], covariance, n).T)
         small += test(r[0, 1], r[0, 2], r[1, 2], n).p < 0.05
     assert small / draws == pytest.approx(0.05, abs=0.01)
+
+
+def test_p_values_of_dependent_correlations():
+    t, z = williams(0.6, 0.2, 0.5, 8), steiger(0.6, 0.2, 0.5, 8)
+    assert t.p == pytest.approx(2 * stats.t.sf(abs(t.value), 5), rel=1e-12)
+    assert z.p == pytest.approx(2 * stats.norm.sf(abs(z.value)), rel=1e-12)
 
 
 def test_williams_and_steiger_change_sign_with_the_order():

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -204,3 +205,17 @@ def test_false_discovery_rate_equals_scipy_and_skips_nan():
     adjusted = false_discovery_rate(np.insert(p, 2, np.nan))
     assert math.isnan(adjusted[2])
     np.testing.assert_allclose(np.delete(adjusted, 2), stats.false_discovery_control(p))
+
+
+def test_many_pairs_are_compared_in_little_memory():
+    generator = np.random.default_rng(4)
+    truth = generator.normal(80, 20, 20_000)
+    x, y = (truth + generator.normal(0, 4, truth.size) for _ in range(2))
+    tracemalloc.start()
+    result = paired_agreement(x, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+    assert result.note == "more than 4000 pairs, no Passing-Bablok line"
+    assert math.isnan(result.passing_bablok_slope)
+    assert result.deming_slope_ci_lower < 1 < result.deming_slope_ci_upper

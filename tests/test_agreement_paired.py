@@ -96,6 +96,9 @@ def test_pooled_rows_hold_every_subject_and_region(published):
     assert pooled.bias["AF4"] == pytest.approx(expected.bias)
     assert pooled.loa_upper["AF4"] == pytest.approx(expected.loa_upper)
     assert pooled.paired_t_p_fdr.isna().all()
+    assert pooled.tost_p_holm.isna().all()
+    assert pooled.verdict.tolist() == [""] * 3
+    assert pooled.n_to_decide.isna().all()
     assert frame.region.tolist()[-3:] == ["all"] * 3
 
 

@@ -99,6 +99,18 @@ def test_27_printed_p_values_follow_from_their_r_and_the_misprint_does_not():
     assert misprint["p_from_r_upper"] == pytest.approx(correlation_p(0.5165, 57))
 
 
+@pytest.mark.parametrize(
+    ("r", "printed", "consistent"),
+    [(0.273, "<0.001", False), (0.42, "<0.001", True), (0.42, "0.001", True),
+     (0.273, "0.036", True), (0.273, "0.038", False), (0.273, "0.034", False)],
+)  # fmt: skip
+def test_a_printed_p_value_is_held_against_its_correlation(r, printed, consistent):
+    ages, p_values = STUDY.age_r.copy(), STUDY.age_p.copy()
+    ages.loc["Pu", "PI"], p_values.loc["Pu", "PI"] = r, printed
+    checks = check_printed_p(replace(STUDY, age_r=ages, age_p=p_values))
+    assert bool(checks["consistent"].iloc[0]) is consistent
+
+
 def test_tables_1_to_3_come_out_as_printed(cohort, agreement):
     assert different_cells(demographics_table(cohort.participants, beside=STUDY)) == []
     second = correlation_table(agreement, beside=STUDY)

@@ -341,6 +341,16 @@ def test_a_hostile_label_is_text_everywhere(
     assert f"without {label}." in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("column", ["region", "protocol"])
+def test_a_hostile_region_or_protocol_is_text_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    label = "[red]<b>x[/]"
+    values = small_values().replace({column: {"Pu": label, "AF3": label}})
+    assert compare_small(tmp_path, values) == 0
+    assert label in capsys.readouterr().out
+
+
 def test_labels_keep_their_zeros(tmp_path: Path) -> None:
     values = small_values()
     values.loc[(values["subject"] == "03") & (values["protocol"] == "AF3"), "value_ppb"] += 90

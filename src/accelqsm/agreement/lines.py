@@ -11,6 +11,8 @@ from scipy.special import ndtri
 from accelqsm.agreement.coefficients import Estimate, Vector, is_constant, t_quantile
 
 UNDEFINED = Estimate()
+MAX_PAIRS = 4000
+"""Passing and Bablok sort the slopes between all pairs: 8 million for 4000."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +51,28 @@ def deming(
     n = len(reference)
     if n < 3 or is_constant(reference) or is_constant(other):
         return Line()
-    slope, intercept = _deming_lines(reference[None], other[None], variance_ratio)
+    dx, dy = reference - reference.mean(), other - other.mean()
+    moments = np.array([dx @ dx, dy @ dy, dx @ dy])
+    slope = float(_deming_slope(moments[:, None], variance_ratio)[0])
+    intercept = float(other.mean() - slope * reference.mean())
     if n < 4:
-        return Line(Estimate(float(slope[0])), Estimate(float(intercept[0])))
-    keep = ~np.eye(n, dtype=bool)
-    without_x, without_y = (
-        np.broadcast_to(v, (n, n))[keep].reshape(n, n - 1) for v in (reference, other)
-    )
-    slopes, intercepts = _deming_lines(without_x, without_y, variance_ratio)
+        return Line(Estimate(slope), Estimate(intercept))
+    # Sums of squares of the others about their own means, without n fits.
+    without = moments[:, None] - n / (n - 1) * np.array([dx * dx, dy * dy, dx * dy])
+    slopes = _deming_slope(without, variance_ratio)
+    mean_x, mean_y = ((n * v.mean() - v) / (n - 1) for v in (reference, other))
     return Line(
-        _jackknife(float(slope[0]), slopes, confidence),
-        _jackknife(float(intercept[0]), intercepts, confidence),
+        _jackknife(slope, slopes, confidence),
+        _jackknife(intercept, mean_y - slopes * mean_x, confidence),
     )
 
 
-def _deming_lines(x: Vector, y: Vector, ratio: float) -> tuple[Vector, Vector]:
-    """Slope and intercept of each row of ``(sample, n)``."""
-    mean_x, mean_y = x.mean(1), y.mean(1)
-    dx, dy = x - mean_x[:, None], y - mean_y[:, None]
-    sxx, syy, sxy = (dx * dx).sum(1), (dy * dy).sum(1), (dx * dy).sum(1)
+def _deming_slope(moments: Vector, ratio: float) -> Vector:
+    """Slopes from sxx, syy and sxy, each ``(sample,)``."""
+    sxx, syy, sxy = moments
     excess = syy - ratio * sxx
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = (excess + np.sqrt(excess**2 + 4 * ratio * sxy**2)) / (2 * sxy)
-    return slope, mean_y - slope * mean_x
+        return np.asarray((excess + np.sqrt(excess**2 + 4 * ratio * sxy**2)) / (2 * sxy))
 
 
 def _jackknife(value: float, without: Vector, confidence: float) -> Estimate:
@@ -96,12 +97,13 @@ def passing_bablok(reference: Vector, other: Vector, *, confidence: float = 0.95
         confidence: level of the intervals.
 
     Returns:
-        NaN for fewer than 3 pairs, for constant values, or where the shift leaves the slopes.
+        NaN for fewer than 3 pairs, for more than ``MAX_PAIRS`` (whose slopes would fill the
+        memory), for constant values, or where the shift leaves the slopes.
 
     Passing & Bablok 1983, doi 10.1515/cclm.1983.21.11.709.
     """
     n = len(reference)
-    if n < 3 or is_constant(reference) or is_constant(other):
+    if not 3 <= n <= MAX_PAIRS or is_constant(reference) or is_constant(other):
         return Line()
     slopes = _pairwise_slopes(reference, other)
     shift, count = int((slopes < -1).sum()), len(slopes)

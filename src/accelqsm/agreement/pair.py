@@ -24,7 +24,7 @@ from accelqsm.agreement.coefficients import (
 from accelqsm.agreement.equivalence import DEFAULT_POWER, equivalence
 from accelqsm.agreement.influence import most_influential
 from accelqsm.agreement.limits import limits_of_agreement
-from accelqsm.agreement.lines import deming, passing_bablok
+from accelqsm.agreement.lines import MAX_PAIRS, deming, passing_bablok
 from accelqsm.errors import InputError
 
 DEFAULT_MARGIN_PERCENT = 5.0
@@ -281,4 +281,6 @@ def _note(x: Vector, y: Vector, constant_difference: bool) -> str:
         notes.append("differences do not vary, no t test")
     if x.mean() == 0:
         notes.append("reference mean is zero, no percentages")
+    if len(x) > MAX_PAIRS:
+        notes.append(f"more than {MAX_PAIRS} pairs, no Passing-Bablok line")
     return "; ".join(notes)
