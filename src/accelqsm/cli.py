@@ -133,23 +133,41 @@ def _add_scan_commands(commands: Commands) -> None:
 def _add_table_commands(commands: Commands) -> None:
     nuclei = commands.add_parser("nuclei", help="susceptibility map to one row per nucleus")
     nuclei.add_argument("chimap", type=Path, metavar="CHIMAP")
-    nuclei.add_argument("--labels", type=Path, required=True, metavar="FILE")
-    nuclei.add_argument("--lookup", type=Path, required=True, metavar="TSV")
+    nuclei.add_argument(
+        "--magnitude", type=Path, metavar="FILE", help="of the same scan: registers an atlas"
+    )
+    nuclei.add_argument("--t1w", type=Path, metavar="FILE", help="of the same head, any pose")
+    nuclei.add_argument(
+        "--atlas", metavar="DIR", help="folder, or cit168 (default; downloaded once)"
+    )
+    nuclei.add_argument("--labels", type=Path, metavar="FILE", help="instead of an atlas")
+    nuclei.add_argument("--lookup", type=Path, metavar="TSV", help="index and name of each label")
+    nuclei.add_argument(
+        "--reference-magnitude",
+        type=Path,
+        metavar="FILE",
+        help="of another scan of this head, on which --labels lie: moves them to this scan",
+    )
+    nuclei.add_argument(
+        "--resample",
+        action="store_true",
+        help="move the map to the other scan instead of the labels to this one (it smooths)",
+    )
     nuclei.add_argument("--mask", type=Path, metavar="FILE")
-    nuclei.add_argument("out", type=Path, metavar="OUT.tsv")
+    nuclei.add_argument(
+        "--reference", choices=("brain", "csf", "none"), help="zero of susceptibility"
+    )
+    nuclei.add_argument("--r2star", type=Path, metavar="FILE", help="finds the CSF")
+    nuclei.add_argument("--erode-mm", type=float, default=0.0, metavar="D")
+    nuclei.add_argument("--weighted", action="store_true", help="weigh voxels by their share")
+    nuclei.add_argument("--threshold", type=float, default=0.5, metavar="P")
+    nuclei.add_argument("--min-voxels", type=int, default=3, metavar="N")
+    nuclei.add_argument("--regions", nargs="+", metavar="NAME")
+    nuclei.add_argument(
+        "out", type=Path, metavar="OUT", help="OUT.tsv with --labels alone, otherwise a folder"
+    )
     nuclei.set_defaults(command=_nuclei)
 
-    similarity = commands.add_parser("similarity", help="likeness of two susceptibility maps")
-    similarity.add_argument("chimap", type=Path, metavar="CHIMAP")
-    similarity.add_argument("reference", type=Path, metavar="REFERENCE")
-    similarity.add_argument("--mask", type=Path, required=True, metavar="FILE")
-    similarity.add_argument("out", type=Path, metavar="OUT.tsv")
-    similarity.set_defaults(command=_similarity)
-
-    _add_agreement_commands(commands)
-
-
-def _add_agreement_commands(commands: Commands) -> None:
     compare = commands.add_parser("compare", help="agreement of protocols, nucleus by nucleus")
     compare.add_argument(
         "values", type=Path, metavar="VALUES.tsv", help="subject, protocol, region, value_ppb"
@@ -281,23 +299,27 @@ def _qsm(options: argparse.Namespace) -> None:
 
 
 def _nuclei(options: argparse.Namespace) -> None:
-    from accelqsm.study.tables import nuclei_table
+    from accelqsm.study.measuring import nuclei_command
 
-    nuclei_table(
+    nuclei_command(
         options.chimap,
         options.out,
+        magnitude=options.magnitude,
+        t1w=options.t1w,
+        atlas=options.atlas,
         labels=options.labels,
         lookup=options.lookup,
+        reference_magnitude=options.reference_magnitude,
+        resample=options.resample,
         mask=options.mask,
+        reference=options.reference,
+        r2star=options.r2star,
+        erosion_mm=options.erode_mm,
+        weighted=options.weighted,
+        threshold=options.threshold,
+        min_voxels=options.min_voxels,
+        regions=None if options.regions is None else tuple(options.regions),
     )
-
-
-def _similarity(options: argparse.Namespace) -> None:
-    from accelqsm.study.console import show, similarity_summary
-    from accelqsm.study.likeness import similarity_table
-
-    figures = similarity_table(options.chimap, options.reference, options.out, mask=options.mask)
-    show(similarity_summary(figures))
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -68,6 +68,12 @@ def write_described_table(
     write_table(path, table)
 
 
+def write_sidecar(table: Path, columns: Mapping[str, Mapping[str, str]]) -> None:
+    """Write what each column of a table means as JSON beside it (BIDS)."""
+    text = json.dumps({name: dict(meaning) for name, meaning in columns.items()}, indent=2)
+    write_text(table.with_suffix(".json"), text + "\n")
+
+
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write what produced a result, as TOML, so that it can be replayed."""
     import tomli_w

@@ -75,6 +75,11 @@ class CarriedLabels:
     shares: Mapping[int, npt.NDArray[np.float32]]
     offset: tuple[int, int, int]
 
+    def of_scan(self, values: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """A volume of the scan on ``grid``, False beyond the scan."""
+        x, y, z = (-o for o in self.offset)
+        return np.asarray(laid_on(values, (x, y, z), self.grid), dtype=bool)
+
 
 def one_hot(labels: Volume, indices: list[int]) -> dict[int, Volume]:
     """Shares of a deterministic atlas: 1 where a label is, else 0.

@@ -43,11 +43,11 @@ class SynSettings:
     """
 
     spacing_mm: float = 1.5
-    iterations: tuple[int, ...] = (40, 20, 5)
-    step: float = 0.2
-    radius: int = 2
-    smoothing_voxels: float = 3.0
-    margin_mm: float = 20.0
+    iterations: tuple[int, ...] = (40, 12)
+    step: float = 0.25
+    radius: int = 1
+    smoothing_voxels: float = 4.0
+    margin_mm: float = 14.0
 
 
 @dataclass(frozen=True)

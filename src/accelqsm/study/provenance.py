@@ -7,7 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 
 from accelqsm import __version__
 
-PACKAGES = ("torch", "numpy", "scipy", "numba", "nibabel", "h5py", "ismrmrd", "nilearn", "pandas")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "numba",
+    "nibabel",
+    "h5py",
+    "ismrmrd",
+    "nilearn",
+    "pandas",
+    "antspyx",
+)
 
 
 def software() -> dict[str, str]:

@@ -1,0 +1,125 @@
+"""Can a nucleus be trusted? Its size, place and value beside what an atlas and people have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from accelqsm.grid import Grid
+from accelqsm.nuclei.measure import split_side
+from accelqsm.nuclei.volume import moved
+
+SIZE_RATIO = (0.6, 1.67)
+LARGEST_SHIFT_MM = 6.0
+LARGEST_SIDE_RATIO = 1.6
+LARGEST_Z = 4.0
+LARGEST_SIDE_DIFFERENCE_Z = 3.0
+
+# Mean and SD over 59 adults, ppb: Zhou et al. 2025, doi 10.3389/fnins.2025.1522227, Table 3 (PI).
+ADULT_PPB: Mapping[str, tuple[float, float]] = {
+    "Pu": (30.8, 12.9),
+    "Ca": (29.6, 6.3),
+    "GPe": (120.2, 34.3),
+    "GPi": (92.3, 26.0),
+    "RN": (65.1, 23.1),
+    "SNc": (84.6, 27.2),
+    "SNr": (99.9, 25.4),
+}
+SD_FLOOR_PPB = 12.0
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Where and how large a nucleus would be if the head differed from the atlas by an affine map.
+
+    Attributes:
+        volume_mm3: in the scan.
+        centre_mm: world coordinates in the scan.
+    """
+
+    volume_mm3: float
+    centre_mm: tuple[float, float, float]
+
+
+def centre_mm(labels: npt.NDArray[np.int16], index: int, grid: Grid) -> npt.NDArray[np.float64]:
+    """Mean world coordinates of a label's voxels, NaN for none."""
+    where = np.stack(np.nonzero(labels == index))
+    if not where.shape[1]:
+        return np.full(3, np.nan)
+    return moved(grid.matrix)(where.mean(1, keepdims=True))[:, 0]
+
+
+def flags(
+    table: pd.DataFrame,
+    lookup: pd.DataFrame,
+    *,
+    expected: Mapping[int, Expected],
+    centres_mm: Mapping[int, npt.NDArray[np.float64]],
+) -> list[str]:
+    """Why each row of a table of nuclei stands out, or "" where it does not.
+
+    Args:
+        table: rows of ``measure_nuclei``.
+        lookup: columns index and name.
+        expected: by index, size and place by the affine map alone; may be empty.
+        centres_mm: by index, where the label is.
+
+    Returns:
+        One text per row: size beyond 0.6 to 1.67 of the expected one, place more than 6 mm from
+        it, sides that differ by 1.6 in size, values beyond four SD of adults, or sides that differ
+        by three SD of adults.
+    """
+    index = {
+        split_side(str(n)): int(i) for i, n in zip(lookup["index"], lookup["name"], strict=True)
+    }
+    rows = table.set_index(["region", "side"])
+    found = []
+    for region, side in zip(table["region"], table["side"], strict=True):
+        row = rows.loc[(region, side)]
+        label = index.get((region, side), -1)
+        reasons = _size_and_place(row, expected.get(label), centres_mm.get(label))
+        reasons += _value(region, float(row["mean_ppb"]))
+        if side == "both":
+            reasons += _sides(region, rows.loc[(region, "L")], rows.loc[(region, "R")])
+        found.append("; ".join(reasons))
+    return found
+
+
+def _size_and_place(
+    row: pd.Series, expected: Expected | None, centre: npt.NDArray[np.float64] | None
+) -> list[str]:
+    if expected is None:
+        return []
+    reasons = []
+    ratio = float(row["volume_mm3"]) / expected.volume_mm3
+    if not SIZE_RATIO[0] <= ratio <= SIZE_RATIO[1]:
+        reasons.append(f"size {ratio:.2f} of the expected one")
+    if centre is not None and np.isfinite(centre).all():
+        shift = float(np.linalg.norm(centre - np.asarray(expected.centre_mm)))
+        if shift > LARGEST_SHIFT_MM:
+            reasons.append(f"{shift:.1f} mm from the expected place")
+    return reasons
+
+
+def _value(region: str, mean_ppb: float) -> list[str]:
+    if region not in ADULT_PPB or not np.isfinite(mean_ppb):
+        return []
+    mean, sd = ADULT_PPB[region]
+    z = (mean_ppb - mean) / max(sd, SD_FLOOR_PPB)
+    return [f"value {z:+.1f} SD from adults' mean"] if abs(z) > LARGEST_Z else []
+
+
+def _sides(region: str, left: pd.Series, right: pd.Series) -> list[str]:
+    reasons = []
+    sizes = sorted([float(left["volume_mm3"]), float(right["volume_mm3"])])
+    if sizes[0] <= 0 or sizes[1] / sizes[0] > LARGEST_SIDE_RATIO:
+        reasons.append(f"sides of {sizes[0]:.0f} and {sizes[1]:.0f} mm3")
+    difference = abs(float(left["mean_ppb"]) - float(right["mean_ppb"]))
+    sd = max(ADULT_PPB.get(region, (0.0, 25.0))[1], SD_FLOOR_PPB)
+    if difference > LARGEST_SIDE_DIFFERENCE_Z * sd:
+        reasons.append(f"sides differ by {difference:.0f} ppb")
+    return reasons

@@ -1,0 +1,409 @@
+"""One scan and an atlas: where the nuclei are, what they measure, and whether to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from accelqsm.errors import InputError
+from accelqsm.files.atlas import AtlasImages, find_atlas, read_atlas
+from accelqsm.files.nifti import Image, check_finite, check_same_grid, read_image, read_volume
+from accelqsm.grid import Grid
+from accelqsm.nuclei.atlas import SEVEN, Atlas, CarriedLabels, carry_labels, laid_on, one_hot
+from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
+from accelqsm.nuclei.measure import measure_nuclei, split_side
+from accelqsm.nuclei.quality import Expected, centre_mm, flags
+from accelqsm.nuclei.register import (
+    SynSettings,
+    TemplateMap,
+    motion_of,
+    mutual_information,
+    register_affine,
+    register_rigid,
+    register_template,
+)
+from accelqsm.nuclei.volume import (
+    Volume,
+    check_perpendicular,
+    moved,
+    resampled,
+)
+from accelqsm.progress import step
+from accelqsm.study.nuclei_output import (
+    MeasureOptions,
+    quality_figure,
+    reference_ppm,
+    referred,
+    write_results,
+)
+
+Metrics = list[tuple[str, float, str]]
+FLUID_OF_MEDIAN = 0.55
+"""T1-weighted signal below this share of the brain's median is fluid."""
+
+
+def atlas_nuclei(
+    chimap: Path,
+    magnitude: Path,
+    out: Path,
+    *,
+    t1w: Path | None = None,
+    atlas: str = "cit168",
+    mask: Path | None = None,
+    r2star: Path | None = None,
+    options: MeasureOptions | None = None,
+    syn: SynSettings | None = None,
+) -> pd.DataFrame:
+    """Bring an atlas to a scan and measure its nuclei.
+
+    Magnitude to T1w is rigid, T1w to the template affine and then SyN around the nuclei, with
+    every contrast that both have. The labels come to the map; the map stays as it is.
+
+    Args:
+        chimap: susceptibility, ppm.
+        magnitude: of the same scan and grid; echoes of a 4D image are combined.
+        out: folder for ``nuclei.tsv`` (and its JSON), ``dseg.nii.gz``, ``quality.tsv``,
+            ``quality.png`` and ``settings.toml``.
+        t1w: of the same head, in any pose and grid.
+        atlas: "cit168", or a folder (``files.atlas.read_atlas``).
+        mask: brain, on the map's grid; by default where the map is not zero.
+        r2star: on the map's grid, 1/s, for the CSF reference.
+        options: how to measure.
+        syn: how the head is bent to the template.
+
+    Returns:
+        The table as written.
+
+    Raises:
+        InputError: files that cannot be read or do not fit each other.
+    """
+    options, syn = options or MeasureOptions(), syn or SynSettings()
+    chi, mag = read_pair(chimap, magnitude)
+    brain = read_brain(mask, chi, chimap)
+    known = as_atlas(read_atlas(find_atlas(atlas)))
+    regions = options.regions or seven_or_all(known.lookup)
+    rows = chosen_rows(known.lookup, regions)
+    head, to_head = _head(mag, brain, t1w)
+    with step("Head to template: affine"):
+        contrast = (
+            "T1w" if "T1w" in head and "T1w" in known.templates else next(iter(known.templates))
+        )
+        affine = register_affine(
+            known.templates[contrast],
+            head.get(contrast, next(iter(head.values()))),
+            template_brain=known.brain,
+            scan_brain=resampled(Volume(brain.astype(np.float32), chi.grid), mag.grid)
+            if t1w is None
+            else _brain_in(head, brain, chi.grid, to_head),
+        )
+    with step("Head to template: SyN around the nuclei"):
+        way = register_template(
+            *_paired(known.templates, head),
+            box=known.box(syn.margin_mm),
+            affine=affine,
+            settings=syn,
+        )
+    with step("Labels to the map, values, quality"):
+        carried = _carried(known, chi.grid, way, to_head, options, chimap)
+        table = _measured(chi, brain, carried, rows, options, r2star)
+        labels = laid_on(carried.labels, carried.offset, chi.grid)
+        expected, centres = _expected(known, way, to_head, carried, rows)
+        table["flag"] = flags(table, rows, expected=expected, centres_mm=centres)
+        metrics = _metrics(known, head, way, to_head, mag, brain, labels, rows)
+        labels = np.where(np.isin(labels, rows["index"]), labels, 0)
+        figure = quality_figure(chi, mag, labels, rows, notes=_notes(table))
+        source = {
+            "chimap": str(chimap),
+            "magnitude": str(magnitude),
+            "t1w": "none" if t1w is None else str(t1w),
+            "atlas": known.name,
+            "mask": "where the map is not zero" if mask is None else str(mask),
+            "contrasts": [name for name in known.templates if name in head] or [contrast],
+            "syn": asdict(syn),
+        }
+        write_results(
+            out, table, labels, chi.grid, rows,
+            quality=metrics, figure=figure, source=source, options=options,
+        )  # fmt: skip
+    return table
+
+
+def read_pair(chimap: Path, magnitude: Path) -> tuple[Volume, Volume]:
+    """A map and the magnitude of its scan, which must share a grid.
+
+    Raises:
+        InputError: unreadable files, different grids (says so when an axis is flipped), shear.
+    """
+    chi = read_volume(chimap)
+    mag = read_image(magnitude)
+    check_finite(mag.values, magnitude)
+    _check_flip(mag.grid, chi.grid, magnitude, chimap)
+    check_same_grid(mag.grid, chi.grid, magnitude, reference=chimap)
+    check_perpendicular(chi.grid, str(chimap))
+    return (
+        Volume(np.asarray(chi.values, dtype=np.float32), chi.grid),
+        Volume(combined(mag), mag.grid),
+    )
+
+
+def combined(image: Image) -> npt.NDArray[np.float32]:
+    """One magnitude: the root of the sum of squares over the echoes of a 4D image."""
+    values = np.asarray(image.values, dtype=np.float32)
+    return values if values.ndim == 3 else np.sqrt((values**2).sum(-1))
+
+
+def read_brain(mask: Path | None, chi: Volume, chimap: Path) -> npt.NDArray[np.bool_]:
+    """The brain: a mask, or where the map is not zero.
+
+    Raises:
+        InputError: nothing inside, or a mask on another grid.
+    """
+    if mask is None:
+        inside: npt.NDArray[np.bool_] = chi.values != 0
+        if not inside.any():
+            raise InputError(f"{chimap}: expected a map with values, found zeros alone")
+        return inside
+    inside = read_volume(mask, grid=chi.grid).values > 0.5
+    if not inside.any():
+        raise InputError(f"{mask}: expected a mask with voxels above 0.5, found none")
+    return inside
+
+
+def as_atlas(images: AtlasImages) -> Atlas:
+    """An atlas as read, ready to be carried."""
+    templates = {
+        name: Volume(np.asarray(image.values, dtype=np.float32), image.grid)
+        for name, image in images.templates.items()
+    }
+    first = next(iter(templates.values()))
+    brain = first if images.brain is None else Volume(images.brain.values, images.brain.grid)
+    indices = [int(i) for i in images.lookup["index"]]
+    if images.labels is None:
+        shares = {i: Volume(p, images.label_grid) for i, p in images.probabilities.items()}
+    else:
+        shares = one_hot(Volume(images.labels, images.label_grid), indices)
+    return Atlas(
+        str(images.folder),
+        templates,
+        Volume(
+            (brain.values > (0 if images.brain is None else 0.5)).astype(np.float32), brain.grid
+        ),
+        shares,
+        images.lookup,
+        probabilistic=images.labels is None,
+    )
+
+
+def seven_or_all(lookup: pd.DataFrame) -> tuple[str, ...]:
+    """The study's seven nuclei where a lookup has them all, else every region of it."""
+    names = dict.fromkeys(split_side(str(name))[0] for name in lookup["name"])
+    return SEVEN if set(SEVEN) <= set(names) else tuple(names)
+
+
+def _check_flip(found: Grid, expected: Grid, path: Path, reference: Path) -> None:
+    """Say that an axis is flipped, because a distance between corners does not."""
+    if found.shape != expected.shape:
+        return
+    ours, theirs = found.matrix[:3, :3], expected.matrix[:3, :3]
+    for axis, name in enumerate("xyz"):
+        if np.allclose(ours[:, axis], -theirs[:, axis], atol=1e-3):
+            raise InputError(
+                f"{path}: expected the same affine as {reference}, found its {name} axis flipped"
+            )
+
+
+def _head(
+    mag: Volume, brain: npt.NDArray[np.bool_], t1w: Path | None
+) -> tuple[dict[str, Volume], npt.NDArray[np.float64]]:
+    """The head's images by contrast in one world, and the way from the map's world to it."""
+    if t1w is None:
+        return {"magnitude": mag}, np.eye(4)
+    image = read_volume(t1w)
+    check_perpendicular(image.grid, str(t1w))
+    t1 = Volume(np.asarray(image.values, dtype=np.float32), image.grid)
+    with step("T1w to magnitude: rigid"):
+        to_head = register_rigid(mag, t1)
+    there = resampled(mag, t1.grid, moved(np.linalg.inv(to_head)))
+    return {"T1w": t1, "magnitude": there}, to_head
+
+
+def _brain_in(
+    head: Mapping[str, Volume],
+    brain: npt.NDArray[np.bool_],
+    grid: Grid,
+    to_head: npt.NDArray[np.float64],
+) -> Volume:
+    there = next(iter(head.values())).grid
+    return resampled(Volume(brain.astype(np.float32), grid), there, moved(np.linalg.inv(to_head)))
+
+
+def _paired(
+    templates: Mapping[str, Volume], head: Mapping[str, Volume]
+) -> tuple[dict[str, Volume], dict[str, Volume]]:
+    """Contrasts that both have; without any, the first of each: local correlation has no sign."""
+    common = [name for name in templates if name in head]
+    if common:
+        return {n: templates[n] for n in common}, {n: head[n] for n in common}
+    name = next(iter(templates))
+    return {name: templates[name]}, {name: next(iter(head.values()))}
+
+
+def _carried(
+    atlas: Atlas,
+    scan: Grid,
+    way: TemplateMap,
+    to_head: npt.NDArray[np.float64],
+    options: MeasureOptions,
+    chimap: Path,
+) -> CarriedLabels:
+    forth, back = moved(to_head), moved(np.linalg.inv(to_head))
+    try:
+        return carry_labels(
+            atlas,
+            scan,
+            to_template=lambda points: way.to_template(forth(points)),
+            from_template=lambda points: back(way.from_template(points)),
+            threshold=options.threshold,
+        )
+    except InputError as error:
+        raise InputError(f"{chimap}: {error}") from error
+
+
+def _measured(
+    chi: Volume,
+    brain: npt.NDArray[np.bool_],
+    carried: CarriedLabels,
+    rows: pd.DataFrame,
+    options: MeasureOptions,
+    r2star: Path | None,
+) -> pd.DataFrame:
+    in_image = carried.of_scan(np.ones(chi.grid.shape, dtype=bool))
+    unavailable = cut_off(carried.labels, carried.of_scan(brain), rows, in_image=in_image)
+    labels = eroded(
+        laid_on(carried.labels, carried.offset, chi.grid),
+        distance_mm=options.erosion_mm,
+        voxel_size_mm=chi.grid.voxel_size_mm,
+    )
+    shares = (
+        {i: laid_on(carried.shares[i], carried.offset, chi.grid) for i in rows["index"].tolist()}
+        if options.weighted
+        else None
+    )
+    table = measure_nuclei(
+        chi.values,
+        labels,
+        rows,
+        voxel_volume_mm3=chi.grid.voxel_volume_mm3,
+        mask=brain,
+        shares=shares,
+        min_voxels=options.min_voxels,
+        unavailable=unavailable,
+    )
+    value = reference_ppm(chi.values, chi.grid, brain, options.reference, r2star=r2star)
+    return referred(table, options.reference, value)
+
+
+def _expected(
+    atlas: Atlas,
+    way: TemplateMap,
+    to_head: npt.NDArray[np.float64],
+    carried: CarriedLabels,
+    rows: pd.DataFrame,
+) -> tuple[dict[int, Expected], dict[int, npt.NDArray[np.float64]]]:
+    """Size and place by the affine map alone, and where the labels are."""
+    to_scan = moved(np.linalg.inv(way.affine @ to_head))
+    growth = 1 / abs(float(np.linalg.det(way.affine[:3, :3])))
+    expected, centres = {}, {}
+    volumes = atlas.volumes_mm3()
+    for index in (int(i) for i in rows["index"]):
+        share = atlas.shares[index]
+        total = share.values.sum(dtype=np.float64)
+        at = [float((np.indices(share.grid.shape)[a] * share.values).sum() / total)
+              for a in range(3)]  # fmt: skip
+        x, y, z = to_scan(moved(share.grid.matrix)(np.asarray(at)[:, None]))[:, 0].tolist()
+        expected[index] = Expected(volumes[index] * growth, (x, y, z))
+        centres[index] = centre_mm(carried.labels, index, carried.grid)
+    return expected, centres
+
+
+def _metrics(
+    atlas: Atlas,
+    head: Mapping[str, Volume],
+    way: TemplateMap,
+    to_head: npt.NDArray[np.float64],
+    mag: Volume,
+    brain: npt.NDArray[np.bool_],
+    labels: npt.NDArray[np.int16],
+    rows: pd.DataFrame,
+) -> Metrics:
+    """How well images meet, how much the head was bent, and whether labels lie on tissue."""
+    metrics: Metrics = []
+    if "T1w" in head:
+        seen = resampled(head["T1w"], mag.grid, moved(to_head)).values[brain]
+        metrics.append(
+            ("mutual_information_t1w_magnitude", mutual_information(seen, mag.values[brain]), "nat")
+        )
+        shift_mm, turn_deg = motion_of(to_head, _centre(mag.grid))
+        metrics += [("t1w_shift", shift_mm, "mm"), ("t1w_turn", turn_deg, "degree")]
+    templates, scans = _paired(atlas.templates, head)
+    for name, template in templates.items():
+        there = resampled(scans[name], way.grid, way.from_template).values
+        there_affine = resampled(scans[name], way.grid, moved(np.linalg.inv(way.affine))).values
+        here = resampled(template, way.grid).values
+        metrics += [
+            (
+                f"mutual_information_template_{name}_affine",
+                mutual_information(here, there_affine),
+                "nat",
+            ),
+            (f"mutual_information_template_{name}", mutual_information(here, there), "nat"),
+        ]
+    inside = resampled(
+        Volume(_any_share(atlas, rows), next(iter(atlas.shares.values())).grid), way.grid
+    ).values > 0.5  # fmt: skip
+    jacobian = way.jacobian()
+    metrics += [
+        ("jacobian_least", float(jacobian.min()), "1"),
+        ("jacobian_largest", float(jacobian.max()), "1"),
+        ("jacobian_least_in_nuclei", float(jacobian[inside].min()), "1"),
+        ("jacobian_largest_in_nuclei", float(jacobian[inside].max()), "1"),
+    ]
+    tissue = brain.copy()
+    if "T1w" in head:
+        signal = resampled(head["T1w"], mag.grid, moved(to_head)).values
+        tissue &= signal > FLUID_OF_MEDIAN * np.median(signal[brain])
+    for index, name in zip(rows["index"], rows["name"], strict=True):
+        here = labels == index
+        share = float(tissue[here].mean()) if here.any() else float("nan")
+        metrics.append((f"on_tissue_{'_'.join(str(name).split())}", share, "1"))
+    return metrics
+
+
+def _any_share(atlas: Atlas, rows: pd.DataFrame) -> npt.NDArray[np.float32]:
+    total: npt.NDArray[np.float32] = np.zeros(
+        next(iter(atlas.shares.values())).grid.shape, np.float32
+    )
+    for index in rows["index"].tolist():
+        total = np.maximum(total, atlas.shares[index].values)
+    return total
+
+
+def _centre(grid: Grid) -> npt.NDArray[np.float64]:
+    return moved(grid.matrix)((np.asarray(grid.shape)[:, None] - 1) / 2)[:, 0]
+
+
+def _notes(table: pd.DataFrame) -> dict[str, str]:
+    """What is odd about each region, for the figure."""
+    notes: dict[str, str] = {}
+    for region, side, note, flag in zip(
+        table["region"], table["side"], table["note"], table["flag"], strict=True
+    ):
+        said = "; ".join(text for text in (note, flag) if text)
+        if said and side != "both":
+            notes[region] = f"{notes.get(region, '')} {side}: {said}".strip()
+    return notes
