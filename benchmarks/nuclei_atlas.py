@@ -1,0 +1,116 @@
+"""An atlas registered to heads that it does not know: overlap, values, time.
+
+Usage: python benchmarks/nuclei_atlas.py OUT [--heads N] [--seed S]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from accelqsm.files.nifti import read_image
+from accelqsm.files.tables import write_table
+from accelqsm.nuclei.measure import measure_nuclei
+from accelqsm.simulate.cohort import draw_cohort, random_pose
+from accelqsm.simulate.head import LOOKUP, NUCLEI
+from accelqsm.study.measuring import nuclei_command
+from nuclei_heads import GRID, Person, scan_person, scan_t1w, write_template
+
+TEMPLATE, TEMPLATE_POSE_SEED = Person(seed=9), 900
+POSE_SEED = 2000
+LARGE = ("Pu", "Ca", "GPe", "GPi")
+
+
+def main() -> None:
+    """Scan, register, measure and compare; prints one line per head and a summary."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--heads", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=202, help="of the cohort")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    atlas = options.out / "atlas"
+    write_template(atlas, TEMPLATE, pose_seed=TEMPLATE_POSE_SEED)
+    rows = []
+    for number, subject in enumerate(draw_cohort(options.heads, seed=options.seed)):
+        person = Person(subject.seed, subject.age_years, subject.nuclei_chi_ppm)
+        rows += one_head(options.out / subject.label, person, atlas, POSE_SEED + 10 * number)
+        frame = pd.DataFrame(rows)
+        write_table(options.out / "heads.tsv", frame)
+        mine = frame[(frame["head"] == subject.label) & (frame["side"] == "both")]
+        shown = "  ".join(
+            f"{r.region} {r.dice:.2f} {r.difference_ppb:+.1f}" for r in mine.itertuples()
+        )
+        print(f"{subject.label} {mine['seconds'].iloc[0]:.0f} s  {shown}", flush=True)
+    print(summary(pd.DataFrame(rows)).to_string())
+    write_table(options.out / "summary.tsv", summary(pd.DataFrame(rows)).reset_index())
+
+
+def one_head(folder: Path, person: Person, atlas: Path, pose_seed: int) -> list[dict[str, object]]:
+    """Scan one person, bring the atlas, and compare with the truth."""
+    scan_person(folder, person, pose=random_pose(pose_seed), noise_seed=pose_seed)
+    scan_t1w(folder, person, pose=random_pose(pose_seed + 1), noise_seed=pose_seed + 1)
+    start = time.perf_counter()
+    found = nuclei_command(
+        folder / "Chimap.nii.gz",
+        folder / "nuclei",
+        magnitude=folder / "mag.nii.gz",
+        t1w=folder / "T1w.nii.gz",
+        atlas=str(atlas),
+        mask=folder / "mask.nii.gz",
+    ).set_index(["region", "side"])
+    seconds = time.perf_counter() - start
+    chi, truth, ours = (
+        read_image(folder / name).values
+        for name in ("Chimap.nii.gz", "dseg.nii.gz", "nuclei/dseg.nii.gz")
+    )
+    lookup = pd.DataFrame([{"index": i, "name": name} for i, name in LOOKUP])
+    expected = measure_nuclei(chi, truth, lookup, voxel_volume_mm3=GRID.voxel_volume_mm3).set_index(
+        ["region", "side"]
+    )
+    reference_ppb = float(found["reference_ppb"].iloc[0])
+    rows: list[dict[str, object]] = []
+    for number, region in enumerate(NUCLEI):
+        left, right = 2 * number + 1, 2 * number + 2
+        for side, indices in (("L", [left]), ("R", [right]), ("both", [left, right])):
+            a, b = np.isin(truth, indices), np.isin(ours, indices)
+            value = float(found.loc[(region, side), "mean_ppb"]) + reference_ppb
+            rows.append(
+                {
+                    "head": folder.name,
+                    "region": region,
+                    "side": side,
+                    "dice": 2 * float((a & b).sum()) / float(a.sum() + b.sum()),
+                    "true_ppb": float(expected.loc[(region, side), "mean_ppb"]),
+                    "difference_ppb": value - float(expected.loc[(region, side), "mean_ppb"]),
+                    "flag": found.loc[(region, side), "flag"],
+                    "seconds": seconds,
+                }
+            )
+    return rows
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean and worst of all heads, both sides together and each by itself."""
+    out = {}
+    for region in NUCLEI:
+        mine = rows[rows["region"] == region]
+        both, sides = mine[mine["side"] == "both"], mine[mine["side"] != "both"]
+        out[region] = {
+            "dice_mean": both["dice"].mean(),
+            "dice_least": both["dice"].min(),
+            "dice_least_side": sides["dice"].min(),
+            "difference_mean_ppb": both["difference_ppb"].mean(),
+            "difference_largest_ppb": both["difference_ppb"].abs().max(),
+            "difference_largest_side_ppb": sides["difference_ppb"].abs().max(),
+        }
+    return pd.DataFrame(out).T.rename_axis("region").round(3)
+
+
+if __name__ == "__main__":
+    main()
