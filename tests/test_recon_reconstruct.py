@@ -110,5 +110,7 @@ def test_combined_image_does_not_depend_on_the_order_of_blocks(method: str) -> N
 
 
 def test_unknown_methods_are_refused_at_once() -> None:
-    with pytest.raises(InputError, match="expected one of zero-filled grappa reconnet3d"):
+    with pytest.raises(
+        InputError, match="expected one of zero-filled grappa cg-sense l1-wavelet reconnet3d"
+    ):
         reconstruct(_scan("grappa"), method="sense")  # type: ignore[arg-type]

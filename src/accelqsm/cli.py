@@ -19,7 +19,7 @@ from accelqsm.memory import keep_freed_memory
 
 EXIT_BAD_INPUT = 65
 EXIT_INTERRUPTED = 130
-METHODS = ("zero-filled", "grappa", "reconnet3d")
+METHODS = ("zero-filled", "grappa", "cg-sense", "l1-wavelet", "reconnet3d")
 PROTOCOLS = ("full", "pi", "pi-rescan", "af3", "af4", "af5")
 
 Command = Callable[[argparse.Namespace], None]

@@ -63,13 +63,18 @@ class KSpace:
         """Positions of the full (ky, kz) rectangle over positions sampled."""
         return self.sampled.numel() / int(self.sampled.sum())
 
-    def planes(self, channels: slice = slice(None), x: slice = slice(None)) -> Tensor:
+    def planes(
+        self,
+        channels: slice = slice(None),
+        x: slice = slice(None),
+        echoes: slice = slice(None),
+    ) -> Tensor:
         """Hybrid-space samples on the full (ky, kz) plane, zero where nothing was measured.
 
         Returns:
-            complex64 (channel, echo, x, y, z) of the chosen channels and readout positions.
+            complex64 (channel, echo, x, y, z) of the chosen channels, readout positions and echoes.
         """
-        chosen = torch.from_numpy(np.ascontiguousarray(self.samples[channels, :, x]))
+        chosen = torch.from_numpy(np.ascontiguousarray(self.samples[channels, echoes, x]))
         planes = torch.zeros(*chosen.shape[:3], *self.sampled.shape, dtype=chosen.dtype)
         planes[..., self.sampled] = chosen
         return planes

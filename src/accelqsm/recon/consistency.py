@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from accelqsm.fourier import PHASE_ENCODES, fft, ifft
+from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.reconnet3d import data_consistency
+from accelqsm.recon.sense import between, cg_sense, unit_maps
 
 DEFAULT_WEIGHT = 0.01
 DEFAULT_ITERATIONS = 10
@@ -41,41 +41,10 @@ def channel_consistency(
 
     Source: Pruessmann et al. 2001, Magn Reson Med 46:638, doi 10.1002/mrm.1241.
     """
-    between = images.ndim - maps.ndim
-    power = maps.abs().square().sum(0).clamp_min(torch.finfo(torch.float32).tiny)
-    maps = maps / power.sqrt()
-    maps = maps.reshape(maps.shape[0], *[1] * between, *maps.shape[1:])
-
-    def received(combined: Tensor) -> Tensor:
-        return fft(maps * combined, PHASE_ENCODES) * sampled
-
-    def combine(kspace: Tensor) -> Tensor:
-        return (maps.conj() * ifft(kspace, PHASE_ENCODES)).sum(0)
-
+    maps = between(unit_maps(maps), measured)
     start = (maps.conj() * images).sum(0)
-    # The change is what is solved for, so that its equation has no image in it.
-    residual = combine(measured - received(start))
-    change = torch.zeros_like(start)
-    direction = residual.clone()
-    power_left = _power(residual)
-    for _ in range(n_iterations):
-        turned = combine(received(direction)) + weight * direction
-        step = power_left / _inner(direction, turned).clamp_min(_SMALLEST)
-        change += step * direction
-        residual -= step * turned
-        power_before, power_left = power_left, _power(residual)
-        direction = residual + power_left / power_before.clamp_min(_SMALLEST) * direction
+    combined = cg_sense(
+        measured, maps, sampled=sampled, start=start, weight=weight, n_iterations=n_iterations
+    )
     zero_filled = ifft(measured, PHASE_ENCODES)
-    return data_consistency(maps * (start + change), zero_filled, sampled)
-
-
-_SMALLEST = 1e-30
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Real inner product over (y, z), which the problems of different x and echo do not share."""
-    return (a.conj() * b).real.sum(dim=PHASE_ENCODES, keepdim=True)
-
-
-def _power(a: Tensor) -> Tensor:
-    return _inner(a, a)
+    return data_consistency(maps * combined, zero_filled, sampled)

@@ -16,11 +16,13 @@ from accelqsm.kspace import KSpace, scratch
 from accelqsm.progress import track
 from accelqsm.recon.channels import low_resolution
 from accelqsm.recon.consistency import channel_consistency
+from accelqsm.recon.espirit import espirit_maps
 from accelqsm.recon.grappa import grappa
 from accelqsm.recon.reconnet3d import ReconNet3D
+from accelqsm.recon.sense import cg_sense, l1_wavelet
 from accelqsm.recon.weights import load_network
 
-Method = Literal["zero-filled", "grappa", "reconnet3d"]
+Method = Literal["zero-filled", "grappa", "cg-sense", "l1-wavelet", "reconnet3d"]
 Consistency = Literal["channel", "channels"]
 
 VOXELS_AT_ONCE = 4_000_000
@@ -69,8 +71,9 @@ def reconstruct(
 ) -> Iterator[ImageBlock]:
     """Reconstruct a scan; sums over channels can be taken block by block.
 
-    "zero-filled" and "reconnet3d" go channel by channel over all readout positions, "grappa" goes
-    through slabs of readout positions with all channels.
+    "zero-filled" and "reconnet3d" go channel by channel over all readout positions, "grappa" and
+    "cg-sense" go through slabs of readout positions with all channels. "l1-wavelet" takes all
+    channels of one echo at a time and keeps one image of each echo.
 
     Args:
         kspace: samples, whitened by ``prewhiten`` where a noise scan exists.
@@ -89,6 +92,10 @@ def reconstruct(
         raise InputError(f"method: expected one of {' '.join(get_args(Method))}, found '{method}'")
     if method == "grappa":
         return (ImageBlock(slice(0, kspace.n_channels), x, images) for x, images in grappa(kspace))
+    if method == "cg-sense":
+        return _sense_blocks(kspace)
+    if method == "l1-wavelet":
+        return _wavelet_blocks(kspace)
     if consistency not in get_args(Consistency):
         raise InputError(
             f"consistency: expected one of {' '.join(get_args(Consistency))}, found '{consistency}'"
@@ -151,8 +158,7 @@ def _consistent_blocks(kspace: KSpace, blocks: Iterator[ImageBlock]) -> Iterator
     images = scratch(shape)
     for block in blocks:
         images[block.channels] = block.images.numpy()
-    for start in range(0, shape[2], READOUTS_AT_ONCE):
-        x = slice(start, min(start + READOUTS_AT_ONCE, shape[2]))
+    for x in _slabs(kspace):
         consistent = channel_consistency(
             torch.from_numpy(np.ascontiguousarray(images[:, :, x])),
             kspace.planes(x=x),
@@ -160,6 +166,39 @@ def _consistent_blocks(kspace: KSpace, blocks: Iterator[ImageBlock]) -> Iterator
             sampled=kspace.sampled,
         )
         yield ImageBlock(slice(0, kspace.n_channels), x, consistent)
+
+
+def _sense_blocks(kspace: KSpace) -> Iterator[ImageBlock]:
+    """All channels of a few readout positions after another, each its share of one image."""
+    slabs = _slabs(kspace)
+    for x in track(slabs, "CG-SENSE", len(slabs)):
+        maps = espirit_maps(kspace, x=x)
+        image = cg_sense(kspace.planes(x=x), maps, sampled=kspace.sampled)
+        yield ImageBlock(slice(0, kspace.n_channels), x, maps[:, None] * image)
+
+
+def _wavelet_blocks(kspace: KSpace) -> Iterator[ImageBlock]:
+    """One echo after another, since wavelets reach over the readout; then shares by slab."""
+    slabs = _slabs(kspace)
+    maps = torch.cat(
+        [espirit_maps(kspace, x=x) for x in track(slabs, "sensitivities", len(slabs))], dim=1
+    )
+    n_echoes = kspace.acquisition.n_echoes
+    images = torch.stack(
+        [
+            l1_wavelet(
+                kspace.planes(echoes=slice(echo, echo + 1))[:, 0], maps, sampled=kspace.sampled
+            )
+            for echo in track(range(n_echoes), "L1-wavelet", n_echoes)
+        ]
+    )
+    for x in slabs:
+        yield ImageBlock(slice(0, kspace.n_channels), x, maps[:, None, x] * images[:, x])
+
+
+def _slabs(kspace: KSpace) -> list[slice]:
+    n = kspace.acquisition.grid.shape[0]
+    return [slice(x, min(x + READOUTS_AT_ONCE, n)) for x in range(0, n, READOUTS_AT_ONCE)]
 
 
 def _signal_range(measured: Tensor) -> slice:

@@ -58,7 +58,7 @@ def map_susceptibility(
 
     Args:
         kspace: samples of every channel and echo.
-        method: "zero-filled", "grappa" or "reconnet3d".
+        method: "zero-filled", "grappa", "cg-sense", "l1-wavelet" or "reconnet3d".
         network, consistency: for "reconnet3d" (``recon.reconstruct``).
         mask: bool (x, y, z) to use instead of a brain extraction.
         settings: of the chain from field to susceptibility.

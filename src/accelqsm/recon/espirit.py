@@ -1,0 +1,108 @@
+"""Receive sensitivities from the fully sampled centre of k-space (ESPIRiT)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.kspace import KSpace
+from accelqsm.recon.channels import calibration_samples, low_resolution
+
+KERNEL = 5
+SINGULAR_SHARE = 0.02
+NEIGHBOURS = 1
+"""Readout positions to either side whose calibration helps."""
+
+POWER_ITERATIONS = 12
+
+
+def espirit_maps(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Tensor:
+    """Sensitivities C_c with sum |C_c|^2 = 1, from one echo, one readout position after another.
+
+    Windows of 5 x 5 samples of all channels span a space of few dimensions; the sensitivities at
+    a voxel are the eigenvector, to the eigenvalue one, of the projection onto it. The phase of
+    each voxel is that of the channels' own smooth combination.
+
+    Args:
+        kspace: whitened samples with a fully sampled centre.
+        echo: which echo.
+        x: which readout positions.
+
+    Returns:
+        complex64 (channel, x, y, z), defined in air too.
+
+    Raises:
+        InputError: a centre smaller than the window.
+
+    Source: Uecker et al. 2014, Magn Reson Med 71:990, doi 10.1002/mrm.24751.
+    """
+    positions = range(*x.indices(kspace.acquisition.grid.shape[0]))
+    around = slice(max(positions[0] - NEIGHBOURS, 0), positions[-1] + NEIGHBOURS + 1)
+    centre = calibration_samples(kspace, echo=echo, x=around)
+    if min(centre.shape[-2:]) < KERNEL:
+        raise InputError(
+            f"calibration: expected {KERNEL} x {KERNEL} samples or more for the sensitivities, "
+            f"found {centre.shape[-2]} x {centre.shape[-1]}"
+        )
+    grams = _grams(centre)
+    reference = low_resolution(kspace, echo=echo, x=x)
+    maps = torch.empty_like(reference)
+    for index, position in enumerate(positions):
+        place = position - around.start
+        near = grams[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS + 1].sum(0)
+        maps[:, index] = _plane(near, reference[:, index])
+    return maps
+
+
+def _grams(centre: Tensor) -> Tensor:
+    """A^H A of the windows of every readout position, (x, channel * 25, channel * 25)."""
+    windows = centre.unfold(-2, KERNEL, 1).unfold(-2, KERNEL, 1)
+    channels, n_x = centre.shape[:2]
+    rows = windows.permute(1, 2, 3, 0, 4, 5).reshape(n_x, -1, channels * KERNEL**2)
+    grams: Tensor = rows.mH @ rows
+    return grams
+
+
+def _plane(gram: Tensor, reference: Tensor) -> Tensor:
+    """Sensitivities of one plane, (channel, y, z), in phase with the reference."""
+    channels, y, z = reference.shape
+    values, vectors = torch.linalg.eigh(gram)
+    kept = vectors[:, values > SINGULAR_SHARE**2 * values[-1]]
+    lags = _lags((kept.conj() @ kept.T).reshape(channels, KERNEL**2, channels, KERNEL**2))
+    reach = KERNEL - 1
+    padded = lags.new_zeros(channels, channels, y, z)
+    middle = (slice(y // 2 - reach, y // 2 + KERNEL), slice(z // 2 - reach, z // 2 + KERNEL))
+    padded[..., *middle] = lags
+    projection = fft(padded, PHASE_ENCODES).permute(2, 3, 0, 1)
+    vector = reference.permute(1, 2, 0)[..., None]
+    vector = vector / torch.linalg.vector_norm(vector, dim=2, keepdim=True).clamp_min(1e-20)
+    start = vector
+    for _ in range(POWER_ITERATIONS):
+        vector = projection @ vector
+        vector /= torch.linalg.vector_norm(vector, dim=2, keepdim=True).clamp_min(1e-20)
+    along = (start.mH @ vector).squeeze(-1)
+    vector = vector[..., 0] * torch.polar(torch.ones_like(along.abs()), -along.angle())
+    maps: Tensor = vector.permute(2, 0, 1)
+    return maps
+
+
+def _lags(products: Tensor) -> Tensor:
+    """Sums over pairs of positions (a, b) of a window that differ by the same lag b - a.
+
+    Args:
+        products: (channel, 25, channel, 25).
+
+    Returns:
+        (channel, channel, 9, 9), lag zero in the middle.
+    """
+    n = 2 * KERNEL - 1
+    y, z = np.divmod(np.arange(KERNEL**2), KERNEL)
+    place = (y[None] - y[:, None] + KERNEL - 1) * n + z[None] - z[:, None] + KERNEL - 1
+    channels = products.shape[0]
+    flat = products.permute(0, 2, 1, 3).reshape(channels, channels, -1)
+    sums = flat.new_zeros(channels, channels, n * n)
+    sums.index_add_(2, torch.from_numpy(place.ravel()), flat)
+    return sums.reshape(channels, channels, n, n)

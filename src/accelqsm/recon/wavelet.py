@@ -1,0 +1,108 @@
+"""An orthogonal wavelet transform of complex volumes, periodic, and shrinkage in it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from accelqsm.grid import Shape
+
+LEVELS = 3
+_ROOT = math.sqrt(3.0)
+LOW = tuple(c / (4 * math.sqrt(2.0)) for c in (1 + _ROOT, 3 + _ROOT, 3 - _ROOT, 1 - _ROOT))
+"""Daubechies' filter of two vanishing moments."""
+
+HIGH = (LOW[3], -LOW[2], LOW[1], -LOW[0])
+
+
+class Wavelet:
+    """Daubechies wavelets of two vanishing moments over three axes and three levels.
+
+    Volumes whose axes are no multiples of 8 are extended by their mirror image.
+
+    Source: Daubechies 1988, Commun Pure Appl Math 41:909, doi 10.1002/cpa.3160410705.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.period = 2**LEVELS
+        self._extra = [-n % self.period for n in shape]
+
+    def shrunk(self, volume: Tensor, threshold: float, shift: Shape = (0, 0, 0)) -> Tensor:
+        """The volume with the magnitude of every detail lowered by ``threshold``, at least to zero.
+
+        Args:
+            volume: complex (x, y, z).
+            threshold: in the unit of the volume.
+            shift: voxels by which the volume is moved before, and back after.
+        """
+        axes = (0, 1, 2)
+        coefficients = self.forward(volume.roll(shift, axes) if any(shift) else volume)
+        coarsest = tuple(slice(0, n // self.period) for n in coefficients.shape)
+        kept = coefficients[coarsest].clone()
+        magnitude = coefficients.abs()
+        coefficients *= (magnitude - threshold).clamp_min_(0).div_(magnitude.clamp_min_(1e-30))
+        coefficients[coarsest] = kept
+        result = self.inverse(coefficients)
+        return result.roll([-s for s in shift], axes) if any(shift) else result
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """Coefficients, the coarsest in the corner of low indices; no smaller than the volume."""
+        coefficients = self._extended(volume)
+        part = coefficients
+        for _ in range(LEVELS):
+            sizes = part.shape
+            for axis in range(3):
+                part = _split(part, axis)
+            corner = tuple(slice(0, n) for n in sizes)
+            coefficients[corner] = part
+            part = coefficients[tuple(slice(0, n // 2) for n in sizes)]
+        return coefficients
+
+    def inverse(self, coefficients: Tensor) -> Tensor:
+        """The volume that has these coefficients."""
+        volume = coefficients.clone()
+        for level in reversed(range(LEVELS)):
+            corner = tuple(slice(0, n >> level) for n in volume.shape)
+            part = volume[corner]
+            for axis in range(3):
+                part = _joined(part, axis)
+            volume[corner] = part
+        x, y, z = self.shape
+        return volume[:x, :y, :z]
+
+    def _extended(self, volume: Tensor) -> Tensor:
+        if not any(self._extra):
+            return volume.clone()
+        for axis, extra in enumerate(self._extra):
+            if extra:
+                mirrored = volume.narrow(axis, volume.shape[axis] - extra, extra).flip(axis)
+                volume = torch.cat([volume, mirrored], axis)
+        return volume
+
+
+def _split(volume: Tensor, axis: int) -> Tensor:
+    """Low and then high frequencies along an axis, each of half its length."""
+    even, odd = (_phase(volume, axis, offset) for offset in (0, 1))
+    later_even, later_odd = even.roll(-1, axis), odd.roll(-1, axis)
+    halves = [f[0] * even + f[1] * odd + f[2] * later_even + f[3] * later_odd for f in (LOW, HIGH)]
+    return torch.cat(halves, axis)
+
+
+def _joined(volume: Tensor, axis: int) -> Tensor:
+    """What ``_split`` came from."""
+    low, high = volume.tensor_split(2, axis)
+    before_low, before_high = low.roll(1, axis), high.roll(1, axis)
+    even, odd = (
+        LOW[k] * low + LOW[k + 2] * before_low + HIGH[k] * high + HIGH[k + 2] * before_high
+        for k in (0, 1)
+    )
+    return torch.stack([even, odd], axis + 1).flatten(axis, axis + 1)
+
+
+def _phase(volume: Tensor, axis: int, offset: int) -> Tensor:
+    index: list[slice] = [slice(None)] * 3
+    index[axis] = slice(offset, None, 2)
+    return volume[tuple(index)]

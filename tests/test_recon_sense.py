@@ -1,0 +1,135 @@
+"""Sensitivities, SENSE and wavelets against closed forms and dense algebra."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.recon.espirit import espirit_maps
+from accelqsm.recon.reconstruct import Method, reconstruct
+from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet, unit_maps
+from accelqsm.recon.wavelet import Wavelet
+from recon_phantom import channel_images, sample
+
+SHAPE = (12, 48, 40)
+
+
+def complex_noise(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.complex128)
+
+
+def pattern(acceleration: float, calibration: tuple[int, int] = (16, 16)) -> Tensor:
+    return poisson_disk(SHAPE[1:], acceleration=acceleration, calibration=calibration, seed=1)
+
+
+def nrmse(found: Tensor, true: Tensor) -> float:
+    return float((found - true).norm() / true.norm())
+
+
+@pytest.mark.parametrize("shape", [(16, 8, 24), (13, 10, 17)])
+def test_wavelets_come_back_and_keep_the_energy(shape: tuple[int, int, int]) -> None:
+    volume = complex_noise(*shape)
+    wavelet = Wavelet(shape)
+    coefficients = wavelet.forward(volume)
+    torch.testing.assert_close(wavelet.inverse(coefficients), volume)
+    if all(n % wavelet.period == 0 for n in shape):
+        assert float(coefficients.norm()) == pytest.approx(float(volume.norm()), rel=1e-12)
+    torch.testing.assert_close(wavelet.shrunk(volume, 0.0, (3, 1, 5)), volume)
+
+
+def test_wavelets_of_a_line_are_nought_away_from_its_ends() -> None:
+    line = torch.arange(64.0, dtype=torch.float64).view(-1, 1, 1).expand(64, 8, 8)
+    details = Wavelet((64, 8, 8)).forward(line.to(torch.complex128))[32:, :, :]
+    assert details[:-2].abs().max() < 1e-10 < details[-1:].abs().max()
+
+
+def test_the_adjoint_is_the_adjoint() -> None:
+    maps = unit_maps(complex_noise(3, *SHAPE))
+    sampled = pattern(3.0)
+    encoding = Encoding(maps, sampled)
+    image, samples = complex_noise(*SHAPE, seed=1), complex_noise(3, *SHAPE, seed=2)
+    measured = samples * sampled
+    forward = fft(maps * image, PHASE_ENCODES) * sampled
+    left = (forward.conj() * measured).sum()
+    right = (image.conj() * encoding.adjoint(measured)).sum()
+    torch.testing.assert_close(left, right)
+    torch.testing.assert_close(encoding.normal(image), encoding.adjoint(forward))
+
+
+def test_sense_solves_the_normal_equation() -> None:
+    shape = (1, 6, 5)
+    maps = unit_maps(complex_noise(2, *shape))
+    sampled = torch.rand(6, 5, generator=torch.Generator().manual_seed(1)) < 0.6
+    measured = complex_noise(2, *shape, seed=3) * sampled
+    encoding = Encoding(maps, sampled)
+    basis = torch.eye(30, dtype=torch.complex128).reshape(30, *shape)
+    matrix = torch.stack([encoding.normal(column).flatten() for column in basis], 1)
+    matrix += 0.02 * torch.eye(30)
+    expected = torch.linalg.solve(matrix, encoding.adjoint(measured).flatten())
+    found = cg_sense(measured, maps, sampled=sampled, weight=0.02, n_iterations=60)
+    torch.testing.assert_close(found.flatten(), expected, atol=1e-9, rtol=1e-7)
+
+
+def test_sensitivities_are_those_of_the_channels() -> None:
+    images = channel_images(SHAPE, 6)
+    kspace = sample(images, pattern(3.0))
+    maps = espirit_maps(kspace)
+    torch.testing.assert_close(maps.abs().square().sum(0), torch.ones(SHAPE))
+    power = images[:, 0].abs().square().sum(0)
+    true = images[:, 0] / power.clamp_min(1e-20).sqrt()
+    inside = power > 0.2 * power.max()
+    alike = (true.conj() * maps).sum(0).abs()[inside]
+    assert alike.min() > 0.999
+    part = espirit_maps(kspace, x=slice(4, 7))
+    torch.testing.assert_close(part, maps[:, 4:7], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("method", "largest"), [("cg-sense", 0.45), ("l1-wavelet", 0.25)])
+def test_methods_bring_missing_samples_back(method: Method, largest: float) -> None:
+    images = channel_images(SHAPE, 6)
+    sampled = pattern(3.0)
+    found = torch.zeros_like(images)
+    for block in reconstruct(sample(images, sampled), method=method):
+        found[block.channels, :, block.x] = block.images
+    zero_filled = torch.cat(
+        [b.images for b in reconstruct(sample(images, sampled), method="zero-filled")]
+    )
+    assert nrmse(found, images) < largest * nrmse(zero_filled, images)
+    phase = (found * images.conj()).sum(0).angle()
+    assert (phase[0] - phase[1]).abs()[3:9, 16:32, 14:26].max() < 0.05
+
+
+def test_wavelets_take_noise_that_least_squares_leave() -> None:
+    images = channel_images(SHAPE, 6)
+    sampled = pattern(4.0)
+    kspace = sample(images, sampled, noise_sd=0.05)
+    maps = espirit_maps(kspace)
+    measured = kspace.planes(echoes=slice(0, 1))[:, 0]
+    errors = [
+        nrmse(maps * image, images[:, 0])
+        for image in (
+            cg_sense(measured, maps, sampled=sampled),
+            l1_wavelet(measured, maps, sampled=sampled, regularisation=0.01),
+        )
+    ]
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_too_small_a_centre_is_refused() -> None:
+    kspace = sample(channel_images(SHAPE, 2), pattern(3.0, (4, 4)))
+    with pytest.raises(InputError, match="calibration: expected 5 x 5 samples or more"):
+        espirit_maps(kspace)
+
+
+def test_filters_are_orthonormal() -> None:
+    from accelqsm.recon.wavelet import HIGH, LOW
+
+    assert np.dot(LOW, LOW) == pytest.approx(1)
+    assert np.dot(LOW, HIGH) == pytest.approx(0, abs=1e-15)
+    assert np.dot(LOW[2:], LOW[:2]) == pytest.approx(0, abs=1e-15)
