@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--heads", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=202, help="of the cohort")
+    parser.add_argument("--seed", type=int, default=303, help="of the cohort")
     options = parser.parse_args()
     torch.set_num_threads(1)
     atlas = options.out / "atlas"

@@ -128,3 +128,64 @@ def test_bad_input_is_one_line(volume, change, message):
     with pytest.raises(InputError, match=message) as error:
         measure_nuclei(**(given | change))
     assert "\n" not in str(error.value)
+
+
+def test_shares_of_one_and_zero_are_labels(volume):
+    chi_ppm, labels = volume
+    shares = {index: (labels == index).astype(np.float32) for index in (1, 2, 7)}
+    given = {"lookup": LOOKUP, "voxel_volume_mm3": 1.5}
+    whole = measure_nuclei(chi_ppm, labels, **given)
+    weighed = measure_nuclei(chi_ppm, labels, **given, shares=shares)
+    pd.testing.assert_frame_equal(whole, weighed, check_dtype=False)
+
+
+def test_a_share_of_one_half_counts_half():
+    labels = np.zeros((4, 4, 4), dtype=np.int16)
+    share = np.zeros((4, 4, 4))
+    share[0], share[1] = 1.0, 0.5
+    chi_ppm = np.zeros((4, 4, 4))
+    chi_ppm[0], chi_ppm[1] = 0.1, 0.4
+    lookup = pd.DataFrame({"index": [1], "name": ["RN"]})
+    frame = measure_nuclei(chi_ppm, labels, lookup, voxel_volume_mm3=2.0, shares={1: share})
+    found = row(frame, "RN", "")
+    assert found.n_voxels == pytest.approx(24)
+    assert found.volume_mm3 == pytest.approx(48)
+    assert found.mean_ppb == pytest.approx((16 * 100 + 8 * 400) / 24)
+    # Sample variance with n = (sum w)^2 / sum w^2 = 24^2 / 20.
+    variance = (16 * 100.0**2 + 8 * 200.0**2) / 24
+    assert found.sd_ppb == pytest.approx(np.sqrt(variance * 28.8 / 27.8))
+    assert found.median_ppb == pytest.approx(100.0)
+
+
+def test_weighted_quartiles_are_those_of_repeated_voxels():
+    rng = np.random.default_rng(2)
+    chi_ppm = rng.normal(size=(12, 12, 12))
+    share = np.where(rng.uniform(size=chi_ppm.shape) < 0.5, 1.0, 0.25)
+    lookup = pd.DataFrame({"index": [1], "name": ["RN"]})
+    frame = measure_nuclei(
+        chi_ppm, np.zeros(chi_ppm.shape, int), lookup, voxel_volume_mm3=1.0, shares={1: share}
+    )
+    repeated = np.repeat(chi_ppm.ravel(), (4 * share).astype(int).ravel())
+    assert frame.median_ppb[0] == pytest.approx(1000 * np.median(repeated), abs=3)
+    quartiles = np.percentile(repeated, [25, 75])
+    assert frame.iqr_ppb[0] == pytest.approx(1000 * np.subtract(*quartiles[::-1]), abs=6)
+
+
+def test_what_is_unavailable_gets_its_reason_and_so_does_the_pair(volume):
+    chi_ppm, labels = volume
+    frame = measure_nuclei(
+        chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0, unavailable={2: "it is cut"}
+    )
+    assert np.isnan(row(frame, "Pu", "R").mean_ppb)
+    assert row(frame, "Pu", "R").note == "it is cut"
+    assert np.isnan(row(frame, "Pu", "both").mean_ppb)
+    assert row(frame, "Pu", "both").note == "side R: it is cut"
+    assert np.isfinite(row(frame, "Pu", "L").mean_ppb)
+
+
+def test_shares_of_another_shape_are_refused(volume):
+    chi_ppm, labels = volume
+    with pytest.raises(InputError, match=r"^shares: .*\(9, 8, 7\), found \(2, 2, 2\)$"):
+        measure_nuclei(
+            chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0, shares={1: np.ones((2, 2, 2))}
+        )

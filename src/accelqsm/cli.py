@@ -162,7 +162,7 @@ def _add_table_commands(commands: Commands) -> None:
     nuclei.add_argument("--weighted", action="store_true", help="weigh voxels by their share")
     nuclei.add_argument("--threshold", type=float, default=0.5, metavar="P")
     nuclei.add_argument("--min-voxels", type=int, default=3, metavar="N")
-    nuclei.add_argument("--regions", nargs="+", metavar="NAME")
+    nuclei.add_argument("--regions", metavar="NAME,NAME", help="which nuclei, in order")
     nuclei.add_argument(
         "out", type=Path, metavar="OUT", help="OUT.tsv with --labels alone, otherwise a folder"
     )
@@ -318,7 +318,7 @@ def _nuclei(options: argparse.Namespace) -> None:
         weighted=options.weighted,
         threshold=options.threshold,
         min_voxels=options.min_voxels,
-        regions=None if options.regions is None else tuple(options.regions),
+        regions=None if options.regions is None else tuple(options.regions.split(",")),
     )
 
 

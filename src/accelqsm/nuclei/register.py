@@ -10,13 +10,14 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from accelqsm.errors import InputError
-from accelqsm.grid import Grid, as_affine
+from accelqsm.grid import Grid
 from accelqsm.nuclei.engine import deformable_registration, linear_registration
 from accelqsm.nuclei.volume import (
     Points,
     Volume,
     isotropic_grid,
     moved,
+    part_of,
     resampled,
     value_at,
 )
@@ -27,6 +28,7 @@ LINEAR_SPACING_MM = 2.0
 HISTOGRAM_BINS = 32
 BRAIN_MARGIN_MM = 4.0
 MOVING_MARGIN_MM = 10.0
+LEAST_VOXELS = 4
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,12 @@ class SynSettings:
         margin_mm: how far around the nuclei images are compared.
     """
 
-    spacing_mm: float = 1.5
-    iterations: tuple[int, ...] = (40, 12)
+    spacing_mm: float = 1.0
+    iterations: tuple[int, ...] = (40, 25, 5)
     step: float = 0.25
     radius: int = 1
     smoothing_voxels: float = 4.0
-    margin_mm: float = 14.0
+    margin_mm: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -191,11 +193,10 @@ def register_template(
     Source: Avants et al. 2008, Med Image Anal 12:26, doi 10.1016/j.media.2007.06.004.
     """
     fixed_grid = isotropic_grid(box, settings.spacing_mm)
-    moving_grid = _surrounding(fixed_grid, affine, settings.spacing_mm)
     names = [name for name in template if name in scan]
     there, back, grid = deformable_registration(
         [_at(template[name], fixed_grid) for name in names],
-        [_at(scan[name], moving_grid) for name in names],
+        [_near(scan[name], fixed_grid, affine) for name in names],
         initial=affine,
         iterations=settings.iterations,
         step=settings.step,
@@ -267,24 +268,37 @@ def _brain_alone(image: Volume, brain: Volume) -> Volume:
     return Volume(np.where(reach <= BRAIN_MARGIN_MM, image.values, 0), image.grid)
 
 
-def _at(volume: Volume, grid: Grid) -> Volume:
-    """The volume on a grid, smoothed when that is coarser."""
+def _smooth(volume: Volume, spacing_mm: float) -> Volume:
+    """The volume as blurred as one with voxels of ``spacing_mm`` would be."""
     sizes = np.asarray(volume.grid.voxel_size_mm)
-    width = 0.35 * np.sqrt(np.maximum(np.asarray(grid.voxel_size_mm).mean() ** 2 - sizes**2, 0))
-    smooth = ndimage.gaussian_filter(volume.values.astype(np.float32), width / sizes)
-    return resampled(Volume(smooth, volume.grid), grid)
+    width = 0.35 * np.sqrt(np.maximum(spacing_mm**2 - sizes**2, 0)) / sizes
+    return Volume(ndimage.gaussian_filter(volume.values.astype(np.float32), width), volume.grid)
 
 
-def _surrounding(box: Grid, matrix: Matrix, spacing_mm: float) -> Grid:
-    """An upright grid that holds the box where ``matrix`` takes it, and a margin."""
+def _at(volume: Volume, grid: Grid) -> Volume:
+    """The volume on a coarser or equal grid."""
+    return resampled(_smooth(volume, grid.voxel_size_mm[0]), grid, order=3)
+
+
+def _near(volume: Volume, box: Grid, matrix: Matrix) -> Volume:
+    """The volume, as blurred as the box's, where ``matrix`` takes the box; on its own voxels.
+
+    To resample it here and again during the registration would blur it more than the template.
+    """
     ends = [(0.0, float(n - 1)) for n in box.shape]
     corners = np.stack(np.meshgrid(*ends, indexing="ij")).reshape(3, -1)
-    there = moved(matrix)(moved(box.matrix)(corners))
-    low, high = there.min(1) - MOVING_MARGIN_MM, there.max(1) + MOVING_MARGIN_MM
-    x, y, z = (int(n) for n in np.ceil((high - low) / spacing_mm))
-    affine = np.diag([spacing_mm] * 3 + [1.0])
-    affine[:3, 3] = low
-    return Grid((x, y, z), as_affine(affine))
+    index = moved(np.linalg.inv(volume.grid.matrix) @ matrix @ box.matrix)(corners)
+    room = MOVING_MARGIN_MM / np.asarray(volume.grid.voxel_size_mm)
+    low = np.clip(np.floor(index.min(1) - room), 0, None).astype(int)
+    high = np.minimum(np.ceil(index.max(1) + room) + 1, volume.grid.shape).astype(int)
+    if (high - low < LEAST_VOXELS).any():
+        raise InputError(
+            "registration: expected the nuclei inside the image, found the head elsewhere"
+        )
+    part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    smooth = _smooth(volume, box.voxel_size_mm[0])
+    grid = part_of(volume.grid, [int(v) for v in low], [int(v) for v in high])
+    return Volume(smooth.values[part], grid)
 
 
 def _displacement(field: npt.NDArray[np.float32], grid: Grid, points: Points) -> Points:

@@ -1,0 +1,154 @@
+"""Labels carried from an atlas: whole, in place, and never a label that was not there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Grid, as_affine, centred_grid
+from accelqsm.nuclei.atlas import Atlas, carry_labels, laid_on, one_hot
+from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
+from accelqsm.nuclei.volume import Volume, grid_points, moved
+from nuclei_phantom import reoriented
+
+GRID = centred_grid((24, 26, 22), (1.0, 1.0, 1.0))
+LOOKUP = pd.DataFrame({"index": [1, 9], "name": ["L Pu", "R Pu"]})
+
+
+def labelled(points: np.ndarray) -> np.ndarray:
+    x, y, z = points
+    outside = (y / 7) ** 2 + (z / 6) ** 2
+    left, right = ((x + 5) / 5) ** 2 + outside < 1, ((x - 5) / 5) ** 2 + outside < 1
+    return np.where(left, 1, np.where(right, 9, 0)).astype(np.int16)
+
+
+def atlas(labels: np.ndarray | None = None) -> Atlas:
+    values = labelled(grid_points(GRID)) if labels is None else labels
+    shares = one_hot(Volume(values, GRID), [1, 9])
+    brain = Volume(np.ones(GRID.shape), GRID)
+    return Atlas("test", {"T1w": brain}, brain, shares, LOOKUP, probabilistic=False)
+
+
+def carried(scan: Grid, matrix: np.ndarray | None = None, **options: float):
+    matrix = np.eye(4) if matrix is None else matrix
+    return carry_labels(
+        atlas(),
+        scan,
+        to_template=moved(matrix),
+        from_template=moved(np.linalg.inv(matrix)),
+        **options,
+    )
+
+
+def test_nothing_changes_where_nothing_moves() -> None:
+    found = carried(GRID)
+    whole = laid_on(found.labels, found.offset, GRID)
+    np.testing.assert_array_equal(whole, labelled(grid_points(GRID)))
+
+
+def test_a_turned_flipped_and_finer_scan_gets_the_labels_where_they_are_in_the_world() -> None:
+    turn = np.eye(4)
+    c, s = np.cos(0.3), np.sin(0.3)
+    turn[:2, :2] = [[c, -s], [s, c]]
+    fine = centred_grid((60, 64, 56), (0.5, 0.5, 0.5))
+    oblique = Grid(fine.shape, as_affine(turn @ fine.matrix))
+    stored = reoriented(Volume(np.zeros(fine.shape), oblique), (2, 0, 1), (0, 2)).grid
+    matrix = np.diag([1.1, 0.9, 1.05, 1.0])
+    found = carried(stored, matrix)
+    whole = laid_on(found.labels, found.offset, stored)
+    truth = labelled(moved(matrix)(grid_points(stored)))
+    assert set(np.unique(whole)) == {0, 1, 9}
+    for index in (1, 9):
+        overlap = (whole == index) & (truth == index)
+        assert 2 * overlap.sum() / ((whole == index).sum() + (truth == index).sum()) > 0.93
+
+
+def test_labels_beyond_the_image_are_counted_and_cut_off() -> None:
+    cropped = centred_grid((15, 26, 22), (1.0, 1.0, 1.0), centre_mm=(-5.0, 0.0, 0.0))
+    found = carried(cropped)
+    in_image = found.of_scan(np.ones(cropped.shape, dtype=bool))
+    reasons = cut_off(found.labels, in_image, LOOKUP, in_image=in_image)
+    truth = labelled(grid_points(GRID)) == 9
+    x = grid_points(GRID)[0]
+    share = 100 * (truth & (x > 2.5)).sum() / truth.sum()
+    assert reasons == {9: f"{share:.0f} % of it lies outside the image"}
+    assert laid_on(found.labels, found.offset, cropped).shape == cropped.shape
+
+
+def test_labels_outside_the_mask_are_named() -> None:
+    labels = labelled(grid_points(GRID))
+    everywhere = np.ones(GRID.shape, dtype=bool)
+    mask = everywhere & (grid_points(GRID)[0] < 0)
+    reasons = cut_off(labels, mask, LOOKUP, in_image=everywhere)
+    assert reasons == {9: "100 % of it lies outside the mask"}
+
+
+def test_nuclei_far_from_the_image_are_an_error() -> None:
+    far = centred_grid((10, 10, 10), (1.0, 1.0, 1.0), centre_mm=(90.0, 0.0, 0.0))
+    with pytest.raises(
+        InputError, match=r"^expected the atlas's nuclei inside the image, found them outside$"
+    ):
+        carried(far)
+
+
+def test_probabilities_are_thresholded_and_the_larger_one_wins() -> None:
+    x = grid_points(GRID)[0]
+    ramp = np.clip((x + 6) / 12, 0, 1).astype(np.float32)
+    inside = np.abs(grid_points(GRID)[1]) < 5
+    shares = {1: Volume((1 - ramp) * inside, GRID), 9: Volume(ramp * inside * 0.8, GRID)}
+    base = atlas()
+    probable = Atlas("p", base.templates, base.brain, shares, LOOKUP, probabilistic=True)
+    same = moved(np.eye(4))
+    for threshold in (0.3, 0.7):
+        found = carry_labels(
+            probable, GRID, to_template=same, from_template=same, threshold=threshold
+        )
+        labels = laid_on(found.labels, found.offset, GRID)
+        one, nine = shares[1].values, shares[9].values
+        expected = np.where(one >= nine, 1, 9) * (np.maximum(one, nine) >= threshold)
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_allclose(laid_on(found.shares[9], found.offset, GRID), nine, atol=1e-6)
+
+
+def test_volumes_are_sums_of_shares() -> None:
+    labels = labelled(grid_points(GRID))
+    assert atlas().volumes_mm3() == {1: (labels == 1).sum(), 9: (labels == 9).sum()}
+
+
+def test_fractions_are_not_labels() -> None:
+    with pytest.raises(
+        InputError, match=r"^atlas labels: expected whole numbers, found fractions$"
+    ):
+        one_hot(Volume(np.full(GRID.shape, 0.5), GRID), [1])
+
+
+def test_erosion_takes_the_voxels_near_the_edge() -> None:
+    grid = centred_grid((30, 30, 20), (1.0, 1.0, 2.0))
+    points = grid_points(grid)
+    radius = np.sqrt((points**2).sum(0))
+    labels = (radius < 9).astype(np.int16) * 4
+    left = eroded(labels, distance_mm=3.0, voxel_size_mm=grid.voxel_size_mm)
+    np.testing.assert_array_equal(eroded(labels, distance_mm=0, voxel_size_mm=(1, 1, 2)), labels)
+    assert set(np.unique(left)) == {0, 4}
+    assert radius[left == 4].max() < 7.0
+    assert (left[radius < 5.0] == 4).all()
+    with pytest.raises(InputError, match=r"^erosion: expected 0 mm or more, found -1 mm$"):
+        eroded(labels, distance_mm=-1, voxel_size_mm=(1, 1, 2))
+
+
+def test_erosion_separates_neighbours() -> None:
+    labels = np.zeros((10, 8, 8), dtype=np.int16)
+    labels[1:5, 1:7, 1:7], labels[5:9, 1:7, 1:7] = 1, 2
+    left = eroded(labels, distance_mm=1.0, voxel_size_mm=(1.0, 1.0, 1.0))
+    assert np.unique(np.nonzero(left == 1)[0]).tolist() == [2, 3]
+    assert np.unique(np.nonzero(left == 2)[0]).tolist() == [6, 7]
+
+
+def test_regions_are_chosen_in_the_asked_order() -> None:
+    table = pd.DataFrame({"index": [1, 2, 3], "name": ["L Pu", "R Pu", "RN"]})
+    assert chosen_rows(table, ("RN", "Pu"))["index"].tolist() == [3, 1, 2]
+    assert chosen_rows(table, None) is table
+    with pytest.raises(InputError, match=r"^regions: expected some of Pu RN, found GPe$"):
+        chosen_rows(table, ("GPe",))

@@ -1,0 +1,71 @@
+"""What stands out is said, and what does not is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from accelqsm.grid import centred_grid
+from accelqsm.nuclei.quality import Expected, centre_mm, flags
+
+LOOKUP = pd.DataFrame({"index": [1, 2], "name": ["L GPe", "R GPe"]})
+
+
+def table(
+    means: tuple[float, float] = (118.0, 124.0), volumes: tuple[float, float] = (950.0, 1000.0)
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "region": ["GPe"] * 3,
+            "side": ["L", "R", "both"],
+            "mean_ppb": [*means, np.mean(means)],
+            "volume_mm3": [*volumes, sum(volumes)],
+        }
+    )
+
+
+def found(frame: pd.DataFrame, shift_mm: float = 0.0) -> list[str]:
+    expected = {
+        1: Expected(1000.0, (-19.0, 0.0, 0.0)),
+        2: Expected(1000.0, (19.0, 0.0, 0.0)),
+    }
+    centres = {1: np.array([-19.0, 0.0, shift_mm]), 2: np.array([19.0, 1.0, 0.0])}
+    return flags(frame, LOOKUP, expected=expected, centres_mm=centres)
+
+
+def test_an_ordinary_nucleus_has_no_flag() -> None:
+    assert found(table()) == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("frame", "shift_mm", "expected"),
+    [
+        (table(volumes=(500.0, 700.0)), 0.0, ["size 0.50 of the expected one", "", ""]),
+        (table(volumes=(1800.0, 1500.0)), 0.0, ["size 1.80 of the expected one", "", ""]),
+        (table(), 7.5, ["7.5 mm from the expected place", "", ""]),
+        (table(volumes=(650.0, 1200.0)), 0.0, ["", "", "sides of 650 and 1200 mm3"]),
+        (
+            table(means=(300.0, 260.0)),
+            0.0,
+            ["value +5.2 SD from adults' mean", "value +4.1 SD from adults' mean",
+             "value +4.7 SD from adults' mean"],
+        ),
+        (table(means=(60.0, 180.0)), 0.0, ["", "", "sides differ by 120 ppb"]),
+    ],
+)  # fmt: skip
+def test_what_stands_out_is_said(frame: pd.DataFrame, shift_mm: float, expected: list[str]) -> None:
+    assert found(frame, shift_mm) == expected
+
+
+def test_a_missing_value_is_not_an_outlier_but_a_missing_side_is() -> None:
+    frame = table(means=(float("nan"), 120.0), volumes=(0.0, 1000.0))
+    assert found(frame) == ["size 0.00 of the expected one", "", "sides of 0 and 1000 mm3"]
+
+
+def test_centre_is_in_world_coordinates() -> None:
+    grid = centred_grid((9, 9, 9), (2.0, 1.0, 3.0), centre_mm=(10.0, -5.0, 1.0))
+    labels = np.zeros(grid.shape, dtype=np.int16)
+    labels[4:7, 4, 4] = 3
+    np.testing.assert_allclose(centre_mm(labels, 3, grid), (12.0, -5.0, 1.0))
+    assert np.isnan(centre_mm(labels, 8, grid)).all()
