@@ -36,7 +36,7 @@ from nuclei_phantom import (
 
 CIT168 = Path(__file__).parents[2] / "shared" / "data" / "cit168"
 COARSE = SynSettings(spacing_mm=3.0, iterations=(20, 10), margin_mm=9.0)
-FINER = SynSettings(spacing_mm=1.5, iterations=(10, 4), margin_mm=6.0)
+FINER = SynSettings(iterations=(6, 4, 1), margin_mm=4.0)
 TURNED = Pose(rotation_deg=(2.0, -1.0, 1.5), translation_mm=(2.0, -1.0, 1.5))
 T1W_POSE = Pose(rotation_deg=(-2.0, 1.0, 1.0), translation_mm=(-3.0, 2.0, 1.0))
 

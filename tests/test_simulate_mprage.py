@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from accelqsm.errors import InputError
+from accelqsm.files.nifti import read_image
 from accelqsm.grid import centred_grid
+from accelqsm.simulate.cohort import Subject
 from accelqsm.simulate.head import digital_head
-from accelqsm.simulate.mprage import Mprage, mprage_signal, t1w_scan
+from accelqsm.simulate.mprage import T1W_GRID, Mprage, mprage_signal, t1w_scan
+from accelqsm.study import virtual
 
 GRID = centred_grid((44, 54, 46), (4.0, 4.0, 4.0), centre_mm=(0.0, -17.0, 4.0))
 
@@ -67,3 +72,18 @@ def test_train_that_does_not_fit_is_refused() -> None:
         Mprage(n_excitations=400)
     with pytest.raises(InputError, match="snr: expected a positive number, found 0"):
         t1w_scan(digital_head(GRID, seed=3), snr=0.0, seed=1)
+
+
+def test_the_study_scans_a_head_t1_weighted_in_a_pose_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert T1W_GRID.voxel_size_mm == (1.0, 1.0, 1.0)
+    monkeypatch.setattr(virtual, "T1W_GRID", GRID)
+    subject = Subject("sub-01", 45.0, "F", 5, {})
+    path = virtual.simulate_t1w(tmp_path, subject)
+    assert path.name == "sub-01_T1w.nii.gz"
+    assert path.read_bytes() == virtual.simulate_t1w(tmp_path / "again", subject).read_bytes()
+    image = read_image(path)
+    upright = t1w_scan(digital_head(GRID, seed=5), snr=1e9, seed=0).numpy()
+    likeness = np.corrcoef(image.values.ravel(), upright.ravel())[0, 1]
+    assert 0.7 < likeness < 0.99

@@ -90,6 +90,7 @@ def _add_study_commands(commands: Commands) -> None:
     simulate.add_argument(
         "--protocols", nargs="+", choices=PROTOCOLS, default=["pi", "af3", "af4", "af5"]
     )
+    simulate.add_argument("--t1w", action="store_true", help="and T1-weighted, as NIfTI")
     simulate.set_defaults(command=_simulate)
 
 
@@ -168,6 +169,17 @@ def _add_table_commands(commands: Commands) -> None:
     )
     nuclei.set_defaults(command=_nuclei)
 
+    similarity = commands.add_parser("similarity", help="likeness of two susceptibility maps")
+    similarity.add_argument("chimap", type=Path, metavar="CHIMAP")
+    similarity.add_argument("reference", type=Path, metavar="REFERENCE")
+    similarity.add_argument("--mask", type=Path, required=True, metavar="FILE")
+    similarity.add_argument("out", type=Path, metavar="OUT.tsv")
+    similarity.set_defaults(command=_similarity)
+
+    _add_agreement_commands(commands)
+
+
+def _add_agreement_commands(commands: Commands) -> None:
     compare = commands.add_parser("compare", help="agreement of protocols, nucleus by nucleus")
     compare.add_argument(
         "values", type=Path, metavar="VALUES.tsv", help="subject, protocol, region, value_ppb"
@@ -251,6 +263,7 @@ def _simulate(options: argparse.Namespace) -> None:
         seed=options.seed,
         preset=options.preset,
         protocols=options.protocols,
+        t1w=options.t1w,
     )
 
 
@@ -320,6 +333,14 @@ def _nuclei(options: argparse.Namespace) -> None:
         min_voxels=options.min_voxels,
         regions=None if options.regions is None else tuple(options.regions.split(",")),
     )
+
+
+def _similarity(options: argparse.Namespace) -> None:
+    from accelqsm.study.console import show, similarity_summary
+    from accelqsm.study.likeness import similarity_table
+
+    figures = similarity_table(options.chimap, options.reference, options.out, mask=options.mask)
+    show(similarity_summary(figures))
 
 
 def _compare(options: argparse.Namespace) -> None:

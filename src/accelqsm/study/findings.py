@@ -189,7 +189,9 @@ def _tables(out: Path, folders: dict[str, Path]) -> list[Table]:
             profiles = similarity_profiles(read_volume(folder / CHIMAP).values, reference, mask)
             profiles.insert(0, "protocol", label)
             similarity.append(profiles)
-    both = nuclei[nuclei["side"] == "both"].drop(columns=["subject", "side"])
+    both = nuclei[nuclei["side"] == "both"].drop(
+        columns=["subject", "side", "reference", "reference_ppb"]
+    )
     return [
         report_tables.nuclei_table(both),
         *report_tables.agreement_tables(pooled, reference=REFERENCE),

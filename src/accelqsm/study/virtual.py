@@ -22,12 +22,14 @@ from accelqsm.grid import Grid
 from accelqsm.progress import track
 from accelqsm.simulate.cohort import Subject, draw_cohort, random_pose
 from accelqsm.simulate.head import LOOKUP, UPRIGHT, Head, Pose, digital_head
+from accelqsm.simulate.mprage import T1W_GRID, t1w_scan
 from accelqsm.simulate.scanner import scan
 from accelqsm.study.maps import array, plain
 from accelqsm.study.protocols import PRESETS, PROTOCOLS, Preset, sampling_pattern
 from accelqsm.study.provenance import software
 
 LOOKUP_NAME = "dseg.tsv"
+T1W_SNR = 25.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def simulate_study(
     seed: int,
     preset: str,
     protocols: Sequence[str],
+    t1w: bool = False,
 ) -> list[ScanFiles]:
     """Draw a cohort and scan everybody with every protocol.
 
@@ -78,6 +81,7 @@ def simulate_study(
         seed: of the cohort; the same seed gives the same files.
         preset: "demo" or "paper".
         protocols: names of ``PROTOCOLS``.
+        t1w: scan everybody T1-weighted as well (1 mm, in a pose of its own).
 
     Returns:
         The scans written, subject by subject.
@@ -96,6 +100,9 @@ def simulate_study(
         for subject in track(subjects, "Scanning digital heads", len(subjects))
         for files in simulate_subject(out, subject, preset=chosen, protocols=protocols)
     ]
+    if t1w:
+        for subject in track(subjects, "T1-weighted scans", len(subjects)):
+            simulate_t1w(out, subject)
     lookup = pd.DataFrame([{"index": index, "name": name} for index, name in LOOKUP])
     write_table(out / LOOKUP_NAME, lookup)
     write_table(out / "participants.tsv", _participants(subjects))
@@ -105,6 +112,7 @@ def simulate_study(
             "seed": seed,
             "preset": preset,
             "protocols": list(protocols),
+            "t1w": t1w,
             "scanner": plain(dataclasses.asdict(chosen)),
             "software": software(),
         },
@@ -144,6 +152,21 @@ def simulate_subject(
             write_image(files.labels, array(labels), acquisition.grid)
             write_image(files.truth, array(truth), acquisition.grid)
             yield files
+
+
+def simulate_t1w(out: Path, subject: Subject) -> Path:
+    """Scan one head T1-weighted, in a pose of its own, and write ``<subject>_T1w.nii.gz``."""
+    seed = int(np.random.SeedSequence([subject.seed, len(PROTOCOLS)]).generate_state(1)[0])
+    head = digital_head(
+        T1W_GRID,
+        seed=subject.seed,
+        pose=random_pose(seed),
+        age_years=subject.age_years,
+        nuclei_chi_ppm=subject.nuclei_chi_ppm,
+    )
+    path = out / subject.label / f"{subject.label}_T1w.nii.gz"
+    write_image(path, array(t1w_scan(head, snr=T1W_SNR, seed=seed)), T1W_GRID)
+    return path
 
 
 def at_scan_resolution(head: Head, acquisition: Acquisition) -> tuple[Tensor, Tensor]:
