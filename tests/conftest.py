@@ -1,0 +1,3 @@
+"""The package first: how threads wait is read when torch starts."""
+
+import accelqsm  # noqa: F401
