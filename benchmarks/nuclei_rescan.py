@@ -37,8 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--heads", type=int, default=10)
-    parser.add_argument("--maps", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=505, help="of the cohort")
+    parser.add_argument("--maps", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=404, help="of the cohort")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -121,7 +121,7 @@ def map_echoes(scan: Path, echoes: torch.Tensor) -> None:
 
 def drawn_pose(number: int) -> Pose:
     """Three degrees and three millimetres in random directions."""
-    rng = np.random.default_rng([505, number])
+    rng = np.random.default_rng([404, number])
     axis, shift = (v / np.linalg.norm(v) for v in rng.standard_normal((2, 3)))
     angles = Rotation.from_rotvec(np.deg2rad(TURN_DEG) * axis).as_euler("xyz", degrees=True)
     x, y, z = (float(v) for v in angles)
