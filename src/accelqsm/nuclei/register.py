@@ -25,7 +25,6 @@ from accelqsm.nuclei.volume import (
 Matrix = npt.NDArray[np.float64]
 
 LINEAR_SPACING_MM = 2.0
-FINE_SPACING_MM = 1.2
 HISTOGRAM_BINS = 32
 BRAIN_MARGIN_MM = 4.0
 MOVING_MARGIN_MM = 10.0
@@ -95,8 +94,7 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
     """Rigid motion between two images of one head, of equal or different contrast.
 
     Mutual information at 8, 4 and 2 mm, from where the scanner says that the head is, or from the
-    middle of both images where that fits better; at last near the voxel size, because at 2 mm two
-    images on one grid attract each other's voxels and lose up to 0.3 degrees.
+    middle of both images where that fits better.
 
     Args:
         fixed, moving: images without NaN.
@@ -127,7 +125,7 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         for start in (np.eye(4), shift)
     ]
     best = max(starts, key=lambda start: _similarity(coarse_fixed, coarse_moving, start))
-    near = linear_registration(
+    return linear_registration(
         coarse_fixed,
         coarse_moving,
         kind="Rigid",
@@ -136,17 +134,6 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         shrink=(4, 2, 1),
         smoothing=(2, 1, 0),
         sampling_rate=0.25,
-    )
-    spacing_mm = max(FINE_SPACING_MM, min(fixed.grid.voxel_size_mm))
-    return linear_registration(
-        resampled(_smooth(fixed, spacing_mm), isotropic_grid(fixed.grid, spacing_mm)),
-        _smooth(moving, spacing_mm),
-        kind="Rigid",
-        initial=near,
-        iterations=(40,),
-        shrink=(1,),
-        smoothing=(0,),
-        sampling_rate=0.1,
     )
 
 
