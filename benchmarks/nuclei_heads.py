@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 
 from accelqsm.acquisition import Acquisition
-from accelqsm.files.nifti import write_image
+from accelqsm.files.nifti import read_image, write_image
 from accelqsm.files.tables import write_table
 from accelqsm.grid import Grid, centred_grid
 from accelqsm.nuclei.volume import Volume, moved, resampled
 from accelqsm.simulate.cohort import random_pose
 from accelqsm.simulate.deformation import Pose
-from accelqsm.simulate.head import LOOKUP, digital_head
+from accelqsm.simulate.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.mprage import T1W_GRID, t1w_scan
 from accelqsm.simulate.scanner import transverse_signal
 
@@ -47,16 +47,20 @@ class Person:
     age_years: float = 45.0
     nuclei_chi_ppm: Mapping[str, float] | None = None
 
+    def head(self, grid: Grid, pose: Pose) -> Head:
+        """The person as a scan on ``grid`` meets them."""
+        return digital_head(
+            grid,
+            seed=self.seed,
+            pose=pose,
+            age_years=self.age_years,
+            nuclei_chi_ppm=self.nuclei_chi_ppm,
+        )
+
 
 def scan_person(folder: Path, person: Person, *, pose: Pose, noise_seed: int) -> torch.Tensor:
     """Write ``mag``, ``Chimap`` (truth and 5 ppb of noise), ``dseg``, ``mask``; the echoes."""
-    head = digital_head(
-        GRID,
-        seed=person.seed,
-        pose=pose,
-        age_years=person.age_years,
-        nuclei_chi_ppm=person.nuclei_chi_ppm,
-    )
+    head = person.head(GRID, pose)
     echoes = transverse_signal(head, ACQUISITION, seed=noise_seed)
     rng = np.random.default_rng(noise_seed)
     level = float(echoes[0].abs()[head.brain].mean()) / SNR
@@ -76,13 +80,7 @@ def scan_t1w(
     folder: Path, person: Person, *, pose: Pose, noise_seed: int
 ) -> dict[str, npt.NDArray]:
     """Write ``T1w``; labels and brain on its grid."""
-    head = digital_head(
-        T1W_GRID,
-        seed=person.seed,
-        pose=pose,
-        age_years=person.age_years,
-        nuclei_chi_ppm=person.nuclei_chi_ppm,
-    )
+    head = person.head(T1W_GRID, pose)
     image = t1w_scan(head, snr=T1W_SNR, seed=noise_seed)
     write_image(folder / "T1w.nii.gz", image.numpy(), T1W_GRID)
     return {"dseg": head.labels.numpy(), "mask": head.brain.numpy()}
@@ -94,8 +92,6 @@ def write_template(folder: Path, person: Person, *, pose_seed: int) -> None:
     pose, t1w_pose = random_pose(pose_seed), random_pose(pose_seed + 1)
     scan_person(scratch, person, pose=pose, noise_seed=pose_seed)
     truth = scan_t1w(folder, person, pose=t1w_pose, noise_seed=pose_seed)
-    from accelqsm.files.nifti import read_image
-
     magnitude = read_image(scratch / "mag.nii.gz")
     to_scan = pose_matrix(pose) @ np.linalg.inv(pose_matrix(t1w_pose))
     there = resampled(Volume(magnitude.values, GRID), T1W_GRID, moved(to_scan))

@@ -17,17 +17,18 @@ from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.qsm.background import vsharp
-from accelqsm.qsm.chain import QsmSettings, susceptibility
+from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
 from accelqsm.qsm.dipole_fit import dipole_fit
 from accelqsm.qsm.dynamic import DynamicTerms
 from accelqsm.qsm.field import multilag_field
 from accelqsm.qsm.inversion import l1_dipole_inversion
 from accelqsm.qsm.lags import LagProducts, lag_products
+from accelqsm.qsm.mask import inner
 from accelqsm.qsm.uncertainty import field_sd_hz
 from accelqsm.units import hz_to_ppm, larmor_hz_per_ppm
 from qsm_head import ANCHOR, FIELD_STRENGTH_T, OBLIQUE, PAPER, Case, Protocol, scanned_head
 from qsm_peers import closed_form, fitted_field_hz, pdf, resharp, tkd
-from qsm_scores import eroded, field_scores, map_scores
+from qsm_scores import field_scores, map_scores
 
 SEEDS = (200, 201, 202)
 COMMON_MM = 6.0
@@ -94,7 +95,7 @@ def background_rows(case: Case) -> Iterator[Row]:
     """Local field from the true total field, on the voxels 6 mm inside the brain."""
     size_mm, direction = _geometry(case)
     total, local = _ppm(case.field_hz), _ppm(case.local_field_hz)
-    common = eroded(case.brain, COMMON_MM, size_mm)
+    common = inner(case.brain, COMMON_MM, voxel_size_mm=size_mm)
     ones = torch.ones_like(total)
     removed = {
         "accelqsm (dipole fit)": dipole_fit(
@@ -131,7 +132,6 @@ def inversion_rows(case: Case) -> Iterator[Row]:
 
 def _inversions(case: Case) -> dict[str, Callable[[Tensor], Tensor]]:
     size_mm, direction = _geometry(case)
-    defaults = QsmSettings()
 
     def ours(field: Tensor) -> Tensor:
         return l1_dipole_inversion(
@@ -141,7 +141,7 @@ def _inversions(case: Case) -> dict[str, Callable[[Tensor], Tensor]]:
             b0_direction=direction,
             data_weight=case.brain.float(),
             magnitude=case.images[0].abs().square().sum(0).sqrt(),
-            regularisation=defaults.regularisation,
+            regularisation=DEFAULT.regularisation,
             dynamic=DynamicTerms(noise=True, structure=False, scale=False),
         )
 
@@ -171,7 +171,7 @@ def plain_tv(field_ppm: Tensor, mask: Tensor, size_mm: Triple, direction: Triple
 def whole_rows(case: Case) -> Iterator[Row]:
     """Susceptibility from noisy images; the mask is the chain's own."""
     for name, settings in (
-        ("accelqsm", QsmSettings()),
+        ("accelqsm", DEFAULT),
         ("accelqsm, vSHARP", QsmSettings(background="vsharp")),
     ):
         result = _chain(case, settings=settings)
@@ -191,7 +191,7 @@ TABLES = {
 }
 
 
-def _chain(case: Case, *, mask: Tensor | None = None, settings: QsmSettings = QsmSettings()):  # type: ignore[no-untyped-def]  # noqa: B008
+def _chain(case: Case, *, mask: Tensor | None = None, settings: QsmSettings = DEFAULT) -> QsmResult:
     return susceptibility(
         _products(case),
         grid=case.acquisition.grid,

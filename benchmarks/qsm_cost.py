@@ -21,10 +21,9 @@ import numpy as np
 import torch
 from skimage.restoration import unwrap_phase
 
-from accelqsm.acquisition import Acquisition
 from accelqsm.grid import centred_grid
 from accelqsm.qsm import chain
-from accelqsm.qsm.chain import QsmSettings, susceptibility
+from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.lags import lag_products
 from qsm_head import ANCHOR, CENTRE_MM, FIELD_STRENGTH_T, Protocol, scanned_head
 
@@ -68,16 +67,13 @@ def _write(folder: Path, protocol: Protocol) -> None:
         np.save(folder / "brain.npy", case.brain.numpy())
     else:
         _write_enlarged(folder, protocol)
-    acquisition = protocol.acquisition
-    shape, times = acquisition.grid.shape, acquisition.echo_times_s
-    (folder / "scan.json").write_text(json.dumps([shape, protocol.voxel_size_mm, times]))
+    scan = (protocol.shape, protocol.voxel_size_mm, protocol.echo_times_s)
+    (folder / "scan.json").write_text(json.dumps(scan))
 
 
 def _write_enlarged(folder: Path, protocol: Protocol) -> None:
     """The anchor head's field and magnitude, enlarged to a grid too large to simulate finely."""
-    small = scanned_head(
-        Protocol(ANCHOR.shape, ANCHOR.voxel_size_mm, ANCHOR.echo_times_s), seed=SEED, snr=100
-    )
+    small = scanned_head(ANCHOR, seed=SEED, snr=100)
     fields = torch.stack([small.field_hz, small.quiet_images[0, 0].abs(), small.brain.float()])
     field_hz, magnitude, brain = torch.nn.functional.interpolate(
         fields[None], size=protocol.shape, mode="trilinear"
@@ -103,7 +99,6 @@ def _measured(folder: Path, n_threads: int) -> dict[str, Any]:
     torch.set_num_threads(n_threads)
     shape, size_mm, times_s = json.loads((folder / "scan.json").read_text())
     grid = centred_grid(tuple(shape), tuple(size_mm), centre_mm=CENTRE_MM)
-    acquisition = Acquisition(grid, tuple(times_s), FIELD_STRENGTH_T, 0.05, 15.0)
     images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="r+"))
     seconds: dict[str, float] = {}
     for stage in STAGES:
@@ -112,11 +107,9 @@ def _measured(folder: Path, n_threads: int) -> dict[str, Any]:
     for _ in range(2 if n_threads > 1 else N_RUNS):
         seconds.clear()
         cpu, wall = time.process_time(), time.perf_counter()
-        products = lag_products(images, echo_times_s=acquisition.echo_times_s)
+        products = lag_products(images, echo_times_s=tuple(times_s))
         seconds["lag_products"] = time.process_time() - cpu
-        susceptibility(
-            products, grid=grid, field_strength_t=FIELD_STRENGTH_T, settings=QsmSettings()
-        )
+        susceptibility(products, grid=grid, field_strength_t=FIELD_STRENGTH_T)
         whole = {"whole": time.process_time() - cpu, "wall": time.perf_counter() - wall}
         runs.append(dict(seconds) | whole)
     peak_gb = _peak_gb()

@@ -10,10 +10,10 @@ from scipy import ndimage
 from skimage.restoration import unwrap_phase
 from torch import Tensor
 
+from accelqsm.conjugate import conjugate_gradients
 from accelqsm.dipole import dipole_kernel
 from accelqsm.grid import Triple
 from accelqsm.qsm.background import LocalField
-from accelqsm.qsm.conjugate import conjugate_gradients
 from accelqsm.qsm.gradient import Gradient
 from accelqsm.qsm.volume import box_of, voxels_within
 
@@ -79,7 +79,7 @@ def pdf(
         return torch.where(inside, 0, _filtered(power * outside_field(chi), kernel))
 
     wanted = torch.where(inside, 0, _filtered(power * field, kernel))
-    chi = conjugate_gradients(normal, wanted, torch.zeros_like(field), n_iterations=PDF_ITERATIONS)
+    chi = conjugate_gradients(normal, wanted, n_iterations=PDF_ITERATIONS)
     return LocalField(box.unframe((field - outside_field(chi)) * inside, mask.shape), mask)
 
 
@@ -104,9 +104,7 @@ def resharp(field_ppm: Tensor, mask: Tensor, size_mm: Triple) -> LocalField:
         return _filtered(left * _filtered(local, spectrum), spectrum) + RESHARP_TIKHONOV * local
 
     wanted = _filtered(left * _filtered(field, spectrum), spectrum)
-    local = conjugate_gradients(
-        normal, wanted, torch.zeros_like(field), n_iterations=RESHARP_ITERATIONS
-    )
+    local = conjugate_gradients(normal, wanted, n_iterations=RESHARP_ITERATIONS)
     kept = box.unframe(left.to(field), mask.shape) > 0
     return LocalField(box.unframe(local * left, mask.shape), kept)
 

@@ -7,7 +7,6 @@ doi 10.1002/mrm.28754.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy import ndimage
 from torch import Tensor
 
@@ -73,13 +72,6 @@ def map_scores(
         "nuclei r": float(np.corrcoef(means.T)[0, 1]),
         "streak ppb": 1e3 * float((found - true)[shell].std()),
     }
-
-
-def eroded(mask: Tensor, distance_mm: float, size_mm: Triple) -> Tensor:
-    """Voxels of the mask farther than ``distance_mm`` from its outside."""
-    padded = np.pad(mask.numpy(), 1)
-    distance = ndimage.distance_transform_edt(padded, sampling=size_mm)[1:-1, 1:-1, 1:-1]
-    return torch.from_numpy(distance > distance_mm)
 
 
 def _arrays(*volumes: Tensor) -> list[np.ndarray]:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from accelqsm.conjugate import conjugate_gradients
 from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.conjugate import conjugate_gradients
 from accelqsm.qsm.dipole_fit import dipole_fit
 
 OBLIQUE: Triple = (0.36, -0.48, 0.8)

@@ -13,7 +13,7 @@ from accelqsm.recon.espirit import espirit_maps
 from accelqsm.recon.reconstruct import Method, reconstruct
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet, unit_maps
-from accelqsm.recon.wavelet import Wavelet
+from accelqsm.recon.wavelet import HIGH, LOW, Wavelet
 from recon_phantom import channel_images, sample
 
 SHAPE = (12, 48, 40)
@@ -128,8 +128,6 @@ def test_too_small_a_centre_is_refused() -> None:
 
 
 def test_filters_are_orthonormal() -> None:
-    from accelqsm.recon.wavelet import HIGH, LOW
-
     assert np.dot(LOW, LOW) == pytest.approx(1)
     assert np.dot(LOW, HIGH) == pytest.approx(0, abs=1e-15)
     assert np.dot(LOW[2:], LOW[:2]) == pytest.approx(0, abs=1e-15)

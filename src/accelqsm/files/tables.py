@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,24 @@ def write_described_table(
     path: Path, table: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]
 ) -> None:
     """Write a table and, beside it, a JSON file that says what each column is (as BIDS has it)."""
-    write_text(path.with_suffix(".json"), json.dumps(dict(columns), indent=2, ensure_ascii=False))
+    meanings = {name: dict(meaning) for name, meaning in columns.items()}
+    text = json.dumps(meanings, indent=2, ensure_ascii=False)
+    write_text(path.with_suffix(".json"), text + "\n")
     write_table(path, table)
 
 
-def write_sidecar(table: Path, columns: Mapping[str, Mapping[str, str]]) -> None:
-    """Write what each column of a table means as JSON beside it (BIDS)."""
-    text = json.dumps({name: dict(meaning) for name, meaning in columns.items()}, indent=2)
-    write_text(table.with_suffix(".json"), text + "\n")
+def read_settings(path: Path) -> dict[str, Any]:
+    """What ``write_settings`` wrote.
+
+    Raises:
+        InputError: no file, or one that is not TOML.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML ({error})") from error
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
 from accelqsm.qsm.background import DEFAULT_RADII_MM, DEFAULT_THRESHOLD, LocalField, vsharp
 from accelqsm.qsm.bipolar import readout_phase, without_readout_phase
-from accelqsm.qsm.dipole_fit import dipole_fit
+from accelqsm.qsm.dipole_fit import FIELD_SD_PPM, dipole_fit
 from accelqsm.qsm.dynamic import DynamicTerms
 from accelqsm.qsm.field import lag1_phase_rad, multilag_field, phase_coherence
 from accelqsm.qsm.inversion import l1_dipole_inversion
@@ -26,9 +26,6 @@ from accelqsm.qsm.unwrap import spun
 from accelqsm.units import hz_to_ppm, ppm_to_hz
 
 LARGEST_DATA_WEIGHT = 3.0
-VOXEL_FIELD_SD_PPM = 0.002
-"""What the field of a voxel, edges and ringing included, departs from that of dipoles at voxels."""
-
 NOISE_VOXELS = 50_000
 FIELD_MODES = ("multi", "lag1")
 BACKGROUNDS = ("dipole-fit", "vsharp")
@@ -230,7 +227,7 @@ class _Noise:
         self, field_ppm: Tensor, brain: Tensor, field_strength_t: float
     ) -> Tensor:
         """Of noise and voxel size alone: beside air, a doubtful field still tells of the air."""
-        voxel_hz = ppm_to_hz(VOXEL_FIELD_SD_PPM, field_strength_t)
+        voxel_hz = ppm_to_hz(FIELD_SD_PPM, field_strength_t)
         weight = _relative_weight((self.bound_hz.square() + voxel_hz**2).sqrt(), brain)
         return weight * spike_weight(field_ppm, brain)
 

@@ -8,17 +8,18 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from accelqsm.conjugate import conjugate_gradients
 from accelqsm.dipole import dipole_kernel
 from accelqsm.errors import InputError
 from accelqsm.grid import Shape, Triple
 from accelqsm.qsm.background import LocalField
-from accelqsm.qsm.conjugate import conjugate_gradients
 from accelqsm.qsm.volume import box_of, voxels_within
 
 MARGIN_MM = 30.0
 COARSE_MM = 3.0
 INSIDE_SD_PPM, OUTSIDE_SD_PPM = 0.025, 1.0
 FIELD_SD_PPM = 0.002
+"""What the field of a voxel, edges and ringing included, departs from that of dipoles at voxels."""
 
 
 def dipole_fit(
@@ -73,12 +74,11 @@ def dipole_fit(
         noise_variance=FIELD_SD_PPM**2,
         kernel=_kernel(inside, field_ppm, voxel_size_mm, b0_direction),
     )
-    start = torch.zeros_like(fine.field)
     if max(factors) > 1:
         coarse = fine.coarsened(factors)
-        start = fine.refined(coarse.solved(torch.zeros_like(coarse.field), n_coarse), coarse)
-        n_coarse = 0
-    chi = fine.solved(start, n_coarse + n_fine)
+        chi = fine.solved(n_fine, fine.refined(coarse.solved(n_coarse), coarse))
+    else:
+        chi = fine.solved(n_coarse + n_fine)
     background = fine.field_of(torch.where(inside, 0, chi))
     local = box.unframe((fine.field - background) * inside, mask.shape)
     return LocalField(local, mask)
@@ -144,8 +144,8 @@ class _Problem:
         field: Tensor = torch.fft.irfftn(spectrum, s=chi.shape)
         return field
 
-    def solved(self, start: Tensor, n_iterations: int) -> Tensor:
-        """chi after ``n_iterations`` from ``start``, with the expected spread as scale."""
+    def solved(self, n_iterations: int, start: Tensor | None = None) -> Tensor:
+        """chi after ``n_iterations`` from ``start`` or zero, with the expected spread as scale."""
         spread = self.spread
 
         def normal(scaled: Tensor) -> Tensor:
@@ -156,7 +156,12 @@ class _Problem:
             return image.add_(scaled, alpha=self.noise_variance)
 
         wanted = spread * self.field_of(self.power * self.field)
-        scaled = conjugate_gradients(normal, wanted, start / spread, n_iterations=n_iterations)
+        scaled = conjugate_gradients(
+            normal,
+            wanted,
+            None if start is None else start / spread,
+            n_iterations=n_iterations,
+        )
         return scaled * spread
 
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from accelqsm.conjugate import conjugate_gradients
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.wavelet import Wavelet
 
@@ -14,7 +15,6 @@ SENSE_ITERATIONS = 15
 SENSE_WEIGHT = 1e-2
 WAVELET_ITERATIONS = 40
 WAVELET_REGULARISATION = 0.004
-_SMALLEST = 1e-30
 
 
 class Encoding:
@@ -72,20 +72,16 @@ def cg_sense(
     Source: Pruessmann et al. 2001, Magn Reson Med 46:638, doi 10.1002/mrm.1241.
     """
     encoding = Encoding(between(maps, measured), sampled)
-    residual = encoding.adjoint(measured)
+    wanted = encoding.adjoint(measured)
     # The change is what is solved for, so that its equation has no image in it.
     if start is not None:
-        residual = residual - encoding.normal(start)
-    change = torch.zeros_like(residual)
-    direction = residual.clone()
-    power_left = _power(residual)
-    for _ in range(n_iterations):
-        turned = encoding.normal(direction) + weight * direction
-        step = power_left / _inner(direction, turned).clamp_min(_SMALLEST)
-        change += step * direction
-        residual -= step * turned
-        power_before, power_left = power_left, _power(residual)
-        direction = residual + power_left / power_before.clamp_min(_SMALLEST) * direction
+        wanted = wanted - encoding.normal(start)
+    change = conjugate_gradients(
+        lambda image: encoding.normal(image) + weight * image,
+        wanted,
+        n_iterations=n_iterations,
+        axes=PHASE_ENCODES,
+    )
     return change if start is None else start + change
 
 
@@ -142,12 +138,3 @@ def unit_maps(maps: Tensor) -> Tensor:
 def between(maps: Tensor, measured: Tensor) -> Tensor:
     """The maps with an axis of one for each axis of the samples between channel and x."""
     return maps.reshape(maps.shape[0], *[1] * (measured.ndim - maps.ndim), *maps.shape[1:])
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Real inner product over (y, z), which the problems of different x and echo do not share."""
-    return (a.conj() * b).real.sum(dim=PHASE_ENCODES, keepdim=True)
-
-
-def _power(a: Tensor) -> Tensor:
-    return _inner(a, a)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,15 +16,16 @@ from accelqsm.agreement.columns import column_dictionary
 from accelqsm.agreement.equivalence import DEFAULT_POWER
 from accelqsm.agreement.pair import DEFAULT_MARGIN_PERCENT
 from accelqsm.agreement.paired import compare_protocols
+from accelqsm.agreement.people import SEX, SUBJECT_NAMES, plain_label
 from accelqsm.agreement.published import check_printed_p, published
 from accelqsm.agreement.tables import age_table, correlation_table, demographics_table, mean_table
 from accelqsm.errors import InputError
-from accelqsm.files.tables import read_table, write_described_table, write_settings
+from accelqsm.files.tables import read_settings, read_table, write_described_table, write_settings
 from accelqsm.study.provenance import software
 
 LABELS = ("subject", "protocol", "region")
 VALUE_COLUMNS = (*LABELS, "value_ppb")
-PEOPLE_LABELS = ("participant_id", "subject", "sex")
+PEOPLE_LABELS = (*SUBJECT_NAMES, SEX)
 EVERY_REGION = "*"
 SETTINGS = "settings.toml"
 
@@ -91,7 +91,8 @@ def compare_values(
     """
     with _naming(values):
         table = read_table(values, columns=VALUE_COLUMNS, text=LABELS)
-        options = _for_every_region(options, table)
+        margins = margin_of_each_region(options.margin_ppb, table["region"])
+        options = replace(options, margin_ppb=margins)
         agreement = compare_protocols(
             table,
             reference=options.reference,
@@ -160,12 +161,7 @@ def read_options(settings: Path) -> CompareOptions:
     Raises:
         InputError: a file that is not there, is not TOML, or does not come from a comparison.
     """
-    if not settings.is_file():
-        raise InputError(f"{settings}: no such file")
-    try:
-        record = tomllib.loads(settings.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{settings}: not TOML ({error})") from error
+    record = read_settings(settings)
     found = record.get("command")
     if found != "compare":
         raise InputError(f"{settings}: expected the settings of compare, found {found!r}")
@@ -190,21 +186,22 @@ def _from_record(record: Any, settings: Path) -> CompareOptions:
     return CompareOptions(**record)
 
 
-def _for_every_region(options: CompareOptions, table: pd.DataFrame) -> CompareOptions:
-    if EVERY_REGION not in options.margin_ppb:
-        return options
-    margins = {str(r): options.margin_ppb[EVERY_REGION] for r in table["region"].dropna().unique()}
-    given = {region: m for region, m in options.margin_ppb.items() if region != EVERY_REGION}
-    return replace(options, margin_ppb=margins | given)
+def margin_of_each_region(margin_ppb: Mapping[str, float], regions: pd.Series) -> dict[str, float]:
+    """The margins with every region by its name, where one was given for ``EVERY_REGION``."""
+    given = dict(margin_ppb)
+    if EVERY_REGION not in given:
+        return given
+    shared = given.pop(EVERY_REGION)
+    return {str(region): shared for region in regions.dropna().unique()} | given
 
 
 def _measured(people: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """The participants who have values; the others took no part in the comparison."""
-    label = next((name for name in ("participant_id", "subject") if name in people), None)
+    label = next((name for name in SUBJECT_NAMES if name in people), None)
     if label is None:
         return people
-    measured = set(values["subject"].astype(str).str.removeprefix("sub-"))
-    there = people[label].isna() | people[label].astype(str).str.removeprefix("sub-").isin(measured)
+    measured = set(values["subject"].astype(str).map(plain_label))
+    there = people[label].isna() | people[label].astype(str).map(plain_label).isin(measured)
     return people[there] if there.any() else people
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.files.nifti import read_volume, write_image
-from accelqsm.files.tables import write_settings
+from accelqsm.files.tables import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.qsm.chain import QsmResult, QsmSettings
 from accelqsm.study.provenance import device, software
@@ -80,12 +79,7 @@ def read_qsm_settings(path: Path | None) -> QsmSettings:
     """
     if path is None:
         return QsmSettings()
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("qsm", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML ({error})") from error
+    table = read_settings(path).get("qsm", {})
     defaults = dataclasses.asdict(QsmSettings())
     unknown = sorted(set(table) - set(defaults))
     if unknown:

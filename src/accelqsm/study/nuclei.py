@@ -88,6 +88,7 @@ def atlas_nuclei(
     known = as_atlas(read_atlas(find_atlas(atlas)))
     regions = options.regions or seven_or_all(known.lookup)
     rows = chosen_rows(known.lookup, regions)
+    value_ppm = reference_ppm(chi.values, chi.grid, brain, options.reference, r2star=r2star)
     head, to_head = _head(mag, brain, t1w)
     with step("Head to template: affine"):
         contrast = (
@@ -97,9 +98,7 @@ def atlas_nuclei(
             known.templates[contrast],
             head.get(contrast, next(iter(head.values()))),
             template_brain=known.brain,
-            scan_brain=resampled(Volume(brain.astype(np.float32), chi.grid), mag.grid)
-            if t1w is None
-            else _brain_in(head, brain, chi.grid, to_head),
+            scan_brain=_brain_in(head, brain, chi.grid, to_head),
         )
     with step("Head to template: SyN around the nuclei"):
         way = register_template(
@@ -110,7 +109,7 @@ def atlas_nuclei(
         )
     with step("Labels to the map, values, quality"):
         carried = _carried(known, chi.grid, way, to_head, options, chimap)
-        table = _measured(chi, brain, carried, rows, options, r2star)
+        table = measured(chi, brain, carried, rows, options, value_ppm)
         labels = laid_on(carried.labels, carried.offset, chi.grid)
         expected, centres = _expected(known, way, to_head, carried, rows)
         table["flag"] = flags(table, rows, expected=expected, centres_mm=centres)
@@ -274,14 +273,15 @@ def _carried(
         raise InputError(f"{chimap}: {error}") from error
 
 
-def _measured(
+def measured(
     chi: Volume,
     brain: npt.NDArray[np.bool_],
     carried: CarriedLabels,
     rows: pd.DataFrame,
     options: MeasureOptions,
-    r2star: Path | None,
+    reference_value_ppm: float,
 ) -> pd.DataFrame:
+    """Values of the nuclei whose labels were carried to a map, less that of the reference."""
     in_image = carried.of_scan(np.ones(chi.grid.shape, dtype=bool))
     unavailable = cut_off(carried.labels, carried.of_scan(brain), rows, in_image=in_image)
     labels = eroded(
@@ -304,8 +304,7 @@ def _measured(
         min_voxels=options.min_voxels,
         unavailable=unavailable,
     )
-    value = reference_ppm(chi.values, chi.grid, brain, options.reference, r2star=r2star)
-    return referred(table, options.reference, value)
+    return referred(table, options.reference, reference_value_ppm)
 
 
 def _expected(
@@ -348,7 +347,7 @@ def _metrics(
         metrics.append(
             ("mutual_information_t1w_magnitude", mutual_information(seen, mag.values[brain]), "nat")
         )
-        shift_mm, turn_deg = motion_of(to_head, _centre(mag.grid))
+        shift_mm, turn_deg = motion_of(to_head, centre(mag.grid))
         metrics += [("t1w_shift", shift_mm, "mm"), ("t1w_turn", turn_deg, "degree")]
     templates, scans = _paired(atlas.templates, head)
     for name, template in templates.items():
@@ -393,7 +392,8 @@ def _any_share(atlas: Atlas, rows: pd.DataFrame) -> npt.NDArray[np.float32]:
     return total
 
 
-def _centre(grid: Grid) -> npt.NDArray[np.float64]:
+def centre(grid: Grid) -> npt.NDArray[np.float64]:
+    """World point in the middle of a grid, in mm."""
     return moved(grid.matrix)((np.asarray(grid.shape)[:, None] - 1) / 2)[:, 0]
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
 from accelqsm.files.nifti import read_volume, write_image
-from accelqsm.files.tables import write_settings, write_sidecar, write_table
+from accelqsm.files.tables import write_described_table, write_settings, write_table
 from accelqsm.grid import Grid, centred_grid
 from accelqsm.nuclei.measure import split_side
 from accelqsm.nuclei.volume import Volume, box_around, moved, resampled
@@ -128,8 +128,7 @@ def referred(table: pd.DataFrame, kind: str, value_ppm: float) -> pd.DataFrame:
 
 def write_values(path: Path, table: pd.DataFrame) -> None:
     """Write a table of nuclei and, beside it, what its columns mean."""
-    write_sidecar(path, {name: COLUMN_MEANINGS[name] for name in table.columns})
-    write_table(path, table)
+    write_described_table(path, table, {name: COLUMN_MEANINGS[name] for name in table.columns})
 
 
 def write_results(
@@ -149,8 +148,7 @@ def write_results(
     write_image(out / LABELS, labels.astype(np.int16), grid)
     write_table(out / LOOKUP, lookup)
     metrics = pd.DataFrame(quality, columns=["metric", "value", "unit"])
-    write_sidecar(out / QUALITY, QUALITY_MEANINGS)
-    write_table(out / QUALITY, metrics)
+    write_described_table(out / QUALITY, metrics, QUALITY_MEANINGS)
     with whole_file(out / FIGURE) as temporary:
         temporary.write_bytes(figure)
     write_values(out / TABLE, table)

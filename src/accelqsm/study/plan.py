@@ -20,7 +20,7 @@ from accelqsm.files.tables import (
     write_settings,
     write_table,
 )
-from accelqsm.study.compare import EVERY_REGION, LABELS, named_numbers
+from accelqsm.study.compare import EVERY_REGION, LABELS, margin_of_each_region, named_numbers
 from accelqsm.study.provenance import software
 
 
@@ -64,14 +64,10 @@ def plan_study(
         table = _one_nucleus(
             within_sd_ppb, mean_ppb, margin_ppb or {}, scan_time_s or {}, reference
         )
-    margins = dict(margin_ppb or {})
-    if EVERY_REGION in margins:
-        shared = margins.pop(EVERY_REGION)
-        margins = {str(region): shared for region in table["region"].unique()} | margins
     plan = plan_subjects(
         table,
         margin_percent=margin_percent,
-        margin_ppb=margins,
+        margin_ppb=margin_of_each_region(margin_ppb or {}, table["region"]),
         power=power,
         confidence=confidence,
         bias_ppb=bias_ppb,

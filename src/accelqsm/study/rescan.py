@@ -11,13 +11,13 @@ import pandas as pd
 from accelqsm.files.nifti import check_finite, read_image, read_volume
 from accelqsm.files.tables import read_table
 from accelqsm.nuclei.atlas import Atlas, CarriedLabels, carry_labels, laid_on, one_hot
-from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
+from accelqsm.nuclei.labels import chosen_rows, eroded
 from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
 from accelqsm.nuclei.volume import Volume, check_perpendicular, moved, resampled
 from accelqsm.progress import step
-from accelqsm.study.nuclei import combined, read_brain, read_pair
+from accelqsm.study.nuclei import centre, combined, measured, read_brain, read_pair
 from accelqsm.study.nuclei_output import (
     MeasureOptions,
     quality_figure,
@@ -76,42 +76,35 @@ def rescan_nuclei(
         whole_numbers(read_volume(labels, grid=image.grid)).astype(np.int16), image.grid
     )
     rows = chosen_rows(read_table(lookup, columns=("index", "name")), options.regions)
+    value_ppm = reference_ppm(chi.values, chi.grid, brain, options.reference, r2star=r2star)
     with step("Scan to reference scan: rigid"):
         to_first = register_rigid(mag, first)
-    back_matrix = np.asarray(np.linalg.inv(to_first), dtype=np.float64)
-    value = reference_ppm(chi.values, chi.grid, brain, options.reference, r2star=r2star)
+    to_scan = np.asarray(np.linalg.inv(to_first), dtype=np.float64)
     with step("Values and quality"):
         if resample:
-            back = moved(np.linalg.inv(to_first))
+            back = moved(to_scan)
             chi = resampled(chi, first.grid, back)
             inside = Volume(brain.astype(np.float32), mag.grid)
             brain = resampled(inside, first.grid, back).values > 0.5
             mag = resampled(mag, first.grid, back)
             ours: npt.NDArray[np.int16] = theirs.values
-            unavailable: dict[int, str] = {}
             met = mag.values, first.values
+            table = measure_nuclei(
+                chi.values,
+                eroded(ours, distance_mm=options.erosion_mm, voxel_size_mm=chi.grid.voxel_size_mm),
+                rows,
+                voxel_volume_mm3=chi.grid.voxel_volume_mm3,
+                mask=brain,
+                min_voxels=options.min_voxels,
+            )
+            table = referred(table, options.reference, value_ppm)
         else:
             carried = _moved_labels(theirs, rows, mag, to_first)
             ours = laid_on(carried.labels, carried.offset, mag.grid)
-            in_image = carried.of_scan(np.ones(mag.grid.shape, dtype=bool))
-            unavailable = cut_off(carried.labels, carried.of_scan(brain), rows, in_image=in_image)
             met = mag.values, resampled(first, mag.grid, moved(to_first)).values
-        measured = eroded(
-            ours, distance_mm=options.erosion_mm, voxel_size_mm=chi.grid.voxel_size_mm
-        )
-        table = measure_nuclei(
-            chi.values,
-            measured,
-            rows,
-            voxel_volume_mm3=chi.grid.voxel_volume_mm3,
-            mask=brain,
-            min_voxels=options.min_voxels,
-            unavailable=unavailable,
-        )
-        table = referred(table, options.reference, value)
+            table = measured(chi, brain, carried, rows, options, value_ppm)
         table["flag"] = flags(table, rows, expected={}, centres_mm={})
-        middle = first.grid.matrix[:3, :3] @ ((np.asarray(first.grid.shape) - 1) / 2)
-        shift_mm, turn_deg = motion_of(back_matrix, middle + first.grid.matrix[:3, 3])
+        shift_mm, turn_deg = motion_of(to_scan, centre(first.grid))
         quality = [
             ("motion_shift", shift_mm, "mm"),
             ("motion_turn", turn_deg, "degree"),

@@ -1,0 +1,55 @@
+"""Conjugate gradients, for one problem or for many that stand side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_SMALLEST = 1e-30
+
+
+def conjugate_gradients(
+    operator: Callable[[Tensor], Tensor],
+    wanted: Tensor,
+    start: Tensor | None = None,
+    *,
+    n_iterations: int,
+    axes: tuple[int, ...] | None = None,
+) -> Tensor:
+    """Bring ``operator(x)`` nearer to ``wanted``, for a linear operator that is its own adjoint.
+
+    Args:
+        operator: Hermitian and positive definite.
+        wanted: right-hand side, real or complex, any shape.
+        start: first estimate of x; it is not changed. Zero if absent.
+        n_iterations: steps to take; fewer when the residual is already zero.
+        axes: those that belong to one problem; the others number problems that do not share
+            anything. All if absent.
+
+    Returns:
+        x, of the shape of ``wanted``.
+
+    Source: Hestenes and Stiefel 1952, J Res Natl Bur Stand 49:409.
+    """
+
+    def inner(a: Tensor, b: Tensor) -> Tensor:
+        product = (a.conj() * b).real if a.is_complex() else a * b
+        return product.sum() if axes is None else product.sum(dim=axes, keepdim=True)
+
+    estimate = torch.zeros_like(wanted) if start is None else start.clone()
+    residual = wanted.clone() if start is None else wanted - operator(estimate)
+    direction = residual.clone()
+    power = inner(residual, residual)
+    for _ in range(n_iterations):
+        if not bool((power > 0).any()):
+            break
+        image = operator(direction)
+        step = power / inner(direction, image).clamp_min(_SMALLEST)
+        estimate += step * direction
+        residual -= step * image
+        previous, power = power, inner(residual, residual)
+        direction *= power / previous.clamp_min(_SMALLEST)
+        direction += residual
+    return estimate
