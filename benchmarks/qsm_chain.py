@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from accelqsm.grid import Triple
 from accelqsm.qsm.background import vsharp
@@ -95,7 +96,9 @@ def background_rows(case: Case) -> Iterator[Row]:
     """Local field from the true total field, on the voxels 6 mm inside the brain."""
     size_mm, direction = _geometry(case)
     total, local = _ppm(case.field_hz), _ppm(case.local_field_hz)
-    common = inner(case.brain, COMMON_MM, voxel_size_mm=size_mm)
+    # A side that the volume cuts counts as an edge too.
+    padded = functional.pad(case.brain, (1, 1, 1, 1, 1, 1))
+    common = inner(padded, COMMON_MM, voxel_size_mm=size_mm)[1:-1, 1:-1, 1:-1]
     ones = torch.ones_like(total)
     removed = {
         "accelqsm (dipole fit)": dipole_fit(
