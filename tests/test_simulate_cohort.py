@@ -25,8 +25,8 @@ def test_ages_of_the_published_cohort() -> None:
     cohort = draw_cohort(59, seed=1)
     ages = np.array([subject.age_years for subject in cohort])
     assert (ages.min(), ages.max()) == (18.0, 75.0)
-    assert ages.mean() == pytest.approx(44.0, abs=0.3)
-    assert ages.std(ddof=1) == pytest.approx(15.4, abs=0.3)
+    assert ages.mean() == pytest.approx(44.0, abs=0.05)
+    assert ages.std(ddof=1) == pytest.approx(15.4, abs=0.05)
     assert sum(subject.sex == "F" for subject in cohort) == 37
     assert [subject.label for subject in cohort[:2]] == ["sub-01", "sub-02"]
     assert len({subject.seed for subject in cohort}) == 59
