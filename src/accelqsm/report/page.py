@@ -13,8 +13,9 @@ import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.report.canvas import DPI, WIDTH_INCHES
-from accelqsm.report.content import Figure, ReportContent, Table
+from accelqsm.report.content import Figure, ReportContent, Table, Viewer
 from accelqsm.report.tables import MISSING, show
+from accelqsm.report.viewer import script_policy, viewer_context
 
 PAGE_WIDTH_PX = 1040
 NUMBER = re.compile(r"[-<\N{MINUS SIGN}]?[\d.∞]+( \[[^\]]*\])?")
@@ -24,8 +25,9 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def build_page(report: ReportContent) -> str:
     """Lay out a report as one self-contained HTML page.
 
-    Pictures are inlined, styles are inline, there is no script, and a content security policy
-    forbids every request. All text is escaped, so that labels from data sets cannot become markup.
+    Pictures and volumes are inlined, styles are inline, and a content security policy forbids
+    every request and every script but the viewer's, which it knows by checksum (none at all on a
+    page without viewer). All text is escaped, so that labels from data sets cannot become markup.
 
     Args:
         report: what to show; empty parts are left out.
@@ -34,20 +36,45 @@ def build_page(report: ReportContent) -> str:
         The page, to be written as UTF-8.
 
     Raises:
-        InputError: a figure whose bytes are not a PNG, or that has no alternative text.
+        InputError: a figure whose bytes are not a PNG, or that has no alternative text; volumes
+            or a viewer's script that are damaged.
     """
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(_source),
     )
-    source = resources.files("accelqsm.report").joinpath("template.html.j2").read_text("utf-8")
-    return environment.from_string(source).render(
+    viewer = report.viewer
+    return environment.get_template("template.html.j2").render(
         report=report,
+        script_policy="" if viewer is None else script_policy(),
+        viewer=None if viewer is None else _viewer(viewer),
+        verdict=None if report.verdict is None else _table(report.verdict),
         figures=[_figure(figure) for figure in report.figures],
         tables=[_table(table) for table in report.tables],
+        people=report.people,
+        people_table=None if report.people_table is None else _table(report.people_table),
+        checklists=[_table(table) for table in report.checklists],
         settings={name: _setting(value) for name, value in report.settings.items()},
         provenance={name: _setting(value) for name, value in report.provenance.items()},
         page_width_px=PAGE_WIDTH_PX,
     )
+
+
+def _source(name: str) -> str:
+    return resources.files("accelqsm.report").joinpath(name).read_text("utf-8")
+
+
+def _viewer(viewer: Viewer) -> dict[str, object]:
+    still = _figure(viewer.still)
+    return viewer_context(viewer) | {
+        "title": viewer.title,
+        "caption": viewer.caption,
+        "still": still,
+        "alt": f"{viewer.title}. The sliders above move through the volume. {viewer.still.alt}",
+    }
 
 
 def _figure(figure: Figure) -> dict[str, object]:

@@ -251,6 +251,8 @@ def _legend(grid: Panels, regions: Sequence[str]) -> None:
 def _limits_in_words(
     agreement: pd.DataFrame, protocols: Sequence[str], regions: Sequence[str], reference: str
 ) -> str:
+    if len(regions) > 1:
+        return _widest_in_words(agreement, protocols, regions, reference)
     parts = []
     for region in regions:
         for protocol in protocols:
@@ -260,3 +262,24 @@ def _limits_in_words(
                 f"limits {row['loa_lower']:.1f} to {row['loa_upper']:.1f} ppb"
             )
     return f"Bland-Altman plots against {reference}: " + "; ".join(parts) + "."
+
+
+def _widest_in_words(
+    agreement: pd.DataFrame, protocols: Sequence[str], regions: Sequence[str], reference: str
+) -> str:
+    """Of many plots, what each protocol does at its worst; the tables have the rest."""
+    parts = []
+    for protocol in protocols:
+        rows = [(region, _agreement_row(agreement, region, protocol)) for region in regions]
+        widths = [float(row["loa_upper"] - row["loa_lower"]) for _, row in rows]
+        if np.isnan(widths).all():
+            continue
+        region, row = rows[int(np.nanargmax(widths))]
+        parts.append(
+            f"{protocol} has its widest limits of agreement in {region}, {row['loa_lower']:.1f} to "
+            f"{row['loa_upper']:.1f} ppb around a bias of {row['bias']:.1f}"
+        )
+    return (
+        f"Bland-Altman plots of each protocol against {reference}, a row per nucleus "
+        f"({', '.join(regions)}): " + "; ".join(parts) + "."
+    )

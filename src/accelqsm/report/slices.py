@@ -1,0 +1,166 @@
+"""Planes of a volume as a reader sees them: which one, cut where, which side is which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure as Drawing
+from matplotlib.patheffects import withStroke
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Triple
+
+Volume = npt.NDArray[Any]
+Window = tuple[float, float]
+Box = tuple[slice, slice]
+
+DEFAULT_CHI_WINDOW_PPB: Window = (-100.0, 200.0)
+DEFAULT_VIEWS: Mapping[str, Sequence[str]] = {
+    "Basal ganglia": ("Pu", "Ca", "GPe", "GPi"),
+    "Midbrain": ("RN", "SNc", "SNr"),
+}
+# Okabe & Ito's palette without what is too dark on gray values.
+REGION_COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#ffffff")
+
+
+def region_colours(regions: Iterable[str]) -> dict[str, str]:
+    """Region -> its colour, the same in every picture that shows the same regions."""
+    names = dict.fromkeys(regions)
+    return {name: REGION_COLOURS[i % len(REGION_COLOURS)] for i, name in enumerate(names)}
+
+
+def views_of(regions: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """View -> the regions that choose its slice: the usual two, and one for any others."""
+    names = tuple(dict.fromkeys(regions))
+    usual = {
+        view: tuple(n for n in members if n in names) for view, members in DEFAULT_VIEWS.items()
+    }
+    known = {name for members in usual.values() for name in members}
+    usual["Other nuclei"] = tuple(name for name in names if name not in known)
+    return {view: members for view, members in usual.items() if members}
+
+
+def chosen_slice(
+    shape: tuple[int, ...], wanted: int | None, labels: Volume | None, mask: Volume | None
+) -> int:
+    """The slice along z: the one wanted, or the one with most of the labels, or of the mask."""
+    if wanted is not None:
+        if not 0 <= wanted < shape[2]:
+            raise InputError(f"slice: expected an index from 0 to {shape[2] - 1}, found {wanted}")
+        return wanted
+    for chosen in (labels, mask):
+        if chosen is not None and chosen.any():
+            return int(np.argmax((chosen != 0).sum(axis=(0, 1))))
+    return shape[2] // 2
+
+
+def cut_box(chosen: Volume, voxel_size_mm: Triple, *, margin_mm: float) -> Box:
+    """Where a plane ``(x, y)`` is cut: around what is chosen, with a margin; all of it without."""
+    sides = []
+    for axis in (0, 1):
+        where = np.flatnonzero(np.any(chosen, axis=1 - axis))
+        margin = round(margin_mm / voxel_size_mm[axis])
+        first, last = (where[0], where[-1]) if len(where) else (0, chosen.shape[axis] - 1)
+        end = min(int(last) + margin + 1, chosen.shape[axis])
+        sides.append(slice(max(int(first) - margin, 0), end))
+    return sides[0], sides[1]
+
+
+def brightest(slices: Sequence[Volume | None], inside: Volume) -> float:
+    """A white point for magnitudes of unknown scale: 99.5 % of the voxels inside are darker."""
+    for image in slices:
+        if image is not None and inside.any():
+            return float(np.percentile(image[inside], 99.5)) or 1.0
+    return 1.0
+
+
+def region_masks(
+    labels: Volume, regions: Mapping[int, str], names: Sequence[str]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Region -> its voxels, both sides together; regions without a voxel are left out."""
+    masks = {
+        name: np.isin(labels, [index for index, region in regions.items() if region == name])
+        for name in names
+    }
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def show_slice(
+    axes: Axes,
+    image: Volume,
+    window: Window,
+    colours: Colormap,
+    voxel_size_mm: Triple,
+    radiological: bool,
+) -> None:
+    """Draw a plane ``(x, y)`` with the marks of its sides."""
+    shown = as_displayed(image, radiological)
+    axes.imshow(
+        shown, cmap=colours, vmin=window[0], vmax=window[1], origin="lower",
+        interpolation="nearest", extent=extent_mm(shown, voxel_size_mm), aspect="auto",
+    )  # fmt: skip
+    sides = ("R", "L") if radiological else ("L", "R")
+    halo = [withStroke(linewidth=1.6, foreground="black")]
+    for x, side, align in ((0.02, sides[0], "left"), (0.98, sides[1], "right")):
+        axes.text(
+            x, 0.5, side, transform=axes.transAxes, color="white", fontsize=8, ha=align,
+            va="center", path_effects=halo,
+        )  # fmt: skip
+
+
+def draw_outlines(
+    axes: Axes,
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    voxel_size_mm: Triple,
+    radiological: bool,
+    *,
+    regions: Iterable[str],
+    named: bool,
+) -> None:
+    """Draw the outline of each region, and its name where ``named``."""
+    halo = [withStroke(linewidth=1.8, foreground="black")]
+    colours = region_colours(regions)
+    for i, (name, mask) in enumerate(masks.items()):
+        shown = as_displayed(mask, radiological).astype(float)
+        height, width = shown.shape
+        x = (np.arange(width) + 0.5) * voxel_size_mm[0]
+        y = (np.arange(height) + 0.5) * voxel_size_mm[1]
+        axes.contour(x, y, shown, levels=[0.5], colors=[colours[name]], linewidths=0.9)
+        if named:
+            axes.text(
+                0.03, 0.97 - 0.085 * i, name, transform=axes.transAxes, color=colours[name],
+                fontsize=8, va="top", fontweight="bold", path_effects=halo,
+            )  # fmt: skip
+
+
+def as_displayed(image: Volume, radiological: bool) -> Volume:
+    """Rows upwards to anterior, columns to the patient's left (radiological) or right."""
+    return np.asarray(image[::-1].T if radiological else image.T)
+
+
+def extent_mm(shown: Volume, voxel_size_mm: Triple) -> tuple[float, float, float, float]:
+    """Left, right, bottom, top of a displayed plane in mm."""
+    return 0.0, shown.shape[1] * voxel_size_mm[0], 0.0, shown.shape[0] * voxel_size_mm[1]
+
+
+def draw_scale(drawing: Drawing, beside: Axes, window: Window, colours: Colormap) -> None:
+    """Draw the scale of a window beside some axes."""
+    box = beside.get_position()
+    inch = 1 / drawing.get_figwidth()
+    axes = drawing.add_axes(
+        (box.x1 + 0.08 * inch, box.y0 + 0.1 * box.height, 0.11 * inch, 0.8 * box.height)
+    )
+    drawing.colorbar(ScalarMappable(Normalize(*window), colours), cax=axes)
+    axes.tick_params(length=2, pad=2)
+
+
+def convention(radiological: bool) -> str:
+    """Which side is which, in words."""
+    side = "left" if radiological else "right"
+    return f"anterior is up and the patient's right (R) is on the {side} of the picture."
