@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from accelqsm.errors import InputError
-from accelqsm.recon.channels import low_resolution, prewhiten
+from accelqsm.recon.channels import compress_channels, low_resolution, prewhiten
 from accelqsm.recon.reconstruct import combine, reconstruct
 from accelqsm.recon.sampling import regular
 from recon_phantom import ECHO_TIMES_S, channel_images, sample
@@ -45,6 +45,25 @@ def test_whitening_is_one_matrix_for_all_samples() -> None:
     covariance = noise.astype(complex) @ noise.conj().T / noise.shape[1]
     back = np.linalg.cholesky(covariance) @ whitened.samples.reshape(4, -1)
     np.testing.assert_allclose(back, kspace.samples.reshape(4, -1), atol=2e-5)
+
+
+def test_compressed_channels_keep_the_signal_and_white_noise() -> None:
+    """Twelve channels that mix three: three virtual ones hold everything."""
+    few = sample(channel_images(SHAPE, 3), FULL)
+    rng = np.random.default_rng(2)
+    mixing = np.linalg.qr(rng.standard_normal((12, 3)))[0].astype(np.complex64)
+    many = np.einsum("dc,cexs->dexs", mixing, few.samples)
+    found = compress_channels(replace(few, samples=many), 3)
+    assert found.samples.shape == few.samples.shape
+    power = (np.abs(found.samples) ** 2).sum(0)
+    np.testing.assert_allclose(power, (np.abs(few.samples) ** 2).sum(0), rtol=1e-3, atol=1e-9)
+    strength = (np.abs(found.samples) ** 2).sum((1, 2, 3))
+    assert (np.diff(strength) <= 0).all()
+    noise = rng.standard_normal((*many.shape, 2)).astype(np.float32).view(np.complex64)[..., 0]
+    quiet = compress_channels(replace(few, samples=noise), 3).samples.reshape(3, -1)
+    covariance = quiet @ quiet.conj().T / quiet.shape[1]
+    np.testing.assert_allclose(covariance, 2 * np.eye(3), atol=0.15)
+    assert compress_channels(few, 3) is few
 
 
 def test_memory_maps_stay_on_disk(tmp_path: Path) -> None:

@@ -10,8 +10,15 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
-from accelqsm.recon.reconnet3d import Architecture, ReconNet3D, data_consistency
+from accelqsm.recon.reconnet3d import (
+    Architecture,
+    ReconNet3D,
+    _folded,
+    _unfolded,
+    data_consistency,
+)
 from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.sense import Encoding, cg_sense, least_squares, unit_maps
 
 SMALL = Architecture(width=4, cascades=2, readout_kernels=(3, 1, 3))
 
@@ -62,6 +69,80 @@ def test_a_large_weight_is_hard_consistency() -> None:
     image, zero_filled = _noise(1, 2, 15, 12), ifft(_noise(1, 2, 15, 12) * pattern, PHASE_ENCODES)
     soft = data_consistency(image, zero_filled, pattern, log_weight=torch.tensor(40.0))
     assert (soft - data_consistency(image, zero_filled, pattern)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("log_weight", [-2.0, 0.0, 3.0])
+def test_consistency_of_one_channel_is_a_case_of_that_of_all(log_weight: float) -> None:
+    """With sensitivity one, (A^H A + 1 / v) is solved by the weighted mean in k-space."""
+    pattern, weight = _pattern(), torch.tensor(log_weight, dtype=torch.float64)
+    image = _noise(1, 2, 15, 12, dtype=torch.complex128)
+    measured = _noise(1, 2, 15, 12, dtype=torch.complex128, seed=1) * pattern
+    encoding = Encoding(torch.ones(1, 1, 1, 15, 12, dtype=torch.complex128), pattern)
+    found = least_squares(
+        encoding,
+        encoding.adjoint(measured[None]),
+        start=image,
+        weight=torch.exp(-weight),
+        n_iterations=3,
+    )
+    zero_filled = ifft(measured, PHASE_ENCODES)
+    expected = data_consistency(image, zero_filled, pattern, log_weight=weight)
+    assert (found - expected).abs().max() < 1e-10
+
+
+def test_gradients_pass_through_the_consistency_of_all_channels() -> None:
+    pattern = _pattern(8, 6)
+    maps = _noise(3, 1, 1, 8, 6, dtype=torch.complex128)
+    encoding = Encoding(unit_maps(maps), pattern)
+    wanted = encoding.adjoint(_noise(3, 1, 2, 8, 6, dtype=torch.complex128, seed=1) * pattern)
+    image = _noise(1, 2, 8, 6, dtype=torch.complex128, seed=2).requires_grad_()
+    weight = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x, w: torch.view_as_real(
+            least_squares(encoding, wanted, start=x, weight=w, n_iterations=3)
+        ),
+        (image, weight),
+    )
+
+
+def _channels(seed: int = 3) -> tuple[Tensor, Tensor]:
+    """Samples (channel, batch, x, ky, kz) of a random object, and the maps."""
+    maps = unit_maps(_noise(4, 6, 15, 12, seed=seed))
+    truth = _noise(2, 6, 15, 12, seed=seed + 1)
+    return fft(maps[:, None] * truth, PHASE_ENCODES) * _pattern(), maps
+
+
+def test_untrained_network_of_all_channels_is_conjugate_gradients() -> None:
+    measured, maps = _channels()
+    network = ReconNet3D(Architecture(4, 2, (3, 1, 3), consistency="channels"))
+    image = network(measured, _pattern(), maps)
+    expected = cg_sense(measured, maps, sampled=_pattern(), n_iterations=40, weight=1e-3)
+    assert (image - expected).norm() < 0.15 * expected.norm()
+
+
+def test_result_of_all_channels_scales_with_the_data() -> None:
+    measured, maps = _channels()
+    network = _random_network(Architecture(8, 2, (3, 1, 3), consistency="channels"))
+    image, scaled = (network(s * measured, _pattern(), maps) for s in (1.0, 1e5))
+    assert (scaled / 1e5 - image).abs().max() < 1e-4 * image.abs().max()
+
+
+def test_sensitivities_belong_to_a_network_of_all_channels() -> None:
+    measured, maps = _channels()
+    with pytest.raises(InputError, match="for 'channels', and for that alone"):
+        _random_network()(measured, _pattern(), maps)
+    with pytest.raises(InputError, match="for 'channels', and for that alone"):
+        ReconNet3D(Architecture(4, 2, (3, 1, 3), consistency="channels"))(measured[0], _pattern())
+
+
+@pytest.mark.parametrize("plane", [(15, 12), (14, 11), (5, 5)])
+def test_folding_loses_nothing(plane: tuple[int, int]) -> None:
+    image = _noise(2, 3, 4, *plane, dtype=torch.float32)
+    folded = _folded(image, 2)
+    assert folded.shape == (2, 12, 4, (plane[0] + 1) // 2, (plane[1] + 1) // 2)
+    assert torch.equal(_unfolded(folded, 2, plane), image)
+    # Neighbours in the plane become channels of one voxel.
+    assert torch.equal(folded[:, :4, :, 1, 1], image[:, 0, :, 2:4, 2:4].flatten(2).transpose(1, 2))
 
 
 def test_full_sampling_is_the_identity_for_any_weights() -> None:
@@ -123,7 +204,14 @@ def test_five_cascades_of_five_convolutions() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"width": 0}, {"cascades": 0}, {"readout_kernels": (3,)}, {"readout_kernels": (2, 3)}],
+    [
+        {"width": 0},
+        {"cascades": 0},
+        {"patch": 0},
+        {"consistency": "none"},
+        {"readout_kernels": (3,)},
+        {"readout_kernels": (2, 3)},
+    ],
 )
 def test_impossible_architectures_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(InputError):

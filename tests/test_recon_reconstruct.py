@@ -9,9 +9,11 @@ import torch
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
+from accelqsm.recon.espirit import espirit_maps
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.reconstruct import apply_network, combine, reconstruct
+from accelqsm.recon.reconstruct import combine, reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.recon.slabs import apply_network
 from recon_phantom import channel_images, sample
 
 SHAPE = (20, 24, 16)
@@ -62,9 +64,95 @@ def test_slabs_equal_the_whole_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     kspace, network = _scan("reconnet3d"), _network()
     measured = kspace.planes()[0, 0]
     whole = apply_network(network, measured, kspace.sampled)
-    monkeypatch.setattr("accelqsm.recon.reconstruct.VOXELS_AT_ONCE", 24 * 16 * 11)
+    monkeypatch.setattr("accelqsm.recon.slabs.VALUES_AT_ONCE", 24 * 16 * 11)
     slabs = apply_network(network, measured, kspace.sampled)
     assert (slabs - whole).abs().max() < 1e-5
+
+
+def _network_of_all_channels() -> ReconNet3D:
+    torch.manual_seed(0)
+    network = ReconNet3D(Architecture(8, 2, (3, 1, 3), consistency="channels"))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() == 5:
+                parameter.normal_(0, 0.1)
+    return network.eval()
+
+
+@pytest.mark.parametrize("plane", [24 * 16 * 4, 24 * 16 * 4 * 9])
+def test_slabs_of_all_channels_equal_the_whole_volume(
+    plane: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kspace, network = _scan("reconnet3d"), _network_of_all_channels()
+    measured, maps = kspace.planes()[:, 0], espirit_maps(kspace)
+    whole = apply_network(network, measured, kspace.sampled, maps)
+    direct = network(measured[:, None], kspace.sampled, maps)[0].detach()
+    assert ((whole - direct).abs().amax(dim=(1, 2)) < 1e-5).sum() > 10
+    monkeypatch.setattr("accelqsm.recon.slabs.VALUES_AT_ONCE", plane)
+    slabs = apply_network(network, measured, kspace.sampled, maps)
+    assert (slabs - whole).abs().max() < 1e-5
+
+
+def test_out_of_memory_halves_the_slabs_then_leaves_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU whose memory holds no slab at all; the result stays what it was."""
+    kspace, network = _scan("reconnet3d"), _network()
+    measured = kspace.planes()[0, 0]
+    whole = apply_network(network, measured, kspace.sampled)
+    seen: list[int] = []
+    left: list[bool] = []
+    run = network.forward
+
+    def forward(measured: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        seen.append(measured.shape[1])
+        if not left:
+            raise torch.OutOfMemoryError
+        return run(measured, *rest)
+
+    def cpu() -> ReconNet3D:
+        left.append(True)
+        return network
+
+    monkeypatch.setattr(network, "forward", forward)
+    monkeypatch.setattr(network, "cpu", cpu)
+    found = apply_network(network, measured, kspace.sampled)
+    assert left == [True]
+    assert seen == sorted(seen[:6], reverse=True) + seen[6:] or min(seen) < seen[0]
+    assert (found - whole).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet", "reconnet3d"])
+def test_one_image_of_all_channels_covers_the_scan(method: str) -> None:
+    kspace = _scan(method)
+    covered = torch.zeros(SHAPE[0])
+    for block in reconstruct(kspace, method=method, network=_network_of_all_channels()):  # type: ignore[arg-type]
+        assert block.channels is None
+        assert block.images.shape[:2] == (1, 2)
+        part = combine(block, kspace)
+        assert torch.equal(part.numerator, block.images[0])
+        assert (part.power == 1).all()
+        covered[block.x] += 1
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet"])
+def test_one_image_has_the_phase_and_size_of_the_combined_channels(method: str) -> None:
+    """Fully sampled and without noise, both ways to combine give the same image."""
+    full = torch.ones(24, 16, dtype=torch.bool)
+    kspace = sample(channel_images(SHAPE, 4), full, noise_sd=0.0)
+    together = torch.zeros(2, *SHAPE, dtype=torch.complex64)
+    for block in reconstruct(kspace, method=method):  # type: ignore[arg-type]
+        together[:, block.x] = block.images[0]
+    apart, power = torch.zeros_like(together), torch.zeros(SHAPE)
+    for block in reconstruct(kspace, method="zero-filled"):
+        part = combine(block, kspace)
+        apart[:, part.x] += part.numerator
+        power[part.x] += part.power
+    expected = apart / power.sqrt()
+    bright = expected[0].abs() > 0.2 * expected[0].abs().max()
+    error = (together - expected)[:, bright].norm() / expected[:, bright].norm()
+    assert error < 0.08
 
 
 def test_readouts_of_noise_alone_stay_zero_filled() -> None:

@@ -34,6 +34,7 @@ def test_pairs_are_replayed_from_seed_and_step() -> None:
 def test_measured_is_the_truth_where_sampled_plus_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "QUIETEST", 0.01)
     monkeypatch.setattr(data, "LOUDEST", 0.01)
+    monkeypatch.setattr(data, "MOVED", 0.0)
     pair = training_pair([blob_volumes()], readouts=16, seed=0, step=3)
     assert not pair.measured[..., ~pair.sampled].any()
     noise = (pair.measured - fft(pair.truth, PHASE_ENCODES))[..., pair.sampled]
@@ -43,6 +44,36 @@ def test_measured_is_the_truth_where_sampled_plus_noise(monkeypatch: pytest.Monk
         expected = 0.01 * np.quantile(truth.abs().numpy(), 0.999)
         assert float(item.real.std()) == pytest.approx(expected, rel=0.05)
         assert float(item.imag.std()) == pytest.approx(expected, rel=0.05)
+
+
+def test_all_channels_measure_the_truth_through_their_maps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(data, "QUIETEST", 1e-9)
+    monkeypatch.setattr(data, "LOUDEST", 1e-9)
+    monkeypatch.setattr(data, "MOVED", 0.0)
+    pair = training_pair([blob_volumes(n_channels=3)], readouts=8, seed=0, step=1)
+    assert pair.maps is not None
+    assert pair.measured.shape == (3, 2, 8, 36, 30)
+    expected = fft(pair.maps * pair.truth, PHASE_ENCODES) * pair.sampled
+    assert (pair.measured - expected).abs().max() < 1e-4
+    one = pair.items(slice(1, 2))
+    assert one.maps is not None
+    assert torch.equal(one.measured, pair.measured[:, 1:])
+    assert torch.equal(one.maps, pair.maps[:, 1:])
+
+
+def test_moved_samples_keep_their_size_and_the_centre(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A translation multiplies samples by phases; the centre was measured before it."""
+    monkeypatch.setattr(data, "QUIETEST", 1e-9)
+    monkeypatch.setattr(data, "LOUDEST", 1e-9)
+    monkeypatch.setattr(data, "MOVED", 1.0)
+    pair = training_pair([blob_volumes()], readouts=8, seed=0, step=1)
+    expected = fft(pair.truth, PHASE_ENCODES) * pair.sampled
+    assert (pair.measured.abs() - expected.abs()).abs().max() < 1e-4
+    assert (pair.measured - expected).abs().max() > 1e-2
+    box = (slice(18 - 3, 18 + 3), slice(15 - 3, 15 + 3))
+    assert (pair.measured - expected)[(..., *box)].abs().max() < 1e-4
 
 
 def test_acceleration_four_is_never_trained() -> None:

@@ -140,7 +140,8 @@ def test_train_network_keeps_weights_and_errors(
 ) -> None:
     asked: list[range] = []
 
-    def heads(_: Path, *, seeds: range, n_volumes: int) -> list[object]:
+    def heads(_: Path, *, seeds: range, n_volumes: int, all_channels: bool) -> list[object]:
+        assert not all_channels
         asked.append(seeds)
         return [blob_volumes(n_volumes, seed) for seed in seeds]
 

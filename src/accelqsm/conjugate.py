@@ -23,13 +23,13 @@ def conjugate_gradients(
     Args:
         operator: Hermitian and positive definite.
         wanted: right-hand side, real or complex, any shape.
-        start: first estimate of x; it is not changed. Zero if absent.
+        start: first estimate of x; zero if absent.
         n_iterations: steps to take; fewer when the residual is already zero.
         axes: those that belong to one problem; the others number problems that do not share
             anything. All if absent.
 
     Returns:
-        x, of the shape of ``wanted``.
+        x, of the shape of ``wanted``; differentiable where the operator is.
 
     Source: Hestenes and Stiefel 1952, J Res Natl Bur Stand 49:409.
     """
@@ -38,18 +38,18 @@ def conjugate_gradients(
         product = (a.conj() * b).real if a.is_complex() else a * b
         return product.sum() if axes is None else product.sum(dim=axes, keepdim=True)
 
-    estimate = torch.zeros_like(wanted) if start is None else start.clone()
-    residual = wanted.clone() if start is None else wanted - operator(estimate)
-    direction = residual.clone()
+    estimate = torch.zeros_like(wanted) if start is None else start
+    residual = wanted if start is None else wanted - operator(start)
+    direction = residual
     power = inner(residual, residual)
     for _ in range(n_iterations):
         if not bool((power > 0).any()):
             break
         image = operator(direction)
         step = power / inner(direction, image).clamp_min(_SMALLEST)
-        estimate += step * direction
-        residual -= step * image
+        # Nothing in place, so that a gradient can be taken through the steps.
+        estimate = estimate + step * direction
+        residual = residual - step * image
         previous, power = power, inner(residual, residual)
-        direction *= power / previous.clamp_min(_SMALLEST)
-        direction += residual
+        direction = residual + power / previous.clamp_min(_SMALLEST) * direction
     return estimate

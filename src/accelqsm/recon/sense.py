@@ -72,13 +72,36 @@ def cg_sense(
     Source: Pruessmann et al. 2001, Magn Reson Med 46:638, doi 10.1002/mrm.1241.
     """
     encoding = Encoding(between(maps, measured), sampled)
-    wanted = encoding.adjoint(measured)
+    return least_squares(
+        encoding,
+        encoding.adjoint(measured),
+        start=start,
+        weight=weight,
+        n_iterations=n_iterations,
+    )
+
+
+def least_squares(
+    encoding: Encoding,
+    wanted: Tensor,
+    *,
+    start: Tensor | None = None,
+    weight: float | Tensor = SENSE_WEIGHT,
+    n_iterations: int,
+) -> Tensor:
+    """x of (A^H A + weight) (x - x0) = wanted - A^H A x0, by conjugate gradients from x0 on.
+
+    Args:
+        encoding: A.
+        wanted: A^H y, complex (..., x, y, z).
+        start: x0; zero if absent.
+        weight: of the distance from x0.
+        n_iterations: of conjugate gradients; gradients can be taken through them.
+    """
     # The change is what is solved for, so that its equation has no image in it.
-    if start is not None:
-        wanted = wanted - encoding.normal(start)
     change = conjugate_gradients(
         lambda image: encoding.normal(image) + weight * image,
-        wanted,
+        wanted if start is None else wanted - encoding.normal(start),
         n_iterations=n_iterations,
         axes=PHASE_ENCODES,
     )

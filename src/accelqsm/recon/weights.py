@@ -22,7 +22,7 @@ HEADER = "accelqsm"
 FORMAT = "reconnet3d-1"
 
 
-def load_network(name: str = "default", *, path: Path | None = None) -> ReconNet3D:
+def load_network(name: str = "channel", *, path: Path | None = None) -> ReconNet3D:
     """The trained network, in evaluation mode.
 
     Args:
@@ -43,10 +43,12 @@ def load_network(name: str = "default", *, path: Path | None = None) -> ReconNet
         raise InputError(f"{file}: expected safetensors, found {error}") from None
     if record.get("format") != FORMAT:
         raise InputError(f"{file}: expected format {FORMAT}, found {record.get('format')}")
-    settings = record["architecture"]
-    architecture = Architecture(
-        int(settings["width"]), int(settings["cascades"]), tuple(settings["readout_kernels"])
-    )
+    settings = {"patch": 1, "consistency": "channel"} | record["architecture"]
+    kernels = tuple(settings["readout_kernels"])
+    try:
+        architecture = Architecture(**(settings | {"readout_kernels": kernels}))
+    except TypeError as error:
+        raise InputError(f"{file}: expected the settings of an architecture, {error}") from None
     network = ReconNet3D(architecture)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     if {key: tuple(value.shape) for key, value in tensors.items()} != shapes:
@@ -72,7 +74,7 @@ def save_network(network: ReconNet3D, path: Path, *, about: Mapping[str, str]) -
     os.replace(partial, path)
 
 
-def weights_checksum(name: str = "default", *, path: Path | None = None) -> str:
+def weights_checksum(name: str = "channel", *, path: Path | None = None) -> str:
     """SHA-256 of the weights, as hexadecimal digits, to be written beside results.
 
     Raises:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from accelqsm.errors import InputError
 from accelqsm.files.mrd import read_mrd
 from accelqsm.files.tables import write_settings
 from accelqsm.kspace import KSpace
-from accelqsm.recon.reconnet3d import ReconNet3D
-from accelqsm.recon.reconstruct import Consistency, Method
+from accelqsm.recon.reconnet3d import Consistency, ReconNet3D
+from accelqsm.recon.reconstruct import Method
 from accelqsm.recon.weights import load_network, weights_checksum
 from accelqsm.study.maps import read_mask, read_qsm_settings, write_echoes, write_maps
 from accelqsm.study.provenance import device, software
@@ -32,7 +33,7 @@ def recon_scan(
         InputError: a scan or weights that cannot be used.
     """
     kspace = read_mrd(scan)
-    network = _network(method, weights)
+    network = _network(method, weights, consistency)
     images = sum_channels(kspace, method=method, network=network, consistency=consistency).images
     write_echoes(out, images, kspace.acquisition.grid)
     record = {"source": _source(scan, kspace, method, weights, consistency)}
@@ -59,7 +60,7 @@ def map_scan(
     mapped = map_susceptibility(
         kspace,
         method=method,
-        network=_network(method, weights),
+        network=_network(method, weights, consistency),
         consistency=consistency,
         mask=read_mask(mask, kspace.acquisition.grid),
         settings=qsm_settings,
@@ -75,8 +76,17 @@ def map_scan(
     return mapped
 
 
-def _network(method: Method, weights: Path | None) -> ReconNet3D | None:
-    return load_network(path=weights) if method == "reconnet3d" else None
+def _network(method: Method, weights: Path | None, consistency: Consistency) -> ReconNet3D | None:
+    """The network of one's own weights, else the package's; its consistency must be that asked."""
+    if method != "reconnet3d":
+        return None
+    network = load_network(consistency, path=weights)
+    found = network.architecture.consistency
+    if found != consistency:
+        raise InputError(
+            f"{weights}: a network of --consistency {found}, expected one of {consistency}"
+        )
+    return network
 
 
 def _source(
@@ -93,5 +103,5 @@ def _source(
     }
     if method == "reconnet3d":
         source["consistency"] = consistency
-        source["weights_sha256"] = weights_checksum(path=weights)
+        source["weights_sha256"] = weights_checksum(consistency, path=weights)
     return source

@@ -14,8 +14,8 @@ from accelqsm.kspace import KSpace
 from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
 from accelqsm.qsm.field import LagProducts, lag_products, no_channels
 from accelqsm.recon.channels import prewhiten
-from accelqsm.recon.reconnet3d import ReconNet3D
-from accelqsm.recon.reconstruct import Consistency, Method, combine, reconstruct
+from accelqsm.recon.reconnet3d import Consistency, ReconNet3D
+from accelqsm.recon.reconstruct import Method, combine, reconstruct
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,14 @@ def sum_channels(
     numerator = torch.zeros(len(echo_times_s), *shape, dtype=torch.complex64)
     power = torch.zeros(shape)
     lags = no_channels(numerator, echo_times_s=echo_times_s)
+    n_channels = white.n_channels
     for block in reconstruct(white, method=method, network=network, consistency=consistency):
+        if block.channels is None:
+            n_channels = 1
         lag_products(block.images, echo_times_s=echo_times_s, onto=lags.readout(block.x))
         share = combine(block, white)
         numerator[:, block.x] += share.numerator
         power[block.x] += share.power
     smallest = torch.finfo(power.dtype).tiny
     images = numerator / power.clamp_min(smallest).sqrt()
-    return ChannelSums(replace(lags, n_channels=white.n_channels), images)
+    return ChannelSums(replace(lags, n_channels=n_channels), images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,56 +16,82 @@ from accelqsm.recon.sampling import poisson_disk
 from accelqsm.training.volumes import Volumes
 
 TRAINING_ACCELERATIONS = (3.0, 5.0)
-CALIBRATIONS = ((24, 24), (16, 16), (20, 20), (32, 16), (40, 24), (48, 32), (48, 32))
+CALIBRATIONS = ((24, 24), (16, 16), (20, 20), (32, 16), (40, 24), (48, 32), (64, 40))
 LARGEST_CALIBRATION = 0.5
 """Share of a pattern's samples that its fully sampled centre may take."""
 QUIETEST, LOUDEST = 0.002, 0.03
 """Noise per real component, in units of the 99.9 percentile of the volume's magnitude."""
-ITEMS = 2
+MOVED = 0.2
+"""Share of the pairs in which some samples were measured after the head had moved."""
+FARTHEST = 0.4
+"""Voxels along y and z that it moves at most."""
 VALIDATION = 2_000_000
 """First seed of validation patterns and noise."""
+
+Complex = npt.NDArray[np.complex64]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Slabs of ``ITEMS`` volumes of one head, measured with one pattern.
+    """Slabs of some volumes of one head, measured with one pattern.
 
     Attributes:
-        measured: complex64 (batch, x, ky, kz), noisy, zero where nothing was measured.
+        measured: complex64 (batch, x, ky, kz), or (channel, batch, x, ky, kz) with maps; noisy,
+            zero where nothing was measured.
         sampled: bool (ky, kz).
-        truth: complex64 (batch, x, y, z), without noise; mean magnitude 1.
+        truth: complex64 (batch, x, y, z), without added noise; mean magnitude 1.
         echo_times_s: of each item.
+        maps: estimated sensitivities (channel, batch, x, y, z); None for one channel.
     """
 
     measured: Tensor
     sampled: Tensor
     truth: Tensor
     echo_times_s: tuple[float, ...]
+    maps: Tensor | None = None
+
+    def to(self, device: torch.device) -> Pair:
+        """The pair on a device."""
+        return replace(
+            self,
+            measured=self.measured.to(device),
+            sampled=self.sampled.to(device),
+            truth=self.truth.to(device),
+            maps=None if self.maps is None else self.maps.to(device),
+        )
+
+    def items(self, chosen: slice) -> Pair:
+        """Some of the items."""
+        if self.maps is None:
+            measured, maps = self.measured[chosen], None
+        else:
+            measured, maps = self.measured[:, chosen], self.maps[:, chosen]
+        return Pair(measured, self.sampled, self.truth[chosen], self.echo_times_s[chosen], maps)
 
 
-def training_pair(heads: Sequence[Volumes], *, readouts: int, seed: int, step: int) -> Pair:
+def training_pair(
+    heads: Sequence[Volumes], *, readouts: int, seed: int, step: int, items: int = 2
+) -> Pair:
     """The pair of one training step: the same seed and step give the same bytes.
 
-    Head, volumes, readout positions, flips, conjugation, smooth phase, noise, acceleration and
-    pattern are drawn anew. Scaling is not drawn: the network is positively homogeneous and the
-    loss relative.
+    Head, volumes, readout positions, flips, conjugation, smooth phase, noise, acceleration,
+    pattern and a small movement are drawn anew. Scaling is not drawn: the network is positively
+    homogeneous and the loss relative.
 
     Args:
         heads: fully sampled volumes.
         readouts: readout positions of a slab; the (ky, kz) plane is always whole.
         seed: of the training run.
         step: number of the step.
+        items: volumes of a pair.
     """
     rng = np.random.default_rng([seed, 11, step])
     head = heads[int(rng.integers(len(heads)))]
-    slabs, echo_times_s = [], []
-    for _ in range(ITEMS):
+    slabs = []
+    for _ in range(items):
         volume = int(rng.integers(len(head.images)))
-        slabs.append(_augmented(_slab(head.images[volume], readouts, rng), rng))
-        echo_times_s.append(head.contrasts[volume].echo_time_s)
-    truth = torch.from_numpy(np.ascontiguousarray(np.stack(slabs)))
-    noise_sd = torch.tensor([_noise_sd(rng) for _ in range(ITEMS)])
-    plane = (truth.shape[-2], truth.shape[-1])
+        slabs.append(_augmented(_slab(head, volume, _somewhere(head, readouts, rng)), rng))
+    plane = slabs[0].image.shape[-2:]
     acceleration = float(rng.choice(TRAINING_ACCELERATIONS))
     largest = LARGEST_CALIBRATION * plane[0] * plane[1] / acceleration
     centres = [c for c in CALIBRATIONS if c[0] * c[1] <= largest] or [(0, 0)]
@@ -75,7 +101,7 @@ def training_pair(heads: Sequence[Volumes], *, readouts: int, seed: int, step: i
         calibration=centres[rng.integers(len(centres))],
         seed=int(rng.integers(2**31)),
     )
-    return _measured(truth, sampled, noise_sd, tuple(echo_times_s), seed=int(rng.integers(2**31)))
+    return _measured(slabs, sampled, rng, moved=rng.random() < MOVED)
 
 
 def validation_pairs(
@@ -91,48 +117,69 @@ def validation_pairs(
     """
     for number, index in np.ndindex(len(heads), pairs_per_head):
         head = heads[number]
-        count, n_x = head.images.shape[:2]
+        count, n_x, n_y, n_z = head.images.shape
         start = max(0, n_x // 2 - readouts)
         chosen = [(number + index) % count, (number + index + count // 2) % count]
-        truth = torch.from_numpy(np.array(head.images[chosen, start : start + readouts]))
+        slabs = [_slab(head, volume, slice(start, start + readouts)) for volume in chosen]
         seed = VALIDATION + number + 1000 * index
         sampled = poisson_disk(
-            (truth.shape[-2], truth.shape[-1]),
-            acceleration=acceleration,
-            calibration=CALIBRATIONS[0],
-            seed=seed,
+            (n_y, n_z), acceleration=acceleration, calibration=CALIBRATIONS[0], seed=seed
         )
         rng = np.random.default_rng([VALIDATION, number + 1000 * index])
-        noise_sd = torch.tensor([_noise_sd(rng) for _ in range(ITEMS)])
-        echo_times_s = tuple(head.contrasts[volume].echo_time_s for volume in chosen)
-        yield _measured(truth, sampled, noise_sd, echo_times_s, seed=seed)
+        yield _measured(slabs, sampled, rng, moved=False)
 
 
-def _slab(
-    volume: npt.NDArray[np.complex64], readouts: int, rng: np.random.Generator
-) -> npt.NDArray[np.complex64]:
+@dataclass(frozen=True)
+class _Slab:
+    """Part of a volume (x, y, z), with its coil's true and estimated maps if it has one."""
+
+    image: Complex
+    echo_time_s: float
+    true: Complex | None
+    estimated: Complex | None
+
+
+def _somewhere(head: Volumes, readouts: int, rng: np.random.Generator) -> slice:
     """Readout positions that meet the head: the middle nine tenths of the volume."""
-    margin = len(volume) // 20
-    start = int(rng.integers(margin, max(margin, len(volume) - readouts - margin) + 1))
-    return np.array(volume[start : start + readouts])
+    n_x = head.images.shape[1]
+    margin = n_x // 20
+    start = int(rng.integers(margin, max(margin, n_x - readouts - margin) + 1))
+    return slice(start, start + readouts)
 
 
-def _augmented(
-    slab: npt.NDArray[np.complex64], rng: np.random.Generator
-) -> npt.NDArray[np.complex64]:
+def _slab(head: Volumes, volume: int, x: slice) -> _Slab:
+    image, echo_time_s = np.array(head.images[volume, x]), head.contrasts[volume].echo_time_s
+    if head.coils is None:
+        return _Slab(image, echo_time_s, None, None)
+    coil = volume % len(head.coils.true)
+    true, estimated = (np.array(m[coil][:, x]) for m in (head.coils.true, head.coils.estimated))
+    return _Slab(image, echo_time_s, true, estimated)
+
+
+def _augmented(slab: _Slab, rng: np.random.Generator) -> _Slab:
     """Flip, conjugate, and turn the phase by a random smooth amount."""
-    for axis in range(3):
-        if rng.random() < 0.5:
-            slab = np.flip(slab, axis)
-    if rng.random() < 0.5:
-        slab = slab.conj()
-    lines = [np.linspace(-1, 1, n, dtype=np.float32) for n in slab.shape]
+    axes = tuple(axis for axis in (-3, -2, -1) if rng.random() < 0.5)
+    conjugated = rng.random() < 0.5
+
+    def turned(values: Complex | None) -> Complex | None:
+        if values is None:
+            return None
+        flipped = np.flip(values, axes)
+        return flipped.conj() if conjugated else flipped
+
+    lines = [np.linspace(-1, 1, n, dtype=np.float32) for n in slab.image.shape]
     x, y, z = np.meshgrid(*lines, indexing="ij", sparse=True)
     linear, square = rng.normal(0, 2.0, 3), rng.normal(0, 0.8, 6)
     terms = (x * x, y * y, z * z, x * y, y * z, z * x)
     phase = rng.uniform(0, 2 * math.pi) + linear[0] * x + linear[1] * y + linear[2] * z
     phase = phase + sum(c * term for c, term in zip(square, terms, strict=True))
-    return np.asarray(slab * np.exp(1j * phase), dtype=np.complex64)
+    image = turned(slab.image) * np.exp(1j * phase)
+    return _Slab(
+        np.asarray(image, np.complex64),
+        slab.echo_time_s,
+        turned(slab.true),
+        turned(slab.estimated),
+    )
 
 
 def _noise_sd(rng: np.random.Generator) -> float:
@@ -140,17 +187,44 @@ def _noise_sd(rng: np.random.Generator) -> float:
 
 
 def _measured(
-    truth: Tensor,
-    sampled: Tensor,
-    noise_sd: Tensor,
-    echo_times_s: tuple[float, ...],
-    *,
-    seed: int,
+    slabs: Sequence[_Slab], sampled: Tensor, rng: np.random.Generator, *, moved: bool
 ) -> Pair:
     """Add noise, drop what the pattern leaves out and scale to a mean magnitude of 1."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn((*truth.shape, 2), generator=generator)
-    spectrum = fft(truth, PHASE_ENCODES)
-    spectrum += torch.view_as_complex(noise) * noise_sd[:, None, None, None]
-    level = truth.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-4)
-    return Pair(spectrum * sampled / level, sampled, truth / level, echo_times_s)
+    truth, measured, maps = [], [], []
+    for slab in slabs:
+        image = torch.from_numpy(np.ascontiguousarray(slab.image))
+        received = image
+        if slab.true is not None and slab.estimated is not None:
+            estimated = torch.from_numpy(np.ascontiguousarray(slab.estimated))
+            received = torch.from_numpy(np.ascontiguousarray(slab.true)) * image
+            image = (estimated.conj() * received).sum(0)
+            maps.append(estimated)
+        spectrum = fft(received, PHASE_ENCODES)
+        if moved:
+            spectrum = spectrum * _movement(sampled, rng)
+        noise = rng.standard_normal((*received.shape, 2), dtype=np.float32)
+        spectrum += torch.view_as_complex(torch.from_numpy(noise)) * _noise_sd(rng)
+        level = image.abs().mean().clamp_min(1e-4)
+        truth.append(image / level)
+        measured.append(spectrum * sampled / level)
+    axis = 1 if maps else 0
+    return Pair(
+        torch.stack(measured, dim=axis),
+        sampled,
+        torch.stack(truth),
+        tuple(slab.echo_time_s for slab in slabs),
+        torch.stack(maps, dim=1) if maps else None,
+    )
+
+
+def _movement(sampled: Tensor, rng: np.random.Generator) -> Tensor:
+    """Phases of the samples that were measured after a shift, 1 for the others; (ky, kz).
+
+    The shift begins at some distance from the centre, as the centre is measured in one go.
+    """
+    shift = rng.uniform(-FARTHEST, FARTHEST, 2)
+    y, z = (torch.arange(n) / n - (n // 2) / n for n in sampled.shape)
+    angle = 2 * math.pi * (shift[0] * y[:, None] + shift[1] * z)
+    later = torch.from_numpy(rng.random(sampled.shape) < rng.uniform(0.05, 0.5))
+    later &= (y[:, None] ** 2 + z**2).sqrt() > 0.15
+    return torch.polar(torch.ones_like(angle), angle * later)

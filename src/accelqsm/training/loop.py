@@ -23,6 +23,13 @@ from accelqsm.progress import track
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.weights import HEADER
 from accelqsm.training.data import Pair, training_pair, validation_pairs
+from accelqsm.training.processes import (
+    average_gradients,
+    average_loss,
+    first_process,
+    share_of,
+    training_device,
+)
 from accelqsm.training.volumes import Volumes
 
 VALIDATION_ACCELERATIONS = (3.0, 4.0, 5.0)
@@ -44,6 +51,7 @@ class TrainingSettings:
         seed: draws the initial weights and every pair.
         steps: steps of the whole run; the learning rate falls to zero by a cosine at its end.
         readouts: readout positions of a training slab.
+        items: slabs of a step, shared out among the processes of a distributed run.
         learning_rate: after the warm-up.
         warm_up_steps: over which the learning rate rises linearly.
         averaging: decay of the exponential average of the weights, which is what is kept.
@@ -53,6 +61,7 @@ class TrainingSettings:
     seed: int = 0
     steps: int = 4000
     readouts: int = 8
+    items: int = 2
     learning_rate: float = 2e-3
     warm_up_steps: int = 60
     averaging: float = 0.997
@@ -76,7 +85,8 @@ class State:
     def __init__(self, settings: TrainingSettings) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
-        self.network = ReconNet3D(settings.architecture)
+        self.device = training_device()
+        self.network = ReconNet3D(settings.architecture).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=0.0)
         self.step = 0
@@ -87,19 +97,21 @@ class State:
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate(self.step)
         self.optimiser.zero_grad(set_to_none=True)
-        value = loss(self.network(pair.measured, pair.sampled), pair)
+        pair = share_of(pair).to(self.device)
+        value = loss(self.network(pair.measured, pair.sampled, pair.maps), pair)
         value.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.network)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
         self.optimiser.step()
         self.step += 1
         decay = min(settings.averaging, self.step / (self.step + 10))
         for name, current in self.network.state_dict().items():
             self.average[name].lerp_(current, 1 - decay)
-        return float(value.detach())
+        return average_loss(value.detach())
 
     def averaged_network(self) -> ReconNet3D:
         """The network with the averaged weights."""
-        network = ReconNet3D(self.settings.architecture)
+        network = ReconNet3D(self.settings.architecture).to(self.device)
         network.load_state_dict(self.average)
         return network
 
@@ -133,7 +145,7 @@ class State:
                     f"{path}: {name} is {found[name]}, expected {expected[name]} to resume"
                 )
         self.network.load_state_dict(_below(tensors, "weights/"))
-        self.average = {k: v.clone() for k, v in _below(tensors, "average/").items()}
+        self.average = {k: v.to(self.device) for k, v in _below(tensors, "average/").items()}
         state = self.optimiser.state_dict()
         n_moments = len(list(self.network.parameters()))
         state["state"] = {i: _below(tensors, f"adam/{i}/") for i in range(n_moments)}
@@ -176,10 +188,16 @@ def train(
     last = min(settings.steps, stop_after or settings.steps)
     running = 0.0
     for step in track(range(state.step, last), "training", last - state.step):
-        pair = training_pair(training, readouts=settings.readouts, seed=settings.seed, step=step)
+        pair = training_pair(
+            training,
+            readouts=settings.readouts,
+            seed=settings.seed,
+            step=step,
+            items=settings.items,
+        )
         value = state.advance(pair)
         running = value if running == 0.0 else 0.98 * running + 0.02 * value
-        if state.step % validate_every == 0 or state.step == last:
+        if first_process() and (state.step % validate_every == 0 or state.step == last):
             _log(out / LOG, state, running, validation)
             state.save(out / CHECKPOINT)
     return state.averaged_network()
@@ -200,13 +218,13 @@ def loss(image: Tensor, pair: Pair) -> Tensor:
 
 
 def relevance(truth: Tensor) -> Tensor:
-    """Weight of each voxel's error, of mean 1; ``truth`` is complex (batch, x, y, z)."""
+    """Weight of each voxel's error, of mean 1 in each item (batch, x, y, z)."""
     around = [size // 2 for size in NEIGHBOURHOOD]
     magnitude = functional.avg_pool3d(
         truth.abs()[:, None], NEIGHBOURHOOD, stride=1, padding=around, count_include_pad=False
     )[:, 0]
     weight = magnitude / (magnitude**2 + FAINT_SIGNAL**2)
-    return weight / weight.mean()
+    return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -239,9 +257,13 @@ def relative_errors(
     for pair in validation_pairs(
         heads, readouts=readouts, acceleration=acceleration, pairs_per_head=pairs_per_head
     ):
+        device = network.log_weights.device
         with torch.inference_mode():
-            images = network(pair.measured, pair.sampled)
+            there = pair.to(device)
+            images = network(there.measured, there.sampled, there.maps).cpu()
         plain = ifft(pair.measured, PHASE_ENCODES)
+        if pair.maps is not None:
+            plain = (pair.maps.conj() * plain).sum(0)
         for echo_time_s, image, zero_filled, truth in zip(
             pair.echo_times_s, images, plain, pair.truth, strict=True
         ):

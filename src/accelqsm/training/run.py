@@ -60,7 +60,12 @@ def train_network(
             f"of each, found {n_heads}, {n_validation_heads} and {volumes_per_head}"
         )
     training, validation = (
-        cached_volumes(out / "heads", seeds=range(first, first + n), n_volumes=volumes_per_head)
+        cached_volumes(
+            out / "heads",
+            seeds=range(first, first + n),
+            n_volumes=volumes_per_head,
+            all_channels=settings.architecture.consistency == "channels",
+        )
         for first, n in (
             (FIRST_TRAINING_SEED, n_heads),
             (FIRST_VALIDATION_SEED, n_validation_heads),

@@ -1,4 +1,4 @@
-"""Fully sampled volumes of digital heads: one channel, one echo, a contrast drawn at random."""
+"""Fully sampled volumes of digital heads: one echo each, with a contrast drawn at random."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.fourier import PHASE_ENCODES, ifft
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
 from accelqsm.grid import Grid, Shape, Triple, centred_grid
+from accelqsm.kspace import KSpace
 from accelqsm.progress import track
+from accelqsm.recon.channels import compressed
+from accelqsm.recon.espirit import espirit_maps
+from accelqsm.recon.sense import unit_maps
 from accelqsm.simulate.coils import head_coil
 from accelqsm.simulate.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
+from accelqsm.training.lesions import draw_spots, with_spots
 
 FIRST_TRAINING_SEED = 1000
 FIRST_VALIDATION_SEED = 2000
@@ -39,49 +44,72 @@ REFINEMENT = (1, 2, 2)
 HEAD_CENTRE_MM: Triple = (0.0, -17.0, 4.0)
 FIELD_STRENGTH_T = 3.0
 PEAK_QUANTILE = 0.999
+COILS = 2
+VIRTUAL_CHANNELS = 8
+CENTRES = ((16, 16), (24, 24), (32, 24), (48, 32))
+CENTRE_NOISE = (0.001, 0.02)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """How one volume was drawn."""
+    """How one volume was drawn; ``channel`` is None where all channels received it."""
 
     echo_time_s: float
     repetition_time_s: float
     flip_angle_deg: float
     n_channels: int
-    channel: int
+    channel: int | None
     texture: float
 
 
 @dataclass(frozen=True)
+class Coils:
+    """Receive channels of some volumes, complex64 (coil, channel, x, y, z), sum |C_c|^2 = 1.
+
+    Attributes:
+        true: what the channels receive; their noise is independent and equal.
+        estimated: ESPIRiT's maps from a noisy fully sampled centre, as a reconstruction has them.
+    """
+
+    true: npt.NDArray[np.complex64]
+    estimated: npt.NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
 class Volumes:
-    """Volumes of one head, each with a 99.9 percentile magnitude of 1, without noise.
+    """Volumes of one head, each with a 99.9 percentile magnitude of 1.
 
     Attributes:
         images: complex64 (volume, x, y, z); an array or a memory map.
         contrasts: how each of them was drawn.
+        coils: volume v was received by coil ``v % len(coils.true)``; None where each image is
+            that of one channel alone.
     """
 
     images: npt.NDArray[np.complex64]
     contrasts: tuple[Contrast, ...]
+    coils: Coils | None = None
 
 
-def simulate_volumes(*, seed: int, n_volumes: int) -> Volumes:
+def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -> Volumes:
     """Volumes of one head as a scanner would see them without noise.
 
     The head is laid out with voxels of half the size along y and z and k-space is cropped, so
-    that edges ring and voxels dephase as in a scan. Grid, age, two flip angles, echo times, and
-    the coil and channel of every volume are drawn from the seed.
+    that edges ring and voxels dephase as in a scan. Grid, age, lesions, two flip angles, echo
+    times, and the coil and channel of every volume are drawn from the seed.
 
     Args:
         seed: draws the person and the rest.
         n_volumes: how many contrasts of that person.
+        all_channels: keep what all channels receive, compressed to ``VIRTUAL_CHANNELS``, instead
+            of one channel of each volume.
     """
     rng = np.random.default_rng([seed, 7])
     shape, voxel_size_mm = GRIDS[rng.integers(len(GRIDS))]
     x, y, z = np.asarray(HEAD_CENTRE_MM) + rng.uniform(-6, 6, 3)
     grid = centred_grid(shape, voxel_size_mm, centre_mm=(x, y, z))
     head = digital_head(grid.refined(REFINEMENT), seed=seed, age_years=float(rng.uniform(18, 75)))
+    spots = draw_spots(head.grid, rng)
     images, contrasts = [], []
     for n_echoes in (n_volumes - n_volumes // 2, n_volumes // 2):
         if n_echoes == 0:
@@ -89,35 +117,97 @@ def simulate_volumes(*, seed: int, n_volumes: int) -> Volumes:
         acquisition = _draw_acquisition(grid, n_echoes, rng)
         echoes = transverse_signal(head, acquisition, seed=seed)
         for echo, echo_time_s in zip(echoes, acquisition.echo_times_s, strict=True):
-            contrast = _draw_contrast(acquisition, echo_time_s, rng)
+            contrast = _draw_contrast(acquisition, echo_time_s, rng, one_channel=not all_channels)
+            echo = with_spots(echo, head.grid, spots, echo_time_s=echo_time_s)
             images.append(_volume(echo, head.grid, contrast, shape, rng))
             contrasts.append(contrast)
-    return Volumes(np.stack(images), tuple(contrasts))
+    coils = _coils(images[:COILS], grid, rng) if all_channels else None
+    return Volumes(np.stack(images), tuple(contrasts), coils)
 
 
-def cached_volumes(folder: Path, *, seeds: range, n_volumes: int) -> list[Volumes]:
+def cached_volumes(
+    folder: Path, *, seeds: range, n_volumes: int, all_channels: bool = False
+) -> list[Volumes]:
     """The volumes of many heads, simulated once and then read as memory maps.
 
     Raises:
-        InputError: a folder that holds another number of volumes per head.
+        InputError: a folder that holds another number of volumes per head, or of channels.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    heads = []
     for seed in track(seeds, "simulating heads", len(seeds)):
-        images, contrasts = folder / f"head-{seed}.npy", folder / f"head-{seed}.json"
-        if not contrasts.exists():
-            volumes = simulate_volumes(seed=seed, n_volumes=n_volumes)
-            with open(folder / f"head-{seed}.part", "wb") as file:
-                np.save(file, volumes.images)
-            os.replace(folder / f"head-{seed}.part", images)
-            contrasts.write_text(json.dumps([asdict(c) for c in volumes.contrasts], indent=1))
-        records = tuple(Contrast(**record) for record in json.loads(contrasts.read_text()))
-        if len(records) != n_volumes:
+        if not (folder / f"head-{seed}.json").exists():
+            volumes = simulate_volumes(seed=seed, n_volumes=n_volumes, all_channels=all_channels)
+            save_volumes(folder / f"head-{seed}", volumes)
+    heads = [load_volumes(folder / f"head-{seed}") for seed in seeds]
+    for seed, head in zip(seeds, heads, strict=True):
+        if len(head.images) != n_volumes or (head.coils is not None) != all_channels:
+            kind = "all channels" if all_channels else "one channel each"
             raise InputError(
-                f"{contrasts}: expected {n_volumes} volumes of the head, found {len(records)}"
+                f"{folder / f'head-{seed}.json'}: expected {n_volumes} volumes of {kind}, found "
+                f"{len(head.images)}{'' if head.coils is None else ' of all channels'}"
             )
-        heads.append(Volumes(np.load(images, mmap_mode="r"), records))
     return heads
+
+
+def save_volumes(stem: Path, volumes: Volumes) -> None:
+    """Write ``<stem>.npy``, the coils' maps if any, and last ``<stem>.json``."""
+    arrays = {"": volumes.images}
+    if volumes.coils is not None:
+        arrays |= {"-true": volumes.coils.true, "-estimated": volumes.coils.estimated}
+    for suffix, array in arrays.items():
+        partial = Path(f"{stem}{suffix}.part")
+        with open(partial, "wb") as file:
+            np.save(file, array)
+        os.replace(partial, f"{stem}{suffix}.npy")
+    Path(f"{stem}.json").write_text(json.dumps([asdict(c) for c in volumes.contrasts], indent=1))
+
+
+def load_volumes(stem: Path) -> Volumes:
+    """What ``save_volumes`` wrote, as memory maps."""
+    records = json.loads(Path(f"{stem}.json").read_text())
+    contrasts = tuple(Contrast(**record) for record in records)
+    images = np.load(f"{stem}.npy", mmap_mode="r")
+    if not Path(f"{stem}-true.npy").exists():
+        return Volumes(images, contrasts)
+    maps = [np.load(f"{stem}{suffix}.npy", mmap_mode="r") for suffix in ("-true", "-estimated")]
+    return Volumes(images, contrasts, Coils(*maps))
+
+
+def _coils(images: list[npt.NDArray[np.complex64]], grid: Grid, rng: np.random.Generator) -> Coils:
+    """Coils drawn at random, and ESPIRiT's maps from the centre of one image for each."""
+    true, estimated = [], []
+    for image in images:
+        n_channels = int(rng.integers(4, 33))
+        coil = head_coil(grid, n_channels=n_channels, seed=int(rng.integers(2**31)))
+        whitening = np.linalg.inv(np.linalg.cholesky(coil.noise_covariance)).astype(np.complex64)
+        received = torch.stack(list(coil))
+        received = torch.einsum("cd,dxyz->cxyz", torch.from_numpy(whitening), received)
+        maps = unit_maps(compressed(received, torch.from_numpy(image), VIRTUAL_CHANNELS))
+        true.append(_filled_up(maps))
+        estimated.append(_filled_up(_estimated(maps, image, grid, rng)))
+    return Coils(np.stack(true), np.stack(estimated))
+
+
+def _filled_up(maps: Tensor) -> npt.NDArray[np.complex64]:
+    """Channels that receive nothing make coils of fewer channels as long as the others."""
+    missing = maps.new_zeros(VIRTUAL_CHANNELS - len(maps), *maps.shape[1:])
+    return np.asarray(torch.cat([maps, missing]).numpy(), dtype=np.complex64)
+
+
+def _estimated(
+    maps: Tensor, image: npt.NDArray[np.complex64], grid: Grid, rng: np.random.Generator
+) -> Tensor:
+    """ESPIRiT's maps from the noisy centre of an image's k-space."""
+    y, z = grid.shape[1:]
+    centre = CENTRES[rng.integers(len(CENTRES))]
+    sampled = torch.zeros(y, z, dtype=torch.bool)
+    sampled[centred_slice(y, centre[0]), centred_slice(z, centre[1])] = True
+    samples = fft(maps * torch.from_numpy(image), PHASE_ENCODES)[..., sampled].numpy()
+    noise = rng.standard_normal((*samples.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    noise_sd = np.exp(rng.uniform(*np.log(CENTRE_NOISE)))
+    noisy = (samples + np.float32(noise_sd) * noise)[:, None]
+    acquisition = Acquisition(grid, (0.01,), FIELD_STRENGTH_T)
+    return espirit_maps(KSpace(acquisition, sampled, noisy))
 
 
 def _draw_acquisition(grid: Grid, n_echoes: int, rng: np.random.Generator) -> Acquisition:
@@ -133,7 +223,7 @@ def _draw_acquisition(grid: Grid, n_echoes: int, rng: np.random.Generator) -> Ac
 
 
 def _draw_contrast(
-    acquisition: Acquisition, echo_time_s: float, rng: np.random.Generator
+    acquisition: Acquisition, echo_time_s: float, rng: np.random.Generator, *, one_channel: bool
 ) -> Contrast:
     n_channels = int(rng.integers(4, 33))
     return Contrast(
@@ -141,7 +231,7 @@ def _draw_contrast(
         repetition_time_s=acquisition.repetition_time_s,
         flip_angle_deg=acquisition.flip_angle_deg,
         n_channels=n_channels,
-        channel=int(rng.integers(n_channels)),
+        channel=int(rng.integers(n_channels)) if one_channel else None,
         texture=float(rng.uniform(0, 0.15)),
     )
 
@@ -149,10 +239,12 @@ def _draw_contrast(
 def _volume(
     echo: Tensor, grid: Grid, contrast: Contrast, shape: Shape, rng: np.random.Generator
 ) -> npt.NDArray[np.complex64]:
-    """One echo as one channel receives it, on the acquired grid."""
-    coil = head_coil(grid, n_channels=contrast.n_channels, seed=int(rng.integers(2**31)))
-    detail = 1 + contrast.texture * _texture(grid.shape, rng)
-    hybrid = acquire(coil[contrast.channel] * detail * echo, shape)
+    """One echo on the acquired grid, as one channel receives it where one is named."""
+    fine = (1 + contrast.texture * _texture(grid.shape, rng)) * echo
+    if contrast.channel is not None:
+        coil = head_coil(grid, n_channels=contrast.n_channels, seed=int(rng.integers(2**31)))
+        fine = coil[contrast.channel] * fine
+    hybrid = acquire(fine, shape)
     image = ifft(hybrid, PHASE_ENCODES).numpy()
     peak = np.quantile(np.abs(image), PEAK_QUANTILE)
     return np.asarray(image / peak, dtype=np.complex64)
