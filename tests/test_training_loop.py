@@ -25,7 +25,7 @@ from accelqsm.training.loop import (
     relevance,
     train,
 )
-from accelqsm.training.run import train_network
+from accelqsm.training.run import DataSettings, read_training_settings, train_network
 from training_phantom import blob_volumes
 
 SETTINGS = TrainingSettings(
@@ -147,11 +147,18 @@ def test_train_network_keeps_weights_and_errors(
 
     monkeypatch.setattr(run, "cached_volumes", heads)
     file = train_network(
-        tmp_path, settings=SETTINGS, n_heads=2, n_validation_heads=1, volumes_per_head=2
+        tmp_path,
+        settings=SETTINGS,
+        data=DataSettings(heads=2, validation_heads=1, volumes_per_head=2),
     )
-    assert asked == [range(1000, 1002), range(2000, 2001)]
+    assert asked[:2] == [range(1000, 1002), range(2000, 2001)]
+    assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert read_training_settings(tmp_path / "settings.toml") == (
+        SETTINGS,
+        DataSettings(heads=2, validation_heads=1, volumes_per_head=2),
+    )
     assert load_network(path=file).architecture == SETTINGS.architecture
     rows = _rows(tmp_path / "errors.csv")
     assert [row["acceleration"] for row in rows] == ["3", "3", "4", "4", "5", "5"]
     with pytest.raises(InputError, match="heads"):
-        train_network(tmp_path, settings=SETTINGS, n_heads=0)
+        DataSettings(heads=0)

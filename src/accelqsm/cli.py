@@ -6,6 +6,7 @@ Numerical libraries are imported when a command runs, so that ``--help`` answers
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -227,6 +228,10 @@ def _add_agreement_commands(commands: Commands) -> None:
         command.add_argument("--power", type=float, metavar="P", help="default 0.8")
         command.add_argument("--confidence", type=float, metavar="P", help="default 0.95")
 
+    report = commands.add_parser("report", help="rebuild the report of a demo or comparison")
+    report.add_argument("out", type=Path, metavar="OUT", help="folder of demo or compare")
+    report.set_defaults(command=_report)
+
     cohort = commands.add_parser("cohort", help="people and values with published statistics")
     cohort.add_argument("study", metavar="STUDY", help="zhou2025")
     cohort.add_argument("--seed", type=int, default=0, metavar="S")
@@ -235,13 +240,20 @@ def _add_agreement_commands(commands: Commands) -> None:
 
 
 def _add_tool_commands(commands: Commands) -> None:
-    train = commands.add_parser("train", help="train ReconNet3D on digital heads; resumes")
+    train = commands.add_parser(
+        "train", help="train ReconNet3D on digital heads or fully sampled scans; resumes"
+    )
     train.add_argument("out", type=Path, metavar="OUT")
-    train.add_argument("--steps", type=int, default=4000)
-    train.add_argument("--width", type=int, default=16, help="channels of the inner layers")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--heads", type=int, default=14, metavar="N", help="digital heads to learn")
-    train.add_argument("--validation-heads", type=int, default=4, metavar="N")
+    train.add_argument("--settings", type=Path, metavar="TOML", help="settings.toml of a run")
+    train.add_argument("--data", metavar="DIR", help="fully sampled MRD files, split by sub-LABEL")
+    train.add_argument("--consistency", choices=("channel", "channels"))
+    train.add_argument("--steps", type=int)
+    train.add_argument("--width", type=int, help="channels of the inner layers")
+    train.add_argument("--seed", type=int)
+    train.add_argument("--heads", type=int, metavar="N", help="digital heads to learn from")
+    train.add_argument(
+        "--validation-heads", type=int, metavar="N", help="others, or subjects of DIR, to look at"
+    )
     train.set_defaults(command=_train)
 
     doctor = commands.add_parser("doctor", help="versions, device and weights of this installation")
@@ -360,6 +372,12 @@ def _compare(options: argparse.Namespace) -> None:
     show(comparison_summary(comparison))
 
 
+def _report(options: argparse.Namespace) -> None:
+    from accelqsm.study.report import rebuild_report
+
+    print(rebuild_report(options.out))
+
+
 def _plan(options: argparse.Namespace) -> None:
     from accelqsm.study.compare import EVERY_REGION, named_numbers
     from accelqsm.study.console import plan_summary, show
@@ -393,18 +411,27 @@ def _cohort(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from accelqsm.recon.reconnet3d import Architecture
-    from accelqsm.training.loop import TrainingSettings
-    from accelqsm.training.run import train_network
+    from accelqsm.training.run import read_training_settings, train_network
 
-    settings = TrainingSettings(
-        Architecture(width=options.width), seed=options.seed, steps=options.steps
-    )
+    def given(**values: object) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value is not None}
+
+    settings, data = read_training_settings(options.settings)
+    network = given(width=options.width, consistency=options.consistency)
+    architecture = dataclasses.replace(settings.architecture, **network)
     weights = train_network(
         options.out,
-        settings=settings,
-        n_heads=options.heads,
-        n_validation_heads=options.validation_heads,
+        settings=dataclasses.replace(
+            settings, architecture=architecture, **given(steps=options.steps, seed=options.seed)
+        ),
+        data=dataclasses.replace(
+            data,
+            **given(
+                scans=options.data,
+                heads=options.heads,
+                validation_heads=options.validation_heads,
+            ),
+        ),
     )
     print(weights)
 

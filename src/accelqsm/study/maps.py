@@ -14,7 +14,8 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.files.nifti import read_volume, write_image
-from accelqsm.files.tables import read_settings, write_settings
+from accelqsm.files.settings import settings_from
+from accelqsm.files.tables import write_settings
 from accelqsm.grid import Grid
 from accelqsm.qsm.chain import QsmResult, QsmSettings
 from accelqsm.study.provenance import device, software
@@ -77,24 +78,7 @@ def read_qsm_settings(path: Path | None) -> QsmSettings:
     Raises:
         InputError: a file that is not TOML, or names a setting that does not exist.
     """
-    if path is None:
-        return QsmSettings()
-    table = read_settings(path).get("qsm", {})
-    defaults = dataclasses.asdict(QsmSettings())
-    unknown = sorted(set(table) - set(defaults))
-    if unknown:
-        raise InputError(
-            f"{path}: expected settings of [qsm] among {', '.join(defaults)}, "
-            f"found {', '.join(unknown)}"
-        )
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    for name, value in values.items():
-        if type(value) is not type(defaults[name]):
-            raise InputError(
-                f"{path}: [qsm] {name}: expected {type(defaults[name]).__name__} such as "
-                f"{defaults[name]}, found {value!r}"
-            )
-    return QsmSettings(**values)
+    return settings_from(path, "qsm", QsmSettings())
 
 
 def read_mask(path: Path | None, grid: Grid) -> Tensor | None:

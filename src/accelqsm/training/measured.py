@@ -1,0 +1,194 @@
+"""Fully sampled scans of one's own as training volumes."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accelqsm.errors import InputError, InputWarning
+from accelqsm.files.mrd import read_mrd, read_sampling
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
+from accelqsm.kspace import KSpace
+from accelqsm.progress import track
+from accelqsm.recon.channels import compress_channels, prewhiten
+from accelqsm.recon.espirit import espirit_maps
+from accelqsm.training.volumes import (
+    CENTRES,
+    PEAK_QUANTILE,
+    VIRTUAL_CHANNELS,
+    Coils,
+    Contrast,
+    Volumes,
+    load_volumes,
+    save_volumes,
+)
+
+LARGEST_ACCELERATION = 1.3
+"""An elliptical shutter leaves out the corners: 4 / pi."""
+LARGE_CENTRE = (48, 48)
+SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
+SUFFIXES = (".h5", ".mrd")
+
+
+@dataclass(frozen=True)
+class Scans:
+    """MRD files to learn from, and those of other subjects to look at."""
+
+    training: tuple[Path, ...]
+    validation: tuple[Path, ...]
+
+
+def find_scans(folder: Path, *, n_validation: int, seed: int) -> Scans:
+    """Split the fully sampled scans of a folder by subject, before anything long begins.
+
+    Scans belong to one subject where the first ``sub-<label>`` of their path below the folder is
+    the same; a file without one is a subject of its own.
+
+    Args:
+        folder: holds MRD files, at any depth.
+        n_validation: subjects that are only looked at.
+        seed: draws which.
+
+    Raises:
+        InputError: no folder, too few subjects, or a scan that leaves out more than the corners
+            of k-space.
+
+    Warns:
+        InputWarning: scans that leave out the corners.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder of fully sampled MRD files, found none")
+    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    subjects: dict[str, list[Path]] = {}
+    for path in files:
+        subjects.setdefault(_subject(path.relative_to(folder)), []).append(path)
+    if n_validation < 1 or len(subjects) <= n_validation:
+        raise InputError(
+            f"{folder}: expected MRD files of more than {max(n_validation, 1)} subjects, of whom "
+            f"{n_validation} for validation, found {len(subjects)}"
+        )
+    for path in track(files, "checking scans", len(files)):
+        _check_fully_sampled(path)
+    order = [sorted(subjects)[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
+    chosen = [
+        [path for name in part for path in subjects[name]]
+        for part in (order[n_validation:], order[:n_validation])
+    ]
+    return Scans(tuple(sorted(chosen[0])), tuple(sorted(chosen[1])))
+
+
+def cached_scans(
+    folder: Path, files: Sequence[Path], *, n_volumes: int, all_channels: bool
+) -> list[Volumes]:
+    """The volumes of many scans, read once and then kept as memory maps.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = "all" if all_channels else "one"
+    stems = [
+        folder / f"{number:03d}-{path.stem}-{kind}-{n_volumes}" for number, path in enumerate(files)
+    ]
+    for stem, path in track(list(zip(stems, files, strict=True)), "reading scans", len(files)):
+        if not Path(f"{stem}.json").exists():
+            rng = np.random.default_rng([n_volumes, *path.name.encode()])
+            kspace = read_mrd(path)
+            volumes = scan_volumes(kspace, n_volumes=n_volumes, all_channels=all_channels, rng=rng)
+            save_volumes(stem, volumes)
+    return [load_volumes(stem) for stem in stems]
+
+
+def scan_volumes(
+    kspace: KSpace, *, n_volumes: int, all_channels: bool, rng: np.random.Generator
+) -> Volumes:
+    """Some echoes of a fully sampled scan, of one channel each or of all.
+
+    Args:
+        kspace: fully sampled.
+        n_volumes: how many; echoes, and channels where one is wanted, are drawn.
+        all_channels: the image of all channels with ESPIRiT's maps, from a large centre for what
+            the channels receive and from one of a usual size for what a reconstruction would know.
+        rng: draws.
+    """
+    white = prewhiten(kspace)
+    times_s = white.acquisition.echo_times_s
+    order = np.concatenate([rng.permutation(len(times_s)) for _ in range(n_volumes)])
+    echoes = [int(echo) for echo in order[:n_volumes]]
+    coils, maps = None, None
+    channels: list[int | None] = [None] * n_volumes
+    if all_channels:
+        white = compress_channels(white, VIRTUAL_CHANNELS)
+        maps = _maps(white, LARGE_CENTRE)
+        usual = CENTRES[rng.integers(len(CENTRES))]
+        coils = Coils(*(_filled(m).numpy()[None] for m in (maps, _maps(white, usual))))
+    else:
+        channels = [int(rng.integers(white.n_channels)) for _ in range(n_volumes)]
+    images = [_image(white, e, c, maps) for e, c in zip(echoes, channels, strict=True)]
+    contrasts = tuple(
+        Contrast(
+            echo_time_s=times_s[echo],
+            repetition_time_s=white.acquisition.repetition_time_s or 0.0,
+            flip_angle_deg=white.acquisition.flip_angle_deg or 0.0,
+            n_channels=white.n_channels,
+            channel=channel,
+            texture=0.0,
+        )
+        for echo, channel in zip(echoes, channels, strict=True)
+    )
+    scaled = [image / float(np.quantile(image.abs().numpy(), PEAK_QUANTILE)) for image in images]
+    return Volumes(torch.stack(scaled).numpy(), contrasts, coils)
+
+
+def _image(kspace: KSpace, echo: int, channel: int | None, maps: Tensor | None) -> Tensor:
+    """One channel's image, or with maps that of all channels, complex (x, y, z)."""
+    which = slice(None) if channel is None else slice(channel, channel + 1)
+    images = ifft(kspace.planes(which, echoes=slice(echo, echo + 1))[:, 0], PHASE_ENCODES)
+    return images[0] if maps is None else (maps.conj() * images).sum(0)
+
+
+def _maps(kspace: KSpace, centre: tuple[int, int]) -> Tensor:
+    """ESPIRiT's maps from a centre of k-space, (channel, x, y, z)."""
+    y, z = kspace.sampled.shape
+    inside = torch.zeros_like(kspace.sampled)
+    inside[centred_slice(y, min(y, centre[0])), centred_slice(z, min(z, centre[1]))] = True
+    inside &= kspace.sampled
+    first = kspace.acquisition.echo_times_s[:1]
+    samples = kspace.samples[:, :1][..., inside[kspace.sampled].numpy()]
+    acquisition = replace(kspace.acquisition, echo_times_s=first)
+    return espirit_maps(KSpace(acquisition, inside, np.ascontiguousarray(samples)))
+
+
+def _filled(maps: Tensor) -> Tensor:
+    """Channels that receive nothing make coils of fewer channels as long as the others."""
+    return torch.cat([maps, maps.new_zeros(VIRTUAL_CHANNELS - len(maps), *maps.shape[1:])])
+
+
+def _subject(path: Path) -> str:
+    found = SUBJECT.search(path.as_posix())
+    return found.group() if found else path.stem
+
+
+def _check_fully_sampled(path: Path) -> None:
+    sampled = read_sampling(path)
+    acceleration = sampled.numel() / max(int(sampled.sum()), 1)
+    if acceleration > LARGEST_ACCELERATION:
+        raise InputError(
+            f"{path}: expected a fully sampled scan to learn from, found {int(sampled.sum())} of "
+            f"{sampled.numel()} positions of k-space (acceleration {acceleration:.2f})"
+        )
+    if acceleration > 1:
+        warnings.warn(
+            InputWarning(
+                f"{path}: {100 - 100 / acceleration:.1f} % of k-space was not measured, as with an "
+                "elliptical shutter; the network will learn that it is empty"
+            ),
+            stacklevel=3,
+        )
