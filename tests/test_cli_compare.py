@@ -43,7 +43,9 @@ def test_published_statistics_go_through_files_and_come_out_as_printed(
     assert main(full_comparison(cohort, tmp_path)) == 0
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {f"{name}{end}" for name in STUDY_TABLES for end in (".tsv", ".json")} | {
-        "settings.toml"
+        "settings.toml",
+        "compared-values.tsv",
+        "compared-participants.tsv",
     }
     differing = []
     for number in (1, 2, 3, 4):

@@ -138,6 +138,63 @@ def similarity_table(
     )
 
 
+def age_table(frame: pd.DataFrame, *, reference: str) -> Table:
+    """Correlations with age, and how they differ from that of the reference.
+
+    ``frame``: one row per region and protocol with ``n, r, slope_ppb_per_year`` and their
+    intervals, ``r_p, r_p_fdr, r_at_equal_sex, r_difference, williams_p, williams_p_fdr``.
+    """
+    return Table(
+        title="Correlation with age, protocol against protocol",
+        frame=pd.DataFrame([_age_cells(row) for row in _rows(frame)]),
+        caption=(
+            "Brackets hold confidence intervals. Difference: correlation of the protocol "
+            f"{MINUS} that of {reference}, tested by Williams' t, which knows that both share "
+            "age; p (adj.): adjusted for the false discovery rate over nuclei and protocols."
+        ),
+    )
+
+
+def checks_table(frame: pd.DataFrame) -> Table:
+    """Published p-values beside those that follow from the published correlations.
+
+    ``frame``: one row per region and protocol with ``r, printed_p, p_from_r, p_from_r_lower,
+    p_from_r_upper, consistent``.
+    """
+    cells = [
+        {
+            "Nucleus": row["region"],
+            "Protocol": row["protocol"],
+            "r": show(row["r"], ".3f"),
+            "p as printed": row["printed_p"],
+            "p from r": show(row["p_from_r"], ".2g"),
+            "Consistent": "yes" if row["consistent"] else "no: misprint",
+        }
+        for row in _rows(frame)
+    ]
+    return Table(
+        title="Published p-values, checked",
+        frame=pd.DataFrame(cells),
+        caption="Whether a printed p-value can follow from its correlation as printed.",
+    )
+
+
+def _age_cells(row: Row) -> dict[str, object]:
+    return {
+        "Nucleus": row["region"],
+        "Protocol": row["protocol"],
+        "n": show(row["n"]),
+        "r": _with_interval(row, "r", ".3f"),
+        "p": show(row["r_p"], "p"),
+        "p (adj.)": show(row["r_p_fdr"], "p"),
+        "r at equal sex": show(row["r_at_equal_sex"], ".3f"),
+        "Slope (ppb/year)": _with_interval(row, "slope_ppb_per_year", ".2f"),
+        "Difference": show(row["r_difference"], ".3f"),
+        "p (Williams)": show(row["williams_p"], "p"),
+        "p (Williams, adj.)": show(row["williams_p_fdr"], "p"),
+    }
+
+
 def _difference_cells(row: Row, reference: str, unit: str) -> dict[str, object]:
     return {
         "Nucleus": row["region"],

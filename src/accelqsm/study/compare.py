@@ -16,18 +16,27 @@ from accelqsm.agreement.columns import column_dictionary
 from accelqsm.agreement.equivalence import DEFAULT_POWER
 from accelqsm.agreement.pair import DEFAULT_MARGIN_PERCENT
 from accelqsm.agreement.paired import compare_protocols
-from accelqsm.agreement.people import SEX, SUBJECT_NAMES, plain_label
+from accelqsm.agreement.people import AGE_NAMES, SEX, SUBJECT_NAMES, plain_label
 from accelqsm.agreement.published import check_printed_p, published
 from accelqsm.agreement.tables import age_table, correlation_table, demographics_table, mean_table
 from accelqsm.errors import InputError
-from accelqsm.files.tables import read_settings, read_table, write_described_table, write_settings
+from accelqsm.files.tables import (
+    read_settings,
+    read_table,
+    write_described_table,
+    write_settings,
+    write_table,
+)
 from accelqsm.study.provenance import software
 
 LABELS = ("subject", "protocol", "region")
 VALUE_COLUMNS = (*LABELS, "value_ppb")
 PEOPLE_LABELS = (*SUBJECT_NAMES, SEX)
 EVERY_REGION = "*"
+NOTE = "note"
 SETTINGS = "settings.toml"
+VALUES = "compared-values.tsv"
+PEOPLE = "compared-participants.tsv"
 
 
 @dataclass(frozen=True)
@@ -78,10 +87,13 @@ def compare_values(
     Writes to ``out``: ``agreement.tsv``, ``table-2.tsv``, ``table-3.tsv``; with participants
     ``age.tsv``, ``table-1.tsv``, ``table-4.tsv``; with a published study
     ``published-checks.tsv``; a JSON file of the same name describes the columns of each, and
-    ``settings.toml`` replays the comparison. Nothing is written unless all can be computed.
+    ``settings.toml`` replays the comparison. What a report needs besides is copied:
+    ``compared-values.tsv``, and of the participants label, age and sex. Nothing is written unless
+    all can be computed.
 
     Args:
-        values: tab-separated, columns subject, protocol, region, value_ppb.
+        values: tab-separated, columns subject, protocol, region, value_ppb; perhaps note, which
+            says why a value is missing.
         out: folder to write to.
         options: reference, margins, levels.
         participants: tab-separated, columns participant_id, age (years), perhaps sex and others.
@@ -118,6 +130,13 @@ def compare_values(
     checks = None if beside is None else check_printed_p(beside)
     comparison = Comparison(options, agreement, ages, dict(sorted(tables.items())), checks)
     _write(comparison, out, values=values, participants=participants)
+    kept = [name for name in (*VALUE_COLUMNS, NOTE) if name in table]
+    write_table(out / VALUES, table[kept])
+    (out / PEOPLE).unlink(missing_ok=True)
+    if participants is not None:
+        everybody = read_table(participants, text=PEOPLE_LABELS)
+        kept = [name for name in (*PEOPLE_LABELS, *AGE_NAMES) if name in everybody]
+        write_table(out / PEOPLE, everybody[kept])
     return comparison
 
 

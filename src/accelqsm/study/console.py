@@ -14,9 +14,9 @@ from accelqsm.agreement.equivalence import Verdict
 from accelqsm.agreement.similarity import lowest_ssim
 from accelqsm.agreement.values import POOLED
 from accelqsm.study.compare import Comparison
+from accelqsm.study.sentences import equivalent, tests, undecided
 
 PIPE_WIDTH = 120
-ALPHA = 0.05
 STYLES = {Verdict.EQUIVALENT: "green", Verdict.NOT_EQUIVALENT: "red", Verdict.UNDECIDED: "yellow"}
 
 
@@ -29,9 +29,7 @@ def show(content: RenderableType) -> None:
 def comparison_summary(comparison: Comparison) -> Group:
     """A row per nucleus and protocol, and what it comes to in a few lines."""
     single = comparison.agreement[comparison.agreement["region"] != POOLED]
-    lines = [_tested(single), _equivalent(single), *_undecided(single), *_changed_ages(comparison)]
-    lines += _influence(single)
-    lines += _misprints(comparison)
+    lines = [equivalent(single), *undecided(single), *tests(comparison)]
     return Group(_agreement_rows(single, comparison.options.reference), *map(Text, lines))
 
 
@@ -55,72 +53,6 @@ def _agreement_rows(single: pd.DataFrame, reference: str) -> Table:
             Text(verdict or str(row["note"]), style=style),
         )
     return table
-
-
-def _tested(single: pd.DataFrame) -> str:
-    p = single["paired_t_p"]
-    adjusted = ((single[f"paired_t_p_{name}"] < ALPHA).sum() for name in ("fdr", "holm"))
-    fdr, holm = adjusted
-    return (
-        f"Paired t: {(p < ALPHA).sum()} of {p.notna().sum()} with p < {ALPHA:g}; "
-        f"{fdr} after Benjamini-Hochberg, {holm} after Holm."
-    )
-
-
-def _equivalent(single: pd.DataFrame) -> str:
-    verdicts = single["verdict"][single["verdict"] != ""]
-    counts = verdicts.value_counts()
-    parts = [f"{int(counts.get(verdict.value, 0))} {verdict.value}" for verdict in Verdict]
-    return f"Within the margin, of {len(verdicts)}: {', '.join(parts)}."
-
-
-def _undecided(single: pd.DataFrame) -> list[str]:
-    lines = []
-    for _, row in single[single["verdict"] == Verdict.UNDECIDED.value].iterrows():
-        n = row["n_to_decide"]
-        need = "no number of subjects" if np.isnan(n) else f"{n:.0f} subjects"
-        lines.append(
-            f"Undecided: {row['region']} {row['protocol']}, difference {row['bias']:+.2f} ppb, "
-            f"margin {row['tost_margin']:.2f} ppb; {need} would decide if it is as observed."
-        )
-    return lines
-
-
-def _changed_ages(comparison: Comparison) -> list[str]:
-    ages = comparison.ages
-    if ages is None:
-        return []
-    p = ages["williams_p"]
-    raw, adjusted = (p < ALPHA).sum(), (ages["williams_p_fdr"] < ALPHA).sum()
-    return [
-        f"Correlation with age differs from {comparison.options.reference} (Williams) in {raw} of "
-        f"{p.notna().sum()} with p < {ALPHA:g}; {adjusted} after Benjamini-Hochberg."
-    ]
-
-
-def _influence(single: pd.DataFrame) -> list[str]:
-    change = (single["pearson_r"] - single["pearson_r_without"]).abs()
-    if change.notna().sum() == 0:
-        return []
-    row = single.iloc[int(np.nanargmax(change.to_numpy(np.float64)))]
-    return [
-        f"Most a single person moves r: {row['region']} {row['protocol']}, "
-        f"{row['pearson_r']:.3f} with and {row['pearson_r_without']:.3f} without "
-        f"{row['influential_subject']}."
-    ]
-
-
-def _misprints(comparison: Comparison) -> list[str]:
-    if comparison.checks is None:
-        return []
-    good = comparison.checks["consistent"]
-    lines = [f"Published p-values that follow from their r: {good.sum()} of {len(good)}."]
-    for _, row in comparison.checks[~good].iterrows():
-        lines.append(
-            f"Published misprint: {row['region']} {row['protocol']}, r {row['r']:.3f} printed with "
-            f"p {row['printed_p']}, which follows as {row['p_from_r']:.2g}."
-        )
-    return lines
 
 
 def plan_summary(plan: pd.DataFrame) -> Table:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from accelqsm.files.tables import write_table
+from accelqsm.agreement.columns import column_dictionary
+from accelqsm.agreement.similarity import similarity_profiles
+from accelqsm.files.nifti import read_volume
+from accelqsm.files.tables import write_described_table, write_table
 from accelqsm.progress import step
 from accelqsm.study.compare import CompareOptions, compare_values
-from accelqsm.study.findings import REFERENCE, TRUTH, finding_lines, write_report
+from accelqsm.study.findings import SIMILARITY, finding_lines
 from accelqsm.study.maps import CHIMAP, MASK, map_folder
+from accelqsm.study.pictures import TRUTH
 from accelqsm.study.protocols import PROTOCOLS
+from accelqsm.study.report import rebuild_report
 from accelqsm.study.scan import map_scan
 from accelqsm.study.tables import nuclei_table
 from accelqsm.study.virtual import LOOKUP_NAME, ScanFiles, simulate_study
 
 DEMO_PROTOCOLS = ("pi", "af3", "af4", "af5")
+REFERENCE = PROTOCOLS["pi"].label
 
 
 def run_demo(out: Path, *, seed: int = 11) -> Path:
@@ -25,7 +32,7 @@ def run_demo(out: Path, *, seed: int = 11) -> Path:
 
     ``scans/`` holds raw data with truth, ``maps/`` the susceptibility of every protocol,
     ``values.tsv`` the nuclei, ``agreement/`` and ``accuracy/`` the comparisons with parallel
-    imaging and with the true susceptibility.
+    imaging and with the true susceptibility, ``similarity.tsv`` the likeness of the maps.
 
     Returns:
         The report, an HTML file that opens offline.
@@ -47,8 +54,9 @@ def run_demo(out: Path, *, seed: int = 11) -> Path:
     with step("Nuclei, and their agreement with PI and with the truth"):
         nuclei = measure_scans(out, scans)
         compare_nuclei(out, nuclei)
+        compare_maps(out, scans)
     with step("Report"):
-        report = write_report(out, scans, seed=seed)
+        report = rebuild_report(out)
     for line in finding_lines(out):
         print(line, flush=True)
     return report
@@ -91,3 +99,22 @@ def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
     write_table(out / "values.tsv", values[values["protocol"] != TRUTH])
     compare_values(out / "values.tsv", out / "agreement", CompareOptions(REFERENCE))
     compare_values(out / "values-truth.tsv", out / "accuracy", CompareOptions(TRUTH))
+
+
+def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:
+    """How like each map is to that of parallel imaging, as ``similarity.tsv``."""
+    folders = {
+        PROTOCOLS[scan.protocol].label: map_folder(out, scan.subject, scan.protocol)
+        for scan in scans
+    }
+    masks = [read_volume(folder / MASK).values > 0 for folder in folders.values()]
+    shared = np.logical_and.reduce(masks)
+    reference = read_volume(folders[REFERENCE] / CHIMAP).values
+    tables = []
+    for label, folder in folders.items():
+        if label != REFERENCE:
+            profiles = similarity_profiles(read_volume(folder / CHIMAP).values, reference, shared)
+            profiles.insert(0, "protocol", label)
+            tables.append(profiles)
+    frame = pd.concat(tables, ignore_index=True)
+    write_described_table(out / SIMILARITY, frame, column_dictionary(map(str, frame)))

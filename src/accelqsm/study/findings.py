@@ -1,228 +1,298 @@
-"""From a finished study on disk to what a reader wants to know: findings, figures, report."""
+"""From a finished study on disk, maps and all, to what a reader wants to know."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from accelqsm.agreement.similarity import similarity_profiles
-from accelqsm.files.atomic import write_text
-from accelqsm.files.mrd import read_sampling
-from accelqsm.files.nifti import read_volume
-from accelqsm.files.tables import read_table
+from accelqsm.agreement.values import POOLED
+from accelqsm.files.tables import read_settings, read_table
 from accelqsm.report import tables as report_tables
-from accelqsm.report.content import Figure, ReportContent, Table
-from accelqsm.report.images import ProtocolImages, protocol_figure, zoom_figure
-from accelqsm.report.page import build_page
-from accelqsm.report.plots import bland_altman_figure, scatter_figure
-from accelqsm.report.sampling import sampling_figure
-from accelqsm.study.maps import CHIMAP, MASK, SETTINGS, map_folder
-from accelqsm.study.protocols import PROTOCOLS
-from accelqsm.study.virtual import LOOKUP_NAME, ScanFiles
+from accelqsm.report.content import Figure, ReportContent, Table, Viewer
+from accelqsm.report.extreme import largest_difference
+from accelqsm.report.plots import scatter_figure
+from accelqsm.study.answers import checklists
+from accelqsm.study.comparison import StoredComparison, is_comparison, read_comparison
+from accelqsm.study.maps import SETTINGS
+from accelqsm.study.methods import (
+    acquisition_text,
+    reconstruction_text,
+    references,
+    statistics_text,
+    susceptibility_text,
+)
+from accelqsm.study.pictures import (
+    TRUTH,
+    StudyFolder,
+    StudyImages,
+    figure_of_sampling,
+    figures_of_maps,
+    find_study,
+    read_images,
+    viewer_of_maps,
+)
+from accelqsm.study.record import comparison_provenance, comparison_settings, flat, versions
+from accelqsm.study.report import (
+    RESEARCH_ONLY,
+    LeftOut,
+    comparison_cautions,
+    comparison_figures,
+    comparison_tables,
+    people_left_out,
+    people_lines,
+    people_table,
+    single_rows,
+    verdict,
+    verdict_highlights,
+    verdict_lines,
+)
 
-REFERENCE = PROTOCOLS["pi"].label
-TRUTH = "truth"
-POOLED = "all"
+SIMILARITY = "similarity.tsv"
+SIMULATED = (
+    "Simulated data: digital heads, made by the software that measures them. They show that the "
+    "chain works and what it loses against a known truth, not how it does in people."
+)
+ONE_HEAD = (
+    "The nuclei of one head span a wide range of susceptibility, so that a correlation over them "
+    "is high for any sensible method; read the differences and the limits of agreement."
+)
 
-CAUTIONS = (
-    "Simulated data: one digital head, scanned without motion. It shows that the chain works, "
-    "not how it does in people.",
-    "The 14 nuclei of one head span a wide range of susceptibility, so that a correlation over "
-    "them is high for any sensible method; read the differences and the limits of agreement.",
-    "Research software, not a medical device.",
-)
-METHODS = (
-    "K-space was under-sampled in both phase-encoding directions: regular lines with a factor of "
-    "two and calibration lines (PI), or variable-density Poisson disks with exactly the stated "
-    "acceleration over the full rectangle (AF 3, 4, 5). PI was reconstructed by GRAPPA, the "
-    "others channel by channel with ReconNet3D, five blocks of five 3D convolution layers, each "
-    "followed by data consistency, and then made consistent with the samples of all channels "
-    "(which the published study did not do).",
-    "The field map came from multi-dimensional integration over channels and echoes, unwrapped by "
-    "seed-prioritised region growing (SPUN); background fields were removed by vSHARP, and "
-    "susceptibility was found by L1-regularised dipole inversion with dynamic Bayesian terms, "
-    "relative to the mean of the brain mask.",
-    "Nuclei were measured with the head's own labels. Agreement: Pearson correlation, paired t "
-    "test, Bland-Altman bias and limits of agreement, ICC(A,1), concordance correlation and "
-    "equivalence within 5 % of the reference mean.",
-)
-REFERENCES = (
-    "Zhou et al. 2025. Validation of deep-learning accelerated quantitative susceptibility mapping "
-    "for deep brain nuclei. Front Neurosci 19:1522227. doi 10.3389/fnins.2025.1522227",
-    "Griswold et al. 2002. Generalized autocalibrating partially parallel acquisitions (GRAPPA). "
-    "Magn Reson Med 47:1202. doi 10.1002/mrm.10171",
-    "Ye et al. 2019. Multi-dimensional integration. Proc ISMRM 27:4392.",
-    "Wu et al. 2012. Whole brain susceptibility mapping using compressed sensing. Magn Reson Med "
-    "67:137. doi 10.1002/mrm.23000",
-    "Bilgic et al. 2014. Fast quantitative susceptibility mapping with L1-regularization. Magn "
-    "Reson Med 72:1444. doi 10.1002/mrm.25029",
-    "Bland and Altman 1986. Statistical methods for assessing agreement between two methods of "
-    "clinical measurement. Lancet 327:307. doi 10.1016/S0140-6736(86)90837-8",
-)
+
+def study_content(out: Path) -> ReportContent:
+    """Everything to say about a study whose maps lie beside its comparison."""
+    stored = read_comparison(out / "agreement")
+    notes = LeftOut()
+    folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
+    figures, viewers = _pictures(out, stored, folder, notes)
+    gaps = people_left_out(stored)
+    maps = {} if folder is None else _map_settings(folder)
+    sources = {label: record.get("source", {}) for label, record in maps.items()}
+    qsm: Mapping[str, Any] = maps.get(stored.reference, {}).get("qsm", {})
+    scans = _scan_settings(out)
+    return ReportContent(
+        title=f"Accelerated QSM against {stored.reference}",
+        subtitle=_subtitle(stored, scans),
+        summary=[*verdict_lines(stored), *finding_lines(out)],
+        highlights=verdict_highlights(stored) or _pooled_highlights(out, stored.reference),
+        verdict=verdict(stored),
+        cautions=_cautions(stored, scans, notes),
+        figures=figures,
+        viewer=next(iter(viewers), None),
+        tables=[*_nuclei_tables(out), *_pooled_tables(out, stored), *_likeness_tables(out)],
+        people=people_lines(stored, gaps),
+        people_table=people_table(gaps),
+        settings=_settings(stored, scans, sources, qsm),
+        provenance=_provenance(stored, scans, maps),
+        methods=_methods(stored, scans, sources, qsm),
+        references=references(stored, sources=sources, qsm=qsm),
+        checklists=checklists(stored, gaps, study=bool(scans)),
+    )
 
 
 def pooled_rows(out: Path) -> pd.DataFrame:
-    """Per protocol, over all nuclei: r and difference against PI; r and slope against truth.
+    """Per protocol, over all nuclei: r and difference against the reference; r and slope of truth.
 
-    Columns protocol, r, percent_difference, truth_r, truth_slope (and PI's own accuracy).
+    Columns protocol, n, r, percent_difference, loa_lower, loa_upper, truth_r, truth_slope; the
+    reference has those of the truth alone, and those are missing where no truth was compared.
     """
-    agreement = read_table(out / "agreement" / "agreement.tsv")
-    accuracy = read_table(out / "accuracy" / "agreement.tsv")
-    against_pi = agreement[agreement["region"] == POOLED].set_index("protocol")
-    against_truth = accuracy[accuracy["region"] == POOLED].set_index("protocol")
-    slope = against_truth["pearson_r"] * against_truth["sd"] / against_truth["sd_reference"]
-    return pd.DataFrame(
-        {
-            "r": against_pi["pearson_r"],
-            "percent_difference": against_pi["percent_difference"],
-            "loa_lower": against_pi["loa_lower"],
-            "loa_upper": against_pi["loa_upper"],
-            "truth_r": against_truth["pearson_r"],
-            "truth_slope": slope,
-        },
-        index=against_truth.index,
-    ).reset_index()
+    against = _pooled(read_comparison(out / "agreement"))
+    columns = {
+        "n": against["n"],
+        "r": against["pearson_r"],
+        "percent_difference": against["percent_difference"],
+        "loa_lower": against["loa_lower"],
+        "loa_upper": against["loa_upper"],
+    }
+    index = against.index
+    if is_comparison(out / "accuracy"):
+        truth = _pooled(read_comparison(out / "accuracy"))
+        columns["truth_r"] = truth["pearson_r"]
+        columns["truth_slope"] = truth["pearson_r"] * truth["sd"] / truth["sd_reference"]
+        index = truth.index
+    frame = pd.DataFrame(columns, index=index)
+    return frame.reindex(columns=[*columns, *({"truth_r", "truth_slope"} - set(columns))])
 
 
 def finding_lines(out: Path) -> list[str]:
-    """One sentence per protocol, the comparison that the study is about first."""
-    lines = []
-    for row in pooled_rows(out).to_dict("records"):
-        accuracy = f"against the truth: r = {row['truth_r']:.3f}, slope = {row['truth_slope']:.2f}"
-        if row["protocol"] == REFERENCE:
-            lines.append(f"{REFERENCE}: {accuracy}.")
+    """One sentence per protocol over all nuclei, the reference last."""
+    reference = read_comparison(out / "agreement").reference
+    lines, last = [], []
+    for protocol, row in pooled_rows(out).iterrows():
+        accuracy = ""
+        if pd.notna(row["truth_r"]):
+            accuracy = (
+                f"against the truth: r = {row['truth_r']:.3f}, slope = {row['truth_slope']:.2f}"
+            )
+        if protocol == reference:
+            last.append(f"{reference}: {accuracy}.")
             continue
         lines.append(
-            f"{row['protocol']} against {REFERENCE} over 14 nuclei: r = {row['r']:.3f}, "
+            f"{protocol} against {reference} over {row['n']:.0f} nuclei: r = {row['r']:.3f}, "
             f"mean difference {row['percent_difference']:+.1f} %, limits of agreement "
-            f"{row['loa_lower']:.1f} to {row['loa_upper']:.1f} ppb; {accuracy}."
+            f"{row['loa_lower']:.1f} to {row['loa_upper']:.1f} ppb"
+            + (f"; {accuracy}." if accuracy else ".")
         )
-    return lines
+    return [*lines, *last]
 
 
-def write_report(out: Path, scans: Sequence[ScanFiles], *, seed: int) -> Path:
-    """Gather the results of one subject under ``out`` and write ``report.html``."""
-    folders = {
-        PROTOCOLS[scan.protocol].label: map_folder(out, scan.subject, scan.protocol)
-        for scan in scans
+def _pooled(stored: StoredComparison) -> pd.DataFrame:
+    rows = stored.comparison.agreement
+    return rows[rows["region"] == POOLED].set_index("protocol")
+
+
+def _pooled_highlights(out: Path, reference: str) -> dict[str, str]:
+    return {
+        f"{protocol} against {reference}": f"r {row['r']:.3f}, {row['percent_difference']:+.1f} %"
+        for protocol, row in pooled_rows(out).iterrows()
+        if protocol != reference
     }
-    lines = finding_lines(out)
-    content = ReportContent(
-        title="Accelerated QSM against parallel imaging",
-        subtitle=f"Digital head {scans[0].subject}, seed {seed}",
-        summary=[*lines[1:], lines[0]],
-        highlights={
-            f"{row['protocol']} against {REFERENCE}": (
-                f"r {row['r']:.3f}, {row['percent_difference']:+.1f} %"
-            )
-            for row in pooled_rows(out).to_dict("records")
-            if row["protocol"] != REFERENCE
-        },
-        cautions=CAUTIONS,
-        figures=_figures(out, scans, folders),
-        tables=_tables(out, folders),
-        settings=_settings(folders[REFERENCE]),
-        provenance=_provenance(folders),
-        methods=METHODS,
-        references=REFERENCES,
-    )
-    report = out / "report.html"
-    write_text(report, build_page(content))
-    return report
 
 
-def _figures(out: Path, scans: Sequence[ScanFiles], folders: dict[str, Path]) -> list[Figure]:
-    reference = read_volume(folders[REFERENCE] / CHIMAP)
-    voxel_size_mm = reference.grid.voxel_size_mm
-    mask = _shared_mask(folders)
-    labels = np.asarray(read_volume(scans[0].labels).values).astype(int)
-    lookup = read_table(out / "scans" / LOOKUP_NAME)
-    regions = {
-        int(i): name.split()[-1] for i, name in zip(lookup["index"], lookup["name"], strict=True)
-    }
-    images = [
-        ProtocolImages(
-            name=label,
-            magnitude=read_volume(_last_echo(folder, "mag")).values,
-            phase=read_volume(_last_echo(folder, "phase")).values,
-            chi_ppm=read_volume(folder / CHIMAP).values,
-        )
-        for label, folder in folders.items()
-    ]
-    chi = {image.name: image.chi_ppm for image in images}
-    values = read_table(out / "values.tsv")
-    agreement = read_table(out / "agreement" / "agreement.tsv")
-    truth_values = read_table(out / "values-truth.tsv")
-    accuracy = read_table(out / "accuracy" / "agreement.tsv")
-    return [
-        protocol_figure(images, voxel_size_mm=voxel_size_mm, mask=mask, labels=labels),
-        zoom_figure(
-            chi | {TRUTH: read_volume(scans[0].truth).values},
-            labels,
-            regions,
-            voxel_size_mm=voxel_size_mm,
-            mask=mask,
-        ),
-        bland_altman_figure(values, agreement, reference=REFERENCE),
-        scatter_figure(truth_values, accuracy, reference=TRUTH),
-        sampling_figure(
-            {PROTOCOLS[scan.protocol].label: read_sampling(scan.raw).numpy() for scan in scans}
-        ),
-    ]
+def _folder(out: Path, stored: StoredComparison) -> StudyFolder:
+    """The person to show: the one whom a protocol changes most."""
+    if stored.values is None:
+        subject = min(path.name for path in (out / "maps").iterdir())
+    else:
+        subject = largest_difference(stored.values, reference=stored.reference).subject
+    return find_study(out, subject, stored.reference)
 
 
-def _tables(out: Path, folders: dict[str, Path]) -> list[Table]:
-    nuclei = read_table(out / "nuclei.tsv").fillna({"note": ""})
-    agreement = read_table(out / "agreement" / "agreement.tsv")
-    accuracy = read_table(out / "accuracy" / "agreement.tsv")
-    pooled = agreement[agreement["region"] == POOLED]
-    mask = _shared_mask(folders)
-    reference = read_volume(folders[REFERENCE] / CHIMAP).values
-    similarity = []
-    for label, folder in folders.items():
-        if label != REFERENCE:
-            profiles = similarity_profiles(read_volume(folder / CHIMAP).values, reference, mask)
-            profiles.insert(0, "protocol", label)
-            similarity.append(profiles)
+def _pictures(
+    out: Path, stored: StoredComparison, folder: StudyFolder | None, notes: LeftOut
+) -> tuple[list[Figure], list[Viewer]]:
+    """Figures in the order of the paper, then what a simulation adds; and the viewer."""
+    figures: dict[str, list[Figure]] = {}
+    viewers: list[Viewer] = []
+    images: list[StudyImages] = []
+    if folder is not None:
+        images = notes.make("Pictures of the maps", lambda: read_images(folder))
+    largest = None
+    if stored.values is not None:
+        largest = largest_difference(stored.values, reference=stored.reference)
+    if folder is not None and images:
+        for title, draw in figures_of_maps(folder, images[0], largest).items():
+            figures[title] = notes.make(title, draw)
+        viewers = notes.make("Viewer", lambda: viewer_of_maps(folder, images[0]))
+    differences = figures.pop("Where the maps differ", [])
+    ordered = [figure for made in figures.values() for figure in made]
+    ordered += [*comparison_figures(stored, notes), *differences]
+    if is_comparison(out / "accuracy"):
+        ordered += notes.make("Accuracy", lambda: _accuracy_figure(out))
+    if folder is not None:
+        ordered += notes.make("Sampling patterns", lambda: figure_of_sampling(folder))
+    return ordered, viewers
+
+
+def _accuracy_figure(out: Path) -> Figure:
+    accuracy = read_comparison(out / "accuracy")
+    values = accuracy.values
+    if values is None:
+        values = read_table(out / "values-truth.tsv")
+    return scatter_figure(values, accuracy.comparison.agreement, reference=accuracy.reference)
+
+
+def _nuclei_tables(out: Path) -> list[Table]:
+    if not (out / "nuclei.tsv").is_file():
+        return []
+    nuclei = read_table(out / "nuclei.tsv", text=("subject", "note")).fillna({"note": ""})
     both = nuclei[nuclei["side"] == "both"].drop(
-        columns=["subject", "side", "reference", "reference_ppb"]
+        columns=["side", "reference", "reference_ppb"], errors="ignore"
     )
+    if both["subject"].nunique() == 1:
+        both = both.drop(columns="subject")
+    return [report_tables.nuclei_table(both)]
+
+
+def _pooled_tables(out: Path, stored: StoredComparison) -> list[Table]:
+    """The paper's tables and every figure; for few people those over all nuclei."""
+    tables = comparison_tables(stored)
+    rows = stored.comparison.agreement
+    if not (single_rows(stored)["verdict"] != "").any():
+        pooled = rows[rows["region"] == POOLED]
+        tables += report_tables.agreement_tables(pooled, reference=stored.reference)
+    if is_comparison(out / "accuracy"):
+        accuracy = read_comparison(out / "accuracy").comparison.agreement
+        pooled = accuracy[accuracy["region"] == POOLED]
+        tables += report_tables.agreement_tables(pooled, reference=TRUTH)
+    return tables
+
+
+def _likeness_tables(out: Path) -> list[Table]:
+    if not (out / SIMILARITY).is_file():
+        return []
+    return [report_tables.similarity_table(read_table(out / SIMILARITY, text=("subject",)))]
+
+
+def _cautions(stored: StoredComparison, scans: Mapping[str, Any], notes: LeftOut) -> list[str]:
+    one = stored.values is not None and stored.values["subject"].nunique() == 1
     return [
-        report_tables.nuclei_table(both),
-        *report_tables.agreement_tables(pooled, reference=REFERENCE),
-        *report_tables.agreement_tables(accuracy[accuracy["region"] == POOLED], reference=TRUTH),
-        report_tables.similarity_table(pd.concat(similarity, ignore_index=True)),
+        *([SIMULATED] if scans else []),
+        *([ONE_HEAD] if one else []),
+        *comparison_cautions(stored),
+        *notes.lines,
+        RESEARCH_ONLY,
     ]
 
 
-def _shared_mask(folders: dict[str, Path]) -> np.ndarray:
-    """Where every protocol has a susceptibility."""
-    masks = [np.asarray(read_volume(folder / MASK).values) > 0 for folder in folders.values()]
-    return np.asarray(np.logical_and.reduce(masks))
+def _subtitle(stored: StoredComparison, scans: Mapping[str, Any]) -> str:
+    people = [] if stored.values is None else list(stored.values["subject"].unique())
+    who = ", ".join(people) if len(people) == 1 else f"{len(people)} people"
+    return f"Digital head {who}, seed {scans['seed']}" if scans else who
 
 
-def _last_echo(folder: Path, part: str) -> Path:
-    return max(
-        folder.glob(f"echo-*_part-{part}.nii.gz"), key=lambda path: (len(path.name), path.name)
-    )
+def _scan_settings(out: Path) -> dict[str, Any]:
+    """Settings of simulated scans; empty where the scans are not simulated."""
+    path = out / "scans" / SETTINGS
+    return read_settings(path) if path.is_file() else {}
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    return dict(tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))["qsm"])
+def _map_settings(folder: StudyFolder) -> dict[str, dict[str, Any]]:
+    paths = {label: maps / SETTINGS for label, maps in folder.maps.items()}
+    return {label: read_settings(path) for label, path in paths.items() if path.is_file()}
 
 
-def _provenance(folders: dict[str, Path]) -> dict[str, Any]:
-    provenance: dict[str, Any] = {}
-    for label, folder in folders.items():
-        record = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        source = record["source"]
-        provenance |= {f"{label} {name}": source[name] for name in ("method", "acceleration")}
-        if "weights_sha256" in source:
-            provenance["weights sha256"] = source["weights_sha256"]
-        provenance |= record["software"]
-    return provenance
+def _settings(
+    stored: StoredComparison,
+    scans: Mapping[str, Any],
+    sources: Mapping[str, Mapping[str, Any]],
+    qsm: Mapping[str, Any],
+) -> dict[str, object]:
+    settings = flat("scanner", scans.get("scanner", {}))
+    for label, source in sources.items():
+        kept = {k: v for k, v in source.items() if k not in ("scan", "weights_sha256")}
+        settings |= flat(label, kept)
+    return settings | flat("qsm", qsm) | comparison_settings(stored.comparison.options)
+
+
+def _provenance(
+    stored: StoredComparison, scans: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]]
+) -> dict[str, object]:
+    provenance: dict[str, object] = {k: scans[k] for k in ("seed", "preset") if k in scans}
+    for label, record in maps.items():
+        checksum = record.get("source", {}).get("weights_sha256")
+        if checksum:
+            provenance[f"{label} weights sha256"] = checksum
+    steps = {"scans": scans.get("software", {})}
+    steps |= {f"{label} maps": record.get("software", {}) for label, record in maps.items()}
+    steps["compare"] = stored.settings.get("software", {})
+    inputs = comparison_provenance({"inputs": stored.settings.get("inputs", {})})
+    return provenance | inputs | versions(steps)
+
+
+def _methods(
+    stored: StoredComparison,
+    scans: Mapping[str, Any],
+    sources: Mapping[str, Mapping[str, Any]],
+    qsm: Mapping[str, Any],
+) -> list[str]:
+    paragraphs = []
+    if scans:
+        paragraphs.append(acquisition_text(scans["scanner"], scans["seed"]))
+    if sources:
+        paragraphs.append(reconstruction_text(sources))
+    if qsm:
+        paragraphs.append(susceptibility_text(qsm))
+    return [*paragraphs, statistics_text(stored)]

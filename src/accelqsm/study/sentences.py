@@ -1,0 +1,115 @@
+"""What a comparison comes to, in sentences: the same on a terminal and in a report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from accelqsm.agreement.equivalence import Verdict
+from accelqsm.agreement.values import POOLED
+from accelqsm.study.compare import Comparison
+
+ALPHA = 0.05
+
+
+def tests(comparison: Comparison) -> list[str]:
+    """What tests, ages, single persons and a published study add to the verdict."""
+    single = comparison.agreement[comparison.agreement["region"] != POOLED]
+    return [
+        tested(single),
+        *changed_ages(comparison),
+        *influence(single),
+        *misprints(comparison),
+    ]
+
+
+def headlines(single: pd.DataFrame, reference: str) -> list[str]:
+    """One sentence per protocol: in which nuclei it is equivalent, and in which not."""
+    lines = []
+    for protocol, rows in single[single["verdict"] != ""].groupby("protocol", sort=False):
+        by_verdict = {v: list(rows["region"][rows["verdict"] == v.value]) for v in Verdict}
+        good, n = len(by_verdict[Verdict.EQUIVALENT]), len(rows)
+        line = f"{protocol}: equivalent to {reference} in {good} of {n} nuclei"
+        for verdict in (Verdict.NOT_EQUIVALENT, Verdict.UNDECIDED):
+            if by_verdict[verdict]:
+                line += f"; {verdict.value}: {', '.join(map(str, by_verdict[verdict]))}"
+        widths = (rows["loa_upper"] - rows["loa_lower"]).to_numpy(np.float64)
+        widest = rows.iloc[int(np.nanargmax(widths))]
+        line += (
+            f". Single persons differ by up to {widest['loa_lower']:.1f} to "
+            f"{widest['loa_upper']:.1f} ppb (limits of agreement in {widest['region']})."
+        )
+        lines.append(line)
+    return lines
+
+
+def tested(single: pd.DataFrame) -> str:
+    """How many paired t tests are significant, before and after adjustment."""
+    p = single["paired_t_p"]
+    adjusted = ((single[f"paired_t_p_{name}"] < ALPHA).sum() for name in ("fdr", "holm"))
+    fdr, holm = adjusted
+    return (
+        f"Paired t: {(p < ALPHA).sum()} of {p.notna().sum()} with p < {ALPHA:g}; "
+        f"{fdr} after Benjamini-Hochberg, {holm} after Holm."
+    )
+
+
+def equivalent(single: pd.DataFrame) -> str:
+    """How many comparisons lie within the margin."""
+    verdicts = single["verdict"][single["verdict"] != ""]
+    counts = verdicts.value_counts()
+    parts = [f"{int(counts.get(verdict.value, 0))} {verdict.value}" for verdict in Verdict]
+    return f"Within the margin, of {len(verdicts)}: {', '.join(parts)}."
+
+
+def undecided(single: pd.DataFrame) -> list[str]:
+    """Each undecided comparison, and who would decide it."""
+    lines = []
+    for _, row in single[single["verdict"] == Verdict.UNDECIDED.value].iterrows():
+        n = row["n_to_decide"]
+        need = "no number of subjects" if np.isnan(n) else f"{n:.0f} subjects"
+        lines.append(
+            f"Undecided: {row['region']} {row['protocol']}, difference {row['bias']:+.2f} ppb, "
+            f"margin {row['tost_margin']:.2f} ppb; {need} would decide if it is as observed."
+        )
+    return lines
+
+
+def changed_ages(comparison: Comparison) -> list[str]:
+    """Whether a protocol changes correlations with age."""
+    ages = comparison.ages
+    if ages is None:
+        return []
+    p = ages["williams_p"]
+    raw, adjusted = (p < ALPHA).sum(), (ages["williams_p_fdr"] < ALPHA).sum()
+    return [
+        f"Correlation with age differs from {comparison.options.reference} (Williams) in {raw} of "
+        f"{p.notna().sum()} with p < {ALPHA:g}; {adjusted} after Benjamini-Hochberg."
+    ]
+
+
+def influence(single: pd.DataFrame) -> list[str]:
+    """Where a single person moves a correlation most."""
+    change = (single["pearson_r"] - single["pearson_r_without"]).abs()
+    if change.notna().sum() == 0:
+        return []
+    row = single.iloc[int(np.nanargmax(change.to_numpy(np.float64)))]
+    return [
+        f"Most a single person moves r: {row['region']} {row['protocol']}, "
+        f"{row['pearson_r']:.3f} with and {row['pearson_r_without']:.3f} without "
+        f"{row['influential_subject']}."
+    ]
+
+
+def misprints(comparison: Comparison) -> list[str]:
+    """Which published p-values do not follow from their correlations."""
+    if comparison.checks is None:
+        return []
+    good = comparison.checks["consistent"]
+    lines = [f"Published p-values that follow from their r: {good.sum()} of {len(good)}."]
+    for _, row in comparison.checks[~good].iterrows():
+        lines.append(
+            f"Published misprint: {row['region']} {row['protocol']}, r {row['r']:.3f} printed with "
+            f"p {row['printed_p']}, which follows as {row['p_from_r']:.2g}."
+        )
+    return lines
