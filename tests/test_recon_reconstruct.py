@@ -202,3 +202,15 @@ def test_unknown_methods_are_refused_at_once() -> None:
         InputError, match="expected one of zero-filled grappa cg-sense l1-wavelet reconnet3d"
     ):
         reconstruct(_scan("grappa"), method="sense")  # type: ignore[arg-type]
+
+
+def test_blocks_of_the_network_of_all_channels_equal_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kspace, network = _scan("reconnet3d"), _network_of_all_channels()
+    (whole,) = reconstruct(kspace, method="reconnet3d", network=network)
+    monkeypatch.setattr("accelqsm.recon.reconstruct.READOUTS_OF_A_BLOCK", 7)
+    for block in reconstruct(kspace, method="reconnet3d", network=network):
+        inside = slice(max(block.x.start, 3), min(block.x.stop, 17))
+        part = block.images[:, :, inside.start - block.x.start : inside.stop - block.x.start]
+        assert (part - whole.images[:, :, inside]).abs().max() < 1e-5

@@ -24,6 +24,7 @@ from accelqsm.recon.weights import load_network
 Method = Literal["zero-filled", "grappa", "cg-sense", "l1-wavelet", "reconnet3d"]
 
 READOUTS_AT_ONCE = 4
+READOUTS_OF_A_BLOCK = 64
 VIRTUAL_CHANNELS = 12
 """Channels that many are compressed to where one image is sought from all of them."""
 
@@ -103,7 +104,10 @@ def reconstruct(
     few = compress_channels(kspace, VIRTUAL_CHANNELS)
     if method == "cg-sense":
         return _sense_blocks(few)
-    return _echo_blocks(few, network if method == "reconnet3d" else None)
+    if method == "l1-wavelet":
+        return _wavelet_blocks(few)
+    assert network is not None
+    return _network_blocks(few, network)
 
 
 def combine(block: ImageBlock, kspace: KSpace) -> CombinedBlock:
@@ -151,23 +155,43 @@ def _sense_blocks(kspace: KSpace) -> Iterator[ImageBlock]:
         yield ImageBlock(None, x, image[None])
 
 
-def _echo_blocks(kspace: KSpace, network: ReconNet3D | None) -> Iterator[ImageBlock]:
-    """One echo after another, by the network or sparse in wavelets, which reach over readouts."""
-    slabs, n_echoes = _slabs(kspace), kspace.acquisition.n_echoes
-    maps = torch.cat(
-        [espirit_maps(kspace, x=x) for x in track(slabs, "sensitivities", len(slabs))], dim=1
-    )
+def _wavelet_blocks(kspace: KSpace) -> Iterator[ImageBlock]:
+    """One echo after another, since wavelets reach over all readout positions."""
+    maps, n_echoes = _sensitivities(kspace), kspace.acquisition.n_echoes
     images = torch.empty(1, n_echoes, *kspace.acquisition.grid.shape, dtype=torch.complex64)
-    description = "L1-wavelet" if network is None else "network"
-    for echo in track(range(n_echoes), description, n_echoes):
+    for echo in track(range(n_echoes), "L1-wavelet", n_echoes):
         measured = kspace.planes(echoes=slice(echo, echo + 1))[:, 0]
-        if network is None:
-            images[0, echo] = l1_wavelet(measured, maps, sampled=kspace.sampled)
-        else:
-            images[0, echo] = apply_network(network, measured, kspace.sampled, maps)
+        images[0, echo] = l1_wavelet(measured, maps, sampled=kspace.sampled)
     yield ImageBlock(None, slice(0, kspace.acquisition.grid.shape[0]), images)
 
 
-def _slabs(kspace: KSpace) -> list[slice]:
+def _network_blocks(kspace: KSpace, network: ReconNet3D) -> Iterator[ImageBlock]:
+    """Many readout positions at a time, with those about them that a result depends on."""
+    maps, reach = _sensitivities(kspace), network.architecture.readout_reach
+    n_x = kspace.acquisition.grid.shape[0]
+    slabs = _slabs(kspace, READOUTS_OF_A_BLOCK)
+    for x in track(slabs, "network", len(slabs)):
+        around = slice(max(x.start - reach, 0), min(x.stop + reach, n_x))
+        echoes = [
+            apply_network(
+                network,
+                kspace.planes(x=around, echoes=slice(echo, echo + 1))[:, 0],
+                kspace.sampled,
+                maps[:, around],
+            )[x.start - around.start : x.stop - around.start]
+            for echo in range(kspace.acquisition.n_echoes)
+        ]
+        yield ImageBlock(None, x, torch.stack(echoes)[None])
+
+
+def _sensitivities(kspace: KSpace) -> Tensor:
+    """ESPIRiT's maps of all readout positions, (channel, x, y, z)."""
+    slabs = _slabs(kspace)
+    return torch.cat(
+        [espirit_maps(kspace, x=x) for x in track(slabs, "sensitivities", len(slabs))], dim=1
+    )
+
+
+def _slabs(kspace: KSpace, at_once: int = READOUTS_AT_ONCE) -> list[slice]:
     n = kspace.acquisition.grid.shape[0]
-    return [slice(x, min(x + READOUTS_AT_ONCE, n)) for x in range(0, n, READOUTS_AT_ONCE)]
+    return [slice(x, min(x + at_once, n)) for x in range(0, n, at_once)]
