@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.fourier import ifft
+from accelqsm.fourier import centred_slice, ifft
 from accelqsm.recon import sampling
 from accelqsm.recon.sampling import calibration_box, poisson_disk, regular
+from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
 
 SHAPE = (96, 48)
 
@@ -24,18 +23,48 @@ def test_count_is_exact_and_centre_is_full(acceleration: float) -> None:
     assert pattern[40:56, 18:30].all()
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    n_y=st.integers(9, 70),
-    n_z=st.integers(9, 70),
-    acceleration=st.floats(1.0, 12.0),
-    seed=st.integers(0, 2**31),
-)
-def test_every_grid_ends_with_the_exact_count(
-    n_y: int, n_z: int, acceleration: float, seed: int
-) -> None:
-    pattern = poisson_disk((n_y, n_z), acceleration=acceleration, calibration=(2, 2), seed=seed)
-    assert int(pattern.sum()) == round(n_y * n_z / acceleration)
+@pytest.mark.parametrize("ellipse", [False, True])
+def test_every_grid_ends_with_the_exact_count(ellipse: bool) -> None:
+    """A thousand random grids, accelerations, calibration regions and seeds."""
+    rng = np.random.default_rng(11)
+    for _ in range(500):
+        n_y, n_z = rng.integers(9, 100, 2)
+        acceleration = rng.uniform(1.5 if ellipse else 1.0, 12.0)
+        target = round(n_y * n_z / acceleration)
+        calibration = (
+            int(rng.integers(0, min(n_y, int(target**0.5)) + 1)),
+            int(rng.integers(0, min(n_z, int(target**0.5)) + 1)),
+        )
+        pattern = poisson_disk(
+            (int(n_y), int(n_z)),
+            acceleration=acceleration,
+            calibration=calibration,
+            seed=int(rng.integers(2**31)),
+            ellipse=ellipse,
+        )
+        assert int(pattern.sum()) == target
+        box = tuple(centred_slice(int(n), c) for n, c in zip((n_y, n_z), calibration, strict=True))
+        assert pattern[box].all()
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("protocol", ["af3", "af4", "af5"])
+def test_the_grids_of_the_presets_end_with_the_exact_count(name: str, protocol: str) -> None:
+    preset = PRESETS[name]
+    pattern = sampling_pattern(PROTOCOLS[protocol], preset, seed=1)
+    plane = preset.shape[1] * preset.shape[2]
+    assert int(pattern.sum()) == round(plane / PROTOCOLS[protocol].acceleration)
+
+
+def test_an_ellipse_has_no_corners() -> None:
+    pattern = poisson_disk(SHAPE, acceleration=3, calibration=(16, 16), seed=1, ellipse=True)
+    y, z = torch.meshgrid(*(torch.arange(n) - n // 2 for n in SHAPE), indexing="ij")
+    radius = torch.hypot(y / (SHAPE[0] / 2), z / (SHAPE[1] / 2))
+    assert int(pattern.sum()) == 96 * 48 // 3
+    assert not pattern[radius > 1].any()
+    assert pattern[(radius > 0.9) & (radius <= 1)].any()
+    with pytest.raises(InputError, match=r"1\.2\d or more .*96 x 48, found 1\.1"):
+        poisson_disk(SHAPE, acceleration=1.1, calibration=(16, 16), seed=1, ellipse=True)
 
 
 def test_seed_decides() -> None:
@@ -85,7 +114,7 @@ def test_little_is_trimmed(acceleration: float, monkeypatch: pytest.MonkeyPatch)
     """Bisection brings the pattern to within 1 % before samples are added or removed."""
     misses = []
 
-    def record(mask, distance, target, rng):  # type: ignore[no-untyped-def]
+    def record(mask, allowed, distance, target, rng):  # type: ignore[no-untyped-def]
         misses.append(abs(int(mask.sum()) - target) / target)
         return mask
 
@@ -101,6 +130,15 @@ def test_density_falls_from_the_centre_outwards() -> None:
     inner[16:24, 16:24] = 0
     outer[20:76, 20:76] = 0
     assert inner.sum() / (40**2 - 64) > 2 * outer.sum() / (96**2 - 56**2)
+
+
+def test_the_surroundings_of_the_centre_are_dense() -> None:
+    """Bridson's sampling fills 0.7 of the positions there (mean of five masks of SigPy)."""
+    y, z = torch.meshgrid(*(torch.arange(n) - n // 2 for n in (128, 48)), indexing="ij")
+    frame = (y.abs() < 14) & (z.abs() < 10) & ((y.abs() > 8) | (z.abs() > 8))
+    for acceleration, least in ((3, 0.6), (5, 0.5)):
+        pattern = poisson_disk((128, 48), acceleration=acceleration, calibration=(16, 16), seed=3)
+        assert pattern[frame].float().mean() > least
 
 
 @pytest.mark.parametrize(

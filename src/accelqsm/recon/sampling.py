@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +16,32 @@ from accelqsm.fourier import centred_slice
 Pair = tuple[int, int]
 Floats = npt.NDArray[np.float64]
 
-STEEPEST = 64.0
-BISECTIONS = 14
+INNER_RADIUS = 0.8
+"""Radius beside the calibration box, in positions of the longer axis: a fixed jitter gives every
+position one try, which fills the plane less than many tries with radius 1 would."""
+
+SMALLEST_RADIUS = 0.5
+"""In positions along either axis: what the jitter can bring two neighbours nearer."""
+
+FIRST_SLOPE = 2.0
+STEEPEST = 128.0
+TRIALS = 14
 CLOSE_ENOUGH = 2e-3
 
 
 def poisson_disk(
-    shape: Pair, *, acceleration: float, calibration: Pair = (24, 24), seed: int
+    shape: Pair,
+    *,
+    acceleration: float,
+    calibration: Pair = (24, 24),
+    seed: int,
+    ellipse: bool = False,
 ) -> Tensor:
     """Variable-density Poisson-disk pattern with exactly round(n_y n_z / AF) samples.
 
-    No sample has another one inside its ellipse of radii max(1, (1 + s r) n_axis / n_max) along
-    each axis; r is the distance from the calibration box, 1 at the edges, and s is found by
-    bisection. Positions are visited in random order with a fixed jitter inside their cell. What
+    No sample has an earlier one inside its ellipse of radii max(0.5, (0.8 + s r) n_axis / n_max)
+    along each axis; r is the distance from the calibration box, 1 at the edges, and s is found by
+    trial. Positions are visited in random order with a fixed jitter inside their cell. What
     then misses the count (a fraction of a percent at AF 3 to 5) is trimmed where the density is
     lowest, or added where it is highest.
 
@@ -35,26 +50,32 @@ def poisson_disk(
         acceleration: positions of the rectangle over samples, calibration included.
         calibration: size of the fully sampled centre along y and z.
         seed: the same seed gives the same pattern.
+        ellipse: leave the corners of the rectangle out (elliptical shutter); AF still counts them.
 
     Returns:
         bool (y, z), True where measured.
 
     Raises:
-        InputError: acceleration below 1, or a calibration region that does not fit the grid or
-            exceeds the samples.
+        InputError: acceleration below 1, a calibration region that does not fit the grid or
+            exceeds the samples, or more samples than the ellipse has positions.
 
     Source: Lustig and Pauly 2010, Magn Reson Med 64:457, doi 10.1002/mrm.22428.
     """
     target = _budget(shape, acceleration, calibration)
     rng = np.random.default_rng(seed)
     distance = _distance_from_box(shape, calibration)
-    order = np.argwhere(distance > 0)
+    allowed = _inside_ellipse(shape) | (distance == 0) if ellipse else np.ones(shape, np.bool_)
+    if target > allowed.sum():
+        raise InputError(
+            f"acceleration: expected {shape[0] * shape[1] / allowed.sum():.2f} or more inside the "
+            f"ellipse of {shape[0]} x {shape[1]}, found {acceleration:g}"
+        )
+    order = np.argwhere(allowed & (distance > 0))
     order = order[rng.permutation(len(order))]
     jitter = rng.uniform(-0.5, 0.5, (*shape, 2))
-    mask = np.zeros(shape, dtype=np.bool_)
-    mask[_box(shape, calibration)] = True
+    mask = distance == 0
     mask |= _spread(order, jitter, distance, target - int(mask.sum()))
-    return torch.from_numpy(_with_count(mask, distance, target, rng))
+    return torch.from_numpy(_with_count(mask, allowed, distance, target, rng))
 
 
 def regular(shape: Pair, *, acceleration: Pair, calibration: Pair) -> Tensor:
@@ -146,38 +167,56 @@ def _distance_from_box(shape: Pair, calibration: Pair) -> Floats:
     return np.asarray(np.hypot(lines[0][:, None], lines[1][None, :]))
 
 
+def _inside_ellipse(shape: Pair) -> npt.NDArray[np.bool_]:
+    """The ellipse about the zero frequency that touches the rectangle's edges."""
+    along_y, along_z = ((np.arange(n) - n // 2) / max(n // 2, 1) for n in shape)
+    return np.asarray(np.hypot(along_y[:, None], along_z[None, :]) <= 1)
+
+
 def _spread(
     order: npt.NDArray[np.int64], jitter: Floats, distance: Floats, wanted: int
 ) -> npt.NDArray[np.bool_]:
-    """Poisson-disk samples outside the box, as close to ``wanted`` as one slope can be."""
-    shallow, steep = 0.0, 1.0
-    best = _accept(order, jitter, distance, shallow)
+    """Poisson-disk samples outside the box, as close to ``wanted`` as one slope can be.
+
+    False position in the root of area per sample, which is nearly linear in the slope.
+    """
+    best = _accept(order, jitter, distance, 0.0)
     miss = int(best.sum()) - wanted
-    if miss <= 0:
-        return best
-    bracketed = False
-    for _ in range(BISECTIONS):
-        slope = (shallow + steep) / 2 if bracketed else steep
+    shallow, many, steep, few = 0.0, int(best.sum()), FIRST_SLOPE, 0
+    for _ in range(TRIALS if miss > 0 else 0):
+        slope = _slope_between((shallow, many), (steep, few), wanted) if few else steep
         trial = _accept(order, jitter, distance, slope)
-        excess = int(trial.sum()) - wanted
-        if abs(excess) < abs(miss):
-            best, miss = trial, excess
+        found = int(trial.sum())
+        if abs(found - wanted) < abs(miss):
+            best, miss = trial, found - wanted
         if abs(miss) <= CLOSE_ENOUGH * wanted:
             break
-        if excess <= 0:
-            steep, bracketed = slope, True
+        if found <= wanted:
+            steep, few = slope, max(found, 1)
         else:
-            shallow, steep = slope, steep if bracketed else min(2 * steep, STEEPEST)
+            shallow, many = slope, found
+            steep = steep if few else min(4 * steep, STEEPEST)
     return best
 
 
+def _slope_between(shallow: tuple[float, int], steep: tuple[float, int], wanted: int) -> float:
+    """Where the line through two (slope, samples) has ``wanted``, well between the two."""
+    low, high, level = (1 / math.sqrt(max(n, 1)) for n in (shallow[1], steep[1], wanted))
+    share = min(max((level - low) / max(high - low, 1e-12), 0.1), 0.9)
+    return shallow[0] + share * (steep[0] - shallow[0])
+
+
 def _with_count(
-    mask: npt.NDArray[np.bool_], distance: Floats, target: int, rng: np.random.Generator
+    mask: npt.NDArray[np.bool_],
+    allowed: npt.NDArray[np.bool_],
+    distance: Floats,
+    target: int,
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.bool_]:
     """Remove samples far out, or add samples near the centre, until there are ``target``."""
     excess = int(mask.sum()) - target
-    candidates = np.argwhere(mask & (distance > 0)) if excess > 0 else np.argwhere(~mask)
-    candidates = candidates[rng.permutation(len(candidates))]
+    free = mask & (distance > 0) if excess > 0 else allowed & ~mask
+    candidates = rng.permutation(np.argwhere(free))
     far = distance[tuple(candidates.T)]
     if excess > 0:
         candidates = candidates[far >= np.quantile(far, max(0.0, 1 - 4 * excess / len(far)))]
@@ -198,8 +237,9 @@ def _accept(
     kept = np.zeros((n_y, n_z), dtype=np.bool_)
     for index in range(order.shape[0]):
         y, z = order[index]
-        radius_y = max(1.0, (1 + slope * distance[y, z]) * n_y / longest)
-        radius_z = max(1.0, (1 + slope * distance[y, z]) * n_z / longest)
+        radius = INNER_RADIUS + slope * distance[y, z]
+        radius_y = max(SMALLEST_RADIUS, radius * n_y / longest)
+        radius_z = max(SMALLEST_RADIUS, radius * n_z / longest)
         reach_y, reach_z = int(radius_y) + 1, int(radius_z) + 1
         free = True
         for other_y in range(max(0, y - reach_y), min(n_y, y + reach_y + 1)):
