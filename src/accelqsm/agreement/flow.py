@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from accelqsm.agreement.people import check_participants, plain_label
+from accelqsm.agreement.people import SUBJECT_NAMES, check_participants, plain_label
 from accelqsm.agreement.values import VALUE, check_values
 
 COLUMNS = ("subject", "protocol", "regions", "reason", "left_out_of")
@@ -65,10 +65,11 @@ def _notes(values: pd.DataFrame) -> dict[tuple[str, str, str], str]:
 def _by_age(subjects: list[str], participants: pd.DataFrame) -> list[Row]:
     people = check_participants(participants)
     measured = {plain_label(subject): subject for subject in subjects}
+    who = next(name for name in SUBJECT_NAMES if name in participants)
     rows = [
-        (str(label), EVERY, EVERY, "among the participants, but not measured", "everything")
-        for label in people.index
-        if label not in measured
+        (label, EVERY, EVERY, "among the participants, but not measured", "everything")
+        for label in participants[who].astype(str)
+        if plain_label(label) not in measured
     ]
     ages = people["age_years"].reindex(list(measured))
     rows += [

@@ -36,6 +36,7 @@ def bland_altman_figure(
     *,
     reference: str,
     regions: Sequence[str] = (POOLED,),
+    confidence: float = 0.95,
 ) -> Figure:
     """Draw differences against means: a column per protocol, a row per region.
 
@@ -48,6 +49,7 @@ def bland_altman_figure(
             ``_ci_lower`` and ``_ci_upper``, in ppb.
         reference: the protocol that the others are compared with.
         regions: rows; "all" pools every region, with a colour and a marker each.
+        confidence: level of the intervals in ``agreement``.
 
     Raises:
         InputError: a protocol or region that is not in the tables.
@@ -82,7 +84,7 @@ def bland_altman_figure(
         caption=(
             f"Difference of each protocol from {reference} against the mean of both, one point per "
             "subject and nucleus. Solid line: bias. Dashed lines: limits of agreement (bias "
-            "± 1.96 SD). Bands: 95\N{NO-BREAK SPACE}% confidence intervals."
+            f"± 1.96 SD). Bands: {100 * confidence:g}\N{NO-BREAK SPACE}% confidence intervals."
         ),
         alt=_limits_in_words(agreement, protocols, regions, reference),
         png=png,

@@ -72,7 +72,7 @@ def nuclei_table(frame: pd.DataFrame, *, title: str = "Susceptibility of the nuc
 
 
 def agreement_tables(
-    frame: pd.DataFrame, *, reference: str, unit: str = "ppb"
+    frame: pd.DataFrame, *, reference: str, unit: str = "ppb", confidence: float = 0.95
 ) -> tuple[Table, Table]:
     """The differences from the reference, and the coefficients of agreement, as two tables.
 
@@ -80,11 +80,10 @@ def agreement_tables(
     mean_reference, mean, percent_difference, bias, loa_lower, loa_upper, within_subject_sd,
     proportional_slope, pearson_r, icc, ccc, paired_t_p, paired_t_p_fdr, tost_margin, tost_p``,
     and the ``_ci_lower`` and ``_ci_upper`` of an estimate). An interval stands beside its
-    estimate.
+    estimate; ``confidence`` is its level.
     """
-    brackets = (
-        "Brackets hold 95\N{NO-BREAK SPACE}% confidence intervals. Rows 'all' pool nuclei, whose "
-        "points are not independent."
+    brackets = f"Brackets hold {100 * confidence:g}\N{NO-BREAK SPACE}% confidence intervals." + (
+        " Rows 'all' pool nuclei, whose points are not independent." if _pools(frame) else ""
     )
     differences = Table(
         title=f"Differences from {reference}",
@@ -223,6 +222,10 @@ def _coefficient_cells(row: Row, unit: str) -> dict[str, object]:
         f"Margin ({unit})": show(row["tost_margin"], ".1f"),
         "p (equivalence)": show(row["tost_p"], "p"),
     }
+
+
+def _pools(frame: pd.DataFrame) -> bool:
+    return bool((frame["region"] == "all").any())
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:

@@ -85,7 +85,7 @@
     }
     run(await unpacked("viewer-script"));
     const viewer = new niivue.Niivue({
-      backColor: [0, 0, 0, 1], crosshairColor: [0.34, 0.71, 0.91, 1], crosshairWidth: 0.5,
+      backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 1], crosshairWidth: 0.5,
       dragAndDropEnabled: false, isColorbar: true, isRadiologicalConvention: true,
       isResizeCanvas: true, loadingText: "", multiplanarLayout: 3, multiplanarShowRender: 0,
     });

@@ -209,14 +209,17 @@ def _nuclei_tables(out: Path) -> list[Table]:
 def _pooled_tables(out: Path, stored: StoredComparison) -> list[Table]:
     """The paper's tables and every figure; for few people those over all nuclei."""
     tables = comparison_tables(stored)
+    level = stored.comparison.options.confidence
     rows = stored.comparison.agreement
     if not (single_rows(stored)["verdict"] != "").any():
         pooled = rows[rows["region"] == POOLED]
-        tables += report_tables.agreement_tables(pooled, reference=stored.reference)
+        tables += report_tables.agreement_tables(
+            pooled, reference=stored.reference, confidence=level
+        )
     if is_comparison(out / "accuracy"):
         accuracy = read_comparison(out / "accuracy").comparison.agreement
         pooled = accuracy[accuracy["region"] == POOLED]
-        tables += report_tables.agreement_tables(pooled, reference=TRUTH)
+        tables += report_tables.agreement_tables(pooled, reference=TRUTH, confidence=level)
     return tables
 
 

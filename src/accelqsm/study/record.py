@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from accelqsm.study.compare import CompareOptions
@@ -20,7 +21,7 @@ def comparison_settings(options: CompareOptions) -> dict[str, object]:
 def comparison_provenance(settings: Mapping[str, Any]) -> dict[str, object]:
     """Inputs with their checksums, and software, of a comparison."""
     inputs = {
-        f"{name} sha256": f"{record['sha256']} ({record['path']})"
+        f"{name} sha256": f"{record['sha256']} ({Path(record['path']).name})"
         for name, record in settings.get("inputs", {}).items()
     }
     return inputs | versions({"compare": settings.get("software", {})})

@@ -174,7 +174,13 @@ def comparison_figures(stored: StoredComparison, notes: LeftOut) -> list[Figure]
     regions = list(dict.fromkeys(values["region"])) if enough else [POOLED]
     figures = notes.make(
         "Bland-Altman",
-        lambda: bland_altman_figure(values, agreement, reference=reference, regions=regions),
+        lambda: bland_altman_figure(
+            values,
+            agreement,
+            reference=reference,
+            regions=regions,
+            confidence=stored.comparison.options.confidence,
+        ),
     )
     figures += notes.make(
         "The person with the largest difference",
@@ -191,13 +197,18 @@ def comparison_figures(stored: StoredComparison, notes: LeftOut) -> list[Figure]
 def comparison_tables(stored: StoredComparison) -> list[Table]:
     """The paper's tables, then every figure of the agreement."""
     comparison = stored.comparison
+    single = single_rows(stored)
+    enough = bool((single["n"] >= LEAST_PEOPLE).any())
     tables = []
     for name, frame in comparison.tables.items():
+        if name == "table-2" and not enough:
+            continue
         title, caption = (text.format(reference=stored.reference) for text in TABLE_TITLES[name])
         tables.append(Table(title, frame, caption))
-    single = single_rows(stored)
-    if (single["n"] >= LEAST_PEOPLE).any():
-        tables += report_tables.agreement_tables(single, reference=stored.reference)
+    if enough:
+        tables += report_tables.agreement_tables(
+            single, reference=stored.reference, confidence=comparison.options.confidence
+        )
     if comparison.ages is not None:
         tables.append(report_tables.age_table(comparison.ages, reference=stored.reference))
     if comparison.checks is not None:

@@ -36,8 +36,8 @@ def headlines(single: pd.DataFrame, reference: str) -> list[str]:
         widths = (rows["loa_upper"] - rows["loa_lower"]).to_numpy(np.float64)
         widest = rows.iloc[int(np.nanargmax(widths))]
         line += (
-            f". Single persons differ by up to {widest['loa_lower']:.1f} to "
-            f"{widest['loa_upper']:.1f} ppb (limits of agreement in {widest['region']})."
+            f". For single persons, limits of agreement are widest in {widest['region']}: "
+            f"{widest['loa_lower']:.1f} to {widest['loa_upper']:.1f} ppb."
         )
         lines.append(line)
     return lines
