@@ -16,7 +16,8 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
-    "--headless=new", "--hide-scrollbars", "--no-sandbox", "--disable-dev-shm-usage", "--disable-extensions",
+    "--headless=new", "--hide-scrollbars", "--no-sandbox", "--disable-dev-shm-usage",
+    "--disable-extensions",
     "--disable-background-networking", "--disable-component-update", "--no-first-run",
     "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
     "--proxy-server=127.0.0.1:9", "--remote-debugging-pipe",
