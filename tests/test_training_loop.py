@@ -66,7 +66,6 @@ def test_training_beats_zero_filling(tmp_path: Path) -> None:
         SETTINGS,
         architecture=Architecture(8, 2, (3, 3, 1)),
         steps=120,
-        learning_rate=1e-2,
         averaging=0.9,
     )
     network = train(tmp_path, heads, others, settings=settings, validate_every=120)

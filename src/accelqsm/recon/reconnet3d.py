@@ -23,7 +23,7 @@ from accelqsm.recon.sense import Encoding, between, least_squares
 Consistency = Literal["channel", "channels"]
 
 LEAK = 0.1
-INITIAL_LOG_WEIGHT = math.log(10.0)
+INITIAL_LOG_WEIGHT = {"channel": math.log(10.0), "channels": 0.0}
 FIRST_ITERATIONS = 8
 ITERATIONS = 3
 """Conjugate gradients before the first cascade, and in each consistency of all channels."""
@@ -92,7 +92,8 @@ class ReconNet3D(nn.Module):
         n = architecture.cascades
         soft = n - 1 if architecture.consistency == "channel" else n
         self.blocks = nn.ModuleList(_block(architecture) for _ in range(n))
-        self.log_weights = nn.Parameter(torch.full((soft,), INITIAL_LOG_WEIGHT))
+        initial = INITIAL_LOG_WEIGHT[architecture.consistency]
+        self.log_weights = nn.Parameter(torch.full((soft,), initial))
         for convolution in self.parameters():
             if convolution.dim() == 5:
                 convolution.data = convolution.data.to(memory_format=torch.channels_last_3d)

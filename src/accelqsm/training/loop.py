@@ -23,6 +23,7 @@ from accelqsm.progress import track
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.weights import HEADER
 from accelqsm.training.data import Pair, training_pair, validation_pairs
+from accelqsm.training.muon import Muon
 from accelqsm.training.processes import (
     average_gradients,
     average_loss,
@@ -52,7 +53,7 @@ class TrainingSettings:
         steps: steps of the whole run; the learning rate falls to zero by a cosine at its end.
         readouts: readout positions of a training slab.
         items: slabs of a step, shared out among the processes of a distributed run.
-        learning_rate: after the warm-up.
+        learning_rate: of the convolutions, after the warm-up; consistency learns at half of it.
         warm_up_steps: over which the learning rate rises linearly.
         averaging: decay of the exponential average of the weights, which is what is kept.
     """
@@ -62,7 +63,7 @@ class TrainingSettings:
     steps: int = 4000
     readouts: int = 8
     items: int = 2
-    learning_rate: float = 2e-3
+    learning_rate: float = 0.02
     warm_up_steps: int = 60
     averaging: float = 0.997
 
@@ -88,21 +89,26 @@ class State:
         self.device = training_device()
         self.network = ReconNet3D(settings.architecture).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=0.0)
+        kernels = [p for p in self.network.parameters() if p.dim() > 1]
+        self.optimisers: tuple[tuple[str, torch.optim.Optimizer, float], ...] = (
+            ("muon", Muon(kernels), 1.0),
+            ("adam", torch.optim.Adam([self.network.log_weights], lr=0.0), 0.5),
+        )
         self.step = 0
 
     def advance(self, pair: Pair) -> float:
         """Take one step on a pair; returns the loss before it."""
         settings = self.settings
-        for group in self.optimiser.param_groups:
-            group["lr"] = settings.rate(self.step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         pair = share_of(pair).to(self.device)
         value = loss(self.network(pair.measured, pair.sampled, pair.maps), pair)
         value.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.network)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
-        self.optimiser.step()
+        for _, optimiser, share in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = share * settings.rate(self.step)
+            optimiser.step()
         self.step += 1
         decay = min(settings.averaging, self.step / (self.step + 10))
         for name, current in self.network.state_dict().items():
@@ -119,8 +125,9 @@ class State:
         """Write the state atomically, as safetensors with the settings in its header."""
         tensors = {f"weights/{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average/{k}": v for k, v in self.average.items()}
-        for index, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam/{index}/{k}": v for k, v in moments.items()}
+        for kind, optimiser, _ in self.optimisers:
+            for index, moments in optimiser.state_dict()["state"].items():
+                tensors |= {f"{kind}/{index}/{k}": v for k, v in moments.items()}
         # One entry, as several have no fixed order: the same state gives the same bytes.
         record = {"step": self.step, "settings": asdict(self.settings)}
         partial = path.with_suffix(".part")
@@ -146,10 +153,11 @@ class State:
                 )
         self.network.load_state_dict(_below(tensors, "weights/"))
         self.average = {k: v.to(self.device) for k, v in _below(tensors, "average/").items()}
-        state = self.optimiser.state_dict()
-        n_moments = len(list(self.network.parameters()))
-        state["state"] = {i: _below(tensors, f"adam/{i}/") for i in range(n_moments)}
-        self.optimiser.load_state_dict(state)
+        for kind, optimiser, _ in self.optimisers:
+            state = optimiser.state_dict()
+            n_moments = sum(len(group["params"]) for group in optimiser.param_groups)
+            state["state"] = {i: _below(tensors, f"{kind}/{i}/") for i in range(n_moments)}
+            optimiser.load_state_dict(state)
         self.step = int(record["step"])
 
 
@@ -179,7 +187,8 @@ def train(
     Raises:
         InputError: a checkpoint of other settings.
 
-    Source: Kingma and Ba 2015, ICLR, arXiv 1412.6980 (Adam).
+    Source: Jordan et al. 2024 (Muon, for the convolutions); Kingma and Ba 2015, ICLR,
+    arXiv 1412.6980 (Adam, for the weights of the consistency).
     """
     out.mkdir(parents=True, exist_ok=True)
     state = State(settings)
