@@ -1,0 +1,101 @@
+"""Memory and time of a scan of the published size, from k-space to the sums over channels.
+
+300 x 280 x 96 voxels, 32 channels, 8 echoes, Poisson disk of AF 5: 3.3 GB of samples in a mapped
+file, as read from MRD. The head is a ball through a ring of smooth channels, since memory does not
+depend on what is scanned. With BLOCKS, stops after that many blocks of the reconstruction: every
+block needs the same memory, and the sums are there from the first. Prints the peak of the memory
+that is the process's own and that of all its pages, mapped files included (which the system takes
+back when it needs them).
+
+Usage: python benchmarks/recon_memory.py METHOD CONSISTENCY [BLOCKS]
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.kspace import KSpace, scratch
+from accelqsm.qsm.field import lag_products, no_channels
+from accelqsm.recon.reconstruct import combine, reconstruct
+from accelqsm.recon.sampling import poisson_disk
+from accelqsm.study.protocols import PRESETS
+
+PRESET = PRESETS["paper"]
+POLL_S = 0.05
+
+
+def main() -> None:
+    """Reconstruct, and print peak memory and time."""
+    method, consistency = sys.argv[1], sys.argv[2]
+    n_blocks = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    kspace = paper_scan()
+    peaks = {"RssAnon": 0, "VmRSS": 0}
+    stop = threading.Event()
+    watcher = threading.Thread(target=watch, args=(peaks, stop))
+    watcher.start()
+    cpu, wall = time.process_time(), time.perf_counter()
+    acquisition = kspace.acquisition
+    images = torch.zeros(acquisition.n_echoes, *acquisition.grid.shape, dtype=torch.complex64)
+    lags = no_channels(images, echo_times_s=acquisition.echo_times_s)
+    blocks = reconstruct(kspace, method=method, consistency=consistency)  # type: ignore[arg-type]
+    for count, block in enumerate(blocks, 1):
+        lag_products(
+            block.images, echo_times_s=acquisition.echo_times_s, onto=lags.readout(block.x)
+        )
+        images[:, block.x] += combine(block, kspace).numerator
+        if count == n_blocks:
+            break
+    stop.set()
+    watcher.join()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    own, pages = (peaks[name] / 2**20 for name in ("RssAnon", "VmRSS"))
+    print(f"{method} {consistency}, {n_blocks or 'all'} blocks: {own:.2f} GB of its own, ", end="")
+    print(f"{pages:.2f} GB with mapped files; {cpu:.0f} CPU-s, {wall:.0f} s")
+
+
+def paper_scan() -> KSpace:
+    """A ball through smooth channels, all echoes alike but for their phase."""
+    acquisition, n_channels = PRESET.acquisition, PRESET.n_channels
+    x_size, *plane = acquisition.grid.shape
+    sampled = poisson_disk(
+        (plane[0], plane[1]), acceleration=5, calibration=PRESET.calibration, seed=0
+    )
+    shape = (n_channels, acquisition.n_echoes, x_size, int(sampled.sum()))
+    samples = scratch(shape, on_disk=True)
+    rng = np.random.default_rng(0)
+    x, y, z = (torch.linspace(-1, 1, n) for n in acquisition.grid.shape)
+    squared = x[:, None, None] ** 2 + y[:, None] ** 2 + z**2
+    ball = (squared < 0.6).float() * (1 + 0.3 * torch.cos(9 * y[:, None] + 7 * z))
+    for channel in range(n_channels):
+        a, b, c = rng.uniform(-1, 1, 3)
+        profile = torch.polar(
+            torch.exp(a * x[:, None, None] + b * y[:, None] + c * z),
+            (c * y[:, None] + a * z).expand(acquisition.grid.shape).contiguous(),
+        )
+        part = fft(profile * ball, PHASE_ENCODES)[:, sampled].numpy()
+        for echo in range(acquisition.n_echoes):
+            noise = rng.standard_normal((*part.shape, 2), dtype=np.float32)
+            samples[channel, echo] = (
+                part * np.exp(0.3j * echo) + 0.02 * noise.view(np.complex64)[..., 0]
+            )
+    return KSpace(acquisition, sampled, samples)
+
+
+def watch(peaks: dict[str, int], stop: threading.Event) -> None:
+    """Keep the largest value of each line of /proc/self/status, in KiB."""
+    while not stop.wait(POLL_S):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name in peaks:
+                peaks[name] = max(peaks[name], int(rest.split()[0]))
+
+
+if __name__ == "__main__":
+    main()
