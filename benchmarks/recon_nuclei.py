@@ -4,14 +4,17 @@ A digital cohort (seed 3, which nothing was trained or tuned on), every head sca
 grid with 8 channels: fully sampled, parallel imaging at AF 2 and again with other noise, Poisson
 disks at AF 3, 4 and 5. Prints, per nucleus and acceleration, r and the mean difference in per cent
 against parallel imaging and against full sampling, and between the two scans with parallel imaging.
-Values of each head are kept in OUT/values.csv, so that a run that was stopped goes on.
+Values of each head and arm are kept in OUT, so that a run that was stopped goes on, and several
+may work on some arms or heads each.
 
-Usage: python benchmarks/recon_nuclei.py OUT [HEADS] [FIRST_HEAD]
+Usage: python benchmarks/recon_nuclei.py OUT [--heads N] [--first N] [--arms ARM ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,7 +23,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from accelqsm.kspace import KSpace
 from accelqsm.recon.reconnet3d import Consistency
 from accelqsm.recon.reconstruct import Method
 from accelqsm.simulate.cohort import Subject, draw_cohort
@@ -50,23 +52,30 @@ ARMS: dict[str, tuple[str, Method, Consistency]] = {
 
 def main() -> None:
     """Scan, map, measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--heads", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    out = Path(sys.argv[1])
-    n_heads = int(sys.argv[2]) if len(sys.argv) > 2 else 10
-    first = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    out = options.out
     out.mkdir(parents=True, exist_ok=True)
-    people = draw_cohort(LARGEST_COHORT, seed=COHORT_SEED)[first : first + n_heads]
-    for person in people:
-        file = out / f"values-{person.label}.csv"
-        if not file.exists():
-            measure(person).to_csv(file, index=False)
-    files = [out / f"values-{person.label}.csv" for person in people]
-    values = pd.concat([pd.read_csv(file) for file in files])
-    print(table(values))
+    people = draw_cohort(LARGEST_COHORT, seed=COHORT_SEED)
+    for person in people[options.first : options.first + options.heads]:
+        wanted = [arm for arm in options.arms if not values_file(out, person, arm).exists()]
+        if wanted:
+            measure(person, wanted, out)
+    print(table(pd.concat([pd.read_csv(file) for file in sorted(out.glob("values-*.csv"))])))
 
 
-def measure(person: Subject) -> pd.DataFrame:
-    """Mean susceptibility (ppb) of every nucleus under every arm."""
+def values_file(out: Path, person: Subject, arm: str) -> Path:
+    """Where the values of a head under an arm are kept."""
+    return out / f"values-{person.label}-{arm.replace(' ', '-')}.csv"
+
+
+def measure(person: Subject, arms: list[str], out: Path) -> None:
+    """Write the mean susceptibility (ppb) of every nucleus under some arms."""
     acquisition = PRESET.acquisition
     head = digital_head(
         acquisition.grid.refined(PRESET.refinement),
@@ -75,10 +84,11 @@ def measure(person: Subject) -> pd.DataFrame:
         nuclei_chi_ppm=person.nuclei_chi_ppm,
     )
     labels, truth = at_scan_resolution(head, acquisition)
-    names = {protocol for protocol, _, _ in ARMS.values()}
+    names = sorted({protocol for protocol, _, _ in ARMS.values()})
+    # Every pattern, also where few arms are wanted: noise is drawn from one after another.
     patterns = {
         name: sampling_pattern(PROTOCOLS[name], PRESET, seed=person.seed % 10_000 + number)
-        for number, name in enumerate(sorted(names))
+        for number, name in enumerate(names)
     }
     kspaces = scan(
         head,
@@ -88,15 +98,21 @@ def measure(person: Subject) -> pd.DataFrame:
         snr=PRESET.snr,
         seed=person.seed % 2**20,
     )
-    rows = rows_of(person, "truth", truth, labels, 0.0)
-    for arm, (protocol, method, consistency) in ARMS.items():
-        kspace: KSpace = kspaces[protocol]
+    write_values(values_file(out, person, "truth"), rows_of(person, "truth", truth, labels, 0.0))
+    for arm in arms:
+        protocol, method, consistency = ARMS[arm]
         start = time.process_time()
-        mapped = map_susceptibility(kspace, method=method, consistency=consistency)
+        mapped = map_susceptibility(kspaces[protocol], method=method, consistency=consistency)
         chi, cpu_s = mapped.maps.chi_ppm, time.process_time() - start
-        rows += rows_of(person, arm, chi, labels, cpu_s)
+        write_values(values_file(out, person, arm), rows_of(person, arm, chi, labels, cpu_s))
         print(f"{person.label} {arm}: {cpu_s:.0f} CPU-s", file=sys.stderr, flush=True)
-    return pd.DataFrame(rows)
+
+
+def write_values(file: Path, rows: list[dict[str, object]]) -> None:
+    """One file, whole or not at all."""
+    partial = file.with_suffix(f".{os.getpid()}.part")
+    pd.DataFrame(rows).to_csv(partial, index=False)
+    partial.replace(file)
 
 
 def rows_of(
@@ -126,13 +142,14 @@ def table(values: pd.DataFrame) -> str:
         f"| arm | against | {' | '.join(NUCLEI)} |",
         f"|---|---|{'---:|' * len(NUCLEI)}",
     ]
-    for arm in ARMS:
-        for reference in ("truth", "full", "PI"):
+    for arm in (arm for arm in ARMS if arm in wide):
+        for reference in (name for name in ("truth", "full", "PI") if name in wide):
             if arm in ("full", reference) and reference != "truth":
                 continue
             cells = []
             for nucleus in NUCLEI:
                 part = wide.xs(nucleus, level="region")
+                part = part.dropna(subset=[reference, arm])
                 x, y = part[reference], part[arm]
                 r = float(np.corrcoef(x, y)[0, 1]) if len(part) > 2 else float("nan")
                 cells.append(f"{r:.3f} / {100 * (y.mean() / x.mean() - 1):+.1f}")
