@@ -29,9 +29,12 @@ LINES_PER_CHUNK = 2048
 
 _NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
 _REVERSE = ismrmrd.ACQ_IS_REVERSE
+_CALIBRATION = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION
+_SINGLE = ("slice", "repetition", "phase", "set")
+"""Counters of the lines that one 3D scan leaves alone."""
+
 _NOT_IMAGE = (
     ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
-    ismrmrd.ACQ_IS_PARALLEL_CALIBRATION,
     ismrmrd.ACQ_IS_NAVIGATION_DATA,
     ismrmrd.ACQ_IS_PHASECORR_DATA,
     ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
@@ -101,7 +104,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
+    # h5py reports damage inside the file as any of these.
+    except (OSError, KeyError, RuntimeError, UnicodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: truncated or not an HDF5 file ({reason})") from error
 
@@ -128,9 +132,11 @@ def _survey(path: Path, file: h5py.File) -> _Lines:
         raise InputError(f"{path}: expected an MRD file with 'dataset/data', found {found}")
     encoding = parse_header(path, file["dataset/xml"][0])
     heads = file["dataset/data"].fields("head")[:]
-    is_image = ~np.any([_has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
+    skipped = _NOT_IMAGE if encoding.calibration_in_image else (*_NOT_IMAGE, _CALIBRATION)
+    is_image = ~np.any([_has_flag(heads, flag) for flag in skipped], axis=0)
     if not is_image.any():
         raise InputError(f"{path}: expected image lines, found {len(heads)} lines of other kinds")
+    _check_lines(path, heads[is_image])
     acquisition = encoding.acquisition(heads[int(np.argmax(is_image))])
     ky, kz = _positions(encoding, heads)
     sampled = _shared_pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
@@ -160,8 +166,30 @@ def _read(path: Path, file: h5py.File) -> KSpace:
         np.add.at(counts, (echo, place), 1)
     if (counts > 1).any():
         samples /= counts[None, :, None, :]
-    noise = _noise_samples(lines, heads)
+    noise = _noise_samples(path, lines, heads)
     return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise)
+
+
+def _check_lines(path: Path, heads: npt.NDArray[np.void]) -> None:
+    """Refuse what is no single Cartesian 3D scan of one set of channels."""
+    dimensions = int(heads["trajectory_dimensions"].max())
+    if dimensions:
+        raise InputError(
+            f"{path}: expected Cartesian lines, found lines with a trajectory of {dimensions} "
+            "dimensions"
+        )
+    for counter in _SINGLE:
+        found = np.unique(heads["idx"][counter])
+        if len(found) > 1:
+            raise InputError(
+                f"{path}: expected one {counter}, found {len(found)} ({found[0]} to {found[-1]})"
+            )
+    channels = np.unique(heads["active_channels"])
+    if len(channels) > 1 or channels[0] < 1:
+        raise InputError(
+            f"{path}: expected the same channels in every line, found "
+            f"{' and '.join(map(str, channels))}"
+        )
 
 
 def _has_flag(heads: npt.NDArray[np.void], flag: int) -> npt.NDArray[np.bool_]:
@@ -218,9 +246,7 @@ def _readouts(
     kspace = np.zeros((len(lines), n_channels, n_encoded), dtype=np.complex64)
     for target, line in zip(kspace, lines, strict=True):
         head = line["head"]
-        values = line["data"].view(np.complex64).reshape(int(head["active_channels"]), -1)
-        if len(values) != n_channels:
-            raise InputError(f"{path}: expected {n_channels} channels, found {len(values)}")
+        values = _samples(path, line)
         values = values[:, int(head["discard_pre"]) : values.shape[1] - int(head["discard_post"])]
         centre = int(head["center_sample"]) - int(head["discard_pre"])
         if _has_flag(head, _REVERSE):
@@ -238,17 +264,31 @@ def _readouts(
     return image[..., centred_slice(n_encoded, encoding.image[0])].numpy()
 
 
+def _samples(path: Path, line: npt.NDArray[np.void]) -> npt.NDArray[np.complex64]:
+    """The samples of one line, (channel, sample)."""
+    head = line["head"]
+    shape = (int(head["active_channels"]), int(head["number_of_samples"]))
+    if line["data"].size != 2 * shape[0] * shape[1]:
+        raise InputError(
+            f"{path}: line {int(head['scan_counter'])}: expected {shape[0]} channels of {shape[1]} "
+            f"samples, found {line['data'].size // 2} samples in all"
+        )
+    values: npt.NDArray[np.complex64] = line["data"].view(np.complex64).reshape(shape)
+    return values
+
+
 def _noise_samples(
-    lines: h5py.Dataset, heads: npt.NDArray[np.void]
+    path: Path, lines: h5py.Dataset, heads: npt.NDArray[np.void]
 ) -> npt.NDArray[np.complex64] | None:
     indices = np.flatnonzero(_has_flag(heads, _NOISE))
     if not len(indices):
         return None
-    noise = [
-        line["data"].view(np.complex64).reshape(int(line["head"]["active_channels"]), -1)
-        for line in lines[indices]
-    ]
-    return np.concatenate(noise, axis=1)
+    if len(np.unique(heads["active_channels"][indices])) > 1:
+        raise InputError(f"{path}: expected the same channels in every line of the noise scan")
+    noise = np.concatenate([_samples(path, line) for line in lines[indices]], axis=1)
+    if not np.isfinite(noise.view(np.float32)).all():
+        raise InputError(f"{path}: expected finite samples, found NaN or infinity in the noise")
+    return noise
 
 
 def _blank_lines(n: int, n_samples: int, kspace: KSpace) -> npt.NDArray[np.void]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from accelqsm.grid import Grid, Shape, as_affine
 from accelqsm.units import GAMMA_BAR_HZ_PER_T
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+IN_IMAGE = ("embedded", "interleaved")
+"""Calibration modes whose lines have the contrast of the image."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,11 @@ class Encoding:
 
     Attributes:
         encoded: encoded matrix (readout with oversampling, PE1, PE2).
-        image: reconstructed matrix.
-        voxel_size_mm: of the reconstructed image.
+        image: the same without oversampling of the readout. What is oversampled along the phase
+            encodes stays, since nothing but the whole encoded field of view can be unfolded.
+        voxel_size_mm: encoded field of view over encoded matrix.
         centre: index of the zero frequency along PE1 and PE2, as the lines count them.
+        calibration_in_image: whether lines for calibration alone belong to the image too.
         echo_times_s, field_strength_t, repetition_time_s, flip_angle_deg: as in Acquisition.
     """
 
@@ -34,6 +40,7 @@ class Encoding:
     image: Shape
     voxel_size_mm: tuple[float, float, float]
     centre: tuple[int, int]
+    calibration_in_image: bool
     echo_times_s: tuple[float, ...]
     field_strength_t: float
     repetition_time_s: float
@@ -65,7 +72,10 @@ def parse_header(path: Path, text: bytes | str) -> Encoding:
         InputError: unreadable XML, several encodings, not Cartesian, no echo times, no field.
     """
     try:
-        header = xsd.CreateFromDocument(text)
+        with warnings.catch_warnings():
+            # A value that is not of its type would be kept as text with a warning alone.
+            warnings.simplefilter("error")
+            header = xsd.CreateFromDocument(text)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: unreadable MRD header ({reason})") from error
@@ -75,17 +85,16 @@ def parse_header(path: Path, text: bytes | str) -> Encoding:
     trajectory = encoding.trajectory.value
     if trajectory != "cartesian":
         raise InputError(f"{path}: expected a cartesian trajectory, found {trajectory}")
-    encoded, image = encoding.encodedSpace, encoding.reconSpace
-    shape = _shape(image.matrixSize)
-    fov = image.fieldOfView_mm
+    encoded, image = _image_grid(path, encoding)
     sequence = header.sequenceParameters
     if sequence is None or not sequence.TE:
         raise InputError(f"{path}: expected echo times (sequenceParameters.TE), found none")
     return Encoding(
-        encoded=_shape(encoded.matrixSize),
-        image=shape,
-        voxel_size_mm=(fov.x / shape[0], fov.y / shape[1], fov.z / shape[2]),
+        encoded=encoded,
+        image=image,
+        voxel_size_mm=_voxel_size_mm(encoding),
         centre=_centre(encoding),
+        calibration_in_image=_calibration_mode(encoding) in IN_IMAGE,
         echo_times_s=tuple(t * 1e-3 for t in sequence.TE),
         field_strength_t=_field_strength(path, header),
         repetition_time_s=sequence.TR[0] * 1e-3 if sequence.TR else 0.0,
@@ -151,8 +160,33 @@ def line_geometry(grid: Grid) -> dict[str, npt.NDArray[np.float32]]:
     }
 
 
-def _shape(size: Any) -> Shape:
-    return int(size.x), int(size.y), int(size.z)
+def _image_grid(path: Path, encoding: Any) -> tuple[Shape, Shape]:
+    """Encoded matrix, and what is left of it without oversampling of the readout."""
+    size = encoding.encodedSpace.matrixSize
+    encoded = (int(size.x), int(size.y), int(size.z))
+    fields_mm = [
+        (fov.x, fov.y, fov.z)
+        for fov in (encoding.encodedSpace.fieldOfView_mm, encoding.reconSpace.fieldOfView_mm)
+    ]
+    if min(encoded) < 1 or not all(0 < mm < math.inf for field in fields_mm for mm in field):
+        raise InputError(
+            f"{path}: expected a matrix and fields of view above 0, found matrix {encoded}, "
+            f"encoded and reconstructed fields of view {fields_mm[0]} and {fields_mm[1]} mm"
+        )
+    readout = round(encoded[0] * min(fields_mm[1][0] / fields_mm[0][0], 1.0))
+    return encoded, (max(readout, 1), encoded[1], encoded[2])
+
+
+def _voxel_size_mm(encoding: Any) -> tuple[float, float, float]:
+    size, fov = encoding.encodedSpace.matrixSize, encoding.encodedSpace.fieldOfView_mm
+    return fov.x / size.x, fov.y / size.y, fov.z / size.z
+
+
+def _calibration_mode(encoding: Any) -> str:
+    parallel = encoding.parallelImaging
+    if parallel is None or parallel.calibrationMode is None:
+        return "embedded"
+    return str(parallel.calibrationMode.value)
 
 
 def _centre(encoding: Any) -> tuple[int, int]:

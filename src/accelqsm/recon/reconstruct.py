@@ -99,6 +99,7 @@ def reconstruct(
         return (ImageBlock(slice(0, kspace.n_channels), x, images) for x, images in grappa(kspace))
     if method == "reconnet3d":
         network = network if network is not None else load_network(consistency)
+        network = network.to("cuda" if torch.cuda.is_available() else "cpu")
         if network.architecture.consistency == "channel":
             return _channel_blocks(kspace, network)
     few = compress_channels(kspace, VIRTUAL_CHANNELS)

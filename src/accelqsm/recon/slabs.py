@@ -62,7 +62,8 @@ def _slab(
     around = slice(first, min(slab.stop + reach, measured.shape[-3]))
     device = network.log_weights.device
     seen = None if maps is None else maps[:, around].to(device)
-    image: Tensor = network(measured[..., None, around, :, :].to(device), sampled.to(device), seen)[0]
+    planes = measured[..., None, around, :, :].to(device)
+    image: Tensor = network(planes, sampled.to(device), seen)[0]
     return image[slab.start - first : slab.stop - first].cpu()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from accelqsm.recon.reconnet3d import Consistency
 from accelqsm.recon.weights import load_network, weights_checksum
 from accelqsm.study.provenance import device, software
 
@@ -14,6 +17,7 @@ def report_installation() -> str:
     """
     lines = [f"{name:<10s} {version}" for name, version in software().items()]
     lines.append(f"{'device':<10s} {device()}")
-    load_network()
-    lines.append(f"{'weights':<10s} sha256 {weights_checksum()} (verified)")
+    for name in get_args(Consistency):
+        load_network(name)
+        lines.append(f"weights of '{name}': sha256 {weights_checksum(name)} (verified)")
     return "\n".join(lines)

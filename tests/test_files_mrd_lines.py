@@ -1,0 +1,265 @@
+"""How scanners fill raw files: partial readouts, shifted centres, oversampling, flags, counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import ismrmrd
+import numpy as np
+import pytest
+import torch
+
+from accelqsm.errors import InputError
+from accelqsm.files.mrd import read_mrd, read_sampling
+from accelqsm.fourier import fft
+from accelqsm.kspace import KSpace
+from mrd_files import Scan, Space, line, write_lines
+
+N_X, N_Y, N_Z, N_CHANNELS = 8, 10, 6, 2
+MATRIX, FOV_MM = (N_X, N_Y, N_Z), (16.0, 15.0, 12.0)
+SPACE = Space(MATRIX, FOV_MM)
+FULL = Scan(SPACE, SPACE, (N_Y // 2, N_Z // 2))
+
+
+def spectrum(seed: int = 0, shape: tuple[int, int, int] = MATRIX) -> np.ndarray:
+    """k-space of every channel, complex64 (channel, x, y, z)."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(N_CHANNELS, *shape, 2)).astype(np.float32)
+    return np.ascontiguousarray(values).view(np.complex64)[..., 0]
+
+
+def lines_of(
+    values: np.ndarray, make: Callable[[np.ndarray, int, int], Any] | None = None
+) -> list[Any]:
+    """A line for each (ky, kz)."""
+    n_x = values.shape[1]
+
+    def plain(readout: np.ndarray, ky: int, kz: int) -> Any:
+        return line(readout, ky, kz, centre=n_x // 2)
+
+    return [
+        (make or plain)(values[:, :, ky, kz], ky, kz) for ky, kz in np.ndindex(values.shape[2:])
+    ]
+
+
+def found(kspace: KSpace) -> np.ndarray:
+    """k-space as read, (channel, x, y, z)."""
+    spectral: np.ndarray = fft(kspace.planes()[:, 0], (-3,)).numpy()
+    return spectral
+
+
+def test_an_asymmetric_echo_is_placed_by_its_centre(tmp_path: Path) -> None:
+    values = spectrum()
+
+    def partial(readout: np.ndarray, ky: int, kz: int) -> Any:
+        return line(readout[:, 3:], ky, kz, centre=N_X // 2 - 3)
+
+    write_lines(tmp_path / "scan.h5", FULL, lines_of(values, partial))
+    values[:, :3] = 0
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values, atol=1e-5)
+
+
+def test_discarded_samples_are_left_out(tmp_path: Path) -> None:
+    values = spectrum()
+
+    def padded(readout: np.ndarray, ky: int, kz: int) -> Any:
+        wide = np.pad(readout, ((0, 0), (2, 3)), constant_values=77)
+        made = line(wide, ky, kz, centre=N_X // 2 + 2)
+        made.discard_pre, made.discard_post = 2, 3
+        return made
+
+    write_lines(tmp_path / "scan.h5", FULL, lines_of(values, padded))
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values, atol=1e-5)
+
+
+def test_a_reversed_partial_readout_is_turned_about_its_centre(tmp_path: Path) -> None:
+    values = spectrum()
+
+    def turned(readout: np.ndarray, ky: int, kz: int) -> Any:
+        kept = readout[:, 2:][:, ::-1]
+        centre = kept.shape[1] - 1 - (N_X // 2 - 2)
+        return line(kept, ky, kz, centre=centre, flags=[ismrmrd.ACQ_IS_REVERSE])
+
+    write_lines(tmp_path / "scan.h5", FULL, lines_of(values, turned))
+    values[:, :2] = 0
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values, atol=1e-5)
+
+
+def test_partial_fourier_is_placed_by_the_centre_of_the_limits(tmp_path: Path) -> None:
+    """Lines 0 to 7 of 10, whose zero frequency is line 3: the first two were never measured."""
+    values = spectrum()
+    scan = FULL.but(centre=(3, N_Z // 2))
+    write_lines(tmp_path / "scan.h5", scan, lines_of(values[:, :, 2:]))
+    pattern = read_sampling(tmp_path / "scan.h5")
+    assert not pattern[:2].any()
+    assert pattern[2:].all()
+    values[:, :, :2] = 0
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values, atol=1e-5)
+
+
+def test_an_elliptical_shutter_leaves_its_corners_unmeasured(tmp_path: Path) -> None:
+    values = spectrum()
+    y, z = np.meshgrid(np.arange(N_Y) - N_Y // 2, np.arange(N_Z) - N_Z // 2, indexing="ij")
+    inside = np.hypot(y / (N_Y / 2), z / (N_Z / 2)) <= 1
+    kept = [line(values[:, :, ky, kz], ky, kz, centre=N_X // 2) for ky, kz in np.argwhere(inside)]
+    write_lines(tmp_path / "scan.h5", FULL, kept)
+    assert torch.equal(read_sampling(tmp_path / "scan.h5"), torch.from_numpy(inside))
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values * inside, atol=1e-5)
+
+
+def test_oversampled_slices_keep_their_place_and_their_size(tmp_path: Path) -> None:
+    """Eight slices of 2 mm were encoded where six are shown: all eight come out of k-space."""
+    encoded = Space((N_X, N_Y, 8), (16.0, 15.0, 16.0))
+    values = spectrum(shape=encoded.matrix)
+    scan = Scan(encoded, SPACE, (N_Y // 2, 4))
+    write_lines(tmp_path / "scan.h5", scan, lines_of(values))
+    kspace = read_mrd(tmp_path / "scan.h5")
+    np.testing.assert_allclose(found(kspace), values, atol=1e-5)
+    assert kspace.acquisition.voxel_size_mm == pytest.approx((2.0, 1.5, 2.0))
+    assert kspace.acquisition.grid.matrix[:3, :3] @ [0, 0, 4] + kspace.acquisition.grid.matrix[
+        :3, 3
+    ] == pytest.approx([-N_X // 2 * 2.0, -N_Y // 2 * 1.5, 0.0])
+
+
+def test_an_interpolated_matrix_is_read_as_it_was_encoded(tmp_path: Path) -> None:
+    """The console shows 16 x 20 x 12 voxels of what 8 x 10 x 6 samples told."""
+    values = spectrum()
+    scan = FULL.but(recon=Space((16, 20, 12), FOV_MM))
+    write_lines(tmp_path / "scan.h5", scan, lines_of(values))
+    kspace = read_mrd(tmp_path / "scan.h5")
+    np.testing.assert_allclose(found(kspace), values, atol=1e-5)
+    assert kspace.acquisition.voxel_size_mm == pytest.approx((2.0, 1.5, 2.0))
+
+
+@pytest.mark.parametrize(("mode", "kept"), [("embedded", True), ("external", False)])
+def test_calibration_lines_are_image_lines_where_they_are_embedded(
+    tmp_path: Path, mode: str, kept: bool
+) -> None:
+    values = spectrum()
+
+    def every_other(readout: np.ndarray, ky: int, kz: int) -> Any:
+        alone = (ky - N_Y // 2) % 2
+        flags = [ismrmrd.ACQ_IS_PARALLEL_CALIBRATION] if alone else []
+        return line(readout, ky, kz, centre=N_X // 2, flags=flags)
+
+    scan = FULL.but(calibration_mode=mode)
+    write_lines(tmp_path / "scan.h5", scan, lines_of(values, every_other))
+    pattern = read_sampling(tmp_path / "scan.h5")
+    assert pattern[N_Y // 2 % 2 :: 2].all()
+    assert bool(pattern.all()) == kept
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        ismrmrd.ACQ_IS_NAVIGATION_DATA,
+        ismrmrd.ACQ_IS_PHASECORR_DATA,
+        ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
+        ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+        ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+        ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
+        ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
+        ismrmrd.ACQ_IS_PHASE_STABILIZATION,
+    ],
+)
+def test_lines_that_are_no_image_are_skipped(tmp_path: Path, flag: int) -> None:
+    values = spectrum()
+    other = line(np.full((N_CHANNELS, 5), 1e3), 2, 2, centre=2, flags=[flag])
+    write_lines(tmp_path / "scan.h5", FULL, [other, *lines_of(values), other])
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values, atol=1e-5)
+
+
+def radial(made: Any) -> None:
+    made.resize(number_of_samples=N_X, active_channels=N_CHANNELS, trajectory_dimensions=2)
+
+
+def refusals(name: str) -> tuple[Scan, Callable[[list[Any]], None]]:
+    """A header, and what is wrong with the lines."""
+
+    def nothing(lines: list[Any]) -> None:
+        pass
+
+    def counted(counter: str) -> Callable[[list[Any]], None]:
+        return lambda lines: setattr(lines[-1].idx, counter, 3)
+
+    def of_three_channels(lines: list[Any]) -> None:
+        lines[-1] = line(np.ones((3, N_X)), N_Y - 1, N_Z - 1, centre=4)
+
+    def too_long(lines: list[Any]) -> None:
+        lines[-1] = line(np.ones((N_CHANNELS, N_X + 3)), N_Y - 1, N_Z - 1, centre=4)
+
+    def noise_of_nan(lines: list[Any]) -> None:
+        noise = np.full((N_CHANNELS, 20), np.nan)
+        lines.append(line(noise, 0, 0, centre=0, flags=[ismrmrd.ACQ_IS_NOISE_MEASUREMENT]))
+
+    def only_noise(lines: list[Any]) -> None:
+        for each in lines:
+            each.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+
+    return {
+        "two encodings": (FULL.but(n_encodings=2), nothing),
+        "spiral": (FULL.but(trajectory="spiral"), nothing),
+        "radial flags": (FULL, lambda lines: radial(lines[0])),
+        "slices": (FULL, counted("slice")),
+        "repetitions": (FULL, counted("repetition")),
+        "channels": (FULL, of_three_channels),
+        "long readout": (FULL, too_long),
+        "noise of NaN": (FULL, noise_of_nan),
+        "only noise": (FULL, only_noise),
+        "echo missing": (FULL.but(echo_times_ms=(4.0, 9.0)), nothing),
+        "field of view": (FULL.but(encoded=Space(MATRIX, (0.0, 15.0, 12.0))), nothing),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("two encodings", "expected one encoding, found 2"),
+        ("spiral", "expected a cartesian trajectory, found spiral"),
+        ("radial flags", "expected Cartesian lines, found lines with a trajectory of 2 dimensions"),
+        ("slices", "expected one slice, found 2 (0 to 3)"),
+        ("repetitions", "expected one repetition, found 2 (0 to 3)"),
+        ("channels", "expected the same channels in every line, found 2 and 3"),
+        ("long readout", "a readout of 11 samples with centre 4 does not fit the encoded matrix"),
+        ("noise of NaN", "expected finite samples, found NaN or infinity in the noise"),
+        ("only noise", "expected image lines, found 60 lines of other kinds"),
+        ("echo missing", "expected contrasts 0..1 (one per echo time), found [0]"),
+        ("field of view", "expected a matrix and fields of view above 0, found matrix (8, 10, 6)"),
+    ],
+)
+def test_what_cannot_be_read_gets_one_line(tmp_path: Path, name: str, message: str) -> None:
+    path = tmp_path / "scan.h5"
+    scan, spoil = refusals(name)
+    lines = lines_of(spectrum())
+    spoil(lines)
+    write_lines(path, scan, lines)
+    with pytest.raises(InputError) as error:
+        read_mrd(path)
+    assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_line_with_too_few_values_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "scan.h5"
+    write_lines(path, FULL, lines_of(spectrum()))
+    with h5py.File(path, "r+") as file:
+        lines = file["dataset/data"][:]
+        lines["data"][7] = lines["data"][7][:10]
+        lines["head"]["scan_counter"][7] = 7
+        file["dataset/data"][:] = lines
+    message = "line 7: expected 2 channels of 8 samples, found 5 samples in all"
+    with pytest.raises(InputError, match=message):
+        read_mrd(path)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.98])
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "scan.h5"
+    write_lines(path, FULL, lines_of(spectrum()))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"scan\.h5: truncated or not an HDF5 file") as error:
+        read_mrd(path)
+    assert "\n" not in str(error.value)
