@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import ndimage
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid
 from accelqsm.nuclei.volume import Mapping as WorldMapping
-from accelqsm.nuclei.volume import Volume, box_around, grid_points, part_of, slabs, value_at
+from accelqsm.nuclei.volume import (
+    Volume,
+    box_around,
+    cropped,
+    grid_points,
+    part_of,
+    slabs,
+    value_at,
+)
 from accelqsm.nuclei.volume import moved as by_matrix
 
 SEVEN = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
@@ -20,6 +29,8 @@ SEVEN = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
 
 DEFAULT_THRESHOLD = 0.5
 ROOM_MM = 3.0
+REACH_MM = 4.0
+"""Beyond it, distances from a label's surface are not told apart."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,14 @@ class Atlas:
         for share in self.shares.values():
             anything |= share.values > 0
         return box_around(Volume(anything, first.grid), margin_mm=margin_mm)
+
+    def anywhere(self, indices: Iterable[int]) -> Volume:
+        """The largest share of some labels in each voxel."""
+        first, *others = (self.shares[index] for index in indices)
+        largest = first.values
+        for other in others:
+            largest = np.maximum(largest, other.values)
+        return Volume(largest, first.grid)
 
     def volumes_mm3(self) -> dict[int, float]:
         """Volume of each label in the template: the sum of its shares."""
@@ -102,11 +121,13 @@ def carry_labels(
     from_template: WorldMapping,
     threshold: float = DEFAULT_THRESHOLD,
 ) -> CarriedLabels:
-    """The atlas's nuclei in a scan: the label with the largest share of each voxel.
+    """The atlas's nuclei in a scan: each label by itself, so that none arises between two others.
 
-    Each label's share is interpolated by itself (linear), so that no label arises between two
-    others. In a deterministic atlas a voxel stays empty where the background has the largest
-    share; in a probabilistic one, where no label reaches ``threshold``.
+    In a deterministic atlas each label's signed distance from its surface is interpolated
+    (linear), because shares of voxels round off edges. The deepest wins, and what lies around all
+    labels counts as one: without it, a thin nucleus that touches another one would lose the voxels
+    that lie on the seam, half in each. In a probabilistic atlas the largest probability wins where
+    it reaches ``threshold``.
 
     Args:
         atlas: labels in the template.
@@ -117,22 +138,53 @@ def carry_labels(
 
     Raises:
         InputError: no nucleus near the scan.
+
+    Source: Raya and Udupa 1990, IEEE Trans Med Imaging 9:32, doi 10.1109/42.52980 (distances).
     """
     grid, offset = _reach(atlas, scan, from_template)
     shares = {
         index: np.zeros(grid.shape, dtype=np.float32) for index in atlas.lookup["index"].tolist()
     }
     labels = np.zeros(grid.shape, dtype=np.int16)
-    indices = np.asarray([0, *shares], dtype=np.int16)
+    indices = np.asarray(list(shares), dtype=np.int16)
+    depths = None if atlas.probabilistic else _depths(atlas)
     for start, stop in slabs(grid):
         points = to_template(grid_points(grid, start, stop))
         for index in shares:
             shares[index][start:stop] = value_at(atlas.shares[index], points)
-        votes = np.stack([share[start:stop] for share in shares.values()])
-        rest = threshold if atlas.probabilistic else 1 - votes.sum(0)
-        wins = votes.max(0) > rest if not atlas.probabilistic else votes.max(0) >= rest
-        labels[start:stop] = np.where(wins, indices[votes.argmax(0) + 1], 0)
+        if depths is None:
+            votes = np.stack([share[start:stop] for share in shares.values()])
+            wins = votes.max(0) >= threshold
+        else:
+            *each, anywhere = (value_at(d, points, outside=-REACH_MM) for d in depths)
+            votes = np.stack(each)
+            wins = votes.max(0) >= -anywhere
+        labels[start:stop] = np.where(wins, indices[votes.argmax(0)], 0)
     return CarriedLabels(grid, labels, shares, offset)
+
+
+def depth_mm(inside: Volume) -> Volume:
+    """How deep in a label each voxel's centre lies, negative outside, on the part near the label.
+
+    The surface runs half a voxel from the outermost centres.
+
+    Args:
+        inside: above one half in the label (x, y, z).
+
+    Returns:
+        float32, mm, -4 to 4; beyond its grid, -4 is meant.
+    """
+    here = Volume(inside.values > 0.5, inside.grid)
+    if not here.values.any():
+        return Volume(np.full(here.grid.shape, -REACH_MM, dtype=np.float32), here.grid)
+    near = cropped(here, margin_mm=REACH_MM)
+    sizes = near.grid.voxel_size_mm
+    # One more voxel all around, for a label that reaches the edge of its volume.
+    within = ndimage.distance_transform_edt(np.pad(near.values, 1), sampling=sizes)
+    beyond = ndimage.distance_transform_edt(np.pad(~near.values, 1), sampling=sizes)
+    half = min(sizes) / 2
+    signed = np.where(near.values, within[1:-1, 1:-1, 1:-1] - half, half - beyond[1:-1, 1:-1, 1:-1])
+    return Volume(np.clip(signed, -REACH_MM, REACH_MM).astype(np.float32), near.grid)
 
 
 def laid_on(part: npt.NDArray[np.generic], offset: tuple[int, int, int], scan: Grid) -> np.ndarray:
@@ -161,3 +213,10 @@ def _reach(
         raise InputError("expected the atlas's nuclei inside the image, found them outside")
     a, b = [int(v) for v in low], [int(v) for v in high]
     return part_of(scan, a, b), (a[0], a[1], a[2])
+
+
+def _depths(atlas: Atlas) -> list[Volume]:
+    """Depth in each label of the lookup, and in any of them."""
+    indices = atlas.lookup["index"].tolist()
+    volumes = [*(atlas.shares[index] for index in indices), atlas.anywhere(indices)]
+    return [depth_mm(volume) for volume in volumes]

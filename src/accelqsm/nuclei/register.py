@@ -25,6 +25,7 @@ from accelqsm.nuclei.volume import (
 Matrix = npt.NDArray[np.float64]
 
 LINEAR_SPACING_MM = 2.0
+FINE_SPACING_MM = 1.2
 HISTOGRAM_BINS = 32
 BRAIN_MARGIN_MM = 4.0
 MOVING_MARGIN_MM = 10.0
@@ -94,7 +95,8 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
     """Rigid motion between two images of one head, of equal or different contrast.
 
     Mutual information at 8, 4 and 2 mm, from where the scanner says that the head is, or from the
-    middle of both images where that fits better.
+    middle of both images where that fits better; at last near the voxel size, because at 2 mm two
+    images on one grid attract each other's voxels and lose up to 0.3 degrees.
 
     Args:
         fixed, moving: images without NaN.
@@ -125,7 +127,7 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         for start in (np.eye(4), shift)
     ]
     best = max(starts, key=lambda start: _similarity(coarse_fixed, coarse_moving, start))
-    return linear_registration(
+    near = linear_registration(
         coarse_fixed,
         coarse_moving,
         kind="Rigid",
@@ -134,6 +136,17 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         shrink=(4, 2, 1),
         smoothing=(2, 1, 0),
         sampling_rate=0.25,
+    )
+    spacing_mm = max(FINE_SPACING_MM, min(fixed.grid.voxel_size_mm))
+    return linear_registration(
+        resampled(_smooth(fixed, spacing_mm), isotropic_grid(fixed.grid, spacing_mm)),
+        _smooth(moving, spacing_mm),
+        kind="Rigid",
+        initial=near,
+        iterations=(40,),
+        shrink=(1,),
+        smoothing=(0,),
+        sampling_rate=0.1,
     )
 
 
@@ -204,6 +217,21 @@ def register_template(
         smoothing_voxels=settings.smoothing_voxels,
     )
     return TemplateMap(np.asarray(np.linalg.inv(affine), dtype=np.float64), back, there, grid)
+
+
+def paired_contrasts(
+    template: Named[str, Volume], scan: Named[str, Volume]
+) -> tuple[dict[str, Volume], dict[str, Volume]]:
+    """Contrasts that both have; without any, the first of each: local correlation has no sign.
+
+    Args:
+        template, scan: images by contrast, one at least.
+    """
+    common = [name for name in template if name in scan]
+    if common:
+        return {n: template[n] for n in common}, {n: scan[n] for n in common}
+    name = next(iter(template))
+    return {name: template[name]}, {name: next(iter(scan.values()))}
 
 
 def mutual_information(

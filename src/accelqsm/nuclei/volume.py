@@ -78,6 +78,11 @@ def grid_points(grid: Grid, start: int = 0, stop: int | None = None) -> Points:
     return moved(grid.matrix)(np.stack(index).astype(np.float64))
 
 
+def centre_of(grid: Grid) -> npt.NDArray[np.float64]:
+    """World point in the middle of a grid, in mm."""
+    return moved(grid.matrix)((np.asarray(grid.shape)[:, None] - 1) / 2)[:, 0]
+
+
 def value_at(volume: Volume, points: Points, *, order: int = 1, outside: float = 0.0) -> Array:
     """Values at world points: linear (order 1) or cubic (3)."""
     index = moved(np.linalg.inv(volume.grid.matrix))(points)
@@ -115,6 +120,21 @@ def box_around(volume: Volume, *, margin_mm: float) -> Grid:
     Raises:
         InputError: nothing but zeros.
     """
+    return part_of(volume.grid, *_bounds(volume, margin_mm))
+
+
+def cropped(volume: Volume, *, margin_mm: float) -> Volume:
+    """The volume's non-zero voxels and a margin around them.
+
+    Raises:
+        InputError: nothing but zeros.
+    """
+    low, high = _bounds(volume, margin_mm)
+    part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return Volume(volume.values[part], part_of(volume.grid, low, high))
+
+
+def _bounds(volume: Volume, margin_mm: float) -> tuple[list[int], list[int]]:
     where = np.nonzero(volume.values)
     if not len(where[0]):
         raise InputError("labels: expected labelled voxels, found none")
@@ -124,7 +144,7 @@ def box_around(volume: Volume, *, margin_mm: float) -> Grid:
         min(n, int(w.max()) + 1 + m)
         for w, m, n in zip(where, margins, volume.grid.shape, strict=True)
     ]
-    return part_of(volume.grid, low, high)
+    return low, high
 
 
 def part_of(grid: Grid, low: list[int], high: list[int]) -> Grid:

@@ -17,12 +17,18 @@ from accelqsm.grid import Grid
 from accelqsm.nuclei.atlas import SEVEN, Atlas, CarriedLabels, carry_labels, laid_on, one_hot
 from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
 from accelqsm.nuclei.measure import measure_nuclei, split_side
+from accelqsm.nuclei.metrics import (
+    Metrics,
+    bend_metrics,
+    t1w_metrics,
+    template_metrics,
+    tissue_metrics,
+)
 from accelqsm.nuclei.quality import Expected, centre_mm, flags
 from accelqsm.nuclei.register import (
     SynSettings,
     TemplateMap,
-    motion_of,
-    mutual_information,
+    paired_contrasts,
     register_affine,
     register_rigid,
     register_template,
@@ -41,10 +47,6 @@ from accelqsm.study.nuclei_output import (
     referred,
     write_results,
 )
-
-Metrics = list[tuple[str, float, str]]
-FLUID_OF_MEDIAN = 0.55
-"""T1-weighted signal below this share of the brain's median is fluid."""
 
 
 def atlas_nuclei(
@@ -102,7 +104,7 @@ def atlas_nuclei(
         )
     with step("Head to template: SyN around the nuclei"):
         way = register_template(
-            *_paired(known.templates, head),
+            *paired_contrasts(known.templates, head),
             box=known.box(syn.margin_mm),
             affine=affine,
             settings=syn,
@@ -241,17 +243,6 @@ def _brain_in(
     return resampled(Volume(brain.astype(np.float32), grid), there, moved(np.linalg.inv(to_head)))
 
 
-def _paired(
-    templates: Mapping[str, Volume], head: Mapping[str, Volume]
-) -> tuple[dict[str, Volume], dict[str, Volume]]:
-    """Contrasts that both have; without any, the first of each: local correlation has no sign."""
-    common = [name for name in templates if name in head]
-    if common:
-        return {n: templates[n] for n in common}, {n: head[n] for n in common}
-    name = next(iter(templates))
-    return {name: templates[name]}, {name: next(iter(head.values()))}
-
-
 def _carried(
     atlas: Atlas,
     scan: Grid,
@@ -340,61 +331,15 @@ def _metrics(
     labels: npt.NDArray[np.int16],
     rows: pd.DataFrame,
 ) -> Metrics:
-    """How well images meet, how much the head was bent, and whether labels lie on tissue."""
-    metrics: Metrics = []
-    if "T1w" in head:
-        seen = resampled(head["T1w"], mag.grid, moved(to_head)).values[brain]
-        metrics.append(
-            ("mutual_information_t1w_magnitude", mutual_information(seen, mag.values[brain]), "nat")
-        )
-        shift_mm, turn_deg = motion_of(to_head, centre(mag.grid))
-        metrics += [("t1w_shift", shift_mm, "mm"), ("t1w_turn", turn_deg, "degree")]
-    templates, scans = _paired(atlas.templates, head)
-    for name, template in templates.items():
-        there = resampled(scans[name], way.grid, way.from_template).values
-        there_affine = resampled(scans[name], way.grid, moved(np.linalg.inv(way.affine))).values
-        here = resampled(template, way.grid).values
-        metrics += [
-            (
-                f"mutual_information_template_{name}_affine",
-                mutual_information(here, there_affine),
-                "nat",
-            ),
-            (f"mutual_information_template_{name}", mutual_information(here, there), "nat"),
-        ]
-    inside = resampled(
-        Volume(_any_share(atlas, rows), next(iter(atlas.shares.values())).grid), way.grid
-    ).values > 0.5  # fmt: skip
-    jacobian = way.jacobian()
-    metrics += [
-        ("jacobian_least", float(jacobian.min()), "1"),
-        ("jacobian_largest", float(jacobian.max()), "1"),
-        ("jacobian_least_in_nuclei", float(jacobian[inside].min()), "1"),
-        ("jacobian_largest_in_nuclei", float(jacobian[inside].max()), "1"),
+    t1w, signal = head.get("T1w"), None
+    if t1w is not None:
+        signal = resampled(t1w, mag.grid, moved(to_head)).values
+    return [
+        *([] if t1w is None else t1w_metrics(t1w, mag, brain, to_head)),
+        *template_metrics(atlas.templates, head, way),
+        *bend_metrics(way, atlas, rows),
+        *tissue_metrics(labels, rows, brain, t1w_signal=signal),
     ]
-    tissue = brain.copy()
-    if "T1w" in head:
-        signal = resampled(head["T1w"], mag.grid, moved(to_head)).values
-        tissue &= signal > FLUID_OF_MEDIAN * np.median(signal[brain])
-    for index, name in zip(rows["index"], rows["name"], strict=True):
-        here = labels == index
-        share = float(tissue[here].mean()) if here.any() else float("nan")
-        metrics.append((f"on_tissue_{'_'.join(str(name).split())}", share, "1"))
-    return metrics
-
-
-def _any_share(atlas: Atlas, rows: pd.DataFrame) -> npt.NDArray[np.float32]:
-    total: npt.NDArray[np.float32] = np.zeros(
-        next(iter(atlas.shares.values())).grid.shape, np.float32
-    )
-    for index in rows["index"].tolist():
-        total = np.maximum(total, atlas.shares[index].values)
-    return total
-
-
-def centre(grid: Grid) -> npt.NDArray[np.float64]:
-    """World point in the middle of a grid, in mm."""
-    return moved(grid.matrix)((np.asarray(grid.shape)[:, None] - 1) / 2)[:, 0]
 
 
 def _notes(table: pd.DataFrame) -> dict[str, str]:

@@ -15,9 +15,9 @@ from accelqsm.nuclei.labels import chosen_rows, eroded
 from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
-from accelqsm.nuclei.volume import Volume, check_perpendicular, moved, resampled
+from accelqsm.nuclei.volume import Volume, centre_of, check_perpendicular, moved, resampled
 from accelqsm.progress import step
-from accelqsm.study.nuclei import centre, combined, measured, read_brain, read_pair
+from accelqsm.study.nuclei import combined, measured, read_brain, read_pair
 from accelqsm.study.nuclei_output import (
     MeasureOptions,
     quality_figure,
@@ -104,7 +104,7 @@ def rescan_nuclei(
             met = mag.values, resampled(first, mag.grid, moved(to_first)).values
             table = measured(chi, brain, carried, rows, options, value_ppm)
         table["flag"] = flags(table, rows, expected={}, centres_mm={})
-        shift_mm, turn_deg = motion_of(to_scan, centre(first.grid))
+        shift_mm, turn_deg = motion_of(to_scan, centre_of(first.grid))
         quality = [
             ("motion_shift", shift_mm, "mm"),
             ("motion_turn", turn_deg, "degree"),

@@ -1,0 +1,113 @@
+"""How well a head met the template, how far it was bent, and whether the labels lie on tissue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from accelqsm.nuclei.atlas import Atlas
+from accelqsm.nuclei.register import (
+    Matrix,
+    TemplateMap,
+    motion_of,
+    mutual_information,
+    paired_contrasts,
+)
+from accelqsm.nuclei.volume import Volume, centre_of, moved, resampled
+
+Metrics = list[tuple[str, float, str]]
+"""Name, value and unit of each."""
+
+FLUID_OF_MEDIAN = 0.55
+"""T1-weighted signal below this share of the brain's median is fluid."""
+
+
+def t1w_metrics(
+    t1w: Volume, magnitude: Volume, brain: npt.NDArray[np.bool_], to_t1w: Matrix
+) -> Metrics:
+    """How alike T1w and magnitude are in the brain (nat), and the motion between them (mm, degree).
+
+    Args:
+        t1w, magnitude: of one head.
+        brain: on the magnitude's grid (x, y, z).
+        to_t1w: 4 x 4, world points of the magnitude to those of the T1w.
+    """
+    seen = resampled(t1w, magnitude.grid, moved(to_t1w)).values[brain]
+    shift_mm, turn_deg = motion_of(to_t1w, centre_of(magnitude.grid))
+    likeness = mutual_information(seen, magnitude.values[brain])
+    return [
+        ("mutual_information_t1w_magnitude", likeness, "nat"),
+        ("t1w_shift", shift_mm, "mm"),
+        ("t1w_turn", turn_deg, "degree"),
+    ]
+
+
+def template_metrics(
+    templates: Mapping[str, Volume], head: Mapping[str, Volume], way: TemplateMap
+) -> Metrics:
+    """Mutual information (nat) of head and template around the nuclei, by the affine map and bent.
+
+    Args:
+        templates, head: images by contrast; the contrasts that were registered are compared.
+        way: from the head's world to the template's.
+    """
+    metrics: Metrics = []
+    templates, head = paired_contrasts(templates, head)
+    ways = {"_affine": moved(np.linalg.inv(way.affine)), "": way.from_template}
+    for name, template in templates.items():
+        here = resampled(template, way.grid).values
+        for suffix, mapping in ways.items():
+            there = resampled(head[name], way.grid, mapping).values
+            value = mutual_information(here, there)
+            metrics.append((f"mutual_information_template_{name}{suffix}", value, "nat"))
+    return metrics
+
+
+def bend_metrics(way: TemplateMap, atlas: Atlas, rows: pd.DataFrame) -> Metrics:
+    """Least and largest volume in the head per volume in the template, everywhere and in nuclei.
+
+    Args:
+        way: from the head's world to the template's.
+        atlas: whose nuclei.
+        rows: columns index and name of the nuclei that count.
+    """
+    inside = resampled(atlas.anywhere(rows["index"].tolist()), way.grid).values > 0.5
+    jacobian = way.jacobian()
+    return [
+        ("jacobian_least", float(jacobian.min()), "1"),
+        ("jacobian_largest", float(jacobian.max()), "1"),
+        ("jacobian_least_in_nuclei", float(jacobian[inside].min()), "1"),
+        ("jacobian_largest_in_nuclei", float(jacobian[inside].max()), "1"),
+    ]
+
+
+def tissue_metrics(
+    labels: npt.NDArray[np.int16],
+    rows: pd.DataFrame,
+    brain: npt.NDArray[np.bool_],
+    *,
+    t1w_signal: npt.NDArray[np.float32] | None = None,
+) -> Metrics:
+    """Share of each label that lies in the brain and, with a T1w signal, not in fluid.
+
+    Args:
+        labels: index of each voxel (x, y, z).
+        rows: columns index and name.
+        brain: on the same grid.
+        t1w_signal: T1-weighted signal on the same grid, any unit.
+
+    Returns:
+        NaN for a label without voxels.
+    """
+    tissue = brain
+    if t1w_signal is not None:
+        tissue = brain & (t1w_signal > FLUID_OF_MEDIAN * np.median(t1w_signal[brain]))
+    metrics: Metrics = []
+    for index, name in zip(rows["index"], rows["name"], strict=True):
+        here = labels == index
+        share = float(tissue[here].mean()) if here.any() else float("nan")
+        metrics.append((f"on_tissue_{'_'.join(str(name).split())}", share, "1"))
+    return metrics
