@@ -8,7 +8,7 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
-from accelqsm.nuclei.atlas import Atlas, carry_labels, laid_on, one_hot
+from accelqsm.nuclei.atlas import Atlas, CarriedLabels, carry_labels, depth_mm, laid_on, one_hot
 from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
 from accelqsm.nuclei.volume import Volume, grid_points, moved
 from nuclei_phantom import reoriented
@@ -31,10 +31,16 @@ def atlas(labels: np.ndarray | None = None) -> Atlas:
     return Atlas("test", {"T1w": brain}, brain, shares, LOOKUP, probabilistic=False)
 
 
-def carried(scan: Grid, matrix: np.ndarray | None = None, **options: float):
+def carried(
+    scan: Grid,
+    matrix: np.ndarray | None = None,
+    *,
+    labels: np.ndarray | None = None,
+    **options: float,
+) -> CarriedLabels:
     matrix = np.eye(4) if matrix is None else matrix
     return carry_labels(
-        atlas(),
+        atlas(labels),
         scan,
         to_template=moved(matrix),
         from_template=moved(np.linalg.inv(matrix)),
@@ -63,6 +69,66 @@ def test_a_turned_flipped_and_finer_scan_gets_the_labels_where_they_are_in_the_w
     for index in (1, 9):
         overlap = (whole == index) & (truth == index)
         assert 2 * overlap.sum() / ((whole == index).sum() + (truth == index).sum()) > 0.93
+
+
+def turned_a_little() -> np.ndarray:
+    turn = np.eye(4)
+    c, s = np.cos(0.05), np.sin(0.05)
+    turn[:2, :2], turn[:3, 3] = [[c, -s], [s, c]], (0.4, 0.3, -0.45)
+    return turn
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * float((one & other).sum()) / float(one.sum() + other.sum())
+
+
+def test_a_thin_nucleus_keeps_its_size_when_it_is_turned() -> None:
+    normal = np.array([0.8, 0.5, 0.33]) / np.linalg.norm([0.8, 0.5, 0.33])
+
+    def sheet(at: np.ndarray) -> np.ndarray:
+        across = np.tensordot(normal, at, axes=1)
+        return ((across / 1.25) ** 2 + (at**2).sum(0) / 60 < 1).astype(np.int16)
+
+    points, turn = grid_points(GRID), turned_a_little()
+    found = carried(GRID, turn, labels=sheet(points) + 9 * (points[0] > 10.5).astype(np.int16))
+    labels = laid_on(found.labels, found.offset, GRID) == 1
+    truth = sheet(moved(turn)(points)) == 1
+    assert labels.sum() == pytest.approx(truth.sum(), rel=0.06)
+    assert overlap(labels, truth) > 0.85
+
+
+def test_no_gap_opens_where_two_nuclei_touch() -> None:
+    def halves(at: np.ndarray) -> np.ndarray:
+        return np.where((at**2).sum(0) < 49, np.where(at[0] < -0.5, 1, 9), 0).astype(np.int16)
+
+    points, turn = grid_points(GRID), turned_a_little()
+    found = carried(GRID, turn, labels=halves(points))
+    labels = laid_on(found.labels, found.offset, GRID)
+    deep = (moved(turn)(points) ** 2).sum(0) < 36
+    assert (labels[deep] > 0).all()
+    for index in (1, 9):
+        assert overlap(labels == index, halves(moved(turn)(points)) == index) > 0.95
+
+
+def test_a_label_without_voxels_stays_without() -> None:
+    only_one = np.where(labelled(grid_points(GRID)) == 1, 1, 0).astype(np.int16)
+    found = carried(GRID, labels=only_one)
+    np.testing.assert_array_equal(laid_on(found.labels, found.offset, GRID), only_one)
+
+
+def test_depth_in_a_ball_is_its_distance_from_the_surface() -> None:
+    points = grid_points(GRID)
+    distance = np.sqrt((points**2).sum(0))
+    ball = Volume((distance < 6.0).astype(np.float32), GRID)
+    depth = depth_mm(ball)
+    expected = np.clip(6.0 - np.sqrt((grid_points(depth.grid) ** 2).sum(0)), -4.0, 4.0)
+    assert depth.grid.shape == (19, 19, 19)
+    assert np.abs(depth.values - expected).max() < 0.75
+    assert np.abs((depth.values - expected).mean()) < 0.1
+    edge = Volume(np.ones((3, 3, 3), dtype=np.float32), centred_grid((3, 3, 3), (1.0, 1.0, 1.0)))
+    assert depth_mm(edge).values.tolist()[1][1] == [0.5, 1.5, 0.5]
+    empty = depth_mm(Volume(np.zeros((3, 3, 3), dtype=np.float32), edge.grid))
+    assert (empty.values == -4.0).all()
 
 
 def test_labels_beyond_the_image_are_counted_and_cut_off() -> None:

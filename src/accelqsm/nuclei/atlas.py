@@ -180,10 +180,11 @@ def depth_mm(inside: Volume) -> Volume:
     near = cropped(here, margin_mm=REACH_MM)
     sizes = near.grid.voxel_size_mm
     # One more voxel all around, for a label that reaches the edge of its volume.
-    within = ndimage.distance_transform_edt(np.pad(near.values, 1), sampling=sizes)
-    beyond = ndimage.distance_transform_edt(np.pad(~near.values, 1), sampling=sizes)
+    padded = np.pad(near.values, 1)
+    within = ndimage.distance_transform_edt(padded, sampling=sizes)
+    beyond = ndimage.distance_transform_edt(~padded, sampling=sizes)
     half = min(sizes) / 2
-    signed = np.where(near.values, within[1:-1, 1:-1, 1:-1] - half, half - beyond[1:-1, 1:-1, 1:-1])
+    signed = np.where(padded, within - half, half - beyond)[1:-1, 1:-1, 1:-1]
     return Volume(np.clip(signed, -REACH_MM, REACH_MM).astype(np.float32), near.grid)
 
 
