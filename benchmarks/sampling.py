@@ -1,0 +1,164 @@
+"""Poisson-disk patterns against SigPy's: time, count, and the error of what they reconstruct to.
+
+SigPy runs in a process of its own, which is ended after a minute: its search may not end. Ours is
+asked for as many samples as SigPy's pattern has, with and without corners. Both are judged by the
+same noisy samples, the true sensitivities, and both reconstructions. Needs sigpy.
+Usage: OMP_NUM_THREADS=1 python benchmarks/sampling.py [HEAD [N_SEEDS]]
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue as queues
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import sigpy.mri
+import torch
+from torch import Tensor
+
+from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet
+from recon_head import CALIBRATION, SHAPE, channel_images, error_percent, measured, sensitivities
+
+PLANE = (SHAPE[1], SHAPE[2])
+LARGE, LARGE_CALIBRATION = (288, 72), (24, 24)
+PATIENCE_S = 60
+REPEATS = 15
+
+
+def main() -> None:
+    """Print both tables."""
+    torch.set_num_threads(1)
+    head = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    n_seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    print_cost()
+    print_errors(head, n_seeds)
+
+
+def print_cost() -> None:
+    """CPU time (median of seeds) and deviation from the acceleration asked for, 288 x 72."""
+    print("| AF | ours, ms | off by | ours, ellipse, ms | SigPy tol 0.1, ms | off by, at most |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for acceleration in (3, 4, 5):
+
+        def ours(seed: int, ellipse: bool, acceleration: int = acceleration) -> Tensor:
+            return poisson_disk(
+                LARGE,
+                acceleration=acceleration,
+                calibration=LARGE_CALIBRATION,
+                seed=seed,
+                ellipse=ellipse,
+            )
+
+        plain = [_timed(lambda s=seed: ours(s, False)) for seed in range(REPEATS + 1)][1:]
+        shutter = [_timed(lambda s=seed: ours(s, True)) for seed in range(REPEATS + 1)][1:]
+        peers = [sigpy_pattern(LARGE, acceleration, LARGE_CALIBRATION, s) for s in range(5)]
+        ended = [peer for peer in peers if peer is not None]
+        wanted = round(LARGE[0] * LARGE[1] / acceleration)
+        off = max(abs(int(p.sum()) - wanted) for p, _ in plain + shutter)
+        theirs = max(abs(p.numel() / int(p.sum()) - acceleration) for p, _ in ended)
+        cost = [f"{1e3 * statistics.median(t for _, t in g):.1f}" for g in (plain, shutter, ended)]
+        print(f"| {acceleration} | {cost[0]} | {off} | {cost[1]} | {cost[2]} | {theirs:.3f} |")
+
+
+def print_errors(head: int, n_seeds: int) -> None:
+    """Error of the channel images in per cent, one line per pattern and their mean."""
+    images, maps = channel_images(head), sensitivities()
+    print("\n| AF | pattern | seed | samples | zero-filled | CG-SENSE | L1-wavelet |")
+    print("|---|---|---|---:|---:|---:|---:|")
+    for acceleration in (3, 5):
+        table: dict[str, list[list[float]]] = {}
+        for seed in range(n_seeds):
+            for name, pattern in patterns(acceleration, seed).items():
+                row = errors(images, maps, pattern, seed=seed)
+                table.setdefault(name, []).append(row)
+                _line(acceleration, name, str(seed), int(pattern.sum()), row)
+        for name, rows in table.items():
+            _line(
+                acceleration, name, "mean", 0, [statistics.mean(c) for c in zip(*rows, strict=True)]
+            )
+
+
+def patterns(acceleration: int, seed: int) -> dict[str, Tensor]:
+    """SigPy's, without corners as by default and with them, and ours with as many samples."""
+    found = {}
+    for ellipse in (True, False):
+        peer = sigpy_pattern(PLANE, acceleration, CALIBRATION, seed, crop=ellipse)
+        if peer is None:
+            continue
+        corners = "no corners" if ellipse else "corners"
+        found[f"SigPy, {corners}"] = peer[0]
+        found[f"ours, {corners}"] = poisson_disk(
+            PLANE,
+            acceleration=peer[0].numel() / int(peer[0].sum()),
+            calibration=CALIBRATION,
+            seed=seed,
+            ellipse=ellipse,
+        )
+    return found
+
+
+def errors(images: Tensor, maps: Tensor, pattern: Tensor, *, seed: int) -> list[float]:
+    """Of the zero-filled image, CG-SENSE and L1-wavelet, in per cent."""
+    planes = measured(images, pattern, seed=seed).planes()[:, 0]
+    found = (
+        Encoding(maps, pattern).adjoint(planes),
+        cg_sense(planes, maps, sampled=pattern),
+        l1_wavelet(planes, maps, sampled=pattern),
+    )
+    return [error_percent(images, maps * image) for image in found]
+
+
+def sigpy_pattern(
+    shape: tuple[int, int],
+    acceleration: float,
+    calibration: tuple[int, int],
+    seed: int,
+    *,
+    crop: bool = True,
+) -> tuple[Tensor, float] | None:
+    """SigPy's pattern and its CPU seconds, or None if its search did not end."""
+    queue: multiprocessing.Queue[tuple[np.ndarray, float] | None] = multiprocessing.Queue()
+    process = multiprocessing.Process(
+        target=_sigpy_worker, args=(queue, shape, acceleration, calibration, seed, crop)
+    )
+    process.start()
+    try:
+        found = queue.get(timeout=PATIENCE_S)
+    except queues.Empty:
+        found = None
+    process.kill()
+    process.join()
+    return None if found is None else (torch.from_numpy(found[0]), found[1])
+
+
+def _sigpy_worker(queue, shape, acceleration, calibration, seed, crop) -> None:  # type: ignore[no-untyped-def]
+    def make() -> np.ndarray:
+        mask = sigpy.mri.poisson(
+            shape, acceleration, calib=calibration, seed=seed, tol=0.1, crop_corner=crop
+        )
+        return np.asarray(mask).real > 0
+
+    try:
+        make()  # compiled code is read from its cache
+        queue.put(_timed(make))
+    except ValueError:
+        queue.put(None)
+
+
+def _timed(make: Callable) -> tuple:  # type: ignore[type-arg]
+    start = time.process_time()
+    return make(), time.process_time() - start
+
+
+def _line(acceleration: int, name: str, seed: str, samples: int, row: list[float]) -> None:
+    values = " | ".join(f"{value:.2f}" for value in row)
+    print(f"| {acceleration} | {name} | {seed} | {samples or ''} | {values} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
