@@ -32,7 +32,7 @@ def nrmse(found: Tensor, true: Tensor) -> float:
     return float((found - true).norm() / true.norm())
 
 
-@pytest.mark.parametrize("shape", [(16, 8, 24), (13, 10, 17)])
+@pytest.mark.parametrize("shape", [(16, 8, 24), (13, 10, 17), (1, 16, 12), (5, 9, 3)])
 def test_wavelets_come_back_and_keep_the_energy(shape: tuple[int, int, int]) -> None:
     volume = complex_noise(*shape)
     wavelet = Wavelet(shape)

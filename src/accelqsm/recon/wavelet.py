@@ -18,9 +18,10 @@ HIGH = (LOW[3], -LOW[2], LOW[1], -LOW[0])
 
 
 class Wavelet:
-    """Daubechies wavelets of two vanishing moments over three axes and three levels.
+    """Daubechies wavelets of two vanishing moments over three levels.
 
-    Volumes whose axes are no multiples of 8 are extended by their mirror image.
+    Axes of fewer than 8 voxels are left alone; others that are no multiples of 8 are extended by
+    their mirror image.
 
     Source: Daubechies 1988, Commun Pure Appl Math 41:909, doi 10.1002/cpa.3160410705.
     """
@@ -28,7 +29,8 @@ class Wavelet:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.period = 2**LEVELS
-        self._extra = [-n % self.period for n in shape]
+        self._axes = [axis for axis, n in enumerate(shape) if n >= self.period]
+        self._extra = [-n % self.period if n >= self.period else 0 for n in shape]
 
     def shrunk(self, volume: Tensor, threshold: float, shift: Shape = (0, 0, 0)) -> Tensor:
         """The volume with the magnitude of every detail lowered by ``threshold``, at least to zero.
@@ -40,7 +42,7 @@ class Wavelet:
         """
         axes = (0, 1, 2)
         coefficients = self.forward(volume.roll(shift, axes) if any(shift) else volume)
-        coarsest = tuple(slice(0, n // self.period) for n in coefficients.shape)
+        coarsest = self._corner(coefficients.shape, LEVELS)
         kept = coefficients[coarsest].clone()
         magnitude = coefficients.abs()
         coefficients *= (magnitude - threshold).clamp_min_(0).div_(magnitude.clamp_min_(1e-30))
@@ -52,26 +54,28 @@ class Wavelet:
         """Coefficients, the coarsest in the corner of low indices; no smaller than the volume."""
         coefficients = self._extended(volume)
         part = coefficients
-        for _ in range(LEVELS):
-            sizes = part.shape
-            for axis in range(3):
+        for level in range(LEVELS):
+            for axis in self._axes:
                 part = _split(part, axis)
-            corner = tuple(slice(0, n) for n in sizes)
-            coefficients[corner] = part
-            part = coefficients[tuple(slice(0, n // 2) for n in sizes)]
+            coefficients[self._corner(coefficients.shape, level)] = part
+            part = coefficients[self._corner(coefficients.shape, level + 1)]
         return coefficients
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """The volume that has these coefficients."""
         volume = coefficients.clone()
         for level in reversed(range(LEVELS)):
-            corner = tuple(slice(0, n >> level) for n in volume.shape)
+            corner = self._corner(volume.shape, level)
             part = volume[corner]
-            for axis in range(3):
+            for axis in self._axes:
                 part = _joined(part, axis)
             volume[corner] = part
         x, y, z = self.shape
         return volume[:x, :y, :z]
+
+    def _corner(self, sizes: torch.Size, level: int) -> tuple[slice, ...]:
+        """Where the low frequencies of a level are."""
+        return tuple(slice(0, n >> level * (axis in self._axes)) for axis, n in enumerate(sizes))
 
     def _extended(self, volume: Tensor) -> Tensor:
         if not any(self._extra):
