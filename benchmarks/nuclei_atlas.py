@@ -1,6 +1,8 @@
 """An atlas registered to heads that it does not know: overlap, values, time.
 
-Usage: python benchmarks/nuclei_atlas.py OUT [--heads N] [--seed S]
+Usage: python benchmarks/nuclei_atlas.py OUT [--heads N] [--seed S] [--only NUMBER ...]
+
+A head that OUT has already is not measured again, so that a run may be cut off or shared out.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from nuclei_heads import GRID, Person, scan_person, scan_t1w, write_template
 
 TEMPLATE, TEMPLATE_POSE_SEED = Person(seed=9), 900
 POSE_SEED = 2000
-LARGE = ("Pu", "Ca", "GPe", "GPi")
 
 
 def main() -> None:
@@ -32,30 +33,34 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--heads", type=int, default=10)
     parser.add_argument("--seed", type=int, default=303, help="of the cohort")
+    parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="from 1")
     options = parser.parse_args()
     torch.set_num_threads(1)
     atlas = options.out / "atlas"
-    write_template(atlas, TEMPLATE, pose_seed=TEMPLATE_POSE_SEED)
-    rows = []
+    if not (atlas / "dseg.tsv").exists():
+        write_template(atlas, TEMPLATE, pose_seed=TEMPLATE_POSE_SEED)
     for number, subject in enumerate(draw_cohort(options.heads, seed=options.seed)):
+        table = options.out / subject.label / "head.tsv"
+        if table.exists() or (options.only and number + 1 not in options.only):
+            continue
         person = Person(subject.seed, subject.age_years, subject.nuclei_chi_ppm)
-        rows += one_head(options.out / subject.label, person, atlas, POSE_SEED + 10 * number)
-        frame = pd.DataFrame(rows)
-        write_table(options.out / "heads.tsv", frame)
-        mine = frame[(frame["head"] == subject.label) & (frame["side"] == "both")]
+        frame = pd.DataFrame(one_head(table.parent, person, atlas, POSE_SEED + 10 * number))
+        write_table(table, frame)
         shown = "  ".join(
-            f"{r.region} {r.dice:.2f} {r.difference_ppb:+.1f}" for r in mine.itertuples()
+            f"{r.region} {r.dice:.2f} {r.difference_ppb:+.1f}"
+            for r in frame[frame["side"] == "both"].itertuples()
         )
-        print(f"{subject.label} {mine['seconds'].iloc[0]:.0f} s  {shown}", flush=True)
-    print(summary(pd.DataFrame(rows)).to_string())
-    write_table(options.out / "summary.tsv", summary(pd.DataFrame(rows)).reset_index())
+        print(f"{subject.label} {frame['cpu_s'].iloc[0]:.0f} CPU s  {shown}", flush=True)
+    rows = pd.concat([pd.read_csv(t, sep="\t") for t in sorted(options.out.glob("*/head.tsv"))])
+    write_table(options.out / "summary.tsv", summary(rows).reset_index())
+    print(f"{rows['head'].nunique()} heads\n{summary(rows).to_string()}")
 
 
 def one_head(folder: Path, person: Person, atlas: Path, pose_seed: int) -> list[dict[str, object]]:
     """Scan one person, bring the atlas, and compare with the truth."""
     scan_person(folder, person, pose=random_pose(pose_seed), noise_seed=pose_seed)
     scan_t1w(folder, person, pose=random_pose(pose_seed + 1), noise_seed=pose_seed + 1)
-    start = time.perf_counter()
+    start = time.process_time()
     found = nuclei_command(
         folder / "Chimap.nii.gz",
         folder / "nuclei",
@@ -64,7 +69,7 @@ def one_head(folder: Path, person: Person, atlas: Path, pose_seed: int) -> list[
         atlas=str(atlas),
         mask=folder / "mask.nii.gz",
     ).set_index(["region", "side"])
-    seconds = time.perf_counter() - start
+    cpu_s = time.process_time() - start
     chi, truth, ours = (
         read_image(folder / name).values
         for name in ("Chimap.nii.gz", "dseg.nii.gz", "nuclei/dseg.nii.gz")
@@ -89,7 +94,7 @@ def one_head(folder: Path, person: Person, atlas: Path, pose_seed: int) -> list[
                     "true_ppb": float(expected.loc[(region, side), "mean_ppb"]),
                     "difference_ppb": value - float(expected.loc[(region, side), "mean_ppb"]),
                     "flag": found.loc[(region, side), "flag"],
-                    "seconds": seconds,
+                    "cpu_s": cpu_s,
                 }
             )
     return rows

@@ -30,7 +30,7 @@ from accelqsm.study.measuring import nuclei_command
 from nuclei_heads import ACQUISITION, GRID, Person, pose_matrix, scan_person
 
 SHIFT_MM, TURN_DEG = 3.0, 3.0
-NOISE_SEED, POSE_SEED = 5000, 505
+NOISE_SEED = 5000
 CENTRE_MM = (0.0, -8.0, 0.0)
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         row = one_head(
             options.out / subject.label,
             person,
-            number,
+            (options.seed, number),
             whole_chain=number < options.maps,
             ways=(False, True) if options.resample else (False,),
         )
@@ -62,13 +62,18 @@ def main() -> None:
 
 
 def one_head(
-    folder: Path, person: Person, number: int, *, whole_chain: bool, ways: tuple[bool, ...]
+    folder: Path,
+    person: Person,
+    seed: tuple[int, int],
+    *,
+    whole_chain: bool,
+    ways: tuple[bool, ...],
 ) -> dict[str, float]:
     """Errors of the motion found, and the largest change of a nucleus from scan to scan, ppb."""
-    pose = drawn_pose(number)
+    pose = drawn_pose(seed)
     scans = [folder / "first", folder / "second"]
     for i, (scan, here) in enumerate(zip(scans, (UPRIGHT, pose), strict=True)):
-        echoes = scan_person(scan, person, pose=here, noise_seed=NOISE_SEED + 10 * number + i)
+        echoes = scan_person(scan, person, pose=here, noise_seed=NOISE_SEED + 10 * seed[1] + i)
         if whole_chain:
             map_echoes(scan, echoes)
     lookup = pd.DataFrame([{"index": index, "name": name} for index, name in LOOKUP])
@@ -84,6 +89,7 @@ def one_head(
             row[f"{what}_both_ppb"] = float(difference["both"].abs().max())
             row[f"{what}_side_ppb"] = float(difference[["L", "R"]].abs().max().max())
             row[f"{what}_mean_ppb"] = float(difference["both"].mean())
+            row |= {f"{what}_{region}_ppb": float(v) for region, v in difference["both"].items()}
     settings = tomllib.loads((folder / "moved-Chimap" / "settings.toml").read_text())
     found = np.asarray(settings["source"]["to_reference"])
     shift_mm, turn_deg = motion_of(found @ pose_matrix(pose), CENTRE_MM)
@@ -125,9 +131,9 @@ def map_echoes(scan: Path, echoes: torch.Tensor) -> None:
     write_image(scan / "mask-qsm.nii.gz", result.mask.numpy(), GRID)
 
 
-def drawn_pose(number: int) -> Pose:
+def drawn_pose(seed: tuple[int, int]) -> Pose:
     """Three degrees and three millimetres in random directions."""
-    rng = np.random.default_rng([POSE_SEED, number])
+    rng = np.random.default_rng(seed)
     axis, shift = (v / np.linalg.norm(v) for v in rng.standard_normal((2, 3)))
     angles = Rotation.from_rotvec(np.deg2rad(TURN_DEG) * axis).as_euler("xyz", degrees=True)
     x, y, z = (float(v) for v in angles)

@@ -154,7 +154,7 @@ def test_labels_outside_the_mask_are_named() -> None:
 def test_nuclei_far_from_the_image_are_an_error() -> None:
     far = centred_grid((10, 10, 10), (1.0, 1.0, 1.0), centre_mm=(90.0, 0.0, 0.0))
     with pytest.raises(
-        InputError, match=r"^expected the atlas's nuclei inside the image, found them outside$"
+        InputError, match=r"^expected the nuclei inside the image, found them outside$"
     ):
         carried(far)
 

@@ -20,6 +20,7 @@ from accelqsm.nuclei.volume import Volume, moved
 from accelqsm.simulate.deformation import UPRIGHT, Pose
 from accelqsm.simulate.head import LOOKUP
 from accelqsm.study import nuclei as study
+from accelqsm.study import rescan as rescan_study
 from accelqsm.study.nuclei import atlas_nuclei
 from nuclei_phantom import (
     GRID,
@@ -202,6 +203,29 @@ def test_a_cropped_brain_gives_no_number_for_what_is_cut_off(inputs: Path, tmp_p
     assert np.isnan(snr["mean_ppb"])
     assert "of it lies outside the image" in snr["note"]
     assert np.isfinite(table.loc[("Ca", "both"), "mean_ppb"])
+
+
+def test_labels_without_a_voxel_are_refused(
+    inputs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scan, empty = inputs / "scan", tmp_path / "empty.nii.gz"
+    write_image(empty, np.zeros(GRID.shape, dtype=np.int16), GRID)
+    chimap, mag, lookup = (scan / n for n in ("Chimap.nii.gz", "mag.nii.gz", "dseg.tsv"))
+    command = (chimap, "--magnitude", mag, "--reference-magnitude", mag, "--lookup", lookup,
+               "--regions", "RN,SNr", tmp_path / "out")  # fmt: skip
+    assert refusal(capsys, *command, "--labels", empty) == (
+        f"{empty}: expected voxels of RN, SNr, found none"
+    )
+    # A head that lies so that the midbrain is not in the image.
+    away = pose_matrix(Pose(translation_mm=(0.0, 0.0, -75.0)))
+    monkeypatch.setattr(rescan_study, "register_rigid", lambda *_: np.linalg.inv(away))
+    assert refusal(capsys, *command, "--labels", scan / "dseg.nii.gz") == (
+        f"{chimap}: expected the nuclei inside the image, found them outside"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_map_and_magnitude_must_share_a_grid(

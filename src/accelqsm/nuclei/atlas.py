@@ -211,7 +211,7 @@ def _reach(
     low = np.floor(index.min(1) - room).astype(int)
     high = np.ceil(index.max(1) + room).astype(int) + 1
     if (high <= 0).any() or (low >= np.asarray(scan.shape)).any():
-        raise InputError("expected the atlas's nuclei inside the image, found them outside")
+        raise InputError("expected the nuclei inside the image, found them outside")
     a, b = [int(v) for v in low], [int(v) for v in high]
     return part_of(scan, a, b), (a[0], a[1], a[2])
 

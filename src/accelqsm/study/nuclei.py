@@ -116,7 +116,7 @@ def atlas_nuclei(
         expected, centres = _expected(known, way, to_head, carried, rows)
         table["flag"] = flags(table, rows, expected=expected, centres_mm=centres)
         metrics = _metrics(known, head, way, to_head, mag, brain, labels, rows)
-        labels = np.where(np.isin(labels, rows["index"]), labels, 0)
+        labels = chosen_labels(labels, rows, chimap)
         figure = quality_figure(chi, mag, labels, rows, notes=_notes(table))
         source = {
             "chimap": str(chimap),
@@ -198,6 +198,21 @@ def as_atlas(images: AtlasImages) -> Atlas:
         images.lookup,
         probabilistic=images.labels is None,
     )
+
+
+def chosen_labels(
+    labels: npt.NDArray[np.int16], rows: pd.DataFrame, path: Path
+) -> npt.NDArray[np.int16]:
+    """The labels of the chosen rows alone.
+
+    Raises:
+        InputError: none of them has a voxel; ``path`` is said to lack them.
+    """
+    chosen = np.where(np.isin(labels, rows["index"]), labels, 0).astype(np.int16)
+    if not chosen.any():
+        names = ", ".join(dict.fromkeys(split_side(str(name))[0] for name in rows["name"]))
+        raise InputError(f"{path}: expected voxels of {names}, found none")
+    return chosen
 
 
 def seven_or_all(lookup: pd.DataFrame) -> tuple[str, ...]:

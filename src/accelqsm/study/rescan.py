@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from accelqsm.errors import InputError
 from accelqsm.files.nifti import check_finite, read_image, read_volume
 from accelqsm.files.tables import read_table
 from accelqsm.nuclei.atlas import Atlas, CarriedLabels, carry_labels, laid_on, one_hot
@@ -17,7 +18,7 @@ from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
 from accelqsm.nuclei.volume import Volume, centre_of, check_perpendicular, moved, resampled
 from accelqsm.progress import step
-from accelqsm.study.nuclei import combined, measured, read_brain, read_pair
+from accelqsm.study.nuclei import chosen_labels, combined, measured, read_brain, read_pair
 from accelqsm.study.nuclei_output import (
     MeasureOptions,
     quality_figure,
@@ -76,6 +77,7 @@ def rescan_nuclei(
         whole_numbers(read_volume(labels, grid=image.grid)).astype(np.int16), image.grid
     )
     rows = chosen_rows(read_table(lookup, columns=("index", "name")), options.regions)
+    chosen_labels(theirs.values, rows, labels)
     value_ppm = reference_ppm(chi.values, chi.grid, brain, options.reference, r2star=r2star)
     with step("Scan to reference scan: rigid"):
         to_first = register_rigid(mag, first)
@@ -99,7 +101,7 @@ def rescan_nuclei(
             )
             table = referred(table, options.reference, value_ppm)
         else:
-            carried = _moved_labels(theirs, rows, mag, to_first)
+            carried = _moved_labels(theirs, rows, mag, to_first, chimap)
             ours = laid_on(carried.labels, carried.offset, mag.grid)
             met = mag.values, resampled(first, mag.grid, moved(to_first)).values
             table = measured(chi, brain, carried, rows, options, value_ppm)
@@ -114,7 +116,7 @@ def rescan_nuclei(
                 "nat",
             ),
         ]
-        shown = np.where(np.isin(ours, rows["index"]), ours, 0)
+        shown = chosen_labels(ours, rows, chimap)
         write_results(
             out,
             table,
@@ -138,13 +140,20 @@ def rescan_nuclei(
 
 
 def _moved_labels(
-    theirs: Volume, rows: pd.DataFrame, mag: Volume, to_first: npt.NDArray[np.float64]
+    theirs: Volume,
+    rows: pd.DataFrame,
+    mag: Volume,
+    to_first: npt.NDArray[np.float64],
+    chimap: Path,
 ) -> CarriedLabels:
     indices = [int(i) for i in rows["index"]]
     as_atlas = Atlas("", {}, theirs, one_hot(theirs, indices), rows, probabilistic=False)
-    return carry_labels(
-        as_atlas,
-        mag.grid,
-        to_template=moved(to_first),
-        from_template=moved(np.linalg.inv(to_first)),
-    )
+    try:
+        return carry_labels(
+            as_atlas,
+            mag.grid,
+            to_template=moved(to_first),
+            from_template=moved(np.linalg.inv(to_first)),
+        )
+    except InputError as error:
+        raise InputError(f"{chimap}: {error}") from error
