@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,14 +20,45 @@ NEIGHBOURS = 1
 """Readout positions to either side whose calibration helps."""
 
 POWER_ITERATIONS = 12
+AIR, TISSUE = 0.6, 0.9
+"""Eigenvalues between which a voxel is more and more trusted to hold signal."""
+
+LEAST_SUPPORT = 0.1
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """What the centre of k-space says of the channels.
+
+    Attributes:
+        maps: complex64 (channel, x, y, z), sum |C_c|^2 = 1, defined in air too.
+        support: float32 (x, y, z), 1 where the channels agree on the sensitivities, down to 0.1
+            where they do not, as in air. Air that is free to take any value amplifies the noise
+            of the tissue that folds onto it: ``support * maps`` in a reconstruction lets the
+            image there have a standard deviation of ``support`` only.
+    """
+
+    maps: Tensor
+    support: Tensor
+
+    @property
+    def supported(self) -> Tensor:
+        """support * maps."""
+        return self.support * self.maps
 
 
 def espirit_maps(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Tensor:
+    """The maps of ``espirit``, complex64 (channel, x, y, z)."""
+    return espirit(kspace, echo=echo, x=x).maps
+
+
+def espirit(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Sensitivities:
     """Sensitivities C_c with sum |C_c|^2 = 1, from one echo, one readout position after another.
 
     Windows of 5 x 5 samples of all channels span a space of few dimensions; the sensitivities at
     a voxel are the eigenvector, to the eigenvalue one, of the projection onto it. The phase of
-    each voxel is that of the channels' own smooth combination.
+    each voxel is that of the channels' own smooth combination. In air the largest eigenvalue is
+    smaller.
 
     Args:
         kspace: whitened samples with a fully sampled centre.
@@ -32,7 +66,7 @@ def espirit_maps(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Te
         x: which readout positions.
 
     Returns:
-        complex64 (channel, x, y, z), defined in air too.
+        Maps, and where they are to be trusted.
 
     Raises:
         InputError: a centre smaller than the window.
@@ -49,12 +83,13 @@ def espirit_maps(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Te
         )
     grams = _grams(centre)
     reference = low_resolution(kspace, echo=echo, x=x)
-    maps = torch.empty_like(reference)
+    maps, support = torch.empty_like(reference), torch.empty(reference.shape[1:])
     for index, position in enumerate(positions):
         place = position - around.start
         near = grams[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS + 1].sum(0)
-        maps[:, index] = _plane(near, reference[:, index])
-    return maps
+        maps[:, index], eigenvalue = _plane(near, reference[:, index])
+        support[index] = ((eigenvalue - AIR) / (TISSUE - AIR)).clamp(LEAST_SUPPORT, 1.0)
+    return Sensitivities(maps, support)
 
 
 def _grams(centre: Tensor) -> Tensor:
@@ -66,8 +101,8 @@ def _grams(centre: Tensor) -> Tensor:
     return grams
 
 
-def _plane(gram: Tensor, reference: Tensor) -> Tensor:
-    """Sensitivities of one plane, (channel, y, z), in phase with the reference."""
+def _plane(gram: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Sensitivities of one plane, (channel, y, z), in phase with the reference; eigenvalues."""
     channels, y, z = reference.shape
     values, vectors = torch.linalg.eigh(gram)
     kept = vectors[:, values > SINGULAR_SHARE**2 * values[-1]]
@@ -76,17 +111,19 @@ def _plane(gram: Tensor, reference: Tensor) -> Tensor:
     padded = lags.new_zeros(channels, channels, y, z)
     middle = (slice(y // 2 - reach, y // 2 + KERNEL), slice(z // 2 - reach, z // 2 + KERNEL))
     padded[..., *middle] = lags
-    projection = fft(padded, PHASE_ENCODES).permute(2, 3, 0, 1)
+    scale = math.sqrt(y * z) / KERNEL**2
+    projection = scale * fft(padded, PHASE_ENCODES).permute(2, 3, 0, 1)
     vector = reference.permute(1, 2, 0)[..., None]
     vector = vector / torch.linalg.vector_norm(vector, dim=2, keepdim=True).clamp_min(1e-20)
     start = vector
     for _ in range(POWER_ITERATIONS):
         vector = projection @ vector
-        vector /= torch.linalg.vector_norm(vector, dim=2, keepdim=True).clamp_min(1e-20)
+        eigenvalue = torch.linalg.vector_norm(vector, dim=2, keepdim=True)
+        vector /= eigenvalue.clamp_min(1e-20)
     along = (start.mH @ vector).squeeze(-1)
     vector = vector[..., 0] * torch.polar(torch.ones_like(along.abs()), -along.angle())
     maps: Tensor = vector.permute(2, 0, 1)
-    return maps
+    return maps, eigenvalue[..., 0, 0]
 
 
 def _lags(products: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.progress import track
 from accelqsm.recon.channels import compress_channels, low_resolution
-from accelqsm.recon.espirit import espirit_maps
+from accelqsm.recon.espirit import Sensitivities, espirit
 from accelqsm.recon.grappa import grappa
 from accelqsm.recon.reconnet3d import Consistency, ReconNet3D
 from accelqsm.recon.sense import cg_sense, l1_wavelet
@@ -151,24 +151,26 @@ def _sense_blocks(kspace: KSpace) -> Iterator[ImageBlock]:
     """A few readout positions after another."""
     slabs = _slabs(kspace)
     for x in track(slabs, "CG-SENSE", len(slabs)):
-        maps = espirit_maps(kspace, x=x)
-        image = cg_sense(kspace.planes(x=x), maps, sampled=kspace.sampled)
-        yield ImageBlock(None, x, image[None])
+        found = espirit(kspace, x=x)
+        image = cg_sense(kspace.planes(x=x), found.supported, sampled=kspace.sampled)
+        yield ImageBlock(None, x, found.support * image[None])
 
 
 def _wavelet_blocks(kspace: KSpace) -> Iterator[ImageBlock]:
     """One echo after another, since wavelets reach over all readout positions."""
-    maps, n_echoes = _sensitivities(kspace), kspace.acquisition.n_echoes
+    found, n_echoes = _sensitivities(kspace), kspace.acquisition.n_echoes
+    maps = found.supported
     images = torch.empty(1, n_echoes, *kspace.acquisition.grid.shape, dtype=torch.complex64)
     for echo in track(range(n_echoes), "L1-wavelet", n_echoes):
         measured = kspace.planes(echoes=slice(echo, echo + 1))[:, 0]
-        images[0, echo] = l1_wavelet(measured, maps, sampled=kspace.sampled)
+        image = l1_wavelet(measured, maps, sampled=kspace.sampled)
+        images[0, echo] = found.support * image
     yield ImageBlock(None, slice(0, kspace.acquisition.grid.shape[0]), images)
 
 
 def _network_blocks(kspace: KSpace, network: ReconNet3D) -> Iterator[ImageBlock]:
     """Many readout positions at a time, with those about them that a result depends on."""
-    maps, reach = _sensitivities(kspace), network.architecture.readout_reach
+    maps, reach = _sensitivities(kspace).maps, network.architecture.readout_reach
     n_x = kspace.acquisition.grid.shape[0]
     slabs = _slabs(kspace, READOUTS_OF_A_BLOCK)
     for x in track(slabs, "network", len(slabs)):
@@ -185,11 +187,13 @@ def _network_blocks(kspace: KSpace, network: ReconNet3D) -> Iterator[ImageBlock]
         yield ImageBlock(None, x, torch.stack(echoes)[None])
 
 
-def _sensitivities(kspace: KSpace) -> Tensor:
-    """ESPIRiT's maps of all readout positions, (channel, x, y, z)."""
+def _sensitivities(kspace: KSpace) -> Sensitivities:
+    """ESPIRiT's of all readout positions."""
     slabs = _slabs(kspace)
-    return torch.cat(
-        [espirit_maps(kspace, x=x) for x in track(slabs, "sensitivities", len(slabs))], dim=1
+    found = [espirit(kspace, x=x) for x in track(slabs, "sensitivities", len(slabs))]
+    return Sensitivities(
+        torch.cat([each.maps for each in found], dim=1),
+        torch.cat([each.support for each in found]),
     )
 
 

@@ -21,7 +21,7 @@ class Encoding:
     """Image to samples and back: y_c = M F C_c x.
 
     Attributes:
-        maps: complex (channel, ..., x, y, z), sum |C_c|^2 = 1.
+        maps: complex (channel, ..., x, y, z), sum |C_c|^2 <= 1.
         sampled: bool (ky, kz).
     """
 
@@ -60,7 +60,7 @@ def cg_sense(
     Args:
         measured: hybrid-space samples, complex (channel, ..., x, ky, kz), of white noise, zero
             where nothing was measured.
-        maps: complex (channel, x, y, z) or with the axes of the samples, sum |C_c|^2 = 1.
+        maps: complex (channel, x, y, z) or with the axes of the samples, sum |C_c|^2 <= 1.
         sampled: bool (ky, kz).
         start: x0, (..., x, y, z); zero if absent.
         weight: of the distance from x0.
@@ -125,7 +125,7 @@ def l1_wavelet(
     Args:
         measured: hybrid-space samples of one echo, complex (channel, x, ky, kz), zero where
             nothing was measured.
-        maps: complex (channel, x, y, z), sum |C_c|^2 = 1.
+        maps: complex (channel, x, y, z), sum |C_c|^2 <= 1.
         sampled: bool (ky, kz).
         regularisation: share of the largest magnitude.
         n_iterations: of FISTA, whose step is one since ||A|| <= 1.
