@@ -116,6 +116,23 @@ def test_the_person_who_carries_a_correlation_is_named(values, people):
     assert abs(frame.loc["PI", "r_without"] - frame.loc["PI", "r"]) > 0.3
 
 
+def test_the_same_at_equal_sex(values, people):
+    """Against leaving each person out in turn."""
+    frame = age_associations(values, people, reference="PI").set_index("protocol")
+    sex = people["sex"].to_numpy(str)
+    for protocol in ("PI", "DL"):
+        age, value = series(values, people, protocol)
+        whole = partial_pearson(age, value, sex).value
+        without = [
+            partial_pearson(np.delete(age, i), np.delete(value, i), np.delete(sex, i)).value
+            for i in range(N)
+        ]
+        furthest = int(np.argmax(np.abs(np.arctanh(without) - np.arctanh(whole))))
+        row = frame.loc[protocol]
+        assert row["influential_subject_at_equal_sex"] == f"{furthest:02d}"
+        assert row["r_at_equal_sex_without"] == pytest.approx(without[furthest], abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -129,7 +146,7 @@ def test_the_person_who_carries_a_correlation_is_named(values, people):
         ),
         (
             lambda p: p.assign(age="old"),
-            "age: expected numbers (n/a where there is none), found 'old'",
+            "age: expected numbers (n/a where there is none), found 'old' in row 1",
         ),
         (lambda p: p.assign(age=440.0), "age: expected years between 0 and 130, found 440"),
         (

@@ -60,8 +60,9 @@ def test_time_saved_per_scan_and_over_the_subjects():
 
 
 def test_a_pilot_without_an_sd_plans_nothing():
-    plan = plan_subjects(PILOT.assign(within_subject_sd=np.nan))
-    assert plan[["n_subjects", "power"]].isna().all(axis=None)
+    for nothing in (np.nan, 0.0):
+        plan = plan_subjects(PILOT.assign(within_subject_sd=nothing))
+        assert plan[["n_subjects", "power"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(

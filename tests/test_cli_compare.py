@@ -58,8 +58,9 @@ def test_published_statistics_go_through_files_and_come_out_as_printed(
     assert differing == [(4, "RN", "AF4")]
     said = " ".join(capsys.readouterr().out.split())
     for sentence in (
-        "Paired t: 9 of 21 with p < 0.05; 9 after Benjamini-Hochberg, 6 after Holm.",
-        "Within the margin, of 21: 20 equivalent, 0 not equivalent, 1 undecided.",
+        "Paired t tests: 9 of 21 with p < 0.05; 9 after Benjamini-Hochberg, 6 after Holm.",
+        "Of 21 comparisons with PI, 20 are equivalent, 0 not equivalent and 1 undecided; margin of "
+        "the mean difference: 5 % of the PI mean.",
         "Undecided: SNr AF3,",
         "Published p-values that follow from their r: 27 of 28.",
         "Published misprint: RN AF4, r 0.517 printed with p 0.012, which follows as 2.8e-05.",
@@ -158,6 +159,38 @@ def compare_small(tmp_path: Path, values: pd.DataFrame, *words: str) -> int:
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda v: v[v["subject"] < "02"],
+            "No verdict: 2 people cannot decide whether a protocol is equivalent to PI; 3 or more "
+            "are needed.",
+        ),
+        (
+            lambda v: v[(v["protocol"] == "PI") == (v["subject"] < "04")],
+            "No verdict: nobody has a value under both PI and another protocol.",
+        ),
+        (
+            lambda v: v.assign(value_ppb=50.0),
+            "No verdict: reference values do not vary; values do not vary; differences do not "
+            "vary, no t test.",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Left out")
+def test_without_a_verdict_terminal_and_report_say_why(
+    change: Change, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare_small(tmp_path, change(small_values())) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.endswith(sentence)  # no counts of tests that were not made
+    assert main(["report", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert sentence in page
+    assert " nan" not in page
+
+
 def first(column: str, value: object) -> Change:
     def change(values: pd.DataFrame) -> pd.DataFrame:
         values = values.astype({column: object})
@@ -179,12 +212,13 @@ def first(column: str, value: object) -> Change:
         (
             first("value_ppb", "12,5"),
             (),
-            "{values}: value_ppb: expected numbers (n/a where there is none), found '12,5'",
+            "{values}: value_ppb: expected numbers (n/a where there is none), found '12,5' in "
+            "row 1",
         ),
         (
             first("value_ppb", "inf"),
             (),
-            "{values}: value_ppb: expected finite numbers, found infinity",
+            "{values}: value_ppb: expected finite numbers, found infinity in row 1",
         ),
         (
             first("subject", "n/a"),
@@ -427,7 +461,7 @@ def test_plan_from_a_comparison_and_from_two_numbers(
         (["x.tsv"], "x.tsv: no such file"),
         (
             ["--within-sd-ppb", "-2", "--mean-ppb", "30"],
-            "SD of the differences: expected a value above 0, found -2.82843",
+            "plan: expected a within-subject SD above 0 ppb, found -2",
         ),
         (
             ["--within-sd-ppb", "2", "--mean-ppb", "30", "--scan-time", "PI"],

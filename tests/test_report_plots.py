@@ -36,6 +36,18 @@ def agreement():
     return pd.DataFrame(rows)
 
 
+def test_words_name_no_limits_where_there_are_none(values, agreement):
+    one = values[values["subject"] == "00"]
+    limits = [name for name in agreement if name.startswith("loa")]
+    alone = agreement.assign(**dict.fromkeys(limits, np.nan))
+    figure = bland_altman_figure(one, alone, reference="PI")
+    assert "nan" not in figure.alt
+    assert "AF 3 bias 1.2, no limits from so few points" in figure.alt
+    empty = values.assign(value_ppb=values["value_ppb"].where(values["region"] == "Pu"))
+    unknown = alone.assign(bias=np.nan)
+    bland_altman_figure(empty, unknown, reference="PI", regions=["RN", "Pu"])
+
+
 def pixels(figure):
     return matplotlib.image.imread(io.BytesIO(figure.png))[..., :3]
 

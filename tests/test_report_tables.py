@@ -35,18 +35,21 @@ def test_cells_are_rounded_and_missing_values_named(value, spec, text):
 def comparison():
     names = (
         "mean_reference", "mean", "percent_difference", "bias", "loa_lower", "loa_upper",
-        "within_subject_sd", "proportional_slope", "pearson_r", "icc", "ccc", "paired_t_p",
-        "paired_t_p_fdr", "tost_margin", "tost_p",
+        "within_subject_sd", "repeatability", "proportional_slope", "pearson_r",
+        "pearson_r_without", "icc", "ccc", "paired_t_p", "paired_t_p_fdr", "tost_margin", "tost_p",
+        "deming_slope", "deming_intercept", "passing_bablok_slope", "passing_bablok_intercept",
     )  # fmt: skip
-    row = dict.fromkeys(names, 0.5) | {"region": "Pu", "protocol": "AF 3", "n": 59}
+    row: dict[str, object] = dict.fromkeys(names, 0.5)
+    row |= {"region": "Pu", "protocol": "AF 3", "n": 59, "influential_subject": "sub-16"}
     for name in ("bias", "loa_lower", "loa_upper", "proportional_slope", "pearson_r", "icc"):
         row |= {f"{name}_ci_lower": -0.25, f"{name}_ci_upper": 0.75}
     missing = row | {"protocol": "AF 5", "bias": math.nan, "bias_ci_lower": math.nan, "n": 2}
+    missing |= {"deming_slope": math.nan, "influential_subject": ""}
     return pd.DataFrame([row | {"note": ""}, missing | {"note": "2 pairs, at least 3 needed"}])
 
 
 def test_intervals_stand_beside_their_estimates():
-    differences, coefficients = agreement_tables(comparison(), reference="PI")
+    differences, coefficients, lines = agreement_tables(comparison(), reference="PI")
     first, second = differences.frame.to_dict("records")
     assert first["Bias (ppb)"] == "0.5 [−0.2, 0.8]"
     assert second["Bias (ppb)"] == "n/a"
@@ -54,6 +57,8 @@ def test_intervals_stand_beside_their_estimates():
     assert first["PI (ppb)"] == "0.5"
     assert "Pu AF 5: 2 pairs, at least 3 needed." in differences.caption
     assert coefficients.frame["Pearson r"][0] == "0.500 [−0.250, 0.750]"
+    assert list(lines.frame["Deming slope"]) == ["0.50", "n/a"]
+    assert list(lines.frame["Person"]) == ["sub-16", "n/a"]
 
 
 def test_nuclei_table_shows_extra_columns_first_and_notes_only_when_there_are_some():

@@ -14,7 +14,7 @@ from accelqsm.agreement.coefficients import (
     regression_slope,
 )
 from accelqsm.agreement.dependent import steiger, williams
-from accelqsm.agreement.influence import most_influential
+from accelqsm.agreement.influence import Influence, most_influential
 from accelqsm.agreement.multiplicity import false_discovery_rate
 from accelqsm.agreement.people import SEX, check_participants, plain_label
 from accelqsm.agreement.values import check_values
@@ -45,11 +45,11 @@ def age_associations(
 
     Returns:
         One row per region and protocol, the reference first: ``n``, ``r`` with its interval and
-        p-value, the same without the most influential person, the slope in ppb per year, ``r``
-        at equal sex; then, NaN for the reference, ``n_compared``, ``r_difference`` (other -
-        reference), Williams' t, Steiger's Z and the slope of the difference. ``_fdr``:
-        Benjamini-Hochberg over all regions and protocols. ``agreement/columns.py`` describes
-        every column.
+        p-value, the slope in ppb per year, ``r`` at equal sex, both correlations also without
+        their most influential person; then, NaN for the reference, ``n_compared``,
+        ``r_difference`` (other - reference), Williams' t, Steiger's Z and the slope of the
+        difference. ``_fdr``: Benjamini-Hochberg over all regions and protocols.
+        ``agreement/columns.py`` describes every column.
 
     Raises:
         InputError: tables that cannot be used, or participants of whom none was measured.
@@ -92,23 +92,30 @@ def _association(
     influence = most_influential(x, y)
     slope = regression_slope(x, y, confidence=confidence)
     sexed = there & (sex != "")
-    partial = Estimate()
+    partial, partial_influence = Estimate(), Influence()
     if sexed.any():
         partial = partial_pearson(age[sexed], value[sexed], sex[sexed], confidence=confidence)
+    if np.isfinite(partial.value):
+        partial_influence = most_influential(age[sexed], value[sexed], sex[sexed])
     note = "" if len(x) >= 3 else f"{len(x)} with age and value, at least 3 needed"
-    named = str(subjects[there][influence.index]) if influence.index >= 0 else ""
     return {
         "n": len(x),
         **_named("r", r),
         "r_p": r.p,
-        "influential_subject": named,
+        "influential_subject": _name(influence, subjects[there]),
         "r_without": influence.r_without,
         **_named("slope_ppb_per_year", slope),
         "slope_p": slope.p,
         **_named("r_at_equal_sex", partial),
         "r_at_equal_sex_p": partial.p,
+        "influential_subject_at_equal_sex": _name(partial_influence, subjects[sexed]),
+        "r_at_equal_sex_without": partial_influence.r_without,
         "note": note,
     }
+
+
+def _name(influence: Influence, subjects: pd.Index) -> str:
+    return str(subjects[influence.index]) if influence.index >= 0 else ""
 
 
 def _difference(

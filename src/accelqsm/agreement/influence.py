@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,18 +23,28 @@ class Influence:
     r_without: float = NAN
 
 
-def most_influential(x: Vector, y: Vector) -> Influence:
+def most_influential(x: Vector, y: Vector, groups: Sequence[str] | None = None) -> Influence:
     """Leave each pair out in turn and keep the one that moves ``atanh r`` furthest.
 
     On Fisher's scale, because a step from 0.98 to 0.99 says more than one from 0.10 to 0.11.
-    Vectors ``(n,)``; none for fewer than 4 pairs or a constant vector.
+
+    Args:
+        x: ``(n,)``.
+        y: ``(n,)``.
+        groups: label of each pair, for the correlation at equal group (``partial_pearson``).
+
+    Returns:
+        None to leave out for fewer than 4 pairs or a constant vector.
     """
     n = len(x)
     if n < 4 or is_constant(x) or is_constant(y):
         return Influence()
-    dx, dy = x - x.mean(), y - y.mean()
-    # Sums of squares of the others about their own means.
-    rest = n / (n - 1)
+    labels = np.zeros(n, dtype=str) if groups is None else np.asarray(groups, dtype=str)
+    group = np.unique(labels, return_inverse=True)[1]
+    size = np.bincount(group)
+    dx, dy = (v - (np.bincount(group, v) / size)[group] for v in (x, y))
+    # Sums of squares of the others about their own means; who is alone in a group adds none.
+    rest = (size / np.maximum(size - 1, 1))[group]
     sxx, syy = (dx @ dx) - rest * dx**2, (dy @ dy) - rest * dy**2
     sxy = (dx @ dy) - rest * dx * dy
     usable = (sxx > 1e-12 * (dx @ dx)) & (syy > 1e-12 * (dy @ dy))

@@ -55,7 +55,7 @@ def plan_subjects(
         One row per region and protocol (pooled rows left out): ``region, protocol,
         within_subject_sd, tost_margin, planned_bias, n_subjects, power, n_subjects_upper_sd``
         and, with scan times, ``time_saved_s`` per scan and ``time_saved_h`` over the subjects.
-        NaN where the pilot has no SD or a million subjects would not do.
+        NaN where the pilot has no SD or none above 0, or a million subjects would not do.
 
     Raises:
         InputError: missing columns, or a margin, power or scan time out of range.
@@ -98,7 +98,8 @@ def plan_subjects(
 
 
 def _subjects(margin: float, within: float, bias: float, alpha: float, power: float) -> float:
-    if not (math.isfinite(within) and math.isfinite(margin) and math.isfinite(bias)):
+    known = math.isfinite(within) and math.isfinite(margin) and math.isfinite(bias)
+    if not known or within == 0:
         return NAN
     return subjects_to_decide(margin, math.sqrt(2) * within, bias=bias, alpha=alpha, power=power)
 

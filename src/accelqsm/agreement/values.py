@@ -92,14 +92,18 @@ def check_numbers(column: pd.Series, name: str) -> None:
     """Refuse a column that holds anything but finite numbers and NaN.
 
     Raises:
-        InputError: with the first value that is not a finite number.
+        InputError: with the first value that is not a finite number, and its row, the first of
+            which is 1.
     """
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        bad = [v for v in column if _is_no_number(v)]
-        shown = repr(bad[0]) if bad else str(column.dtype)
+        bad = [(row, v) for row, v in enumerate(column, 1) if _is_no_number(v)]
+        shown = f"{bad[0][1]!r} in row {bad[0][0]}" if bad else str(column.dtype)
         raise InputError(f"{name}: expected numbers (n/a where there is none), found {shown}")
-    if np.isinf(column.to_numpy(np.float64, na_value=np.nan)).any():
-        raise InputError(f"{name}: expected finite numbers, found infinity")
+    infinite = np.flatnonzero(np.isinf(column.to_numpy(np.float64, na_value=np.nan)))
+    if infinite.size:
+        raise InputError(
+            f"{name}: expected finite numbers, found infinity in row {infinite[0] + 1}"
+        )
 
 
 def _is_no_number(value: object) -> bool:

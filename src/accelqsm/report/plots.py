@@ -70,7 +70,7 @@ def bland_altman_figure(
                 _limits(axes, figures)
                 axes.set_xlim(low, high)
                 reach = [*difference.abs(), *figures[["loa_lower", "loa_upper"]].abs()]
-                limit = max(limit, float(np.nanmax(reach, initial=1.0)) * 1.25)
+                limit = max(limit, 1.25 * max((v for v in reach if np.isfinite(v)), default=1.0))
             _label_row(row, region, "difference (ppb)", (-limit, limit), single=len(regions) == 1)
         for axes, protocol in zip(grid.axes[0], protocols, strict=True):
             axes.set_title(f"{protocol} \N{MINUS SIGN} {reference}", fontweight="bold")
@@ -260,10 +260,18 @@ def _limits_in_words(
         for protocol in protocols:
             row = _agreement_row(agreement, region, protocol)
             parts.append(
-                f"{protocol} {'' if region == POOLED else region + ' '}bias {row['bias']:.1f}, "
-                f"limits {row['loa_lower']:.1f} to {row['loa_upper']:.1f} ppb"
+                f"{protocol} {'' if region == POOLED else region + ' '}{_figures_in_words(row)}"
             )
     return f"Bland-Altman plots against {reference}: " + "; ".join(parts) + "."
+
+
+def _figures_in_words(row: pd.Series) -> str:
+    if np.isnan(row["bias"]):
+        return "no points"
+    bias = f"bias {row['bias']:.1f}, "
+    if np.isnan(row["loa_upper"]):
+        return bias + "no limits from so few points"
+    return bias + f"limits {row['loa_lower']:.1f} to {row['loa_upper']:.1f} ppb"
 
 
 def _widest_in_words(

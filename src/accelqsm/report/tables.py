@@ -73,14 +73,15 @@ def nuclei_table(frame: pd.DataFrame, *, title: str = "Susceptibility of the nuc
 
 def agreement_tables(
     frame: pd.DataFrame, *, reference: str, unit: str = "ppb", confidence: float = 0.95
-) -> tuple[Table, Table]:
-    """The differences from the reference, and the coefficients of agreement, as two tables.
+) -> tuple[Table, Table, Table]:
+    """Differences from the reference, coefficients of agreement, and lines, as three tables.
 
     ``frame``: one row per region and protocol with the columns of a paired comparison (``n,
     mean_reference, mean, percent_difference, bias, loa_lower, loa_upper, within_subject_sd,
-    proportional_slope, pearson_r, icc, ccc, paired_t_p, paired_t_p_fdr, tost_margin, tost_p``,
-    and the ``_ci_lower`` and ``_ci_upper`` of an estimate). An interval stands beside its
-    estimate; ``confidence`` is its level.
+    repeatability, proportional_slope, pearson_r, pearson_r_without, influential_subject, icc,
+    ccc, deming_slope, deming_intercept, passing_bablok_slope, passing_bablok_intercept,
+    paired_t_p, paired_t_p_fdr, tost_margin, tost_p``, and the ``_ci_lower`` and ``_ci_upper`` of
+    an estimate). An interval stands beside its estimate; ``confidence`` is its level.
     """
     brackets = f"Brackets hold {100 * confidence:g}\N{NO-BREAK SPACE}% confidence intervals." + (
         " Rows 'all' pool nuclei, whose points are not independent." if _pools(frame) else ""
@@ -100,10 +101,21 @@ def agreement_tables(
         caption=(
             f"{brackets} Proportional bias: slope of the difference on the mean. Equivalence: two "
             "one-sided tests; a p below 0.05 says that the mean difference lies within the margin. "
+            "Repeatability: two measurements of one person lie nearer than this in 19 of 20. "
             "A high correlation alone is not agreement."
         ),
     )
-    return differences, coefficients
+    lines = Table(
+        title=f"Lines against {reference}, and single persons",
+        frame=pd.DataFrame([_line_cells(row, unit) for row in _rows(frame)]),
+        caption=(
+            f"Protocol = intercept + slope × {reference}, with error in both. {brackets} A slope "
+            "whose interval leaves out 1 is a proportional difference, an intercept whose interval "
+            "leaves out 0 a constant one. r without: the correlation without the person who moves "
+            "it most."
+        ),
+    )
+    return differences, coefficients, lines
 
 
 def similarity_table(
@@ -141,13 +153,15 @@ def age_table(frame: pd.DataFrame, *, reference: str) -> Table:
     """Correlations with age, and how they differ from that of the reference.
 
     ``frame``: one row per region and protocol with ``n, r, slope_ppb_per_year`` and their
-    intervals, ``r_p, r_p_fdr, r_at_equal_sex, r_difference, williams_p, williams_p_fdr``.
+    intervals, ``r_p, r_p_fdr, r_without, r_at_equal_sex, r_difference, williams_p,
+    williams_p_fdr``.
     """
     return Table(
         title="Correlation with age, protocol against protocol",
         frame=pd.DataFrame([_age_cells(row) for row in _rows(frame)]),
         caption=(
-            "Brackets hold confidence intervals. Difference: correlation of the protocol "
+            "Brackets hold confidence intervals. r without: without the person who moves it most. "
+            "Difference: correlation of the protocol "
             f"{MINUS} that of {reference}, tested by Williams' t, which knows that both share "
             "age; p (adj.): adjusted for the false discovery rate over nuclei and protocols."
         ),
@@ -186,6 +200,7 @@ def _age_cells(row: Row) -> dict[str, object]:
         "r": _with_interval(row, "r", ".3f"),
         "p": show(row["r_p"], "p"),
         "p (adj.)": show(row["r_p_fdr"], "p"),
+        "r without": show(row["r_without"], ".3f"),
         "r at equal sex": show(row["r_at_equal_sex"], ".3f"),
         "Slope (ppb/year)": _with_interval(row, "slope_ppb_per_year", ".2f"),
         "Difference": show(row["r_difference"], ".3f"),
@@ -216,11 +231,28 @@ def _coefficient_cells(row: Row, unit: str) -> dict[str, object]:
         "Protocol": row["protocol"],
         "Pearson r": _with_interval(row, "pearson_r", ".3f"),
         "ICC(A,1)": _with_interval(row, "icc", ".3f"),
-        "CCC": show(row["ccc"], ".3f"),
+        "CCC": _with_interval(row, "ccc", ".3f"),
         "Proportional bias": _with_interval(row, "proportional_slope", ".2f"),
         f"Within-subject SD ({unit})": show(row["within_subject_sd"], ".1f"),
+        f"Repeatability ({unit})": show(row["repeatability"], ".1f"),
         f"Margin ({unit})": show(row["tost_margin"], ".1f"),
         "p (equivalence)": show(row["tost_p"], "p"),
+    }
+
+
+def _line_cells(row: Row, unit: str) -> dict[str, object]:
+    return {
+        "Nucleus": row["region"],
+        "Protocol": row["protocol"],
+        "Deming slope": _with_interval(row, "deming_slope", ".2f"),
+        f"Deming intercept ({unit})": _with_interval(row, "deming_intercept", ".1f"),
+        "Passing-Bablok slope": _with_interval(row, "passing_bablok_slope", ".2f"),
+        f"Passing-Bablok intercept ({unit})": _with_interval(
+            row, "passing_bablok_intercept", ".1f"
+        ),
+        "r": show(row["pearson_r"], ".3f"),
+        "r without": show(row["pearson_r_without"], ".3f"),
+        "Person": row["influential_subject"] or MISSING,
     }
 
 

@@ -8,7 +8,7 @@ from accelqsm.agreement.values import POOLED
 from accelqsm.report.checklists import checklist_tables
 from accelqsm.report.content import Table
 from accelqsm.study.comparison import StoredComparison
-from accelqsm.study.methods import margin_text
+from accelqsm.study.sentences import LEAST_PEOPLE, margin_text
 
 METHODS, TABLES, PEOPLE, SETTINGS = "see Methods", "see Tables", "see Participants", "see Settings"
 
@@ -25,10 +25,15 @@ def checklists(stored: StoredComparison, gaps: pd.DataFrame, *, study: bool) -> 
     single = single[single["region"] != POOLED]
     least, most = int(single["n"].min()), int(single["n"].max())
     n = f"{least}" if least == most else f"{least} to {most}"
-    pairs = f"{n} people per nucleus, each measured once under every protocol compared"
+    people = "person" if n == "1" else "people"
+    pairs = f"{n} {people} per nucleus, each measured once under every protocol compared"
     precision = (
-        f"limits of agreement have exact intervals at n = {n}; equivalence margin "
-        f"{margin_text(stored)}; where undecided, the subjects needed stand beside the verdict"
+        f"n = {n}, how it was chosen is for the authors to write; equivalence margin "
+        f"{margin_text(stored.comparison)}; "
+    ) + (
+        "where undecided, the subjects needed stand beside the verdict"
+        if most >= LEAST_PEOPLE
+        else "too few for intervals or a verdict"
     )
     missing = "nobody was left out" if gaps.empty else f"{len(gaps)} gaps, {PEOPLE}"
     no_repeat = (

@@ -27,9 +27,16 @@ AGREEMENT = "agreement.tsv"
 TEXT = ("region", "protocol", "influential_subject", "verdict", "note")
 PRINTED = ("table-1", "table-2", "table-3", "table-4")
 AGREEMENT_COLUMNS = (
-    "region", "protocol", "n", "mean_reference", "mean", "percent_difference", "bias",
-    "loa_lower", "loa_upper", "pearson_r", "pearson_r_without", "icc", "ccc", "tost_margin",
-    "tost_p", "verdict", "n_to_decide",
+    "region", "protocol", "n", "mean_reference", "mean", "sd_reference", "sd",
+    "percent_difference", "bias", "loa_lower", "loa_upper", "within_subject_sd", "repeatability",
+    "pearson_r", "influential_subject", "pearson_r_without", "proportional_slope", "icc", "ccc",
+    "deming_slope", "deming_intercept", "passing_bablok_slope", "passing_bablok_intercept",
+    "paired_t_p", "paired_t_p_fdr", "paired_t_p_holm", "tost_margin", "tost_p", "verdict",
+    "n_to_decide", "note",
+)  # fmt: skip
+AGE_COLUMNS = (
+    "region", "protocol", "n", "r", "r_p", "r_p_fdr", "r_without", "r_at_equal_sex",
+    "slope_ppb_per_year", "r_difference", "williams_p", "williams_p_fdr",
 )  # fmt: skip
 
 
@@ -86,7 +93,7 @@ def read_comparison(folder: Path) -> StoredComparison:
     agreement = agreement.fillna(dict.fromkeys(("verdict", "note", "influential_subject"), ""))
     ages = checks = values = people = None
     if (folder / "age.tsv").is_file():
-        ages = read_table(folder / "age.tsv", columns=("region", "protocol", "r"), text=TEXT)
+        ages = read_table(folder / "age.tsv", columns=AGE_COLUMNS, text=TEXT)
     if (folder / "published-checks.tsv").is_file():
         checks = read_table(folder / "published-checks.tsv", text=(*TEXT, "printed_p"))
     if (folder / VALUES).is_file():

@@ -14,7 +14,7 @@ from accelqsm.agreement.equivalence import Verdict
 from accelqsm.agreement.similarity import lowest_ssim
 from accelqsm.agreement.values import POOLED
 from accelqsm.study.compare import Comparison
-from accelqsm.study.sentences import equivalent, tests, undecided
+from accelqsm.study.sentences import answer, tests, undecided
 
 PIPE_WIDTH = 120
 STYLES = {Verdict.EQUIVALENT: "green", Verdict.NOT_EQUIVALENT: "red", Verdict.UNDECIDED: "yellow"}
@@ -29,7 +29,7 @@ def show(content: RenderableType) -> None:
 def comparison_summary(comparison: Comparison) -> Group:
     """A row per nucleus and protocol, and what it comes to in a few lines."""
     single = comparison.agreement[comparison.agreement["region"] != POOLED]
-    lines = [equivalent(single), *undecided(single), *tests(comparison)]
+    lines = [answer(comparison), *undecided(comparison), *tests(comparison)]
     return Group(_agreement_rows(single, comparison.options.reference), *map(Text, lines))
 
 

@@ -90,6 +90,8 @@ def _one_nucleus(
         raise InputError(
             "plan: expected a pilot table or a within-subject SD in ppb, found neither"
         )
+    if not within_sd_ppb > 0:
+        raise InputError(f"plan: expected a within-subject SD above 0 ppb, found {within_sd_ppb:g}")
     if mean_ppb is None and EVERY_REGION not in margin_ppb:
         raise InputError("plan: expected a reference mean or a margin in ppb, found neither")
     others = [name for name in scan_time_s if name != reference]

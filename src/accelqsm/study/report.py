@@ -23,12 +23,18 @@ from accelqsm.report.plots import bland_altman_figure
 from accelqsm.report.verdicts import verdict_table
 from accelqsm.study.answers import checklists
 from accelqsm.study.comparison import StoredComparison, is_comparison, read_comparison
-from accelqsm.study.methods import margin_text, references, statistics_text
+from accelqsm.study.methods import references, statistics_text
 from accelqsm.study.record import comparison_provenance, comparison_settings
-from accelqsm.study.sentences import equivalent, headlines, tests, undecided
+from accelqsm.study.sentences import (
+    LEAST_PEOPLE,
+    answer,
+    headlines,
+    margin_text,
+    tests,
+    undecided,
+)
 
 REPORT = "report.html"
-LEAST_PEOPLE = 3
 RESEARCH_ONLY = "Research software, not a medical device."
 TABLE_TITLES = {
     "table-1": ("Participants", "Mean ± SD (range), or count (percent)."),
@@ -122,17 +128,13 @@ def single_rows(stored: StoredComparison) -> pd.DataFrame:
 def verdict_lines(stored: StoredComparison) -> list[str]:
     """The answer first, then what qualifies it."""
     single = single_rows(stored)
+    first = answer(stored.comparison)
     if not (single["verdict"] != "").any():
-        n = int(single["n"].max())
-        return [
-            f"No verdict: {n} {'person' if n == 1 else 'people'} cannot decide whether a protocol "
-            f"is equivalent to {stored.reference}; {LEAST_PEOPLE} or more are needed."
-        ]
-    lines = [equivalent(single).replace("Within the margin", _within(stored))]
+        return [first]
     return [
-        *lines,
+        first,
         *headlines(single, stored.reference),
-        *undecided(single),
+        *undecided(stored.comparison),
         *tests(stored.comparison),
     ]
 
@@ -152,7 +154,7 @@ def verdict(stored: StoredComparison) -> Table | None:
     single = single_rows(stored)
     if not (single["verdict"] != "").any():
         return None
-    return verdict_table(single, reference=stored.reference, margin=margin_text(stored))
+    return verdict_table(single, reference=stored.reference, margin=margin_text(stored.comparison))
 
 
 def comparison_cautions(stored: StoredComparison) -> list[str]:
@@ -259,10 +261,6 @@ def people_table(gaps: pd.DataFrame) -> Table | None:
 
 def _no_values() -> Figure:
     raise InputError("compared-values.tsv: no such file; run compare again")
-
-
-def _within(stored: StoredComparison) -> str:
-    return f"Mean difference from {stored.reference} within the margin ({margin_text(stored)})"
 
 
 def _protocols(stored: StoredComparison) -> str:
