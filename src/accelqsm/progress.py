@@ -25,9 +25,11 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
 
 @contextmanager
 def step(description: str, say: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Say what is being done and, at the end, how many seconds it took."""
+    """Say what is being done (on a terminal, from the start) and how many seconds it took."""
     import time
 
+    if say is None and sys.stdout.isatty():
+        print(f"  {description} ...", end="\r", flush=True)
     say = say or (lambda line: print(line, flush=True))
     start = time.perf_counter()
     yield

@@ -1,0 +1,31 @@
+"""A step says what it is doing, before it is done where somebody watches."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from accelqsm.progress import step
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_step_is_named_at_its_start_on_a_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    with step("Head to template"):
+        assert capsys.readouterr().out == ("  Head to template ...\r" if terminal else "")
+    assert re.fullmatch(r"  Head to template {42} +0\.0 s\n", capsys.readouterr().out)
+
+
+def test_a_listener_hears_the_end_and_nothing_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    heard: list[str] = []
+    with step("Head to template", heard.append):
+        pass
+    assert len(heard) == 1
+    assert capsys.readouterr().out == ""
