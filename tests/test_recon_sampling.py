@@ -142,12 +142,26 @@ def test_the_surroundings_of_the_centre_are_dense() -> None:
 
 
 @pytest.mark.parametrize(
-    ("acceleration", "calibration"),
-    [(0.9, (8, 8)), (float("nan"), (8, 8)), (4.0, (97, 8)), (40.0, (24, 24)), (4.0, (-1, 8))],
+    ("acceleration", "calibration", "message"),
+    [
+        (0.9, (8, 8), "acceleration: expected a finite value >= 1, found 0.9"),
+        (float("nan"), (8, 8), "acceleration: expected a finite value >= 1, found nan"),
+        (4.0, (97, 8), "calibration: expected a region inside 96 x 48, found 97 x 8"),
+        (4.0, (-1, 8), "calibration: expected a region inside 96 x 48, found -1 x 8"),
+        (
+            40.0,
+            (24, 24),
+            "calibration: expected at most the 115 samples of acceleration 40 on 96 x 48, found "
+            "24 x 24 = 576",
+        ),
+    ],
 )
-def test_impossible_patterns_are_refused(acceleration: float, calibration: tuple[int, int]) -> None:
-    with pytest.raises(InputError):
+def test_impossible_patterns_are_refused(
+    acceleration: float, calibration: tuple[int, int], message: str
+) -> None:
+    with pytest.raises(InputError) as error:
         poisson_disk(SHAPE, acceleration=acceleration, calibration=calibration, seed=0)
+    assert str(error.value) == message
 
 
 def test_regular_has_the_scan_time_of_the_protocol() -> None:

@@ -258,8 +258,13 @@ def _readouts(
                 f"the encoded matrix of {n_encoded}"
             )
         target[:, start : start + values.shape[1]] = values
-    if not np.isfinite(kspace.view(np.float32)).all():
-        raise InputError(f"{path}: expected finite samples, found NaN or infinity")
+    spoilt = ~np.isfinite(kspace.view(np.float32)).all(axis=(1, 2))
+    if spoilt.any():
+        head = lines["head"][int(np.argmax(spoilt))]
+        raise InputError(
+            f"{path}: line {int(head['scan_counter'])}: expected finite samples, found NaN or "
+            "infinity"
+        )
     image = ifft(torch.from_numpy(kspace), (-1,))
     return image[..., centred_slice(n_encoded, encoding.image[0])].numpy()
 

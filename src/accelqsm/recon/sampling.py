@@ -136,10 +136,11 @@ def _budget(shape: Pair, acceleration: float, calibration: Pair) -> int:
         raise InputError(f"acceleration: expected a finite value >= 1, found {acceleration:g}")
     _check_fits(shape, calibration)
     target = round(shape[0] * shape[1] / acceleration)
-    if calibration[0] * calibration[1] > target:
+    box = calibration[0] * calibration[1]
+    if box > target:
         raise InputError(
-            f"calibration: {calibration[0]} x {calibration[1]} positions exceed the {target} "
-            f"samples of acceleration {acceleration:g} on {shape[0]} x {shape[1]}"
+            f"calibration: expected at most the {target} samples of acceleration {acceleration:g} "
+            f"on {shape[0]} x {shape[1]}, found {calibration[0]} x {calibration[1]} = {box}"
         )
     return target
 

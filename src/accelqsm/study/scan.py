@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,11 @@ def recon_scan(
     Raises:
         InputError: a scan or weights that cannot be used.
     """
-    kspace = read_mrd(scan)
     network = _network(method, weights, consistency)
-    images = sum_channels(kspace, method=method, network=network, consistency=consistency).images
+    kspace = read_mrd(scan)
+    with _naming(scan):
+        sums = sum_channels(kspace, method=method, network=network, consistency=consistency)
+    images = sums.images
     write_echoes(out, images, kspace.acquisition.grid)
     record = {"source": _source(scan, kspace, method, weights, consistency)}
     write_settings(out / "settings.toml", record | {"software": software() | {"device": device()}})
@@ -56,15 +60,18 @@ def map_scan(
         InputError: a scan, weights, mask or settings that cannot be used.
     """
     qsm_settings = read_qsm_settings(settings)
+    network = _network(method, weights, consistency)
     kspace = read_mrd(scan)
-    mapped = map_susceptibility(
-        kspace,
-        method=method,
-        network=_network(method, weights, consistency),
-        consistency=consistency,
-        mask=read_mask(mask, kspace.acquisition.grid),
-        settings=qsm_settings,
-    )
+    brain = read_mask(mask, kspace.acquisition.grid)
+    with _naming(scan):
+        mapped = map_susceptibility(
+            kspace,
+            method=method,
+            network=network,
+            consistency=consistency,
+            mask=brain,
+            settings=qsm_settings,
+        )
     write_echoes(out, mapped.images, kspace.acquisition.grid)
     write_maps(
         out,
@@ -74,6 +81,15 @@ def map_scan(
         source=_source(scan, kspace, method, weights, consistency),
     )
     return mapped
+
+
+@contextmanager
+def _naming(scan: Path) -> Iterator[None]:
+    """Say of which scan it is that something cannot be used."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{scan}: {error}") from error
 
 
 def _network(method: Method, weights: Path | None, consistency: Consistency) -> ReconNet3D | None:
