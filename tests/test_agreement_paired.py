@@ -87,6 +87,14 @@ def test_published_summary_implies_nine_systematic_differences(published):
     assert nuclei.ccc.max() == pytest.approx(0.993, abs=0.001)
 
 
+def test_whom_a_correlation_depends_on_is_named_in_pooled_rows_with_the_region(values):
+    odd = (values["subject"] == 4) & (values["region"] == "RN") & (values["protocol"] == "DL")
+    values.loc[odd, "value_ppb"] += 90
+    frame = compare_protocols(values, reference="PI").set_index("region")
+    assert frame.loc["RN", "influential_subject"] == "4"
+    assert frame.loc["all", "influential_subject"] == "4 RN"
+
+
 def test_pooled_rows_hold_every_subject_and_region(published):
     frame = compare_protocols(published, reference="PI")
     pooled = frame[frame.region == "all"].set_index("protocol")

@@ -75,11 +75,17 @@ def test_nuclei_table_shows_extra_columns_first_and_notes_only_when_there_are_so
 
 
 def test_similarity_table_keeps_range_and_region_beside_the_figures():
-    frame = pd.DataFrame(
-        {"profile": ["A"], "definition": ["matlab_double_ppm"], "region": ["field of view"],
-         "dynamic_range_ppm": [1.0], "psnr_db": [44.5], "ssim": [0.86], "protocol": ["AF 3"]}
+    rows = [
+        ("AF 3", "PSNR", "A", 44.456, "dB", 1.0, "field of view", 1000),
+        ("AF 3", "NRMSE", math.nan, 12.34, "%", math.nan, "mask", 300),
+        ("AF 5", "PSNR", "A", 43.0, "dB", 1.0, "field of view", 1000),
+    ]
+    names = (
+        "protocol", "figure", "profile", "value", "unit", "dynamic_range_ppm", "region", "n_voxels",
     )  # fmt: skip
-    table = similarity_table(frame)
-    assert list(table.frame.columns) == [
-        "protocol", "definition", "profile", "region", "dynamic_range_ppm", "psnr_db", "ssim",
-    ]  # fmt: skip
+    table = similarity_table(pd.DataFrame(rows, columns=names))
+    assert table.frame.fillna("").to_numpy().tolist() == [
+        ["PSNR A", "dB", "field of view", "1000", "1.000", "44.46", "43.00"],
+        ["NRMSE", "%", "mask", "300", "n/a", "12.3", ""],
+    ]
+    assert list(table.frame)[-2:] == ["AF 3", "AF 5"]

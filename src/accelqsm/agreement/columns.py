@@ -19,7 +19,10 @@ DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "percent_difference": ("Difference of the means in percent of the reference mean", PERCENT),
     "pearson_r": ("Pearson correlation with the reference", ""),
     "pearson_p": ("Two-sided p-value of the correlation", ""),
-    "influential_subject": ("Person without whom the correlation changes most", ""),
+    "influential_subject": (
+        "Person without whom the correlation changes most; with the nucleus where rows pool them",
+        "",
+    ),
     "pearson_r_without": ("Pearson correlation without the most influential person", ""),
     "paired_t": ("Paired t statistic of the differences", ""),
     "paired_t_p": ("Two-sided p-value of the paired t test", ""),

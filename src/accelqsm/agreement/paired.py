@@ -50,7 +50,7 @@ def compare_protocols(
     Returns:
         One row per region and protocol in their order of appearance, then the pooled rows:
         ``region, protocol``, the fields of ``PairedAgreement`` (``influential_subject`` in place
-        of the index), and the p-values of the t tests and of equivalence adjusted over all
+        of the index, with its region in pooled rows), and the p-values of the t tests and of equivalence adjusted over all
         regions and protocols: ``_fdr`` Benjamini-Hochberg, ``_holm`` Holm; pooled rows left out.
 
     Raises:
@@ -120,15 +120,20 @@ def _compare(
             power=power,
         )
     )
-    subjects = reference.index.get_level_values("subject")[complete]
     pair = result["influential_pair"]
-    named = str(subjects[pair]) if isinstance(pair, int) and pair >= 0 else ""
+    named = _named(reference.index[complete], pair) if isinstance(pair, int) and pair >= 0 else ""
     result = {
         ("influential_subject" if name == "influential_pair" else name): value
         for name, value in result.items()
     } | {"influential_subject": named}
     result["note"] = "; ".join([*notes, *filter(None, [str(result["note"])])])
     return result
+
+
+def _named(index: pd.Index, pair: int) -> str:
+    """The subject; in pooled rows, where a pair is but one region of somebody, that too."""
+    found = index[pair]
+    return " ".join(map(str, reversed(found))) if isinstance(found, tuple) else str(found)
 
 
 def _left_out(count: int) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from accelqsm.report.content import Table
 
 MISSING = "n/a"
+LIKENESS = {"PSNR": ".2f", "NRMSE": ".1f"}
 Row = dict[str, object]
 MINUS = "\N{MINUS SIGN}"
 
@@ -112,7 +113,7 @@ def agreement_tables(
             f"Protocol = intercept + slope × {reference}, with error in both. {brackets} A slope "
             "whose interval leaves out 1 is a proportional difference, an intercept whose interval "
             "leaves out 0 a constant one. r without: the correlation without the person who moves "
-            "it most."
+            "it most" + (", in rows 'all' without one nucleus." if _pools(frame) else ".")
         ),
     )
     return differences, coefficients, lines
@@ -121,31 +122,32 @@ def agreement_tables(
 def similarity_table(
     frame: pd.DataFrame, *, title: str = "Similarity of the susceptibility maps"
 ) -> Table:
-    """PSNR and SSIM under each convention, with dynamic range and region beside the figures."""
-    headings = {
-        "definition": "Definition",
-        "profile": "Profile",
-        "region": "Region",
-        "n_voxels": "Voxels",
-        "dynamic_range_ppm": "Dynamic range (ppm)",
-        "rmse_ppb": "RMSE (ppb)",
-        "psnr_db": "PSNR (dB)",
-        "ssim": "SSIM",
-    }
-    others = {
-        str(column): str(column).replace("_", " ").capitalize()
-        for column in frame
-        if column not in headings
-    }
+    """Measures of likeness with dynamic range and region, a row each and a column per protocol.
+
+    ``frame``: one row per protocol and measure with ``protocol, figure, profile, value, unit,
+    dynamic_range_ppm, region, n_voxels``, perhaps ``subject``; those of a row agree in all but
+    the value.
+    """
+    rows: dict[tuple[object, ...], Row] = {}
+    for row in _rows(frame):
+        first: Row = {"Subject": row["subject"]} if "subject" in row else {}
+        first |= {
+            "Measure": " ".join(filter(None, (_text(row["figure"]), _text(row["profile"])))),
+            "Unit": _text(row["unit"]),
+            "Region": row["region"],
+            "Voxels": show(row["n_voxels"]),
+            "Dynamic range (ppm)": show(row["dynamic_range_ppm"], ".3f"),
+        }
+        cells = rows.setdefault(tuple(first.values()), first)
+        cells[str(row["protocol"])] = show(row["value"], LIKENESS.get(str(row["figure"]), ".3f"))
     return Table(
         title=title,
-        frame=frame[[*others, *(column for column in headings if column in frame)]],
+        frame=pd.DataFrame(list(rows.values())),
         caption=(
-            "PSNR and SSIM depend on the dynamic range and the region over which they are taken: "
-            "figures can be compared within a profile only."
+            "PSNR and SSIM depend on the dynamic range and the region over which they are taken, "
+            "here four profiles (A to D): figures can be compared within a profile only. Zhou et "
+            "al. 2025 print theirs without either, and they cannot be reconstructed."
         ),
-        headings=others | headings,
-        formats={"rmse_ppb": ".1f", "psnr_db": ".2f", "ssim": ".3f", "dynamic_range_ppm": ".3f"},
     )
 
 
@@ -258,6 +260,10 @@ def _line_cells(row: Row, unit: str) -> dict[str, object]:
 
 def _pools(frame: pd.DataFrame) -> bool:
     return bool((frame["region"] == "all").any())
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from accelqsm.agreement.columns import column_dictionary
-from accelqsm.agreement.similarity import similarity_profiles
+from accelqsm.agreement.similarity import similarity_figures
 from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import write_described_table, write_table
 from accelqsm.progress import step
@@ -113,8 +113,8 @@ def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:
     tables = []
     for label, folder in folders.items():
         if label != REFERENCE:
-            profiles = similarity_profiles(read_volume(folder / CHIMAP).values, reference, shared)
-            profiles.insert(0, "protocol", label)
-            tables.append(profiles)
+            figures = similarity_figures(read_volume(folder / CHIMAP).values, reference, shared)
+            figures.insert(0, "protocol", label)
+            tables.append(figures)
     frame = pd.concat(tables, ignore_index=True)
     write_described_table(out / SIMILARITY, frame, column_dictionary(map(str, frame)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from accelqsm.agreement.similarity import FIGURE_COLUMNS
 from accelqsm.agreement.values import POOLED
 from accelqsm.files.tables import read_settings, read_table
 from accelqsm.report import tables as report_tables
@@ -67,6 +68,7 @@ def study_content(out: Path) -> ReportContent:
     notes = LeftOut()
     folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
     figures, viewers = _pictures(out, stored, folder, notes)
+    likeness = _likeness_tables(out, notes)
     gaps = people_left_out(stored)
     maps = {} if folder is None else _map_settings(folder)
     sources = {label: record.get("source", {}) for label, record in maps.items()}
@@ -81,7 +83,7 @@ def study_content(out: Path) -> ReportContent:
         cautions=_cautions(stored, scans, notes),
         figures=figures,
         viewer=next(iter(viewers), None),
-        tables=[*_nuclei_tables(out), *_pooled_tables(out, stored), *_likeness_tables(out)],
+        tables=[*_nuclei_tables(out), *_pooled_tables(out, stored), *likeness],
         people=people_lines(stored, gaps),
         people_table=people_table(gaps),
         settings=_settings(stored, scans, sources, qsm),
@@ -223,10 +225,16 @@ def _pooled_tables(out: Path, stored: StoredComparison) -> list[Table]:
     return tables
 
 
-def _likeness_tables(out: Path) -> list[Table]:
+def _likeness_tables(out: Path, notes: LeftOut) -> list[Table]:
     if not (out / SIMILARITY).is_file():
         return []
-    return [report_tables.similarity_table(read_table(out / SIMILARITY, text=("subject",)))]
+    columns, text = ("protocol", *FIGURE_COLUMNS), ("subject", "protocol", "profile", "unit")
+    return notes.make(
+        "Similarity of the maps",
+        lambda: report_tables.similarity_table(
+            read_table(out / SIMILARITY, columns=columns, text=text)
+        ),
+    )
 
 
 def _cautions(stored: StoredComparison, scans: Mapping[str, Any], notes: LeftOut) -> list[str]:
