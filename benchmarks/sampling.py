@@ -33,7 +33,7 @@ REPEATS = 15
 def main() -> None:
     """Print both tables."""
     torch.set_num_threads(1)
-    head = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    head = int(sys.argv[1]) if len(sys.argv) > 1 else 62
     n_seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     print_cost()
     print_errors(head, n_seeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from accelqsm import kspace
 from accelqsm.errors import InputError
+from accelqsm.files import mrd
 from accelqsm.files.mrd import read_mrd, read_sampling
 from accelqsm.fourier import fft
 from accelqsm.kspace import KSpace
@@ -45,9 +48,9 @@ def lines_of(
     ]
 
 
-def found(kspace: KSpace) -> np.ndarray:
+def found(scan: KSpace) -> np.ndarray:
     """k-space as read, (channel, x, y, z)."""
-    spectral: np.ndarray = fft(kspace.planes()[:, 0], (-3,)).numpy()
+    spectral: np.ndarray = fft(scan.planes()[:, 0], (-3,)).numpy()
     return spectral
 
 
@@ -116,12 +119,11 @@ def test_oversampled_slices_keep_their_place_and_their_size(tmp_path: Path) -> N
     values = spectrum(shape=encoded.matrix)
     scan = Scan(encoded, SPACE, (N_Y // 2, 4))
     write_lines(tmp_path / "scan.h5", scan, lines_of(values))
-    kspace = read_mrd(tmp_path / "scan.h5")
-    np.testing.assert_allclose(found(kspace), values, atol=1e-5)
-    assert kspace.acquisition.voxel_size_mm == pytest.approx((2.0, 1.5, 2.0))
-    assert kspace.acquisition.grid.matrix[:3, :3] @ [0, 0, 4] + kspace.acquisition.grid.matrix[
-        :3, 3
-    ] == pytest.approx([-N_X // 2 * 2.0, -N_Y // 2 * 1.5, 0.0])
+    read = read_mrd(tmp_path / "scan.h5")
+    np.testing.assert_allclose(found(read), values, atol=1e-5)
+    assert read.acquisition.voxel_size_mm == pytest.approx((2.0, 1.5, 2.0))
+    centre_mm = read.acquisition.grid.matrix @ [0, 0, 4, 1]
+    assert centre_mm[:3] == pytest.approx([-N_X // 2 * 2.0, -N_Y // 2 * 1.5, 0.0])
 
 
 def test_an_interpolated_matrix_is_read_as_it_was_encoded(tmp_path: Path) -> None:
@@ -129,9 +131,9 @@ def test_an_interpolated_matrix_is_read_as_it_was_encoded(tmp_path: Path) -> Non
     values = spectrum()
     scan = FULL.but(recon=Space((16, 20, 12), FOV_MM))
     write_lines(tmp_path / "scan.h5", scan, lines_of(values))
-    kspace = read_mrd(tmp_path / "scan.h5")
-    np.testing.assert_allclose(found(kspace), values, atol=1e-5)
-    assert kspace.acquisition.voxel_size_mm == pytest.approx((2.0, 1.5, 2.0))
+    read = read_mrd(tmp_path / "scan.h5")
+    np.testing.assert_allclose(found(read), values, atol=1e-5)
+    assert read.acquisition.voxel_size_mm == pytest.approx((2.0, 1.5, 2.0))
 
 
 @pytest.mark.parametrize(("mode", "kept"), [("embedded", True), ("external", False)])
@@ -263,3 +265,28 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, share: float) -> None:
     with pytest.raises(InputError, match=r"scan\.h5: truncated or not an HDF5 file") as error:
         read_mrd(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_large_scan_is_never_whole_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read in many parts onto a mapped file, as samples beyond 2 GiB are."""
+    rng = np.random.default_rng(0)
+    matrix = (128, 30, 20)
+    values = rng.normal(size=(8, *matrix, 2)).astype(np.float32).view(np.complex64)[..., 0]
+    space = Space(matrix, (128.0, 30.0, 20.0))
+    lines = lines_of(values)
+    twice = [*lines, lines[17]]  # an average of two, of which the second comes late
+    write_lines(tmp_path / "scan.h5", Scan(space, space, (15, 10)), twice)
+    whole = read_mrd(tmp_path / "scan.h5")
+    monkeypatch.setattr(mrd, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(kspace, "LARGEST_IN_MEMORY_BYTES", 1000)
+    tracemalloc.start()
+    mapped = read_mrd(tmp_path / "scan.h5")
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not isinstance(whole.samples, np.memmap)
+    assert isinstance(mapped.samples, np.memmap)
+    assert peak_bytes < 0.5 * mapped.samples.nbytes
+    np.testing.assert_allclose(mapped.samples, whole.samples, atol=1e-5)
+    np.testing.assert_allclose(found(mapped), values, atol=1e-5)

@@ -25,7 +25,8 @@ from accelqsm.files.mrd_header import Encoding, build_header, line_geometry, par
 from accelqsm.fourier import READOUT, centred_slice, fft, ifft
 from accelqsm.kspace import KSpace, scratch
 
-LINES_PER_CHUNK = 2048
+CHUNK_BYTES = 2**26
+"""Samples that are read or written at a time."""
 
 _NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
 _REVERSE = ismrmrd.ACQ_IS_REVERSE
@@ -153,21 +154,37 @@ def _read(path: Path, file: h5py.File) -> KSpace:
     shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
     samples = scratch(shape)
     counts = np.zeros((shape[1], shape[3]), dtype=np.int64)
-    for start in range(0, len(heads), LINES_PER_CHUNK):
-        part = slice(start, start + LINES_PER_CHUNK)
+    step = _lines_at_once(n_channels, survey.encoding.encoded[0])
+    for start in range(0, len(heads), step):
+        part = slice(start, start + step)
         chosen = np.flatnonzero(is_image[part])
         if not len(chosen):
             continue
         readouts = _readouts(path, survey.encoding, lines[part][chosen], n_channels)
-        echo = heads["idx"]["contrast"][part][chosen].astype(int)
-        place = order[survey.ky[part][chosen], survey.kz[part][chosen]]
-        for readout, e, p in zip(readouts, echo, place, strict=True):
-            samples[:, e, :, p] += readout
-        np.add.at(counts, (echo, place), 1)
+        echoes = heads["idx"]["contrast"][part][chosen].astype(int)
+        places = order[survey.ky[part][chosen], survey.kz[part][chosen]]
+        for echo in np.unique(echoes):
+            here = echoes == echo
+            columns, sums, repeats = _summed(places[here], readouts[here])
+            samples[:, echo][..., columns] += sums.transpose(1, 2, 0)
+            counts[echo, columns] += repeats
     if (counts > 1).any():
         samples /= counts[None, :, None, :]
     noise = _noise_samples(path, lines, heads)
     return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise)
+
+
+def _lines_at_once(n_channels: int, n_samples: int) -> int:
+    return max(1, CHUNK_BYTES // (8 * n_channels * n_samples))
+
+
+def _summed(
+    places: npt.NDArray[np.int64], readouts: npt.NDArray[np.complex64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.complex64], npt.NDArray[np.int64]]:
+    """Places in order, the sum of the readouts at each, and how many there were."""
+    ordered = np.argsort(places, kind="stable")
+    columns, first, repeats = np.unique(places[ordered], return_index=True, return_counts=True)
+    return columns, np.add.reduceat(readouts[ordered], first, axis=0), repeats
 
 
 def _check_lines(path: Path, heads: npt.NDArray[np.void]) -> None:
@@ -327,7 +344,7 @@ def _image_lines(
 ) -> Iterator[npt.NDArray[np.void]]:
     """Lines in acquisition order (all echoes of one (ky, kz) follow each other), in chunks."""
     n_echoes, n_x = kspace.acquisition.n_echoes, kspace.acquisition.grid.shape[0]
-    step = max(1, LINES_PER_CHUNK // n_echoes)
+    step = max(1, _lines_at_once(kspace.n_channels, n_x) // n_echoes)
     for start in range(0, len(positions), step):
         part = positions[start : start + step]
         image = torch.from_numpy(np.ascontiguousarray(kspace.samples[..., start : start + step]))
