@@ -14,11 +14,16 @@ import pytest
 import torch
 
 from accelqsm import kspace
+from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.files import mrd
-from accelqsm.files.mrd import read_mrd, read_sampling
+from accelqsm.files.mrd import read_mrd, read_sampling, write_mrd
 from accelqsm.fourier import fft
+from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace
+from accelqsm.recon.channels import compress_channels, prewhiten
+from accelqsm.recon.grappa import grappa
+from accelqsm.study.subject import sum_channels
 from mrd_files import Scan, Space, line, write_lines
 
 N_X, N_Y, N_Z, N_CHANNELS = 8, 10, 6, 2
@@ -154,6 +159,57 @@ def test_calibration_lines_are_image_lines_where_they_are_embedded(
     assert bool(pattern.all()) == kept
 
 
+def coarse_image() -> np.ndarray:
+    """An object of two smooth channels, complex (channel, x, y, z)."""
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in (12, 32, 12)), indexing="ij")
+    ball = 1 / (1 + np.exp(12 * (np.sqrt(x**2 + y**2 + z**2) - 0.6)))
+    image: np.ndarray = np.stack([ball * np.exp(0.5 * y + 0.3j), ball * np.exp(1j * z - 0.5 * y)])
+    return image
+
+
+@pytest.mark.parametrize("mode", ["external", "separate", "other"])
+def test_a_centre_scanned_apart_is_kept_apart_and_used(tmp_path: Path, mode: str) -> None:
+    """Twice as bright as the image; one line without the zero frequency beside it belongs not."""
+    image = coarse_image()
+    values = fft(torch.from_numpy(image)).numpy().astype(np.complex64)
+    space = Space((12, 32, 12), (24.0, 64.0, 24.0))
+    scan = Scan(space, space, (16, 6), calibration_mode=mode)
+    calibration = [ismrmrd.ACQ_IS_PARALLEL_CALIBRATION]
+    centre = [(ky, kz) for ky in (3, *range(8, 24)) for kz in range(12)]
+    lines = [line(2 * values[:, :, *k], *k, centre=6, flags=calibration) for k in centre]
+    lines += [
+        line(values[:, :, ky, kz], ky, kz, centre=6) for ky in range(0, 32, 2) for kz in range(12)
+    ]
+    write_lines(tmp_path / "scan.h5", scan, lines)
+    read = read_mrd(tmp_path / "scan.h5")
+    assert int(read.sampled.sum()) == 16 * 12
+    assert read.calibration is not None
+    assert read.calibration.shape == (2, 1, 12, 16, 12)
+    apart = fft(torch.from_numpy(read.calibration[:, 0]), (-3,)).numpy()
+    np.testing.assert_allclose(apart, 2 * values[:, :, 8:24], atol=1e-5)
+    found_image = torch.cat([block for _, block in grappa(read)], dim=2)[:, 0].numpy()
+    assert np.linalg.norm(found_image - image) < 0.02 * np.linalg.norm(image)
+    combined = sum_channels(read, method="cg-sense").images[0].abs().numpy()
+    expected = np.sqrt((np.abs(image) ** 2).sum(0))
+    assert np.linalg.norm(combined - expected) < 0.1 * np.linalg.norm(expected)
+    with pytest.raises(InputError, match="expected samples with a centre of their own"):
+        write_mrd(tmp_path / "again.h5", read)
+
+
+def test_whitening_and_compression_reach_the_centre_scanned_apart() -> None:
+    acquisition = Acquisition(centred_grid(MATRIX, (2.0, 1.5, 2.0)), (0.004,), 3.0)
+    everywhere = torch.ones(N_Y, N_Z, dtype=torch.bool)
+    samples = spectrum().reshape(N_CHANNELS, 1, N_X, -1)
+    noise = np.ascontiguousarray(spectrum(1).reshape(N_CHANNELS, -1)) * np.array([[1], [3j]])
+    apart = samples.reshape(N_CHANNELS, 1, N_X, N_Y, N_Z)[..., 1:9, :]
+    scan = KSpace(acquisition, everywhere, samples, noise.astype(np.complex64), apart)
+    for mixed in (prewhiten(scan), compress_channels(scan, 1)):
+        assert mixed.calibration is not None
+        inside = mixed.samples.reshape(-1, 1, N_X, N_Y, N_Z)[..., 1:9, :]
+        np.testing.assert_allclose(mixed.calibration, inside, atol=1e-5)
+        assert len(mixed.calibration) == mixed.n_channels
+
+
 @pytest.mark.parametrize(
     "flag",
     [
@@ -197,6 +253,9 @@ def refusals(name: str) -> tuple[Scan, Callable[[list[Any]], None]]:
         noise = np.full((N_CHANNELS, 20), np.nan)
         lines.append(line(noise, 0, 0, centre=0, flags=[ismrmrd.ACQ_IS_NOISE_MEASUREMENT]))
 
+    def off_centre(lines: list[Any]) -> None:
+        lines[0].set_flag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+
     def only_noise(lines: list[Any]) -> None:
         for each in lines:
             each.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
@@ -211,6 +270,7 @@ def refusals(name: str) -> tuple[Scan, Callable[[list[Any]], None]]:
         "long readout": (FULL, too_long),
         "noise of NaN": (FULL, noise_of_nan),
         "only noise": (FULL, only_noise),
+        "centre apart": (FULL.but(calibration_mode="external"), off_centre),
         "echo missing": (FULL.but(echo_times_ms=(4.0, 9.0)), nothing),
         "field of view": (FULL.but(encoded=Space(MATRIX, (0.0, 15.0, 12.0))), nothing),
     }[name]
@@ -228,6 +288,7 @@ def refusals(name: str) -> tuple[Scan, Callable[[list[Any]], None]]:
         ("long readout", "a readout of 11 samples with centre 4 does not fit the encoded matrix"),
         ("noise of NaN", "expected finite samples, found NaN or infinity in the noise"),
         ("only noise", "expected image lines, found 60 lines of other kinds"),
+        ("centre apart", "expected calibration lines through the zero frequency in every echo"),
         ("echo missing", "expected contrasts 0..1 (one per echo time), found [0]"),
         ("field of view", "expected a matrix and fields of view above 0, found matrix (8, 10, 6)"),
     ],

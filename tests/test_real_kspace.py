@@ -16,10 +16,9 @@ from accelqsm.files.mrd import read_mrd
 from accelqsm.files.nifti import read_volume
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
 from accelqsm.grid import centred_grid
-from accelqsm.kspace import KSpace
+from accelqsm.kspace import KSpace, calibration_box
 from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.espirit import espirit_maps
-from accelqsm.recon.sampling import calibration_box
 from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet
 from mrd_files import Scan, Space, line, write_lines
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice, ifft
+from accelqsm.kspace import calibration_box
 from accelqsm.recon import sampling
-from accelqsm.recon.sampling import calibration_box, poisson_disk, regular
+from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
 
 SHAPE = (96, 48)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
+from accelqsm.fourier import centred_slice
 
 LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 
@@ -32,12 +33,16 @@ class KSpace:
             ``sampled.nonzero()``; an array or a memory map.
         noise_samples: complex64 (channel, sample) measured without excitation, or None where
             there is no such scan or the samples have been whitened with it.
+        calibration: complex64 (channel, echo, x, ky, kz), a centre of k-space that was scanned
+            apart from the image, without gaps, zero frequency at n // 2; with fewer echoes, the
+            last stands for those after it. None where the samples hold their own centre.
     """
 
     acquisition: Acquisition
     sampled: Tensor
     samples: npt.NDArray[np.complex64]
     noise_samples: npt.NDArray[np.complex64] | None = None
+    calibration: npt.NDArray[np.complex64] | None = None
 
     def __post_init__(self) -> None:
         x, y, z = self.acquisition.grid.shape
@@ -51,6 +56,15 @@ class KSpace:
             raise InputError(
                 f"k-space samples: expected (channel, {', '.join(map(str, expected))}), "
                 f"found {self.samples.shape}"
+            )
+        if self.calibration is not None and (
+            self.calibration.ndim != 5
+            or self.calibration.shape[0] != self.n_channels
+            or self.calibration.shape[2] != x
+        ):
+            raise InputError(
+                f"calibration: expected ({self.n_channels}, echo, {x}, ky, kz), "
+                f"found {self.calibration.shape}"
             )
 
     @property
@@ -78,6 +92,33 @@ class KSpace:
         planes = torch.zeros(*chosen.shape[:3], *self.sampled.shape, dtype=chosen.dtype)
         planes[..., self.sampled] = chosen
         return planes
+
+
+def calibration_box(sampled: Tensor) -> tuple[slice, slice]:
+    """The largest fully sampled rectangle about the zero frequency.
+
+    Args:
+        sampled: bool (y, z).
+
+    Returns:
+        Slices along y and z; the zero frequency ``n // 2`` stays at ``size // 2``.
+
+    Raises:
+        InputError: the zero frequency itself was not measured.
+    """
+    mask = sampled.cpu().numpy()
+    n_y, n_z = mask.shape
+    best = (0, 0)
+    for size_y in range(1, n_y + 1):
+        full = np.asarray(mask[centred_slice(n_y, size_y)].all(axis=0))
+        sizes = [s for s in range(1, n_z + 1) if full[centred_slice(n_z, s)].all()]
+        if not sizes:
+            break
+        if size_y * sizes[-1] > best[0] * best[1]:
+            best = (size_y, sizes[-1])
+    if best == (0, 0):
+        raise InputError("sampling pattern: expected a measured zero frequency, found none")
+    return centred_slice(n_y, best[0]), centred_slice(n_z, best[1])
 
 
 def scratch(shape: tuple[int, ...], *, on_disk: bool | None = None) -> npt.NDArray[np.complex64]:

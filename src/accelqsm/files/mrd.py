@@ -23,7 +23,7 @@ from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
 from accelqsm.files.mrd_header import Encoding, build_header, line_geometry, parse_header
 from accelqsm.fourier import READOUT, centred_slice, fft, ifft
-from accelqsm.kspace import KSpace, scratch
+from accelqsm.kspace import KSpace, calibration_box, scratch
 
 CHUNK_BYTES = 2**26
 """Samples that are read or written at a time."""
@@ -31,6 +31,7 @@ CHUNK_BYTES = 2**26
 _NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
 _REVERSE = ismrmrd.ACQ_IS_REVERSE
 _CALIBRATION = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION
+_CALIBRATION_TOO = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
 _SINGLE = ("slice", "repetition", "phase", "set")
 """Counters of the lines that one 3D scan leaves alone."""
 
@@ -76,7 +77,12 @@ def write_mrd(path: Path, kspace: KSpace) -> None:
     """Write k-space as an MRD file: noise scan first, then one line per (ky, kz) and echo.
 
     The file appears whole or not at all.
+
+    Raises:
+        InputError: a calibration that was scanned apart, which this writer has no lines for.
     """
+    if kspace.calibration is not None:
+        raise InputError(f"{path}: expected samples with a centre of their own, found it apart")
     acquisition = kspace.acquisition
     header = build_header(
         acquisition, n_channels=kspace.n_channels, acceleration=kspace.acceleration
@@ -113,12 +119,13 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 @dataclass(frozen=True)
 class _Lines:
-    """Heads of all lines, and where the image lines go on the (echo, ky, kz) grid."""
+    """Heads of all lines, and where those of image and calibration go on the (ky, kz) grid."""
 
     encoding: Encoding
     acquisition: Acquisition
     heads: npt.NDArray[np.void]
     is_image: npt.NDArray[np.bool_]
+    is_apart: npt.NDArray[np.bool_]
     ky: npt.NDArray[np.int64]
     kz: npt.NDArray[np.int64]
     sampled: npt.NDArray[np.bool_]
@@ -133,15 +140,19 @@ def _survey(path: Path, file: h5py.File) -> _Lines:
         raise InputError(f"{path}: expected an MRD file with 'dataset/data', found {found}")
     encoding = parse_header(path, file["dataset/xml"][0])
     heads = file["dataset/data"].fields("head")[:]
-    skipped = _NOT_IMAGE if encoding.calibration_in_image else (*_NOT_IMAGE, _CALIBRATION)
-    is_image = ~np.any([_has_flag(heads, flag) for flag in skipped], axis=0)
+    is_image = ~np.any([_has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
+    is_apart = np.zeros_like(is_image)
+    if not encoding.calibration_in_image:
+        alone = _has_flag(heads, _CALIBRATION)
+        is_apart = is_image & (alone | _has_flag(heads, _CALIBRATION_TOO))
+        is_image &= ~alone
     if not is_image.any():
         raise InputError(f"{path}: expected image lines, found {len(heads)} lines of other kinds")
-    _check_lines(path, heads[is_image])
+    _check_lines(path, heads[is_image | is_apart])
     acquisition = encoding.acquisition(heads[int(np.argmax(is_image))])
     ky, kz = _positions(encoding, heads)
     sampled = _shared_pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
-    return _Lines(encoding, acquisition, heads, is_image, ky, kz, sampled)
+    return _Lines(encoding, acquisition, heads, is_image, is_apart, ky, kz, sampled)
 
 
 def _read(path: Path, file: h5py.File) -> KSpace:
@@ -171,7 +182,40 @@ def _read(path: Path, file: h5py.File) -> KSpace:
     if (counts > 1).any():
         samples /= counts[None, :, None, :]
     noise = _noise_samples(path, lines, heads)
-    return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise)
+    apart = _calibration(path, lines, survey, n_channels)
+    return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise, apart)
+
+
+def _calibration(
+    path: Path, lines: h5py.Dataset, survey: _Lines, n_channels: int
+) -> npt.NDArray[np.complex64] | None:
+    """The largest centre without gaps of the lines that were scanned apart."""
+    chosen = np.flatnonzero(survey.is_apart)
+    if not len(chosen):
+        return None
+    image = survey.encoding.image
+    echo = survey.heads["idx"]["contrast"][chosen].astype(int)
+    ky, kz = survey.ky[chosen], survey.kz[chosen]
+    inside = (ky >= 0) & (ky < image[1]) & (kz >= 0) & (kz < image[2])
+    measured = np.zeros((int(echo.max()) + 1, image[1], image[2]), dtype=bool)
+    measured[echo[inside], ky[inside], kz[inside]] = True
+    try:
+        rows, columns = calibration_box(torch.from_numpy(measured.all(0)))
+    except InputError:
+        raise InputError(
+            f"{path}: expected calibration lines through the zero frequency in every echo that "
+            f"has them, found {len(chosen)} lines without"
+        ) from None
+    sizes = rows.stop - rows.start, columns.stop - columns.start
+    y, z = ky - rows.start, kz - columns.start
+    inside = (y >= 0) & (y < sizes[0]) & (z >= 0) & (z < sizes[1])
+    centre = np.zeros((n_channels, len(measured), image[0], *sizes), dtype=np.complex64)
+    counts = np.zeros((len(measured), *sizes))
+    for n in np.flatnonzero(inside):
+        readout = _readouts(path, survey.encoding, lines[chosen[n] : chosen[n] + 1], n_channels)
+        centre[:, echo[n], :, y[n], z[n]] += readout[0]
+        counts[echo[n], y[n], z[n]] += 1
+    return np.asarray(centre / counts[:, None], dtype=np.complex64)
 
 
 def _lines_at_once(n_channels: int, n_samples: int) -> int:

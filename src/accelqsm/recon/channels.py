@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.kspace import KSpace, scratch
-from accelqsm.recon.sampling import calibration_box
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
+from accelqsm.kspace import KSpace, calibration_box, scratch
 
 READOUTS_AT_ONCE = 16
 
@@ -41,7 +40,8 @@ def prewhiten(kspace: KSpace) -> KSpace:
     on_disk = isinstance(kspace.samples, np.memmap)
     whitened = scratch(kspace.samples.shape, on_disk=on_disk)
     _mix(kspace.samples, whitening, whitened)
-    return replace(kspace, samples=whitened, noise_samples=None)
+    calibration = _mixed_calibration(kspace, whitening)
+    return replace(kspace, samples=whitened, noise_samples=None, calibration=calibration)
 
 
 def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
@@ -64,7 +64,7 @@ def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
     on_disk = isinstance(kspace.samples, np.memmap)
     kept = scratch((n_virtual, *kspace.samples.shape[1:]), on_disk=on_disk)
     _mix(kspace.samples, mixing, kept)
-    return replace(kspace, samples=kept)
+    return replace(kspace, samples=kept, calibration=_mixed_calibration(kspace, mixing))
 
 
 def compressed(maps: Tensor, image: Tensor, n_virtual: int) -> Tensor:
@@ -78,7 +78,10 @@ def compressed(maps: Tensor, image: Tensor, n_virtual: int) -> Tensor:
 def calibration_samples(
     kspace: KSpace, *, echo: int, channels: slice = slice(None), x: slice = slice(None)
 ) -> Tensor:
-    """The fully sampled centre of one echo, complex (channel, x, ky, kz)."""
+    """The fully sampled centre of one echo, complex (channel, x, ky, kz), scanned apart or not."""
+    if kspace.calibration is not None:
+        apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
+        return torch.from_numpy(np.ascontiguousarray(apart))
     box = calibration_box(kspace.sampled)
     order = torch.full(kspace.sampled.shape, -1)
     order[kspace.sampled] = torch.arange(int(kspace.sampled.sum()))
@@ -111,8 +114,8 @@ def low_resolution(
     centre = calibration_samples(kspace, echo=echo, channels=channels, x=x)
     windows = [torch.hann_window(n + 2, periodic=False)[1:-1] for n in centre.shape[-2:]]
     planes = torch.zeros(*centre.shape[:-2], *kspace.sampled.shape, dtype=centre.dtype)
-    box = calibration_box(kspace.sampled)
-    planes[(..., *box)] = centre * torch.outer(windows[0], windows[1])
+    y, z = (centred_slice(n, m) for n, m in zip(planes.shape[-2:], centre.shape[-2:], strict=True))
+    planes[..., y, z] = centre * torch.outer(windows[0], windows[1])
     return ifft(planes, PHASE_ENCODES)
 
 
@@ -127,6 +130,16 @@ def _mix(
         part = np.ascontiguousarray(samples[:, :, here])
         mixed = mixing @ part.reshape(len(samples), -1)
         out[:, :, here] = mixed.reshape(len(mixing), *part.shape[1:])
+
+
+def _mixed_calibration(
+    kspace: KSpace, mixing: npt.NDArray[np.complex64]
+) -> npt.NDArray[np.complex64] | None:
+    """mixing @ calibration, where it was scanned apart."""
+    if kspace.calibration is None:
+        return None
+    mixed = mixing @ kspace.calibration.reshape(kspace.n_channels, -1)
+    return np.asarray(mixed.reshape(len(mixing), *kspace.calibration.shape[1:]), np.complex64)
 
 
 def _strongest(covariance: Tensor, n: int) -> Tensor:

@@ -103,33 +103,6 @@ def regular(shape: Pair, *, acceleration: Pair, calibration: Pair) -> Tensor:
     return torch.from_numpy(mask)
 
 
-def calibration_box(sampled: Tensor) -> tuple[slice, slice]:
-    """The largest fully sampled rectangle about the zero frequency.
-
-    Args:
-        sampled: bool (y, z).
-
-    Returns:
-        Slices along y and z; the zero frequency ``n // 2`` stays at ``size // 2``.
-
-    Raises:
-        InputError: the zero frequency itself was not measured.
-    """
-    mask = sampled.cpu().numpy()
-    n_y, n_z = mask.shape
-    best = (0, 0)
-    for size_y in range(1, n_y + 1):
-        full = np.asarray(mask[centred_slice(n_y, size_y)].all(axis=0))
-        sizes = [s for s in range(1, n_z + 1) if full[centred_slice(n_z, s)].all()]
-        if not sizes:
-            break
-        if size_y * sizes[-1] > best[0] * best[1]:
-            best = (size_y, sizes[-1])
-    if best == (0, 0):
-        raise InputError("sampling pattern: expected a measured zero frequency, found none")
-    return centred_slice(n_y, best[0]), centred_slice(n_z, best[1])
-
-
 def _budget(shape: Pair, acceleration: float, calibration: Pair) -> int:
     """How many samples the pattern has, after checking that it can be made."""
     if not (np.isfinite(acceleration) and acceleration >= 1):
