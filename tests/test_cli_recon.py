@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from accelqsm.cli import main
-from accelqsm.files.mrd import read_mrd, write_mrd
+from accelqsm.files.mrd import read_mrd
+from accelqsm.files.mrd_writer import write_mrd
 from accelqsm.recon import weights
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.sampling import regular

@@ -17,7 +17,8 @@ from accelqsm import kspace
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.files import mrd
-from accelqsm.files.mrd import read_mrd, read_sampling, write_mrd
+from accelqsm.files.mrd import read_mrd, read_sampling
+from accelqsm.files.mrd_writer import write_mrd
 from accelqsm.fourier import fft
 from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace

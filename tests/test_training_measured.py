@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from accelqsm.cli import main
 from accelqsm.errors import InputError, InputWarning
-from accelqsm.files.mrd import write_mrd
+from accelqsm.files.mrd_writer import write_mrd
 from accelqsm.kspace import KSpace
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.weights import load_network

@@ -20,7 +20,7 @@ _HOMES = {
     "digital_head": "simulate.head",
     "scan": "simulate.scanner",
     "read_mrd": "files.mrd",
-    "write_mrd": "files.mrd",
+    "write_mrd": "files.mrd_writer",
     "poisson_disk": "recon.sampling",
     "regular": "recon.sampling",
     "prewhiten": "recon.channels",

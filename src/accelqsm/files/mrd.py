@@ -15,14 +15,12 @@ import ismrmrd
 import numpy as np
 import numpy.typing as npt
 import torch
-from ismrmrd.hdf5 import acquisition_dtype
 from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.files.atomic import whole_file
-from accelqsm.files.mrd_header import Encoding, build_header, line_geometry, parse_header
-from accelqsm.fourier import READOUT, centred_slice, fft, ifft
+from accelqsm.files.mrd_header import Encoding, parse_header
+from accelqsm.fourier import centred_slice, ifft
 from accelqsm.kspace import KSpace, calibration_box, scratch
 
 CHUNK_BYTES = 2**26
@@ -71,37 +69,6 @@ def read_sampling(path: Path) -> Tensor:
     """
     with _opened(path) as file:
         return torch.from_numpy(_survey(path, file).sampled)
-
-
-def write_mrd(path: Path, kspace: KSpace) -> None:
-    """Write k-space as an MRD file: noise scan first, then one line per (ky, kz) and echo.
-
-    The file appears whole or not at all.
-
-    Raises:
-        InputError: a calibration that was scanned apart, which this writer has no lines for.
-    """
-    if kspace.calibration is not None:
-        raise InputError(f"{path}: expected samples with a centre of their own, found it apart")
-    acquisition = kspace.acquisition
-    header = build_header(
-        acquisition, n_channels=kspace.n_channels, acceleration=kspace.acceleration
-    )
-    noise = _noise_lines(kspace)
-    positions = kspace.sampled.nonzero().numpy()
-    n_lines = len(noise) + len(positions) * acquisition.n_echoes
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-        group = file.create_group("dataset")
-        group.create_dataset("xml", data=[header.encode()], dtype=h5py.special_dtype(vlen=bytes))
-        lines = group.create_dataset(
-            "data", (n_lines,), maxshape=(None,), chunks=(64,), dtype=acquisition_dtype
-        )
-        lines[: len(noise)] = noise
-        end = len(noise)
-        for chunk in _image_lines(kspace, positions):
-            chunk["head"]["scan_counter"] = np.arange(end, end + len(chunk))
-            lines[end : end + len(chunk)] = chunk
-            end += len(chunk)
 
 
 @contextmanager
@@ -165,7 +132,7 @@ def _read(path: Path, file: h5py.File) -> KSpace:
     shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
     samples = scratch(shape)
     counts = np.zeros((shape[1], shape[3]), dtype=np.int64)
-    step = _lines_at_once(n_channels, survey.encoding.encoded[0])
+    step = lines_at_once(n_channels, survey.encoding.encoded[0])
     for start in range(0, len(heads), step):
         part = slice(start, start + step)
         chosen = np.flatnonzero(is_image[part])
@@ -218,7 +185,8 @@ def _calibration(
     return np.asarray(centre / counts[:, None], dtype=np.complex64)
 
 
-def _lines_at_once(n_channels: int, n_samples: int) -> int:
+def lines_at_once(n_channels: int, n_samples: int) -> int:
+    """How many lines make a part of ``CHUNK_BYTES``."""
     return max(1, CHUNK_BYTES // (8 * n_channels * n_samples))
 
 
@@ -355,50 +323,3 @@ def _noise_samples(
     if not np.isfinite(noise.view(np.float32)).all():
         raise InputError(f"{path}: expected finite samples, found NaN or infinity in the noise")
     return noise
-
-
-def _blank_lines(n: int, n_samples: int, kspace: KSpace) -> npt.NDArray[np.void]:
-    lines = np.zeros(n, dtype=acquisition_dtype)
-    head = lines["head"]
-    head["version"] = 1
-    head["number_of_samples"] = n_samples
-    head["center_sample"] = n_samples // 2
-    head["available_channels"] = head["active_channels"] = kspace.n_channels
-    for name, vector in line_geometry(kspace.acquisition.grid).items():
-        head[name] = vector
-    lines["traj"] = [np.zeros(0, np.float32)] * n
-    return lines
-
-
-def _noise_lines(kspace: KSpace) -> npt.NDArray[np.void]:
-    if kspace.noise_samples is None:
-        return _blank_lines(0, 1, kspace)
-    n_samples = kspace.acquisition.grid.shape[0]
-    n_lines = kspace.noise_samples.shape[1] // n_samples
-    lines = _blank_lines(n_lines, n_samples, kspace)
-    lines["head"]["flags"] = 1 << (_NOISE - 1)
-    for n in range(n_lines):
-        part = kspace.noise_samples[:, n * n_samples : (n + 1) * n_samples]
-        lines["data"][n] = np.ascontiguousarray(part).view(np.float32).ravel()
-    return lines
-
-
-def _image_lines(
-    kspace: KSpace, positions: npt.NDArray[np.int64]
-) -> Iterator[npt.NDArray[np.void]]:
-    """Lines in acquisition order (all echoes of one (ky, kz) follow each other), in chunks."""
-    n_echoes, n_x = kspace.acquisition.n_echoes, kspace.acquisition.grid.shape[0]
-    step = max(1, _lines_at_once(kspace.n_channels, n_x) // n_echoes)
-    for start in range(0, len(positions), step):
-        part = positions[start : start + step]
-        image = torch.from_numpy(np.ascontiguousarray(kspace.samples[..., start : start + step]))
-        samples = fft(image.permute(3, 1, 0, 2).unsqueeze(-1).unsqueeze(-1), READOUT)
-        values = samples.reshape(len(part) * n_echoes, -1).contiguous().numpy().view(np.float32)
-        lines = _blank_lines(len(values), n_x, kspace)
-        index = lines["head"]["idx"]
-        index["kspace_encode_step_1"] = np.repeat(part[:, 0], n_echoes)
-        index["kspace_encode_step_2"] = np.repeat(part[:, 1], n_echoes)
-        index["contrast"] = np.tile(np.arange(n_echoes), len(part))
-        for n, row in enumerate(values):
-            lines["data"][n] = row
-        yield lines

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.files.mrd import write_mrd
+from accelqsm.files.mrd_writer import write_mrd
 from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_settings, write_table
 from accelqsm.fourier import centred_slice, fft, ifft
