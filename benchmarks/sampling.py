@@ -20,6 +20,7 @@ import sigpy.mri
 import torch
 from torch import Tensor
 
+from accelqsm.fourier import centred_slice
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet
 from recon_head import CALIBRATION, SHAPE, channel_images, error_percent, measured, sensitivities
@@ -28,15 +29,36 @@ PLANE = (SHAPE[1], SHAPE[2])
 LARGE, LARGE_CALIBRATION = (288, 72), (24, 24)
 PATIENCE_S = 60
 REPEATS = 15
+RANDOM_PATTERNS = 1000
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print how many counts were missed, and both tables."""
     torch.set_num_threads(1)
     head = int(sys.argv[1]) if len(sys.argv) > 1 else 62
     n_seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    print_counts()
     print_cost()
     print_errors(head, n_seeds)
+
+
+def print_counts() -> None:
+    """Random grids, accelerations, calibration regions and seeds whose count is not exact."""
+    rng, missed = np.random.default_rng(12), 0
+    for _ in range(RANDOM_PATTERNS):
+        shape = (int(rng.integers(9, 300)), int(rng.integers(9, 100)))
+        acceleration = rng.uniform(1.0, 12.0)
+        wanted = round(shape[0] * shape[1] / acceleration)
+        size_y, size_z = (int(rng.integers(0, min(n, int(wanted**0.5)) + 1)) for n in shape)
+        pattern = poisson_disk(
+            shape,
+            acceleration=acceleration,
+            calibration=(size_y, size_z),
+            seed=int(rng.integers(2**31)),
+        )
+        box = (centred_slice(shape[0], size_y), centred_slice(shape[1], size_z))
+        missed += int(pattern.sum()) != wanted or not bool(pattern[box].all())
+    print(f"{missed} of {RANDOM_PATTERNS} random patterns miss their count or centre\n")
 
 
 def print_cost() -> None:
