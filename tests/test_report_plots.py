@@ -8,7 +8,7 @@ import pytest
 from accelqsm.errors import InputError
 from accelqsm.report.canvas import DPI
 from accelqsm.report.learning import learning_figure
-from accelqsm.report.plots import bland_altman_figure, scatter_figure
+from accelqsm.report.plots import _look, bland_altman_figure, scatter_figure
 from accelqsm.report.sampling import sampling_figure
 
 
@@ -46,6 +46,11 @@ def test_words_name_no_limits_where_there_are_none(values, agreement):
     empty = values.assign(value_ppb=values["value_ppb"].where(values["region"] == "Pu"))
     unknown = alone.assign(bias=np.nan)
     bland_altman_figure(empty, unknown, reference="PI", regions=["RN", "Pu"])
+
+
+def test_many_regions_look_different():
+    looks = {_look(i) for i in range(49)}
+    assert len({(marker, colour) for marker, colour, _ in looks}) == 49
 
 
 def pixels(figure):

@@ -49,7 +49,7 @@ def comparison():
 
 
 def test_intervals_stand_beside_their_estimates():
-    differences, coefficients, lines = agreement_tables(comparison(), reference="PI")
+    differences, coefficients, lines, equivalence = agreement_tables(comparison(), reference="PI")
     first, second = differences.frame.to_dict("records")
     assert first["Bias (ppb)"] == "0.5 [−0.2, 0.8]"
     assert second["Bias (ppb)"] == "n/a"
@@ -58,7 +58,8 @@ def test_intervals_stand_beside_their_estimates():
     assert "Pu AF 5: 2 pairs, at least 3 needed." in differences.caption
     assert coefficients.frame["Pearson r"][0] == "0.500 [−0.250, 0.750]"
     assert list(lines.frame["Deming slope"]) == ["0.50", "n/a"]
-    assert list(lines.frame["Person"]) == ["sub-16", "n/a"]
+    assert list(coefficients.frame["Person"]) == ["sub-16", "n/a"]
+    assert list(equivalence.frame["p (equivalence)"]) == ["0.500", "0.500"]
 
 
 def test_nuclei_table_shows_extra_columns_first_and_notes_only_when_there_are_some():

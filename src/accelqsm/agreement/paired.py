@@ -50,8 +50,9 @@ def compare_protocols(
     Returns:
         One row per region and protocol in their order of appearance, then the pooled rows:
         ``region, protocol``, the fields of ``PairedAgreement`` (``influential_subject`` in place
-        of the index, with its region in pooled rows), and the p-values of the t tests and of equivalence adjusted over all
-        regions and protocols: ``_fdr`` Benjamini-Hochberg, ``_holm`` Holm; pooled rows left out.
+        of the index, with its region in pooled rows), and the p-values of the t tests and of
+        equivalence adjusted over all regions and protocols: ``_fdr`` Benjamini-Hochberg,
+        ``_holm`` Holm; pooled rows left out.
 
     Raises:
         InputError: missing columns, values that are not numbers, infinite values, duplicate rows,

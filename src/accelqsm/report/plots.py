@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from accelqsm.report.content import Figure
 
 POOLED = "all"
 BAND_ALPHA = 0.18
+FEW_POINTS = 40
 
 
 def bland_altman_figure(
@@ -192,11 +194,18 @@ def _points(
     for i, region in enumerate(regions):
         chosen = names == region
         if chosen.any():
+            marker, colour, filled = _look(i)
             axes.scatter(
-                x[chosen], y[chosen], s=13, marker=MARKERS[i % len(MARKERS)],
-                facecolor=COLOURS[i % len(COLOURS)], edgecolor="white", linewidth=0.25, alpha=0.8,
-                zorder=3,
+                x[chosen], y[chosen], s=13 if len(x) > FEW_POINTS else 26, marker=marker,
+                facecolor=colour if filled else "none", edgecolor="white" if filled else colour,
+                linewidth=0.25 if filled else 1.0, alpha=0.8, zorder=3,
             )  # fmt: skip
+
+
+def _look(i: int) -> tuple[str, str, bool]:
+    """Marker, colour and whether it is filled: no two of the first 49 look alike."""
+    lap = i // len(COLOURS)
+    return MARKERS[(i + lap) % len(MARKERS)], COLOURS[i % len(COLOURS)], lap % 2 == 0
 
 
 def _limits(axes: Axes, figures: pd.Series[Any]) -> None:
@@ -239,10 +248,10 @@ def _range(part: pd.DataFrame) -> tuple[float, float]:
 def _legend(grid: Panels, regions: Sequence[str]) -> None:
     handles = [
         Line2D(
-            [], [], linestyle="", marker=MARKERS[i % len(MARKERS)], markersize=5,
-            color=COLOURS[i % len(COLOURS)], label=region,
+            [], [], linestyle="", marker=marker, markersize=5, color=colour,
+            markerfacecolor=colour if filled else "none", label=region,
         )
-        for i, region in enumerate(regions)
+        for region, (marker, colour, filled) in zip(regions, map(_look, count()), strict=False)
     ]  # fmt: skip
     grid.drawing.legend(
         handles=handles, loc="lower center", ncols=max(len(handles), 1), frameon=False,
