@@ -43,7 +43,7 @@ def load_network(name: str = "channel", *, path: Path | None = None) -> ReconNet
         raise InputError(f"{file}: expected safetensors, found {error}") from None
     if record.get("format") != FORMAT:
         raise InputError(f"{file}: expected format {FORMAT}, found {record.get('format')}")
-    settings = {"patch": 1, "consistency": "channel"} | record["architecture"]
+    settings = record["architecture"]
     kernels = tuple(settings["readout_kernels"])
     try:
         architecture = Architecture(**(settings | {"readout_kernels": kernels}))
