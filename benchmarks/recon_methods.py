@@ -70,7 +70,7 @@ def main() -> None:
         found, cpu_s = _timed(lambda kspace=kspace: espirit(kspace))
         _row(acceleration, "ours: sensitivities", None, cpu_s)
         print_ours(acceleration, images, kspace, found)
-        print_network(acceleration, images, kspace, found.maps)
+        print_network(acceleration, images, kspace, found)
         if acceleration == 2:
             print_grappa(acceleration, images, kspace)
         if shutil.which("bart"):
@@ -101,15 +101,15 @@ def print_ours(acceleration: int, images: Tensor, kspace: KSpace, found: Sensiti
         _row(acceleration, f"ours: {name}", error_percent(images, maps * image), cpu_s)
 
 
-def print_network(acceleration: int, images: Tensor, kspace: KSpace, maps: Tensor) -> None:
+def print_network(acceleration: int, images: Tensor, kspace: KSpace, found: Sensitivities) -> None:
     """The network of all channels."""
     try:
         network = load_network("channels")
     except InputError:
         return
     planes = kspace.planes()[:, 0]
-    image, cpu_s = _timed(lambda: apply_network(network, planes, kspace.sampled, maps))
-    _row(acceleration, "ours: ReconNet3D", error_percent(images, maps * image), cpu_s)
+    image, cpu_s = _timed(lambda: apply_network(network, planes, kspace.sampled, found.supported))
+    _row(acceleration, "ours: ReconNet3D", error_percent(images, found.maps * image), cpu_s)
 
 
 def print_grappa(acceleration: int, images: Tensor, kspace: KSpace) -> None:

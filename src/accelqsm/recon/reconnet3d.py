@@ -105,11 +105,12 @@ class ReconNet3D(nn.Module):
             measured: complex (batch, x, ky, kz), zero where nothing was measured; with ``maps``
                 (channel, batch, x, ky, kz), of white noise.
             sampled: bool (ky, kz), or (batch, 1, ky, kz) for a pattern of each item.
-            maps: complex (channel, x, y, z) or (channel, batch, x, y, z), sum |C_c|^2 = 1; for a
-                network of all channels, and for that alone.
+            maps: complex (channel, x, y, z) or (channel, batch, x, y, z), sum |C_c|^2 at most 1,
+                less where little signal is expected; for a network of all channels, and for that
+                alone.
 
         Returns:
-            complex (batch, x, y, z).
+            complex (batch, x, y, z), the signal that the channels receive together.
 
         Raises:
             InputError: maps without a network of all channels, or the other way round.
@@ -145,7 +146,7 @@ class ReconNet3D(nn.Module):
                 weight=torch.exp(-log_weight),
                 n_iterations=ITERATIONS,
             )
-        return image
+        return image * maps.abs().square().sum(0).sqrt()
 
     def _refined(self, index: int, image: Tensor) -> Tensor:
         """x + CNN(x) of one cascade."""

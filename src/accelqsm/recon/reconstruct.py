@@ -170,7 +170,7 @@ def _wavelet_blocks(kspace: KSpace) -> Iterator[ImageBlock]:
 
 def _network_blocks(kspace: KSpace, network: ReconNet3D) -> Iterator[ImageBlock]:
     """Many readout positions at a time, with those about them that a result depends on."""
-    maps, reach = _sensitivities(kspace).maps, network.architecture.readout_reach
+    maps, reach = _sensitivities(kspace).supported, network.architecture.readout_reach
     n_x = kspace.acquisition.grid.shape[0]
     slabs = _slabs(kspace, READOUTS_OF_A_BLOCK)
     for x in track(slabs, "network", len(slabs)):

@@ -28,7 +28,8 @@ def apply_network(
         network: in evaluation mode; slabs go to the device of its weights.
         measured: hybrid-space samples, complex64 (x, ky, kz), or (channel, x, ky, kz) with maps.
         sampled: bool (ky, kz).
-        maps: sensitivities (channel, x, y, z), for a network of all channels.
+        maps: sensitivities (channel, x, y, z), weaker where little signal is expected; for a
+            network of all channels.
 
     Returns:
         complex64 (x, y, z).

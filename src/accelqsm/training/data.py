@@ -13,6 +13,7 @@ from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.sense import unit_maps
 from accelqsm.training.volumes import Volumes
 
 TRAINING_ACCELERATIONS = (3.0, 5.0)
@@ -41,7 +42,8 @@ class Pair:
         sampled: bool (ky, kz).
         truth: complex64 (batch, x, y, z), without added noise; mean magnitude 1.
         echo_times_s: of each item.
-        maps: estimated sensitivities (channel, batch, x, y, z); None for one channel.
+        maps: estimated sensitivities (channel, batch, x, y, z), weaker in air; None for one
+            channel.
     """
 
     measured: Tensor
@@ -197,7 +199,7 @@ def _measured(
         if slab.true is not None and slab.estimated is not None:
             estimated = torch.from_numpy(np.ascontiguousarray(slab.estimated))
             received = torch.from_numpy(np.ascontiguousarray(slab.true)) * image
-            image = (estimated.conj() * received).sum(0)
+            image = (unit_maps(estimated).conj() * received).sum(0)
             maps.append(estimated)
         spectrum = fft(received, PHASE_ENCODES)
         if moved:

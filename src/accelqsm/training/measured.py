@@ -18,7 +18,7 @@ from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.progress import track
 from accelqsm.recon.channels import compress_channels, prewhiten
-from accelqsm.recon.espirit import espirit_maps
+from accelqsm.recon.espirit import Sensitivities, espirit
 from accelqsm.training.volumes import (
     CENTRES,
     PEAK_QUANTILE,
@@ -126,9 +126,9 @@ def scan_volumes(
     channels: list[int | None] = [None] * n_volumes
     if all_channels:
         white = compress_channels(white, VIRTUAL_CHANNELS)
-        maps = _maps(white, LARGE_CENTRE)
-        usual = CENTRES[rng.integers(len(CENTRES))]
-        coils = Coils(*(_filled(m).numpy()[None] for m in (maps, _maps(white, usual))))
+        maps = _sensitivities(white, LARGE_CENTRE).maps
+        known = _sensitivities(white, CENTRES[rng.integers(len(CENTRES))]).supported
+        coils = Coils(*(_filled(m).numpy()[None] for m in (maps, known)))
     else:
         channels = [int(rng.integers(white.n_channels)) for _ in range(n_volumes)]
     images = [_image(white, e, c, maps) for e, c in zip(echoes, channels, strict=True)]
@@ -154,8 +154,8 @@ def _image(kspace: KSpace, echo: int, channel: int | None, maps: Tensor | None) 
     return images[0] if maps is None else (maps.conj() * images).sum(0)
 
 
-def _maps(kspace: KSpace, centre: tuple[int, int]) -> Tensor:
-    """ESPIRiT's maps from a centre of k-space, (channel, x, y, z)."""
+def _sensitivities(kspace: KSpace, centre: tuple[int, int]) -> Sensitivities:
+    """ESPIRiT's from a centre of k-space."""
     y, z = kspace.sampled.shape
     inside = torch.zeros_like(kspace.sampled)
     inside[centred_slice(y, min(y, centre[0])), centred_slice(z, min(z, centre[1]))] = True
@@ -163,7 +163,7 @@ def _maps(kspace: KSpace, centre: tuple[int, int]) -> Tensor:
     first = kspace.acquisition.echo_times_s[:1]
     samples = kspace.samples[:, :1][..., inside[kspace.sampled].numpy()]
     acquisition = replace(kspace.acquisition, echo_times_s=first)
-    return espirit_maps(KSpace(acquisition, inside, np.ascontiguousarray(samples)))
+    return espirit(KSpace(acquisition, inside, np.ascontiguousarray(samples)))
 
 
 def _filled(maps: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from accelqsm.grid import Grid, Shape, Triple, centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.progress import track
 from accelqsm.recon.channels import compressed
-from accelqsm.recon.espirit import espirit_maps
+from accelqsm.recon.espirit import espirit
 from accelqsm.recon.sense import unit_maps
 from accelqsm.simulate.coils import head_coil
 from accelqsm.simulate.head import digital_head
@@ -64,11 +64,12 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Coils:
-    """Receive channels of some volumes, complex64 (coil, channel, x, y, z), sum |C_c|^2 = 1.
+    """Receive channels of some volumes, complex64 (coil, channel, x, y, z).
 
     Attributes:
-        true: what the channels receive; their noise is independent and equal.
-        estimated: ESPIRiT's maps from a noisy fully sampled centre, as a reconstruction has them.
+        true: what the channels receive, sum |C_c|^2 = 1; their noise is independent and equal.
+        estimated: ESPIRiT's maps from a noisy fully sampled centre, weaker in air, as a
+            reconstruction has them.
     """
 
     true: npt.NDArray[np.complex64]
@@ -207,7 +208,7 @@ def _estimated(
     noise_sd = np.exp(rng.uniform(*np.log(CENTRE_NOISE)))
     noisy = (samples + np.float32(noise_sd) * noise)[:, None]
     acquisition = Acquisition(grid, (0.01,), FIELD_STRENGTH_T)
-    return espirit_maps(KSpace(acquisition, sampled, noisy))
+    return espirit(KSpace(acquisition, sampled, noisy)).supported
 
 
 def _draw_acquisition(grid: Grid, n_echoes: int, rng: np.random.Generator) -> Acquisition:
