@@ -175,6 +175,17 @@ def test_result_scales_with_the_data(scale: float) -> None:
     assert (scaled / scale - image).abs().max() < 1e-5
 
 
+def test_half_the_bits_change_little_and_only_where_asked_for() -> None:
+    network, sampled = _random_network(), _pattern()
+    measured = _noise(1, 6, 15, 12) * sampled
+    with torch.no_grad():
+        plain = network(measured, sampled)
+        network.half_on_cpu = True
+        half = network(measured, sampled)
+    change = (half - plain).norm() / (plain - ifft(measured, PHASE_ENCODES)).norm()
+    assert 0 < change < 0.02
+
+
 def test_result_depends_on_readouts_within_reach_only() -> None:
     pattern, network = _pattern(), _random_network()
     assert SMALL.readout_reach == 4

@@ -89,6 +89,8 @@ class ReconNet3D(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
+        # Not for reconstructions: what a CPU reconstructs is the same on all of them.
+        self.half_on_cpu = False
         n = architecture.cascades
         soft = n - 1 if architecture.consistency == "channel" else n
         self.blocks = nn.ModuleList(_block(architecture) for _ in range(n))
@@ -152,8 +154,9 @@ class ReconNet3D(nn.Module):
         """x + CNN(x) of one cascade."""
         patch = self.architecture.patch
         folded = _folded(_as_real(image), patch)
-        # Convolutions in half the bits where a GPU does them faster; transforms stay as they are.
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=image.is_cuda):
+        # Convolutions in half the bits where that is faster; transforms stay as they are.
+        half = image.is_cuda or self.half_on_cpu
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=half):
             change = self.blocks[index](folded)
         return image + _as_complex(_unfolded(change.to(image.real.dtype), patch, image.shape[-2:]))
 

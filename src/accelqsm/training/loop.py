@@ -6,7 +6,9 @@ import csv
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +30,7 @@ from accelqsm.training.processes import (
     average_gradients,
     average_loss,
     first_process,
+    multiplies_half_the_bits,
     share_of,
     training_device,
 )
@@ -39,6 +42,8 @@ FAINT_SIGNAL = 0.3
 """Signal, in units of the slab's mean magnitude, that weighs most in the loss."""
 KSPACE_SHARE = 0.1
 LARGEST_GRADIENT = 1.0
+DRAWN_AHEAD = 3
+"""Pairs that threads draw while the network learns: a GPU would wait for every one otherwise."""
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"
 
@@ -88,6 +93,7 @@ class State:
         self.settings = settings
         self.device = training_device()
         self.network = ReconNet3D(settings.architecture).to(self.device)
+        self.network.half_on_cpu = multiplies_half_the_bits()
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         kernels = [p for p in self.network.parameters() if p.dim() > 1]
         self.optimisers: tuple[tuple[str, torch.optim.Optimizer, float], ...] = (
@@ -196,20 +202,38 @@ def train(
         state.load(out / CHECKPOINT)
     last = min(settings.steps, stop_after or settings.steps)
     running = 0.0
-    for step in track(range(state.step, last), "training", last - state.step):
-        pair = training_pair(
-            training,
-            readouts=settings.readouts,
-            seed=settings.seed,
-            step=step,
-            items=settings.items,
-        )
+    for pair in track(
+        _drawn_ahead(training, settings, range(state.step, last)), "training", last - state.step
+    ):
         value = state.advance(pair)
         running = value if running == 0.0 else 0.98 * running + 0.02 * value
         if first_process() and (state.step % validate_every == 0 or state.step == last):
             _log(out / LOG, state, running, validation)
             state.save(out / CHECKPOINT)
     return state.averaged_network()
+
+
+def _drawn_ahead(
+    heads: Sequence[Volumes], settings: TrainingSettings, steps: range
+) -> Iterator[Pair]:
+    """The pairs of the steps in order, the next ones drawn while the network learns."""
+
+    def draw(step: int) -> Pair:
+        return training_pair(
+            heads,
+            readouts=settings.readouts,
+            seed=settings.seed,
+            step=step,
+            items=settings.items,
+        )
+
+    with ThreadPoolExecutor(DRAWN_AHEAD) as pool:
+        waiting = deque(pool.submit(draw, step) for step in steps[:DRAWN_AHEAD])
+        for step in steps:
+            pair = waiting.popleft().result()
+            if step + DRAWN_AHEAD in steps:
+                waiting.append(pool.submit(draw, step + DRAWN_AHEAD))
+            yield pair
 
 
 def loss(image: Tensor, pair: Pair) -> Tensor:

@@ -39,6 +39,12 @@ def training_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
+def multiplies_half_the_bits() -> bool:
+    """Whether this CPU multiplies bfloat16 by itself, which halves a training step."""
+    able = torch.cpu.get_capabilities()
+    return any(able.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
+
+
 def share_of(pair: Pair) -> Pair:
     """The items of a pair that this process trains on.
 
