@@ -131,23 +131,8 @@ def _read(path: Path, file: h5py.File) -> KSpace:
     order[sampled] = np.arange(int(sampled.sum()))
     shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
     samples = scratch(shape)
-    counts = np.zeros((shape[1], shape[3]), dtype=np.int64)
-    step = lines_at_once(n_channels, survey.encoding.encoded[0])
-    for start in range(0, len(heads), step):
-        part = slice(start, start + step)
-        chosen = np.flatnonzero(is_image[part])
-        if not len(chosen):
-            continue
-        readouts = _readouts(path, survey.encoding, lines[part][chosen], n_channels)
-        echoes = heads["idx"]["contrast"][part][chosen].astype(int)
-        places = order[survey.ky[part][chosen], survey.kz[part][chosen]]
-        for echo in np.unique(echoes):
-            here = echoes == echo
-            columns, sums, repeats = _summed(places[here], readouts[here])
-            samples[:, echo][..., columns] += sums.transpose(1, 2, 0)
-            counts[echo, columns] += repeats
-    if (counts > 1).any():
-        samples /= counts[None, :, None, :]
+    places = np.where(is_image, order[survey.ky * is_image, survey.kz * is_image], -1)
+    _average(path, lines, survey, places, samples)
     noise = _noise_samples(path, lines, heads)
     apart = _calibration(path, lines, survey, n_channels)
     return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise, apart)
@@ -174,15 +159,48 @@ def _calibration(
             f"has them, found {len(chosen)} lines without"
         ) from None
     sizes = rows.stop - rows.start, columns.stop - columns.start
-    y, z = ky - rows.start, kz - columns.start
-    inside = (y >= 0) & (y < sizes[0]) & (z >= 0) & (z < sizes[1])
-    centre = np.zeros((n_channels, len(measured), image[0], *sizes), dtype=np.complex64)
-    counts = np.zeros((len(measured), *sizes))
-    for n in np.flatnonzero(inside):
-        readout = _readouts(path, survey.encoding, lines[chosen[n] : chosen[n] + 1], n_channels)
-        centre[:, echo[n], :, y[n], z[n]] += readout[0]
-        counts[echo[n], y[n], z[n]] += 1
-    return np.asarray(centre / counts[:, None], dtype=np.complex64)
+    y, z = survey.ky - rows.start, survey.kz - columns.start
+    inside = survey.is_apart & (y >= 0) & (y < sizes[0]) & (z >= 0) & (z < sizes[1])
+    places = np.where(inside, y * sizes[1] + z, -1)
+    shape = (n_channels, len(measured), image[0], sizes[0] * sizes[1])
+    centre = np.zeros(shape, dtype=np.complex64)
+    _average(path, lines, survey, places, centre)
+    return centre.reshape(*shape[:3], *sizes)
+
+
+def _average(
+    path: Path,
+    lines: h5py.Dataset,
+    survey: _Lines,
+    places: npt.NDArray[np.int64],
+    onto: npt.NDArray[np.complex64],
+) -> None:
+    """Put the mean of all lines of a place there, some lines after another.
+
+    Args:
+        path: named in errors.
+        lines: of the file.
+        survey: what their headers say.
+        places: of each line, negative where it belongs nowhere.
+        onto: zeros, (channel, echo, x, place).
+    """
+    n_channels = len(onto)
+    counts = np.zeros((onto.shape[1], onto.shape[3]), dtype=np.int64)
+    step = lines_at_once(n_channels, survey.encoding.encoded[0])
+    for start in range(0, len(places), step):
+        part = slice(start, start + step)
+        chosen = np.flatnonzero(places[part] >= 0)
+        if not len(chosen):
+            continue
+        readouts = _readouts(path, survey.encoding, lines[part][chosen], n_channels)
+        echoes = survey.heads["idx"]["contrast"][part][chosen].astype(int)
+        for echo in np.unique(echoes):
+            here = echoes == echo
+            columns, sums, repeats = _summed(places[part][chosen][here], readouts[here])
+            onto[:, echo][..., columns] += sums.transpose(1, 2, 0)
+            counts[echo, columns] += repeats
+    if (counts > 1).any():
+        onto /= np.maximum(counts, 1)[None, :, None, :]
 
 
 def lines_at_once(n_channels: int, n_samples: int) -> int:

@@ -53,8 +53,8 @@ class Preset:
         snr: white matter of the combined, fully sampled image at TE 0 over the noise's SD.
         refinement: fine voxels per voxel along each axis, on which the head is simulated.
         calibration_lines: fully sampled lines along y in the middle of a regular pattern.
-        calibration: fully sampled centre of a Poisson-disk pattern along (y, z), which holds
-            the spatial frequencies of the nuclei, up to 0.15 cycles/mm in the demo.
+        calibration: fully sampled centre of a Poisson-disk pattern along (y, z), up to 0.09
+            cycles/mm; a larger one leaves too few samples for the edges of small nuclei at AF 5.
         moves_between_scans: whether every protocol is scanned in a pose of its own.
     """
 
@@ -98,7 +98,7 @@ PRESETS = {
         snr=120.0,
         refinement=(2, 2, 2),
         calibration_lines=24,
-        calibration=(64, 40),
+        calibration=(40, 28),
         moves_between_scans=False,
     ),
     "paper": Preset(
@@ -111,7 +111,7 @@ PRESETS = {
         snr=60.0,
         refinement=(2, 2, 2),
         calibration_lines=24,
-        calibration=(64, 48),
+        calibration=(44, 36),
         moves_between_scans=True,
     ),
 }
