@@ -174,6 +174,30 @@ def test_regular_has_the_scan_time_of_the_protocol() -> None:
     assert not pattern[101].any()
 
 
+@pytest.mark.parametrize(("size_mm", "least", "most"), [((0.8, 2.0), 0.7, 1.5), ((1, 1), 3, 6)])
+def test_density_follows_cycles_per_mm_where_voxels_are_given(
+    size_mm: tuple[float, float], least: float, most: float
+) -> None:
+    shape = (264, 76)
+    patterns = [
+        poisson_disk(shape, acceleration=5, calibration=(40, 28), seed=s, voxel_size_mm=size_mm)
+        for s in range(6)
+    ]
+    density = torch.stack(patterns).double().mean(0)
+    # At 0.15 to 0.22 cycles/mm of 0.8 x 2 mm voxels, beside either axis.
+    y, z = (
+        (torch.arange(n) - n // 2).abs() / (n * d) for n, d in zip(shape, (0.8, 2.0), strict=True)
+    )
+    ring_y, ring_z = ((0.15 < f) & (f < 0.22) for f in (y, z))
+    along_y, along_z = density[ring_y][:, z < 0.05].mean(), density[y < 0.05][:, ring_z].mean()
+    assert least < along_y / along_z < most
+
+
+def test_voxels_without_size_are_refused() -> None:
+    with pytest.raises(InputError, match="positive sizes"):
+        poisson_disk((16, 16), acceleration=2, calibration=(4, 4), seed=0, voxel_size_mm=(0.8, 0))
+
+
 def test_regular_refuses_a_step_of_zero() -> None:
     with pytest.raises(InputError, match="steps >= 1"):
         regular((16, 16), acceleration=(0, 1), calibration=(4, 4))

@@ -17,8 +17,8 @@ Pair = tuple[int, int]
 Floats = npt.NDArray[np.float64]
 
 INNER_RADIUS = 0.8
-"""Radius beside the calibration box, in positions of the longer axis: a fixed jitter gives every
-position one try, which fills the plane less than many tries with radius 1 would."""
+"""Radius beside the calibration box, in positions of the axis with the largest field of view: a
+fixed jitter gives every position one try, which fills the plane less than many with 1 would."""
 
 SMALLEST_RADIUS = 0.5
 """In positions along either axis: what the jitter can bring two neighbours nearer."""
@@ -36,14 +36,20 @@ def poisson_disk(
     calibration: Pair = (24, 24),
     seed: int,
     ellipse: bool = False,
+    voxel_size_mm: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
     """Variable-density Poisson-disk pattern with exactly round(n_y n_z / AF) samples.
 
-    No sample has an earlier one inside its ellipse of radii max(0.5, (0.8 + s r) n_axis / n_max)
-    along each axis; r is the distance from the calibration box, 1 at the edges, and s is found by
-    trial. Positions are visited in random order with a fixed jitter inside their cell. What
-    then misses the count (a fraction of a percent at AF 3 to 5) is trimmed where the density is
-    lowest, or added where it is highest.
+    No sample has an earlier one inside its disc, whose radius is 0.8 + s r positions of the axis
+    with the largest field of view, and 0.5 positions at least along either; r is the distance
+    from the calibration box, 1 at the highest spatial frequency, and s is found by trial. Both are
+    isotropic in cycles/mm: anatomy has as much detail along one axis as along the other, and where
+    voxels are thin along one of them, its highest frequencies hold little. Voxels of equal sizes
+    give the usual law, relative to the number of positions along each axis.
+
+    Positions are visited in random order with a fixed jitter inside their cell. What then misses
+    the count (a fraction of a percent at AF 3 to 5) is trimmed where the density is lowest, or
+    added where it is highest.
 
     Args:
         shape: (n_y, n_z), the full rectangle, whose corners count.
@@ -51,19 +57,25 @@ def poisson_disk(
         calibration: size of the fully sampled centre along y and z.
         seed: the same seed gives the same pattern.
         ellipse: leave the corners of the rectangle out (elliptical shutter); AF still counts them.
+        voxel_size_mm: along y and z; their ratio is what counts.
 
     Returns:
         bool (y, z), True where measured.
 
     Raises:
-        InputError: acceleration below 1, a calibration region that does not fit the grid or
-            exceeds the samples, or more samples than the ellipse has positions.
+        InputError: voxel sizes that are not positive, acceleration below 1, a calibration region
+            that does not fit the grid or exceeds the samples, or more samples than the ellipse
+            has positions.
 
     Source: Lustig and Pauly 2010, Magn Reson Med 64:457, doi 10.1002/mrm.22428.
     """
+    if not min(voxel_size_mm) > 0:
+        raise InputError(f"voxel size: expected positive sizes, found {voxel_size_mm}")
     target = _budget(shape, acceleration, calibration)
     rng = np.random.default_rng(seed)
-    distance = _distance_from_box(shape, calibration)
+    distance = _distance_from_box(shape, calibration, voxel_size_mm)
+    fields_mm = shape[0] * voxel_size_mm[0], shape[1] * voxel_size_mm[1]
+    disc = fields_mm[0] / max(fields_mm), fields_mm[1] / max(fields_mm)
     allowed = _inside_ellipse(shape) | (distance == 0) if ellipse else np.ones(shape, np.bool_)
     if target > allowed.sum():
         raise InputError(
@@ -74,7 +86,7 @@ def poisson_disk(
     order = order[rng.permutation(len(order))]
     jitter = rng.uniform(-0.5, 0.5, (*shape, 2))
     mask = distance == 0
-    mask |= _spread(order, jitter, distance, target - int(mask.sum()))
+    mask |= _spread(order, jitter, distance, disc, target - int(mask.sum()))
     return torch.from_numpy(_with_count(mask, allowed, distance, target, rng))
 
 
@@ -130,14 +142,19 @@ def _box(shape: Pair, calibration: Pair) -> tuple[slice, slice]:
     return centred_slice(shape[0], calibration[0]), centred_slice(shape[1], calibration[1])
 
 
-def _distance_from_box(shape: Pair, calibration: Pair) -> Floats:
-    """Distance from the calibration box, 1 at the middle of each edge; 0 inside the box only."""
+def _distance_from_box(
+    shape: Pair, calibration: Pair, voxel_size_mm: tuple[float, float]
+) -> Floats:
+    """Distance in cycles/mm from the calibration box, 1 at the middle of the farther edge.
+
+    0 inside the box only.
+    """
     lines = []
-    for n, size in zip(shape, calibration, strict=True):
+    for n, size, voxel_mm in zip(shape, calibration, voxel_size_mm, strict=True):
         box = centred_slice(n, size)
         positions = np.arange(n)
         outside = np.maximum(np.maximum(box.start - positions, positions - box.stop + 1), 0)
-        lines.append(outside / max(outside.max(), 1))
+        lines.append(outside / max(outside.max(), 1) * min(voxel_size_mm) / voxel_mm)
     return np.asarray(np.hypot(lines[0][:, None], lines[1][None, :]))
 
 
@@ -148,18 +165,22 @@ def _inside_ellipse(shape: Pair) -> npt.NDArray[np.bool_]:
 
 
 def _spread(
-    order: npt.NDArray[np.int64], jitter: Floats, distance: Floats, wanted: int
+    order: npt.NDArray[np.int64],
+    jitter: Floats,
+    distance: Floats,
+    disc: tuple[float, float],
+    wanted: int,
 ) -> npt.NDArray[np.bool_]:
     """Poisson-disk samples outside the box, as close to ``wanted`` as one slope can be.
 
     False position in the root of area per sample, which is nearly linear in the slope.
     """
-    best = _accept(order, jitter, distance, 0.0)
+    best = _accept(order, jitter, distance, disc, 0.0)
     miss = int(best.sum()) - wanted
     shallow, many, steep, few = 0.0, int(best.sum()), FIRST_SLOPE, 0
     for _ in range(TRIALS if miss > 0 else 0):
         slope = _slope_between((shallow, many), (steep, few), wanted) if few else steep
-        trial = _accept(order, jitter, distance, slope)
+        trial = _accept(order, jitter, distance, disc, slope)
         found = int(trial.sum())
         if abs(found - wanted) < abs(miss):
             best, miss = trial, found - wanted
@@ -203,17 +224,20 @@ def _with_count(
 
 @numba.njit(cache=True)
 def _accept(
-    order: npt.NDArray[np.int64], jitter: Floats, distance: Floats, slope: float
+    order: npt.NDArray[np.int64],
+    jitter: Floats,
+    distance: Floats,
+    disc: tuple[float, float],
+    slope: float,
 ) -> npt.NDArray[np.bool_]:
     """Visit the positions in order and keep those without an earlier sample in their ellipse."""
     n_y, n_z = distance.shape
-    longest = max(n_y, n_z)
     kept = np.zeros((n_y, n_z), dtype=np.bool_)
     for index in range(order.shape[0]):
         y, z = order[index]
         radius = INNER_RADIUS + slope * distance[y, z]
-        radius_y = max(SMALLEST_RADIUS, radius * n_y / longest)
-        radius_z = max(SMALLEST_RADIUS, radius * n_z / longest)
+        radius_y = max(SMALLEST_RADIUS, radius * disc[0])
+        radius_z = max(SMALLEST_RADIUS, radius * disc[1])
         reach_y, reach_z = int(radius_y) + 1, int(radius_z) + 1
         free = True
         for other_y in range(max(0, y - reach_y), min(n_y, y + reach_y + 1)):

@@ -130,5 +130,9 @@ def sampling_pattern(protocol: Protocol, preset: Preset, *, seed: int) -> Tensor
     if protocol.acceleration == 1.0:
         return regular(plane, acceleration=(1, 1), calibration=preset.calibration)
     return poisson_disk(
-        plane, acceleration=protocol.acceleration, calibration=preset.calibration, seed=seed
+        plane,
+        acceleration=protocol.acceleration,
+        calibration=preset.calibration,
+        seed=seed,
+        voxel_size_mm=preset.voxel_size_mm[1:],
     )
