@@ -188,7 +188,7 @@ def test_density_follows_cycles_per_mm_where_voxels_are_given(
     y, z = (
         (torch.arange(n) - n // 2).abs() / (n * d) for n, d in zip(shape, (0.8, 2.0), strict=True)
     )
-    ring_y, ring_z = ((0.15 < f) & (f < 0.22) for f in (y, z))
+    ring_y, ring_z = ((f > 0.15) & (f < 0.22) for f in (y, z))
     along_y, along_z = density[ring_y][:, z < 0.05].mean(), density[y < 0.05][:, ring_z].mean()
     assert least < along_y / along_z < most
 
