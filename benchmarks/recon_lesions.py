@@ -38,7 +38,7 @@ ARMS: dict[str, tuple[str, Method, Consistency]] = {
     "PI": ("pi", "grappa", "channel"),
     **{
         f"{name} AF {af}": (f"af{af}", method, consistency)
-        for af in (3, 5)
+        for af in (5,)
         for name, method, consistency in (
             ("all channels", "reconnet3d", "channels"),
             ("channel by channel", "reconnet3d", "channel"),

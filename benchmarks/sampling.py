@@ -1,8 +1,9 @@
 """Poisson-disk patterns against SigPy's: time, count, and the error of what they reconstruct to.
 
 SigPy runs in a process of its own, which is ended after a minute: its search may not end. Ours is
-asked for as many samples as SigPy's pattern has, with and without corners. Both are judged by the
-same noisy samples, the true sensitivities, and both reconstructions. Needs sigpy.
+asked for as many samples as SigPy's pattern has, with and without corners, by the usual law and
+isotropic in cycles/mm. All are judged by the same noisy samples, the true sensitivities, and both
+reconstructions. Needs sigpy.
 Usage: OMP_NUM_THREADS=1 python benchmarks/sampling.py [HEAD [N_SEEDS]]
 """
 
@@ -23,7 +24,15 @@ from torch import Tensor
 from accelqsm.fourier import centred_slice
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet
-from recon_head import CALIBRATION, SHAPE, channel_images, error_percent, measured, sensitivities
+from recon_head import (
+    CALIBRATION,
+    SHAPE,
+    SIZE_MM,
+    channel_images,
+    error_percent,
+    measured,
+    sensitivities,
+)
 
 PLANE = (SHAPE[1], SHAPE[2])
 LARGE, LARGE_CALIBRATION = (288, 72), (24, 24)
@@ -114,13 +123,15 @@ def patterns(acceleration: int, seed: int) -> dict[str, Tensor]:
             continue
         corners = "no corners" if ellipse else "corners"
         found[f"SigPy, {corners}"] = peer[0]
-        found[f"ours, {corners}"] = poisson_disk(
-            PLANE,
-            acceleration=peer[0].numel() / int(peer[0].sum()),
-            calibration=CALIBRATION,
-            seed=seed,
-            ellipse=ellipse,
-        )
+        for law, size_mm in (("", (1.0, 1.0)), (", isotropic", SIZE_MM[1:])):
+            found[f"ours{law}, {corners}"] = poisson_disk(
+                PLANE,
+                acceleration=peer[0].numel() / int(peer[0].sum()),
+                calibration=CALIBRATION,
+                seed=seed,
+                ellipse=ellipse,
+                voxel_size_mm=size_mm,
+            )
     return found
 
 
