@@ -24,8 +24,7 @@ from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.kspace import KSpace, scratch
 from accelqsm.qsm.field import lag_products, no_channels
 from accelqsm.recon.reconstruct import combine, reconstruct
-from accelqsm.recon.sampling import poisson_disk
-from accelqsm.study.protocols import PRESETS
+from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
 
 PRESET = PRESETS["paper"]
 POLL_S = 0.05
@@ -63,11 +62,8 @@ def main() -> None:
 def paper_scan() -> KSpace:
     """A ball through smooth channels, all echoes alike but for their phase."""
     acquisition, n_channels = PRESET.acquisition, PRESET.n_channels
-    x_size, *plane = acquisition.grid.shape
-    sampled = poisson_disk(
-        (plane[0], plane[1]), acceleration=5, calibration=PRESET.calibration, seed=0
-    )
-    shape = (n_channels, acquisition.n_echoes, x_size, int(sampled.sum()))
+    sampled = sampling_pattern(PROTOCOLS["af5"], PRESET, seed=0)
+    shape = (n_channels, acquisition.n_echoes, acquisition.grid.shape[0], int(sampled.sum()))
     samples = scratch(shape, on_disk=True)
     rng = np.random.default_rng(0)
     x, y, z = (torch.linspace(-1, 1, n) for n in acquisition.grid.shape)

@@ -193,9 +193,12 @@ def test_density_follows_cycles_per_mm_where_voxels_are_given(
     assert least < along_y / along_z < most
 
 
-def test_voxels_without_size_are_refused() -> None:
+@pytest.mark.parametrize("size_mm", [0, float("nan")])
+def test_voxels_without_size_are_refused(size_mm: float) -> None:
     with pytest.raises(InputError, match="positive sizes"):
-        poisson_disk((16, 16), acceleration=2, calibration=(4, 4), seed=0, voxel_size_mm=(0.8, 0))
+        poisson_disk(
+            (16, 16), acceleration=2, calibration=(4, 4), seed=0, voxel_size_mm=(0.8, size_mm)
+        )
 
 
 def test_regular_refuses_a_step_of_zero() -> None:

@@ -131,7 +131,8 @@ def _read(path: Path, file: h5py.File) -> KSpace:
     order[sampled] = np.arange(int(sampled.sum()))
     shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
     samples = scratch(shape)
-    places = np.where(is_image, order[survey.ky * is_image, survey.kz * is_image], -1)
+    places = np.full(len(heads), -1)
+    places[is_image] = order[survey.ky[is_image], survey.kz[is_image]]
     _average(path, lines, survey, places, samples)
     noise = _noise_samples(path, lines, heads)
     apart = _calibration(path, lines, survey, n_channels)
@@ -182,7 +183,7 @@ def _average(
         lines: of the file.
         survey: what their headers say.
         places: of each line, negative where it belongs nowhere.
-        onto: zeros, (channel, echo, x, place).
+        onto: zeros, (channel, echo, x, place); every place has a line of every echo.
     """
     n_channels = len(onto)
     counts = np.zeros((onto.shape[1], onto.shape[3]), dtype=np.int64)
@@ -200,7 +201,7 @@ def _average(
             onto[:, echo][..., columns] += sums.transpose(1, 2, 0)
             counts[echo, columns] += repeats
     if (counts > 1).any():
-        onto /= np.maximum(counts, 1)[None, :, None, :]
+        onto /= counts[None, :, None, :]
 
 
 def lines_at_once(n_channels: int, n_samples: int) -> int:

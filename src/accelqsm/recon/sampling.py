@@ -69,7 +69,7 @@ def poisson_disk(
 
     Source: Lustig and Pauly 2010, Magn Reson Med 64:457, doi 10.1002/mrm.22428.
     """
-    if not min(voxel_size_mm) > 0:
+    if not all(size_mm > 0 for size_mm in voxel_size_mm):
         raise InputError(f"voxel size: expected positive sizes, found {voxel_size_mm}")
     target = _budget(shape, acceleration, calibration)
     rng = np.random.default_rng(seed)

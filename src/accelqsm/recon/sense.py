@@ -11,8 +11,8 @@ from accelqsm.conjugate import conjugate_gradients
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.wavelet import Wavelet
 
-READOUTS_AT_ONCE = 4
-"""Readout positions whose channels fit a CPU's cache."""
+READOUTS_IN_CACHE = 4
+"""Readout positions whose channels a CPU's cache holds."""
 SENSE_ITERATIONS = 15
 SENSE_WEIGHT = 1e-2
 WAVELET_ITERATIONS = 40
@@ -41,7 +41,7 @@ class Encoding:
     def normal(self, image: Tensor) -> Tensor:
         """A^H A x, a few readout positions after another where a CPU's cache gains by it."""
         n_x = image.shape[-3]
-        at_once = n_x if image.is_cuda else READOUTS_AT_ONCE
+        at_once = n_x if image.is_cuda else READOUTS_IN_CACHE
         parts = [slice(first, first + at_once) for first in range(0, n_x, at_once)]
         return torch.cat([self._normal(image, x) for x in parts], dim=-3)
 
