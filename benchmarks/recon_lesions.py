@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from accelqsm.grid import Grid
+from accelqsm.memory import keep_freed_memory
 from accelqsm.recon.reconnet3d import Consistency
 from accelqsm.recon.reconstruct import Method
 from accelqsm.simulate.head import Head, digital_head
@@ -45,6 +46,7 @@ ARMS: dict[str, tuple[str, Method, Consistency]] = {
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     seeds = [int(word) for word in sys.argv[1:]] or [500, 501, 502]
     print("| head | arm | bleed: chi contrast, ppb (share) | lesion: magnitude (share) |")
     print("|---|---|---:|---:|")

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from accelqsm.memory import keep_freed_memory
 from accelqsm.recon.reconnet3d import Consistency
 from accelqsm.recon.reconstruct import Method
 from accelqsm.simulate.cohort import Subject, draw_cohort
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
     people = draw_cohort(LARGEST_COHORT, seed=COHORT_SEED)

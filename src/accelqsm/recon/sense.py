@@ -11,8 +11,6 @@ from accelqsm.conjugate import conjugate_gradients
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.wavelet import Wavelet
 
-READOUTS_IN_CACHE = 4
-"""Readout positions whose channels a CPU's cache holds."""
 SENSE_ITERATIONS = 15
 SENSE_WEIGHT = 1e-2
 WAVELET_ITERATIONS = 40
@@ -39,18 +37,11 @@ class Encoding:
         return image
 
     def normal(self, image: Tensor) -> Tensor:
-        """A^H A x, a few readout positions after another where a CPU's cache gains by it."""
-        n_x = image.shape[-3]
-        at_once = n_x if image.is_cuda else READOUTS_IN_CACHE
-        parts = [slice(first, first + at_once) for first in range(0, n_x, at_once)]
-        return torch.cat([self._normal(image, x) for x in parts], dim=-3)
-
-    def _normal(self, image: Tensor, x: slice) -> Tensor:
-        maps = self.maps[..., x, :, :]
-        spectrum = torch.fft.fftn(maps * image[..., x, :, :], dim=PHASE_ENCODES)
+        """A^H A x."""
+        spectrum = torch.fft.fftn(self.maps * image, dim=PHASE_ENCODES)
         spectrum *= self._mask
         images = torch.fft.ifftn(spectrum, dim=PHASE_ENCODES)
-        images *= maps.conj()
+        images *= self.maps.conj()
         summed: Tensor = images.sum(0)
         return summed
 
