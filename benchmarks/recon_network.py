@@ -2,10 +2,10 @@
 
 Complex NRMSE against the image without noise: of the network of one channel beside zero-filling,
 of the network of all channels beside CG-SENSE and L1-wavelet from the same samples and estimated
-sensitivities. Volumes, grids, noise and slabs are drawn as those of validation, from other seeds.
-Heads are kept in OUT.
+sensitivities. Volumes, grids, noise and slabs are drawn as those of validation, from other seeds;
+NOISE is one standard deviation for all instead, in units of the peak. Heads are kept in OUT.
 
-Usage: python benchmarks/recon_network.py OUT [channel | channels] [HEADS]
+Usage: python benchmarks/recon_network.py OUT [channel | channels] [HEADS] [NOISE]
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, ifft
+from accelqsm.memory import keep_freed_memory
 from accelqsm.recon.reconnet3d import ReconNet3D
 from accelqsm.recon.sense import cg_sense, l1_wavelet
 from accelqsm.recon.weights import load_network
+from accelqsm.training import data
 from accelqsm.training.data import Pair, validation_pairs
 from accelqsm.training.volumes import cached_volumes
 
@@ -34,8 +36,11 @@ TIMES_MS = (3, 11, 19, 27, 36)
 def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     out, kind = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "channel"
     n_heads = int(sys.argv[3]) if len(sys.argv) > 3 else 4
+    if len(sys.argv) > 4:
+        data.QUIETEST = data.LOUDEST = float(sys.argv[4])
     network = load_network(kind)
     heads = cached_volumes(
         out / kind,
