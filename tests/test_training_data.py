@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,7 @@ def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(np.asarray(again.images), drawn.images)
     with pytest.raises(InputError, match="expected 3 volumes"):
         cached_volumes(tmp_path, seeds=range(31, 32), n_volumes=3)
+
+
+def test_heads_are_simulated_at_once_and_in_order() -> None:
+    assert list(volumes._at_once(partial(pow, 2), [1, 2, 3])) == [2, 4, 8]

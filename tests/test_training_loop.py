@@ -13,7 +13,7 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.weights import load_network
-from accelqsm.training import run
+from accelqsm.training import loop, run
 from accelqsm.training.data import training_pair
 from accelqsm.training.loop import (
     CHECKPOINT,
@@ -50,6 +50,12 @@ def test_interrupted_training_gives_the_same_bytes(tmp_path: Path) -> None:
     train(tmp_path / "parts", heads, heads, settings=SETTINGS, validate_every=4)
     whole, parts = (tmp_path / name / CHECKPOINT for name in ("whole", "parts"))
     assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_other_processes_draw_the_same_pairs() -> None:
+    pairs = loop._Pairs([blob_volumes()], SETTINGS, range(3, 6))
+    for drawn, ahead in zip(pairs.in_order(0), pairs.in_order(2), strict=True):
+        assert torch.equal(drawn.measured, ahead.measured)
 
 
 def test_seed_decides_the_weights(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ class KSpace:
     Attributes:
         acquisition: what the scanner did; ``acquisition.grid.shape`` is (x, y, z).
         sampled: bool (y, z), True where (ky, kz) was measured; shared by all channels and echoes.
+            It lies on the device that planes are laid out on, where all that follows is computed.
         samples: complex64 (channel, echo, x, sample), in the row-major order of
             ``sampled.nonzero()``; an array or a memory map.
         noise_samples: complex64 (channel, sample) measured without excitation, or None where
@@ -77,6 +78,10 @@ class KSpace:
         """Positions of the full (ky, kz) rectangle over positions sampled."""
         return self.sampled.numel() / int(self.sampled.sum())
 
+    def on(self, device: torch.device) -> KSpace:
+        """The same samples, to be reconstructed on a device."""
+        return replace(self, sampled=self.sampled.to(device))
+
     def planes(
         self,
         channels: slice = slice(None),
@@ -86,10 +91,12 @@ class KSpace:
         """Hybrid-space samples on the full (ky, kz) plane, zero where nothing was measured.
 
         Returns:
-            complex64 (channel, echo, x, y, z) of the chosen channels, readout positions and echoes.
+            complex64 (channel, echo, x, y, z) of the chosen channels, readout positions and echoes,
+            on the device of ``sampled``.
         """
         chosen = torch.from_numpy(np.ascontiguousarray(self.samples[channels, echoes, x]))
-        planes = torch.zeros(*chosen.shape[:3], *self.sampled.shape, dtype=chosen.dtype)
+        chosen = chosen.to(self.sampled.device)
+        planes = chosen.new_zeros(*chosen.shape[:3], *self.sampled.shape)
         planes[..., self.sampled] = chosen
         return planes
 

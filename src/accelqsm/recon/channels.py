@@ -60,7 +60,7 @@ def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
     if kspace.n_channels <= n_virtual:
         return kspace
     centre = calibration_samples(kspace, echo=0).flatten(1)
-    mixing = _strongest(centre @ centre.mH, n_virtual).numpy()
+    mixing = _strongest(centre @ centre.mH, n_virtual).cpu().numpy()
     on_disk = isinstance(kspace.samples, np.memmap)
     kept = scratch((n_virtual, *kspace.samples.shape[1:]), on_disk=on_disk)
     _mix(kspace.samples, mixing, kept)
@@ -78,15 +78,18 @@ def compressed(maps: Tensor, image: Tensor, n_virtual: int) -> Tensor:
 def calibration_samples(
     kspace: KSpace, *, echo: int, channels: slice = slice(None), x: slice = slice(None)
 ) -> Tensor:
-    """The fully sampled centre of one echo, complex (channel, x, ky, kz), scanned apart or not."""
+    """The fully sampled centre of one echo, complex (channel, x, ky, kz), scanned apart or not.
+
+    It is on the device of the pattern, as images of low resolution and planes are.
+    """
     if kspace.calibration is not None:
         apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
-        return torch.from_numpy(np.ascontiguousarray(apart))
-    box = calibration_box(kspace.sampled)
-    order = torch.full(kspace.sampled.shape, -1)
-    order[kspace.sampled] = torch.arange(int(kspace.sampled.sum()))
-    chosen = kspace.samples[channels, echo, x][..., order[box].numpy()]
-    return torch.from_numpy(np.ascontiguousarray(chosen))
+        return torch.from_numpy(np.ascontiguousarray(apart)).to(kspace.sampled.device)
+    sampled = kspace.sampled.cpu()
+    order = torch.full(sampled.shape, -1)
+    order[sampled] = torch.arange(int(sampled.sum()))
+    chosen = kspace.samples[channels, echo, x][..., order[calibration_box(sampled)].numpy()]
+    return torch.from_numpy(np.ascontiguousarray(chosen)).to(kspace.sampled.device)
 
 
 def low_resolution(
@@ -112,8 +115,11 @@ def low_resolution(
     Source: McKenzie et al. 2002, Magn Reson Med 47:529, doi 10.1002/mrm.10087.
     """
     centre = calibration_samples(kspace, echo=echo, channels=channels, x=x)
-    windows = [torch.hann_window(n + 2, periodic=False)[1:-1] for n in centre.shape[-2:]]
-    planes = torch.zeros(*centre.shape[:-2], *kspace.sampled.shape, dtype=centre.dtype)
+    windows = [
+        torch.hann_window(n + 2, periodic=False, device=centre.device)[1:-1]
+        for n in centre.shape[-2:]
+    ]
+    planes = centre.new_zeros(*centre.shape[:-2], *kspace.sampled.shape)
     y, z = (centred_slice(n, m) for n, m in zip(planes.shape[-2:], centre.shape[-2:], strict=True))
     planes[..., y, z] = centre * torch.outer(windows[0], windows[1])
     return ifft(planes, PHASE_ENCODES)

@@ -83,7 +83,7 @@ def espirit(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Sensiti
         )
     grams = _grams(centre)
     reference = low_resolution(kspace, echo=echo, x=x)
-    maps, support = torch.empty_like(reference), torch.empty(reference.shape[1:])
+    maps, support = torch.empty_like(reference), torch.empty_like(reference[0].real)
     for index, position in enumerate(positions):
         place = position - around.start
         near = grams[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS + 1].sum(0)
@@ -141,5 +141,5 @@ def _lags(products: Tensor) -> Tensor:
     channels = products.shape[0]
     flat = products.permute(0, 2, 1, 3).reshape(channels, channels, -1)
     sums = flat.new_zeros(channels, channels, n * n)
-    sums.index_add_(2, torch.from_numpy(place.ravel()), flat)
+    sums.index_add_(2, torch.from_numpy(place.ravel()).to(flat.device), flat)
     return sums.reshape(channels, channels, n, n)

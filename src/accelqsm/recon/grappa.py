@@ -55,7 +55,7 @@ def line_step(sampled: Tensor) -> int:
     full = sampled.all(dim=1).nonzero()[:, 0]
     n_y = sampled.shape[0]
     step = int(full.diff().max()) if len(full) > 1 else n_y
-    expected = torch.arange(n_y // 2 % step, n_y, step)
+    expected = torch.arange(n_y // 2 % step, n_y, step, device=full.device)
     if step > n_y // 4 or not torch.isin(expected, full).all():
         raise InputError(
             "GRAPPA: expected every n-th line along y, through the zero frequency, and a fully "

@@ -74,7 +74,8 @@ def reconstruct(
     with the sensitivities of at most ``VIRTUAL_CHANNELS`` channels by ESPIRiT.
 
     Args:
-        kspace: samples, whitened by ``prewhiten`` where a noise scan exists.
+        kspace: samples, whitened by ``prewhiten`` where a noise scan exists; everything is
+            computed on the device of its pattern (``KSpace.on``).
         method: how missing samples are found.
         network: for "reconnet3d", instead of the weights that come with the package; it says
             itself whether it takes one channel or all.
@@ -99,7 +100,7 @@ def reconstruct(
         return (ImageBlock(slice(0, kspace.n_channels), x, images) for x, images in grappa(kspace))
     if method == "reconnet3d":
         network = network if network is not None else load_network(consistency)
-        network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+        network = network.to(kspace.sampled.device)
         if network.architecture.consistency == "channel":
             return _channel_blocks(kspace, network)
     few = compress_channels(kspace, VIRTUAL_CHANNELS)
@@ -126,7 +127,8 @@ def combine(block: ImageBlock, kspace: KSpace) -> CombinedBlock:
     Source: Roemer et al. 1990, Magn Reson Med 16:192, doi 10.1002/mrm.1910160203.
     """
     if block.channels is None:
-        return CombinedBlock(block.x, block.images[0], torch.ones(block.images.shape[2:]))
+        ones = torch.ones_like(block.images[0, 0].real)
+        return CombinedBlock(block.x, block.images[0], ones)
     maps = low_resolution(kspace, channels=block.channels, x=block.x)
     numerator = torch.einsum("cxyz,cexyz->exyz", maps.conj(), block.images)
     return CombinedBlock(block.x, numerator, maps.abs().square().sum(0))
@@ -160,7 +162,7 @@ def _wavelet_blocks(kspace: KSpace) -> Iterator[ImageBlock]:
     """One echo after another, since wavelets reach over all readout positions."""
     found, n_echoes = _sensitivities(kspace), kspace.acquisition.n_echoes
     maps = found.supported
-    images = torch.empty(1, n_echoes, *kspace.acquisition.grid.shape, dtype=torch.complex64)
+    images = maps.new_empty(1, n_echoes, *kspace.acquisition.grid.shape)
     for echo in track(range(n_echoes), "L1-wavelet", n_echoes):
         measured = kspace.planes(echoes=slice(echo, echo + 1))[:, 0]
         image = l1_wavelet(measured, maps, sampled=kspace.sampled)

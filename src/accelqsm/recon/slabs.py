@@ -32,7 +32,7 @@ def apply_network(
             network of all channels.
 
     Returns:
-        complex64 (x, y, z).
+        complex64 (x, y, z), on the device of the samples.
     """
     image = ifft(measured, PHASE_ENCODES)
     if maps is not None:
@@ -65,7 +65,7 @@ def _slab(
     seen = None if maps is None else maps[:, around].to(device)
     planes = measured[..., None, around, :, :].to(device)
     image: Tensor = network(planes, sampled.to(device), seen)[0]
-    return image[slab.start - first : slab.stop - first].cpu()
+    return image[slab.start - first : slab.stop - first].to(measured.device)
 
 
 def _thickness(network: ReconNet3D, measured: Tensor) -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelqsm.device import on_gpu_or_cpu
 from accelqsm.errors import InputError
 from accelqsm.files.mrd import read_mrd
 from accelqsm.files.tables import write_settings
@@ -37,8 +38,11 @@ def recon_scan(
     network = _network(method, weights, consistency)
     kspace = read_mrd(scan)
     with _naming(scan):
-        sums = sum_channels(kspace, method=method, network=network, consistency=consistency)
-    images = sums.images
+        images = on_gpu_or_cpu(
+            lambda device: sum_channels(
+                kspace.on(device), method=method, network=network, consistency=consistency
+            ).images.cpu()
+        )
     write_echoes(out, images, kspace.acquisition.grid)
     record = {"source": _source(scan, kspace, method, weights, consistency)}
     write_settings(out / "settings.toml", record | {"software": software() | {"device": device()}})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from accelqsm.device import on_device, on_gpu_or_cpu
 from accelqsm.kspace import KSpace
 from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
 from accelqsm.qsm.field import LagProducts, lag_products, no_channels
@@ -54,7 +55,7 @@ def map_susceptibility(
     mask: Tensor | None = None,
     settings: QsmSettings = DEFAULT,
 ) -> MappedScan:
-    """Under-sampled k-space to susceptibility.
+    """Under-sampled k-space to susceptibility, on the GPU where there is one with the memory.
 
     Args:
         kspace: samples of every channel and echo.
@@ -64,18 +65,24 @@ def map_susceptibility(
         settings: of the chain from field to susceptibility.
 
     Returns:
-        The combined images and the maps.
+        The combined images and the maps, on the CPU.
     """
-    sums = sum_channels(kspace, method=method, network=network, consistency=consistency)
     acquisition = kspace.acquisition
-    maps = susceptibility(
-        sums.lags,
-        grid=acquisition.grid,
-        field_strength_t=acquisition.field_strength_t,
-        mask=mask,
-        settings=settings,
-    )
-    return MappedScan(sums.images, maps)
+
+    def mapped(device: torch.device) -> MappedScan:
+        sums = sum_channels(
+            kspace.on(device), method=method, network=network, consistency=consistency
+        )
+        maps = susceptibility(
+            sums.lags,
+            grid=acquisition.grid,
+            field_strength_t=acquisition.field_strength_t,
+            mask=None if mask is None else mask.to(device),
+            settings=settings,
+        )
+        return MappedScan(sums.images.cpu(), on_device(maps, torch.device("cpu")))
+
+    return on_gpu_or_cpu(mapped)
 
 
 def sum_channels(
@@ -85,11 +92,15 @@ def sum_channels(
     network: ReconNet3D | None = None,
     consistency: Consistency = "channel",
 ) -> ChannelSums:
-    """Reconstruct the channels block by block, and keep only their sums."""
+    """Reconstruct the channels block by block, and keep only their sums.
+
+    All of it is computed, and the sums lie, on the device of the pattern (``KSpace.on``).
+    """
     white = prewhiten(kspace)
+    device = white.sampled.device
     shape, echo_times_s = white.acquisition.grid.shape, white.acquisition.echo_times_s
-    numerator = torch.zeros(len(echo_times_s), *shape, dtype=torch.complex64)
-    power = torch.zeros(shape)
+    numerator = torch.zeros(len(echo_times_s), *shape, dtype=torch.complex64, device=device)
+    power = torch.zeros(shape, device=device)
     lags = no_channels(numerator, echo_times_s=echo_times_s)
     n_channels = white.n_channels
     for block in reconstruct(white, method=method, network=network, consistency=consistency):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from accelqsm.device import on_device
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import unit_maps
@@ -56,13 +57,7 @@ class Pair:
 
     def to(self, device: torch.device) -> Pair:
         """The pair on a device."""
-        return replace(
-            self,
-            measured=self.measured.to(device),
-            sampled=self.sampled.to(device),
-            truth=self.truth.to(device),
-            maps=None if self.maps is None else self.maps.to(device),
-        )
+        return on_device(self, device)
 
     def items(self, chosen: slice) -> Pair:
         """Some of the items."""

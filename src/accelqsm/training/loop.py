@@ -6,9 +6,7 @@ import csv
 import json
 import math
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
@@ -31,6 +30,7 @@ from accelqsm.training.processes import (
     average_loss,
     first_process,
     multiplies_half_the_bits,
+    n_drawing,
     share_of,
     training_device,
 )
@@ -42,8 +42,6 @@ FAINT_SIGNAL = 0.3
 """Signal, in units of the slab's mean magnitude, that weighs most in the loss."""
 KSPACE_SHARE = 0.1
 LARGEST_GRADIENT = 1.0
-DRAWN_AHEAD = 3
-"""Pairs that threads draw while the network learns: a GPU would wait for every one otherwise."""
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"
 
@@ -94,6 +92,7 @@ class State:
         self.device = training_device()
         self.network = ReconNet3D(settings.architecture).to(self.device)
         self.network.half_on_cpu = multiplies_half_the_bits()
+        torch.backends.cudnn.benchmark = True
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         kernels = [p for p in self.network.parameters() if p.dim() > 1]
         self.optimisers: tuple[tuple[str, torch.optim.Optimizer, float], ...] = (
@@ -202,9 +201,8 @@ def train(
         state.load(out / CHECKPOINT)
     last = min(settings.steps, stop_after or settings.steps)
     running = 0.0
-    for pair in track(
-        _drawn_ahead(training, settings, range(state.step, last)), "training", last - state.step
-    ):
+    pairs = _Pairs(training, settings, range(state.step, last))
+    for pair in track(pairs.in_order(n_drawing(state.device)), "training", len(pairs)):
         value = state.advance(pair)
         running = value if running == 0.0 else 0.98 * running + 0.02 * value
         if first_process() and (state.step % validate_every == 0 or state.step == last):
@@ -213,27 +211,29 @@ def train(
     return state.averaged_network()
 
 
-def _drawn_ahead(
-    heads: Sequence[Volumes], settings: TrainingSettings, steps: range
-) -> Iterator[Pair]:
-    """The pairs of the steps in order, the next ones drawn while the network learns."""
+@dataclass(frozen=True)
+class _Pairs(Dataset[Pair]):
+    """The pairs of some steps of a run."""
 
-    def draw(step: int) -> Pair:
+    heads: Sequence[Volumes]
+    settings: TrainingSettings
+    steps: range
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Pair:
         return training_pair(
-            heads,
-            readouts=settings.readouts,
-            seed=settings.seed,
-            step=step,
-            items=settings.items,
+            self.heads,
+            readouts=self.settings.readouts,
+            seed=self.settings.seed,
+            step=self.steps[index],
+            items=self.settings.items,
         )
 
-    with ThreadPoolExecutor(DRAWN_AHEAD) as pool:
-        waiting = deque(pool.submit(draw, step) for step in steps[:DRAWN_AHEAD])
-        for step in steps:
-            pair = waiting.popleft().result()
-            if step + DRAWN_AHEAD in steps:
-                waiting.append(pool.submit(draw, step + DRAWN_AHEAD))
-            yield pair
+    def in_order(self, n_processes: int) -> Iterator[Pair]:
+        """One after another, drawn ahead by other processes if there are any."""
+        return iter(DataLoader(self, batch_size=None, num_workers=n_processes))
 
 
 def loss(image: Tensor, pair: Pair) -> Tensor:

@@ -33,18 +33,23 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                momentum: Tensor = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-                ahead = gradient.lerp(momentum, MOMENTUM).flatten(1)
-                n_out, n_in = ahead.shape
-                change = orthogonalised(ahead).view(parameter.shape)
-                parameter.add_(change, alpha=-group["lr"] * max(1.0, n_out / n_in) ** 0.5)
+            moving = [p for p in group["params"] if p.grad is not None]
+            for shape in dict.fromkeys(p.shape for p in moving):
+                self._move([p for p in moving if p.shape == shape], group["lr"])
+
+    def _move(self, alike: list[nn.Parameter], rate: float) -> None:
+        """Move parameters of one shape, whose many small products are then one large one."""
+        for parameter in alike:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        gradients = torch.stack([p.grad for p in alike if p.grad is not None])
+        momenta = torch.stack([self.state[p]["momentum"] for p in alike])
+        momenta.lerp_(gradients, 1 - MOMENTUM)
+        changes = orthogonalised(gradients.lerp(momenta, MOMENTUM).flatten(2)).view_as(gradients)
+        n_out, n_in = gradients.shape[1], gradients[0, 0].numel()
+        for parameter, momentum, change in zip(alike, momenta, changes, strict=True):
+            self.state[parameter]["momentum"].copy_(momentum)
+            parameter.add_(change, alpha=-rate * max(1.0, n_out / n_in) ** 0.5)
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
@@ -54,13 +59,13 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     never settles, which costs nothing here and makes it fast.
 
     Args:
-        matrix: real (rows, columns).
+        matrix: real (..., rows, columns).
     """
     a, b, c = COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
-    found: Tensor = matrix.T if tall else matrix
-    found = found / torch.linalg.matrix_norm(found).clamp_min(1e-12)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    found: Tensor = matrix.mT if tall else matrix
+    found = found / torch.linalg.matrix_norm(found, keepdim=True).clamp_min(1e-12)
     for _ in range(ITERATIONS):
-        gram = found @ found.T
+        gram = found @ found.mT
         found = a * found + (b * gram + c * gram @ gram) @ found
-    return found.T if tall else found
+    return found.mT if tall else found

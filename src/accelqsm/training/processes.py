@@ -14,6 +14,8 @@ from torch import Tensor, distributed, nn
 from accelqsm.errors import InputError
 from accelqsm.training.data import Pair
 
+MOST_DRAWING = 12
+
 
 def join_processes() -> None:
     """Join the group that ``torchrun`` started this process in, if it did."""
@@ -41,8 +43,18 @@ def training_device() -> torch.device:
 
 def multiplies_half_the_bits() -> bool:
     """Whether this CPU multiplies bfloat16 by itself, which halves a training step."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch before 2.10
+        return False
     able = torch.cpu.get_capabilities()
     return any(able.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
+
+
+def n_drawing(device: torch.device) -> int:
+    """Processes that draw pairs ahead: a GPU would wait for each, a CPU has none to spare."""
+    if device.type == "cpu":
+        return 0
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(1, min(MOST_DRAWING, (os.cpu_count() or 1) // here - 1))
 
 
 def share_of(pair: Pair) -> Pair:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +31,8 @@ from accelqsm.simulate.coils import head_coil
 from accelqsm.simulate.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
 from accelqsm.training.lesions import draw_spots, with_spots
+
+Value = TypeVar("Value")
 
 FIRST_TRAINING_SEED = 1000
 FIRST_VALIDATION_SEED = 2000
@@ -48,6 +55,8 @@ COILS = 2
 VIRTUAL_CHANNELS = 8
 CENTRES = ((16, 16), (24, 24), (32, 24), (48, 32))
 CENTRE_NOISE = (0.001, 0.02)
+MOST_PROCESSES = 16
+"""Heads that are simulated at once at most, one a core, each of which takes some 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +144,10 @@ def cached_volumes(
         InputError: a folder that holds another number of volumes per head, or of channels.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for seed in track(seeds, "simulating heads", len(seeds)):
-        if not (folder / f"head-{seed}.json").exists():
-            volumes = simulate_volumes(seed=seed, n_volumes=n_volumes, all_channels=all_channels)
-            save_volumes(folder / f"head-{seed}", volumes)
+    missing = [seed for seed in seeds if not (folder / f"head-{seed}.json").exists()]
+    simulate = partial(_simulate_into, folder, n_volumes=n_volumes, all_channels=all_channels)
+    for _ in track(_at_once(simulate, missing), "simulating heads", len(missing)):
+        pass
     heads = [load_volumes(folder / f"head-{seed}") for seed in seeds]
     for seed, head in zip(seeds, heads, strict=True):
         if len(head.images) != n_volumes or (head.coils is not None) != all_channels:
@@ -148,6 +157,27 @@ def cached_volumes(
                 f"{len(head.images)}{'' if head.coils is None else ' of all channels'}"
             )
     return heads
+
+
+def _simulate_into(folder: Path, seed: int, *, n_volumes: int, all_channels: bool) -> None:
+    volumes = simulate_volumes(seed=seed, n_volumes=n_volumes, all_channels=all_channels)
+    save_volumes(folder / f"head-{seed}", volumes)
+
+
+def _at_once(simulate: Callable[[int], Value], seeds: Sequence[int]) -> Iterator[Value]:
+    """Call for every seed, one process a core; in this process where there is one to do."""
+    n_processes = min(len(seeds), os.cpu_count() or 1, MOST_PROCESSES)
+    if n_processes < 2:
+        yield from map(simulate, seeds)
+        return
+    # Started afresh: a copy of a process whose libraries have threads may wait for them forever.
+    with ProcessPoolExecutor(
+        n_processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    ) as pool:
+        yield from pool.map(simulate, seeds)
 
 
 def save_volumes(stem: Path, volumes: Volumes) -> None:

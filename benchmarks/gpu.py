@@ -1,0 +1,161 @@
+"""A scan of the published size on a GPU: seconds and memory from k-space to susceptibility.
+
+300 x 280 x 96 voxels, 32 channels, 8 echoes, Poisson disk of AF 5, a noise scan: a digital head on
+the scanned grid, received by a simulated coil. The samples lie in memory; the time runs from there
+to susceptibility on the CPU, prewhitening, network, sums, field, background and inversion included.
+Each consistency runs twice, since the first run loads and chooses kernels. Then the demo's size on
+the GPU and on the CPU, and how far the nuclei lie apart.
+
+Usage: python benchmarks/gpu.py [paper] [agreement] [channel] [channels]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from accelqsm.device import best_device
+from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.kspace import KSpace
+from accelqsm.qsm import chain
+from accelqsm.simulate.coils import head_coil
+from accelqsm.simulate.head import LOOKUP, Head, digital_head
+from accelqsm.simulate.scanner import transverse_signal
+from accelqsm.study import subject
+from accelqsm.study.protocols import PRESETS, PROTOCOLS, Preset, sampling_pattern
+
+SEED = 62
+NOISE_SD = 0.02
+NOISE_SAMPLES = 4096
+STAGES = {
+    subject: ("prewhiten", "sum_channels"),
+    chain: (
+        "brain_mask",
+        "without_incoherent",
+        "readout_phase",
+        "spun",
+        "multilag_field",
+        "dipole_fit",
+        "l1_dipole_inversion",
+        "inner",
+    ),
+}
+
+
+def main() -> None:
+    """Print a table for each case asked for."""
+    asked = sys.argv[1:] or ["paper", "agreement"]
+    kinds = [kind for kind in ("channel", "channels") if kind in asked] or ["channel", "channels"]
+    if torch.cuda.is_available():
+        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
+    if "paper" in asked:
+        kspace, _ = scanned(PRESETS["paper"])
+        for kind in kinds:
+            for run in ("first", "second"):
+                print(
+                    f"\n### paper size, {kind}, {run} run\n\n{timed_run(kspace, kind)}", flush=True
+                )
+    if "agreement" in asked:
+        kspace, head = scanned(PRESETS["demo"])
+        for kind in kinds:
+            print(f"\n### demo size, {kind}: GPU less CPU\n\n{agreement(kspace, head, kind)}")
+
+
+def scanned(preset: Preset) -> tuple[KSpace, Head]:
+    """Samples of a digital head at AF 5, transformed on the best device."""
+    start = time.perf_counter()
+    acquisition, device = preset.acquisition, best_device()
+    head = digital_head(acquisition.grid, seed=SEED, age_years=45.0)
+    echoes = list(transverse_signal(head, acquisition, seed=SEED))
+    coil = head_coil(acquisition.grid, n_channels=preset.n_channels, seed=SEED)
+    sampled = sampling_pattern(PROTOCOLS["af5"], preset, seed=SEED)
+    shape = (preset.n_channels, len(echoes), acquisition.grid.shape[0], int(sampled.sum()))
+    samples = np.empty(shape, np.complex64)
+    rng = np.random.default_rng(SEED)
+    lower = np.linalg.cholesky(coil.noise_covariance).astype(np.complex64)
+    pattern = sampled.to(device)
+    for channel, sensitivity in enumerate(coil):
+        seen = sensitivity.to(device)
+        for echo, image in enumerate(echoes):
+            planes = fft(seen * image.to(device), PHASE_ENCODES)
+            samples[channel, echo] = planes[:, pattern].cpu().numpy()
+    for part in samples.transpose(2, 0, 1, 3):
+        part += NOISE_SD * np.tensordot(lower, _noise(rng, part.shape), 1)
+    noise = NOISE_SD * lower @ _noise(rng, (preset.n_channels, NOISE_SAMPLES))
+    print(f"scan simulated in {time.perf_counter() - start:.0f} s", flush=True)
+    return KSpace(acquisition, sampled, samples, noise_samples=noise), head
+
+
+def timed_run(kspace: KSpace, consistency: str) -> str:
+    """Markdown: seconds by stage and altogether, and the largest memory of the GPU."""
+    seconds: dict[str, float] = {}
+    plain = {(m, name): getattr(m, name) for m, names in STAGES.items() for name in names}
+    for (module, name), call in plain.items():
+        setattr(module, name, _timed(name, call, seconds))
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    subject.map_susceptibility(kspace, method="reconnet3d", consistency=consistency)  # type: ignore[arg-type]
+    whole = time.perf_counter() - start
+    for (module, name), call in plain.items():
+        setattr(module, name, call)
+    seconds["sum_channels"] -= seconds["prewhiten"]
+    rest = whole - sum(seconds.values())
+    rows = [f"| `{name}` | {value:.2f} |" for name, value in seconds.items()]
+    rows += [f"| rest | {rest:.2f} |", f"| **whole** | **{whole:.2f}** |"]
+    if torch.cuda.is_available():
+        rows.append(f"| GPU memory, GB | {torch.cuda.max_memory_allocated() / 2**30:.1f} |")
+    return "\n".join(["| stage | s |", "|---|---:|", *rows])
+
+
+def agreement(kspace: KSpace, head: Head, consistency: str) -> str:
+    """Markdown: nuclei of the map computed on the GPU and on the CPU, ppb."""
+    maps, seconds = [], []
+    available = torch.cuda.is_available
+    for gpu in (True, False):
+        torch.cuda.is_available = available if gpu else lambda: False  # type: ignore[assignment]
+        start = time.perf_counter()
+        mapped = subject.map_susceptibility(
+            kspace,
+            method="reconnet3d",
+            consistency=consistency,
+            mask=head.brain,  # type: ignore[arg-type]
+        )
+        seconds.append(time.perf_counter() - start)
+        maps.append(1000 * mapped.maps.chi_ppm)
+    torch.cuda.is_available = available
+    difference = (maps[0] - maps[1])[head.brain]
+    lines = ["| nucleus | GPU | CPU | difference |", "|---|---:|---:|---:|"]
+    for index, name in LOOKUP:
+        ours, theirs = (float(m[head.labels == index].mean()) for m in maps)
+        lines.append(f"| {name} | {ours:.2f} | {theirs:.2f} | {ours - theirs:+.2f} |")
+    lines.append(f"\nVoxels of the brain: SD of the difference {float(difference.std()):.2f} ppb.")
+    lines.append(f"GPU {seconds[0]:.1f} s, CPU {seconds[1]:.1f} s.")
+    return "\n".join(lines)
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+
+
+def _timed(name: str, call: Callable[..., Any], seconds: dict[str, float]) -> Callable[..., Any]:
+    """The function, which adds its seconds to those under its name, GPU's work included."""
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        result = call(*args, **kwargs)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+        return result
+
+    return timed
+
+
+if __name__ == "__main__":
+    main()

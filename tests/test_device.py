@@ -1,0 +1,128 @@
+"""The chain keeps to one device, and falls back to the CPU where a GPU is too small."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import Tensor
+
+from accelqsm.device import best_device, on_device, on_gpu_or_cpu
+from accelqsm.qsm.chain import QsmSettings, susceptibility
+from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.reconstruct import Consistency, Method, combine, reconstruct
+from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.study.subject import map_susceptibility
+from accelqsm.training.data import training_pair
+from accelqsm.training.loop import State, TrainingSettings
+from pretend_gpu import on_gpu, pretend_gpu
+from recon_phantom import channel_images, sample
+from test_qsm_chain import GRID, scan
+from training_phantom import blob_volumes
+
+CPU = torch.device("cpu")
+SHAPE = (20, 24, 16)
+REGULAR = regular((24, 16), acceleration=(2, 1), calibration=(10, 16))
+POISSON = poisson_disk((24, 16), acceleration=2, calibration=(8, 8), seed=0)
+
+
+def _network(consistency: Consistency = "channel") -> ReconNet3D:
+    torch.manual_seed(0)
+    return ReconNet3D(Architecture(4, 2, (3, 1, 3), consistency=consistency)).eval()
+
+
+@pytest.mark.parametrize(
+    ("method", "consistency"),
+    [
+        ("zero-filled", "channel"),
+        ("grappa", "channel"),
+        ("cg-sense", "channel"),
+        ("l1-wavelet", "channel"),
+        ("reconnet3d", "channel"),
+        ("reconnet3d", "channels"),
+    ],
+)
+def test_every_method_reconstructs_where_the_pattern_lies(
+    monkeypatch: pytest.MonkeyPatch, method: Method, consistency: Consistency
+) -> None:
+    pattern = REGULAR if method == "grappa" else POISSON
+    kspace = sample(channel_images(SHAPE, 4), pattern, noise_sd=0.01)
+
+    def combined(device: torch.device) -> list[Tensor]:
+        network = _network(consistency) if method == "reconnet3d" else None
+        there = kspace.on(device)
+        blocks = reconstruct(there, method=method, network=network)
+        parts = [combine(block, there) for block in blocks]
+        assert all(on_gpu(p.numerator) == on_gpu(p.power) == on_gpu(there.sampled) for p in parts)
+        return [part.numerator.cpu() for part in parts]
+
+    expected = combined(CPU)
+    with pretend_gpu(monkeypatch) as gpu:
+        found = combined(best_device())
+        assert gpu.n_operations > 20
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        QsmSettings(n_iterations=3),
+        QsmSettings(n_iterations=2, background="vsharp", field_mode="lag1"),
+        QsmSettings(n_iterations=2, dynamic_structure=True, dynamic_scale=True, reference="none"),
+    ],
+)
+def test_the_chain_keeps_to_the_device_of_the_sums(
+    monkeypatch: pytest.MonkeyPatch, settings: QsmSettings
+) -> None:
+    products = scan(GRID)
+    expected = susceptibility(products, grid=GRID, field_strength_t=3.0, settings=settings)
+    with pretend_gpu(monkeypatch) as gpu:
+        found = susceptibility(
+            on_device(products, best_device()),
+            grid=GRID,
+            field_strength_t=3.0,
+            settings=settings,
+        )
+        assert all(on_gpu(getattr(found, field.name)) for field in fields(found))
+        assert gpu.n_operations > 200
+    torch.testing.assert_close(on_device(found, CPU).chi_ppm, expected.chi_ppm)
+
+
+def test_a_scan_is_mapped_on_the_gpu_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    kspace = sample(channel_images(SHAPE, 4), POISSON, noise_sd=0.01)
+    mask = torch.zeros(SHAPE, dtype=torch.bool)
+    mask[4:-4, 4:-4, 4:-4] = True
+    expected = map_susceptibility(kspace, method="zero-filled", mask=mask)
+    with pretend_gpu(monkeypatch) as gpu:
+        found = map_susceptibility(kspace, method="zero-filled", mask=mask)
+        assert gpu.n_operations > 200
+        assert not on_gpu(found.images)
+        assert not on_gpu(found.maps.chi_ppm)
+    torch.testing.assert_close(found.maps.chi_ppm, expected.maps.chi_ppm)
+
+
+def test_a_training_step_keeps_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelqsm.training.data.CALIBRATIONS", ((6, 6),))
+    settings = TrainingSettings(Architecture(4, 2, (3, 1, 1)), readouts=4)
+    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
+    with pretend_gpu(monkeypatch):
+        state = State(settings)
+        assert state.device.type == "cuda"
+        assert state.advance(pair) > 0
+        assert on_gpu(state.averaged_network().log_weights)
+
+
+def test_a_gpu_that_is_too_small_leaves_it_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def compute(device: torch.device) -> int:
+        asked.append(device.type)
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError
+        return 7
+
+    with pretend_gpu(monkeypatch):
+        assert on_gpu_or_cpu(compute) == 7
+    assert asked == ["cuda", "cpu"]
