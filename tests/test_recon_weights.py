@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from accelqsm.errors import InputError
 from accelqsm.recon import weights
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.weights import load_network, save_network, weights_checksum
+from accelqsm.recon.weights import default_weights, load_network, save_network, weights_checksum
+from pretend_gpu import pretend_gpu
 
 
 @pytest.fixture
@@ -28,12 +29,12 @@ def test_what_was_saved_is_loaded(network: ReconNet3D, tmp_path: Path) -> None:
     save_network(network, file, about={"steps": "7"})
     save_network(network, tmp_path / "again.safetensors", about={"steps": "7"})
     assert file.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
-    loaded = load_network(path=file)
+    loaded = load_network(file)
     assert loaded.architecture == network.architecture
     assert not loaded.training
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
-    assert weights_checksum(path=file) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert weights_checksum(file) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_packaged_weights_have_the_checksum_of_the_registry() -> None:
@@ -48,9 +49,7 @@ def test_a_changed_byte_is_noticed(
     file = tmp_path / "net.safetensors"
     save_network(network, file, about={})
     registry = tmp_path / "registry.toml"
-    registry.write_text(
-        f'[tiny]\nfile = "net.safetensors"\nsha256 = "{weights_checksum(path=file)}"'
-    )
+    registry.write_text(f'[tiny]\nfile = "net.safetensors"\nsha256 = "{weights_checksum(file)}"')
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     monkeypatch.setattr(weights, "REGISTRY", registry)
     load_network("tiny")
@@ -68,22 +67,34 @@ def test_unknown_names_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no-such-network"):
         load_network("no-such-network")
     with pytest.raises(InputError, match="found none"):
-        load_network(path=tmp_path / "absent.safetensors")
+        load_network(tmp_path / "absent.safetensors")
+
+
+def test_a_gpu_gets_the_wide_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_weights("channel") == "channel"
+    with pretend_gpu(monkeypatch):
+        assert default_weights("channel") == "channel-wide"
+        assert default_weights("channels") == "channels"
+    wide, small = (load_network(name).architecture for name in ("channel-wide", "channel"))
+    assert wide.width > small.width
+    assert wide.consistency == small.consistency == "channel"
+    total = sum(file.stat().st_size for file in weights.FOLDER.glob("*.safetensors"))
+    assert total < 10_000_000
 
 
 def test_other_files_are_refused(network: ReconNet3D, tmp_path: Path) -> None:
     text = tmp_path / "text.safetensors"
     text.write_text("not weights")
     with pytest.raises(InputError, match="safetensors"):
-        load_network(path=text)
+        load_network(text)
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(3)}, foreign)
     with pytest.raises(InputError, match="format"):
-        load_network(path=foreign)
+        load_network(foreign)
     other = tmp_path / "other.safetensors"
     record = {"format": weights.FORMAT, "architecture": asdict(Architecture(8, 2, (3, 1)))}
     metadata = {weights.HEADER: json.dumps(record)}
     tensors = {k: v.contiguous() for k, v in network.state_dict().items()}
     save_file(tensors, other, metadata)
     with pytest.raises(InputError, match="tensors"):
-        load_network(path=other)
+        load_network(other)

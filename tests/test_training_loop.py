@@ -162,7 +162,7 @@ def test_train_network_keeps_weights_and_errors(
         SETTINGS,
         DataSettings(heads=2, validation_heads=1, volumes_per_head=2),
     )
-    assert load_network(path=file).architecture == SETTINGS.architecture
+    assert load_network(file).architecture == SETTINGS.architecture
     rows = _rows(tmp_path / "errors.csv")
     assert [row["acceleration"] for row in rows] == ["3", "3", "4", "4", "5", "5"]
     with pytest.raises(InputError, match="heads"):

@@ -141,7 +141,7 @@ def test_the_command_trains_on_a_folder_and_replays_its_settings(
     assert main(["train", str(second), "--settings", str(first / "settings.toml")]) == 0
     weights = [out / "reconnet3d.safetensors" for out in (first, second)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert load_network(path=weights[0]).architecture.consistency == consistency
+    assert load_network(weights[0]).architecture.consistency == consistency
     assert (first / "learning_curve.png").is_file()
     assert len((first / "log.csv").read_text().splitlines()) == 2
 

@@ -102,7 +102,12 @@ def _add_scan_commands(commands: Commands) -> None:
         command.add_argument("scan", type=Path, metavar="SCAN.h5")
         command.add_argument("out", type=Path, metavar="OUT")
         command.add_argument("--method", choices=METHODS, required=True)
-        command.add_argument("--weights", type=Path, metavar="FILE", help="network weights")
+        command.add_argument(
+            "--weights",
+            metavar="FILE|NAME",
+            help="network weights: a file of your own, or channel, channel-wide or channels of the "
+            "package; by default what fits consistency and device",
+        )
         command.add_argument(
             "--consistency",
             choices=("channel", "channels"),

@@ -19,7 +19,7 @@ from accelqsm.recon.grappa import grappa
 from accelqsm.recon.reconnet3d import Consistency, ReconNet3D
 from accelqsm.recon.sense import cg_sense, l1_wavelet
 from accelqsm.recon.slabs import apply_network
-from accelqsm.recon.weights import load_network
+from accelqsm.recon.weights import default_weights, load_network
 
 Method = Literal["zero-filled", "grappa", "cg-sense", "l1-wavelet", "reconnet3d"]
 
@@ -99,7 +99,7 @@ def reconstruct(
     if method == "grappa":
         return (ImageBlock(slice(0, kspace.n_channels), x, images) for x, images in grappa(kspace))
     if method == "reconnet3d":
-        network = network if network is not None else load_network(consistency)
+        network = network if network is not None else load_network(default_weights(consistency))
         network = network.to(kspace.sampled.device)
         if network.architecture.consistency == "channel":
             return _channel_blocks(kspace, network)

@@ -13,6 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from accelqsm.device import best_device
 from accelqsm.errors import InputError
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 
@@ -22,19 +23,28 @@ HEADER = "accelqsm"
 FORMAT = "reconnet3d-1"
 
 
-def load_network(name: str = "channel", *, path: Path | None = None) -> ReconNet3D:
+def packaged_weights() -> tuple[str, ...]:
+    """Names of the weights that come with the package."""
+    return tuple(_registry())
+
+
+def default_weights(consistency: str) -> str:
+    """Name of the packaged weights: of the wide network, if there is one, where there is a GPU."""
+    wide = f"{consistency}-wide"
+    return wide if best_device().type == "cuda" and wide in _registry() else consistency
+
+
+def load_network(weights: str | Path = "channel") -> ReconNet3D:
     """The trained network, in evaluation mode.
 
     Args:
-        name: of the weights that come with the package; its SHA-256 must be that of the registry.
-        path: a safetensors file of one's own instead.
+        weights: name of weights that come with the package, whose SHA-256 must be that of the
+            registry, or a safetensors file of one's own.
 
     Raises:
-        InputError: unknown name, missing file, wrong checksum, or a file of another architecture.
+        InputError: neither name nor file, wrong checksum, or a file of another architecture.
     """
-    file = path if path is not None else _verified(name)
-    if not file.is_file():
-        raise InputError(f"{file}: expected a file of network weights, found none")
+    file = _file_of(weights)
     try:
         with safe_open(file, framework="pt") as opened:
             record = json.loads((opened.metadata() or {}).get(HEADER, "{}"))
@@ -74,26 +84,34 @@ def save_network(network: ReconNet3D, path: Path, *, about: Mapping[str, str]) -
     os.replace(partial, path)
 
 
-def weights_checksum(name: str = "channel", *, path: Path | None = None) -> str:
-    """SHA-256 of the weights, as hexadecimal digits, to be written beside results.
+def weights_checksum(weights: str | Path = "channel") -> str:
+    """SHA-256 of weights as ``load_network`` takes, to be written beside results.
 
     Raises:
-        InputError: unknown name, missing file or wrong checksum.
+        InputError: neither name nor file, or wrong checksum.
     """
-    return _sha256(path if path is not None else _verified(name))
+    return _sha256(_file_of(weights))
 
 
-def _verified(name: str) -> Path:
-    """The packaged file of that name, after its checksum was compared with the registry's."""
-    registry = tomllib.loads(REGISTRY.read_text()) if REGISTRY.is_file() else {}
-    if name not in registry:
-        known = " ".join(sorted(registry)) or "none"
-        raise InputError(f"network weights: expected one of {known}, found '{name}'")
-    file = FOLDER / str(registry[name]["file"])
-    found, expected = _sha256(file), registry[name]["sha256"]
+def _file_of(weights: str | Path) -> Path:
+    """The file of a name, after its checksum was compared with the registry's, or the file."""
+    registry = _registry()
+    if weights not in registry:
+        if not Path(weights).is_file():
+            known = " ".join(sorted(registry)) or "none"
+            raise InputError(
+                f"{weights}: expected a file of network weights or one of {known}, found none"
+            )
+        return Path(weights)
+    file = FOLDER / str(registry[str(weights)]["file"])
+    found, expected = _sha256(file), registry[str(weights)]["sha256"]
     if found != expected:
         raise InputError(f"{file}: expected SHA-256 {expected}, found {found}")
     return file
+
+
+def _registry() -> dict[str, dict[str, str]]:
+    return tomllib.loads(REGISTRY.read_text()) if REGISTRY.is_file() else {}
 
 
 def _sha256(file: Path) -> str:

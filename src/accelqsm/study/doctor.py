@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-from accelqsm.recon.reconnet3d import Consistency
-from accelqsm.recon.weights import load_network, weights_checksum
+from accelqsm.recon.weights import load_network, packaged_weights, weights_checksum
 from accelqsm.study.provenance import device, software
 
 
@@ -17,7 +14,7 @@ def report_installation() -> str:
     """
     lines = [f"{name:<10s} {version}" for name, version in software().items()]
     lines.append(f"{'device':<10s} {device()}")
-    for name in get_args(Consistency):
+    for name in packaged_weights():
         load_network(name)
         lines.append(f"weights of '{name}': sha256 {weights_checksum(name)} (verified)")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from accelqsm.files.tables import write_settings
 from accelqsm.kspace import KSpace
 from accelqsm.recon.reconnet3d import Consistency, ReconNet3D
 from accelqsm.recon.reconstruct import Method
-from accelqsm.recon.weights import load_network, weights_checksum
+from accelqsm.recon.weights import default_weights, load_network, weights_checksum
 from accelqsm.study.maps import read_mask, read_qsm_settings, write_echoes, write_maps
 from accelqsm.study.provenance import device, software
 from accelqsm.study.subject import MappedScan, map_susceptibility, sum_channels
@@ -25,7 +25,7 @@ def recon_scan(
     out: Path,
     *,
     method: Method,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     consistency: Consistency = "channel",
 ) -> None:
     """Reconstruct magnitude and phase (rad) of every echo, channels combined.
@@ -53,7 +53,7 @@ def map_scan(
     out: Path,
     *,
     method: Method,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     consistency: Consistency = "channel",
     mask: Path | None = None,
     settings: Path | None = None,
@@ -96,11 +96,14 @@ def _naming(scan: Path) -> Iterator[None]:
         raise InputError(f"{scan}: {error}") from error
 
 
-def _network(method: Method, weights: Path | None, consistency: Consistency) -> ReconNet3D | None:
+def _network(
+    method: Method, weights: str | Path | None, consistency: Consistency
+) -> ReconNet3D | None:
     """The network of one's own weights, else the package's; its consistency must be that asked."""
     if method != "reconnet3d":
         return None
-    network = load_network(consistency, path=weights)
+    weights = weights or default_weights(consistency)
+    network = load_network(weights)
     found = network.architecture.consistency
     if found != consistency:
         raise InputError(
@@ -110,7 +113,7 @@ def _network(method: Method, weights: Path | None, consistency: Consistency) -> 
 
 
 def _source(
-    scan: Path, kspace: KSpace, method: Method, weights: Path | None, consistency: Consistency
+    scan: Path, kspace: KSpace, method: Method, weights: str | Path | None, consistency: Consistency
 ) -> dict[str, Any]:
     source: dict[str, Any] = {
         "scan": str(scan),
@@ -123,5 +126,7 @@ def _source(
     }
     if method == "reconnet3d":
         source["consistency"] = consistency
-        source["weights_sha256"] = weights_checksum(consistency, path=weights)
+        weights = weights or default_weights(consistency)
+        source["weights"] = str(weights)
+        source["weights_sha256"] = weights_checksum(weights)
     return source
