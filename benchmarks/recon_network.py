@@ -2,10 +2,11 @@
 
 Complex NRMSE against the image without noise: of the network of one channel beside zero-filling,
 of the network of all channels beside CG-SENSE and L1-wavelet from the same samples and estimated
-sensitivities. Volumes, grids, noise and slabs are drawn as those of validation, from other seeds;
+sensitivities. Volumes, grids and noise are drawn as those of validation, from other seeds; twelve
+readout positions count, and the network sees as many beside them as it depends on, as in a scan.
 NOISE is one standard deviation for all instead, in units of the peak. Heads are kept in OUT.
 
-Usage: python benchmarks/recon_network.py OUT [channel | channels] [HEADS] [NOISE]
+Usage: python benchmarks/recon_network.py OUT [channel | channel-wide | channels] [HEADS] [NOISE]
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    out, kind = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "channel"
+    out, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "channel"
     n_heads = int(sys.argv[3]) if len(sys.argv) > 3 else 4
     if len(sys.argv) > 4:
         data.QUIETEST = data.LOUDEST = float(sys.argv[4])
-    network = load_network(kind)
+    network = load_network(name)
+    kind, reach = network.architecture.consistency, network.architecture.readout_reach
     heads = cached_volumes(
         out / kind,
         seeds=range(FIRST_SEED, FIRST_SEED + n_heads),
@@ -52,7 +54,7 @@ def main() -> None:
     for acceleration in ACCELERATIONS:
         for pair in validation_pairs(
             heads,
-            readouts=READOUTS,
+            readouts=READOUTS + 2 * reach,
             acceleration=acceleration,
             pairs_per_head=N_VOLUMES // 2,
         ):
@@ -63,14 +65,19 @@ def main() -> None:
 def errors(network: ReconNet3D, pair: Pair, acceleration: float) -> list[dict[str, float]]:
     """NRMSE by method of every item of a pair."""
     rows = []
+    reach = network.architecture.readout_reach
+    counted = slice(reach, -reach)
     with torch.inference_mode():
         images = network(pair.measured, pair.sampled, pair.maps)
     for item in range(len(pair.truth)):
-        truth = pair.truth[item]
+        truth = pair.truth[item, counted]
         found = {"network": images[item]} | others(pair.items(slice(item, item + 1)))
         rows.append(
             {"acceleration": acceleration, "echo_time_ms": 1000 * pair.echo_times_s[item]}
-            | {name: float((image - truth).norm() / truth.norm()) for name, image in found.items()}
+            | {
+                name: float((image[counted] - truth).norm() / truth.norm())
+                for name, image in found.items()
+            }
         )
     return rows
 

@@ -46,3 +46,18 @@ def test_rotation_is_found() -> None:
         weight.grad = (samples @ (weight.detach() - wanted).T).T @ samples
         optimiser.step()
     assert float((weight.detach() - wanted).norm() / wanted.norm()) < 0.05
+
+
+def test_kernels_of_one_shape_move_together_as_they_would_alone() -> None:
+    generator = torch.Generator().manual_seed(4)
+    shapes = [(4, 3, 1, 3, 3), (5, 4, 3, 3, 3), (4, 3, 1, 3, 3)]
+    together, alone = ([nn.Parameter(torch.zeros(shape)) for shape in shapes] for _ in range(2))
+    optimisers = [Muon(together, lr=0.1), *(Muon([kernel], lr=0.1) for kernel in alone)]
+    for _ in range(3):
+        for ours, theirs in zip(together, alone, strict=True):
+            ours.grad = torch.randn(ours.shape, generator=generator)
+            theirs.grad = ours.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    for ours, theirs in zip(together, alone, strict=True):
+        torch.testing.assert_close(ours, theirs)

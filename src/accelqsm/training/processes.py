@@ -43,7 +43,7 @@ def training_device() -> torch.device:
 
 def multiplies_half_the_bits() -> bool:
     """Whether this CPU multiplies bfloat16 by itself, which halves a training step."""
-    if not hasattr(torch.cpu, "get_capabilities"):  # torch before 2.10
+    if not hasattr(torch.cpu, "get_capabilities"):  # not in every version that will do
         return False
     able = torch.cpu.get_capabilities()
     return any(able.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
