@@ -3,15 +3,15 @@
 300 x 280 x 96 voxels, 32 channels, 8 echoes, Poisson disk of AF 5, a noise scan: a digital head
 laid out on the scanned grid itself, which spares minutes. The samples lie in memory; the time runs
 from there to susceptibility on the CPU, prewhitening, network, sums and the whole chain included.
-Each consistency runs twice, since the first run loads and chooses kernels. Then the demo's size on
+Each network runs twice, since the first run loads and chooses kernels. Then the demo's size on
 the GPU and on the CPU, and how far the nuclei lie apart.
 
-Usage: python benchmarks/gpu.py [paper] [agreement] [channel] [channels]
+Usage: python benchmarks/gpu.py [--cases paper agreement] [--weights channel channel-wide channels]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 
 from accelqsm.kspace import KSpace
 from accelqsm.qsm import chain
+from accelqsm.recon.weights import load_network, packaged_weights
 from accelqsm.simulate.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.scanner import scan
 from accelqsm.study import subject
@@ -42,22 +43,24 @@ STAGES = {
 
 
 def main() -> None:
-    """Print a table for each case asked for."""
-    asked = sys.argv[1:] or ["paper", "agreement"]
-    kinds = [kind for kind in ("channel", "channels") if kind in asked] or ["channel", "channels"]
+    """Print a table for each case and network asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", nargs="+", choices=("paper", "agreement"), default=["paper"])
+    parser.add_argument("--weights", nargs="+", default=list(packaged_weights()))
+    options = parser.parse_args()
     if torch.cuda.is_available():
         print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
-    if "paper" in asked:
+    if "paper" in options.cases:
         kspace, _ = scanned(PRESETS["paper"])
-        for kind in kinds:
+        for name in options.weights:
             for run in ("first", "second"):
                 print(
-                    f"\n### paper size, {kind}, {run} run\n\n{timed_run(kspace, kind)}", flush=True
+                    f"\n### paper size, {name}, {run} run\n\n{timed_run(kspace, name)}", flush=True
                 )
-    if "agreement" in asked:
+    if "agreement" in options.cases:
         kspace, head = scanned(PRESETS["demo"])
-        for kind in kinds:
-            print(f"\n### demo size, {kind}: GPU less CPU\n\n{agreement(kspace, head, kind)}")
+        for name in options.weights:
+            print(f"\n### demo size, {name}: GPU less CPU\n\n{agreement(kspace, head, name)}")
 
 
 def scanned(preset: Preset) -> tuple[KSpace, Head]:
@@ -76,7 +79,7 @@ def scanned(preset: Preset) -> tuple[KSpace, Head]:
     return scans["af5"], head
 
 
-def timed_run(kspace: KSpace, consistency: str) -> str:
+def timed_run(kspace: KSpace, weights: str) -> str:
     """Markdown: seconds by stage and altogether, and the largest memory of the GPU."""
     seconds: dict[str, float] = {}
     plain = {(m, name): getattr(m, name) for m, names in STAGES.items() for name in names}
@@ -84,8 +87,9 @@ def timed_run(kspace: KSpace, consistency: str) -> str:
         setattr(module, name, _timed(name, call, seconds))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    network = load_network(weights)
     start = time.perf_counter()
-    subject.map_susceptibility(kspace, method="reconnet3d", consistency=consistency)  # type: ignore[arg-type]
+    subject.map_susceptibility(kspace, method="reconnet3d", network=network)
     whole = time.perf_counter() - start
     for (module, name), call in plain.items():
         setattr(module, name, call)
@@ -98,7 +102,7 @@ def timed_run(kspace: KSpace, consistency: str) -> str:
     return "\n".join(["| stage | s |", "|---|---:|", *rows])
 
 
-def agreement(kspace: KSpace, head: Head, consistency: str) -> str:
+def agreement(kspace: KSpace, head: Head, weights: str) -> str:
     """Markdown: nuclei of the map computed on the GPU and on the CPU, ppb."""
     maps, seconds = [], []
     available = torch.cuda.is_available
@@ -106,10 +110,7 @@ def agreement(kspace: KSpace, head: Head, consistency: str) -> str:
         torch.cuda.is_available = available if gpu else lambda: False  # type: ignore[assignment]
         start = time.perf_counter()
         mapped = subject.map_susceptibility(
-            kspace,
-            method="reconnet3d",
-            consistency=consistency,
-            mask=head.brain,  # type: ignore[arg-type]
+            kspace, method="reconnet3d", network=load_network(weights), mask=head.brain
         )
         seconds.append(time.perf_counter() - start)
         maps.append(1000 * mapped.maps.chi_ppm)

@@ -66,7 +66,7 @@ def errors(network: ReconNet3D, pair: Pair, acceleration: float) -> list[dict[st
     """NRMSE by method of every item of a pair."""
     rows = []
     reach = network.architecture.readout_reach
-    counted = slice(reach, -reach)
+    counted = slice(reach, reach + READOUTS)
     with torch.inference_mode():
         images = network(pair.measured, pair.sampled, pair.maps)
     for item in range(len(pair.truth)):

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 _WRITERS = {Tensor.__setitem__, Tensor.copy_}
 _READERS = {Tensor.__getitem__, Tensor.__setitem__}
+_JOINERS = {torch.cat, torch.stack}
 _TO_HOST = {Tensor.numpy, Tensor.__array__}
 
 
@@ -99,7 +100,7 @@ def _mark(tensors: Any, gpu: bool) -> None:
 def _check(func: Any, name: str, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
     """CUDA's rule: scalars of the CPU may join, indices may lie there, copies may cross."""
     with torch._C.DisableTorchFunction():
-        strangers = [t for t in tensors if not on_gpu(t) and t.ndim > 0]
+        strangers = [t for t in tensors if not on_gpu(t) and (t.ndim > 0 or func in _JOINERS)]
     if func in _READERS:
         indices = {id(t) for t in _tensors(args[1])}
         strangers = [t for t in strangers if id(t) not in indices]

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from accelqsm.device import best_device, on_device, on_gpu_or_cpu
+from accelqsm.device import CPU, best_device, on_device, on_gpu_or_cpu
+from accelqsm.errors import InputWarning
 from accelqsm.qsm.chain import QsmSettings, susceptibility
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.reconstruct import Consistency, Method, combine, reconstruct
@@ -21,7 +22,6 @@ from recon_phantom import channel_images, sample
 from test_qsm_chain import GRID, scan
 from training_phantom import blob_volumes
 
-CPU = torch.device("cpu")
 SHAPE = (20, 24, 16)
 REGULAR = regular((24, 16), acceleration=(2, 1), calibration=(10, 16))
 POISSON = poisson_disk((24, 16), acceleration=2, calibration=(8, 8), seed=0)
@@ -114,15 +114,44 @@ def test_a_training_step_keeps_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> No
         assert on_gpu(state.averaged_network().log_weights)
 
 
-def test_a_gpu_that_is_too_small_leaves_it_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_a_gpu_that_is_too_small_leaves_the_whole_scan_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kspace = sample(channel_images(SHAPE, 4), POISSON, noise_sd=0.01)
+    mask = torch.zeros(SHAPE, dtype=torch.bool)
+    mask[4:-4, 4:-4, 4:-4] = True
+    network = _network()
+    expected = map_susceptibility(kspace, method="reconnet3d", network=network, mask=mask)
+    run = network.forward
 
-    def compute(device: torch.device) -> int:
-        asked.append(device.type)
-        if device.type == "cuda":
+    def forward(measured: Tensor, *rest: Tensor) -> Tensor:
+        if on_gpu(measured):
             raise torch.OutOfMemoryError
-        return 7
+        return run(measured, *rest)
 
-    with pretend_gpu(monkeypatch):
-        assert on_gpu_or_cpu(compute) == 7
-    assert asked == ["cuda", "cpu"]
+    monkeypatch.setattr(network, "forward", forward)
+    with pretend_gpu(monkeypatch), pytest.warns(InputWarning, match="memory"):
+        found = map_susceptibility(kspace, method="reconnet3d", network=network, mask=mask)
+    assert found.device == CPU
+    assert torch.equal(found.maps.chi_ppm, expected.maps.chi_ppm)
+
+
+@pytest.mark.parametrize("message", ["CUFFT_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"])
+def test_libraries_without_memory_are_understood(
+    monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    def compute(device: torch.device) -> str:
+        if device.type == "cuda":
+            raise RuntimeError(message)
+        return device.type
+
+    with pretend_gpu(monkeypatch), pytest.warns(InputWarning):
+        assert on_gpu_or_cpu(compute) == "cpu"
+
+
+def test_other_errors_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compute(device: torch.device) -> None:
+        raise RuntimeError(f"wrong on {device.type}")
+
+    with pretend_gpu(monkeypatch), pytest.raises(RuntimeError, match="wrong on cuda"):
+        on_gpu_or_cpu(compute)

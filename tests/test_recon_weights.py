@@ -15,7 +15,6 @@ from accelqsm.errors import InputError
 from accelqsm.recon import weights
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.weights import default_weights, load_network, save_network, weights_checksum
-from pretend_gpu import pretend_gpu
 
 
 @pytest.fixture
@@ -70,14 +69,16 @@ def test_unknown_names_and_missing_files_are_refused(tmp_path: Path) -> None:
         load_network(tmp_path / "absent.safetensors")
 
 
-def test_a_gpu_gets_the_wide_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_weights("channel") == "channel"
-    with pretend_gpu(monkeypatch):
-        assert default_weights("channel") == "channel-wide"
-        assert default_weights("channels") == "channels"
+def test_a_gpu_gets_the_wide_network() -> None:
+    assert default_weights("channel", torch.device("cpu")) == "channel"
+    assert default_weights("channel", torch.device("cuda")) == "channel-wide"
+    assert default_weights("channels", torch.device("cuda")) == "channels"
     wide, small = (load_network(name).architecture for name in ("channel-wide", "channel"))
     assert wide.width > small.width
     assert wide.consistency == small.consistency == "channel"
+
+
+def test_all_weights_fit_ten_megabytes() -> None:
     total = sum(file.stat().st_size for file in weights.FOLDER.glob("*.safetensors"))
     assert total < 10_000_000
 

@@ -52,9 +52,10 @@ def test_interrupted_training_gives_the_same_bytes(tmp_path: Path) -> None:
     assert whole.read_bytes() == parts.read_bytes()
 
 
-def test_other_processes_draw_the_same_pairs() -> None:
+def test_other_processes_draw_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # of which a process of its own knows nothing
     pairs = loop._Pairs([blob_volumes()], SETTINGS, range(3, 6))
-    for drawn, ahead in zip(pairs.in_order(0), pairs.in_order(2), strict=True):
+    for drawn, ahead in zip(pairs.in_order(0), pairs.in_order(1), strict=True):
         assert torch.equal(drawn.measured, ahead.measured)
 
 

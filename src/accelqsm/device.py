@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, TypeVar
@@ -9,6 +10,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from accelqsm.errors import InputWarning
+
+CPU = torch.device("cpu")
 Value = TypeVar("Value")
 
 
@@ -18,11 +22,22 @@ def best_device() -> torch.device:
 
 
 def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> Value:
-    """What ``compute(device)`` gives on the best device, or on the CPU where that is too small."""
+    """What ``compute(device)`` gives on the best device, or on the CPU where that is too small.
+
+    Warns:
+        InputWarning: a GPU whose memory does not suffice.
+    """
     try:
         return compute(best_device())
-    except torch.OutOfMemoryError:
-        return compute(torch.device("cpu"))
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+    # Beyond the handler, so that nothing holds on to what was on the GPU.
+    warnings.warn(
+        InputWarning("GPU: its memory does not hold this scan, which is computed on the CPU"),
+        stacklevel=2,
+    )
+    return compute(CPU)
 
 
 def on_device(value: Value, device: torch.device) -> Value:
@@ -33,3 +48,8 @@ def on_device(value: Value, device: torch.device) -> Value:
         if isinstance(getattr(value, field.name), Tensor)
     }
     return replace(value, **there)  # type: ignore[type-var]
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether the device had no memory left; CUDA's libraries say so in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)

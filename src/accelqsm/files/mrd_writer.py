@@ -37,7 +37,7 @@ def write_mrd(path: Path, kspace: KSpace) -> None:
         acquisition, n_channels=kspace.n_channels, acceleration=kspace.acceleration
     )
     noise = _noise_lines(kspace)
-    positions = kspace.sampled.nonzero().numpy()
+    positions = kspace.sampled.nonzero().cpu().numpy()
     n_lines = len(noise) + len(positions) * acquisition.n_echoes
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group("dataset")

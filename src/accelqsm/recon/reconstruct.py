@@ -99,8 +99,10 @@ def reconstruct(
     if method == "grappa":
         return (ImageBlock(slice(0, kspace.n_channels), x, images) for x, images in grappa(kspace))
     if method == "reconnet3d":
-        network = network if network is not None else load_network(default_weights(consistency))
-        network = network.to(kspace.sampled.device)
+        device = kspace.sampled.device
+        if network is None:
+            network = load_network(default_weights(consistency, device))
+        network = network.to(device)
         if network.architecture.consistency == "channel":
             return _channel_blocks(kspace, network)
     few = compress_channels(kspace, VIRTUAL_CHANNELS)

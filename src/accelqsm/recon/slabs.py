@@ -20,9 +20,8 @@ def apply_network(
     """Images of one echo, by slabs whose results are those of the whole volume.
 
     The network is positively homogeneous, so that data need no scaling. Slabs overlap by as much
-    as a result depends on; a slab that does not fit a GPU's memory is halved, and where a single
-    readout position does not fit, the network goes on on the CPU. Readout positions that hold
-    noise alone stay as they came.
+    as a result depends on; a slab that does not fit a GPU's memory is halved. Readout positions
+    that hold noise alone stay as they came.
 
     Args:
         network: in evaluation mode; slabs go to the device of its weights.
@@ -33,6 +32,9 @@ def apply_network(
 
     Returns:
         complex64 (x, y, z), on the device of the samples.
+
+    Raises:
+        torch.OutOfMemoryError: a GPU that does not hold a single readout position.
     """
     image = ifft(measured, PHASE_ENCODES)
     if maps is not None:
@@ -47,8 +49,8 @@ def apply_network(
                 image[slab] = _slab(network, measured, sampled, maps, slab)
             except torch.OutOfMemoryError:
                 if thickness == 1:
-                    network = network.cpu()
-                thickness = max(1, thickness // 2)
+                    raise
+                thickness = thickness // 2
                 continue
             start = slab.stop
     return image

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from accelqsm.device import best_device
 from accelqsm.errors import InputError
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 
@@ -28,10 +28,10 @@ def packaged_weights() -> tuple[str, ...]:
     return tuple(_registry())
 
 
-def default_weights(consistency: str) -> str:
-    """Name of the packaged weights: of the wide network, if there is one, where there is a GPU."""
+def default_weights(consistency: str, device: torch.device) -> str:
+    """Name of the packaged weights: of the wide network, if there is one, on a GPU."""
     wide = f"{consistency}-wide"
-    return wide if best_device().type == "cuda" and wide in _registry() else consistency
+    return wide if device.type == "cuda" and wide in _registry() else consistency
 
 
 def load_network(weights: str | Path = "channel") -> ReconNet3D:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from accelqsm.device import best_device
 from accelqsm.recon.weights import load_network, packaged_weights, weights_checksum
-from accelqsm.study.provenance import device, software
+from accelqsm.study.provenance import device_name, software
 
 
 def report_installation() -> str:
@@ -13,7 +14,7 @@ def report_installation() -> str:
         InputError: weights missing or damaged.
     """
     lines = [f"{name:<10s} {version}" for name, version in software().items()]
-    lines.append(f"{'device':<10s} {device()}")
+    lines.append(f"{'device':<10s} {device_name(best_device())}")
     for name in packaged_weights():
         load_network(name)
         lines.append(f"weights of '{name}': sha256 {weights_checksum(name)} (verified)")

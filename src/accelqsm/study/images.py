@@ -6,6 +6,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
+from accelqsm.device import CPU, on_device, on_gpu_or_cpu
 from accelqsm.errors import InputWarning
 from accelqsm.qsm.chain import QsmResult, susceptibility
 from accelqsm.qsm.field import lag_products
@@ -64,14 +67,19 @@ def qsm_images(
     inside = read_mask(mask, acquisition.grid)
     warn_of_losses(scan, echoes)
     direction = scan.b0_direction or acquisition.b0_direction
-    result = susceptibility(
-        lag_products(echoes.images, echo_times_s=acquisition.echo_times_s),
-        grid=acquisition.grid,
-        b0_direction=direction,
-        field_strength_t=acquisition.field_strength_t,
-        mask=inside,
-        settings=qsm_settings,
-    )
+
+    def mapped(device: torch.device) -> tuple[QsmResult, torch.device]:
+        found = susceptibility(
+            lag_products(echoes.images.to(device), echo_times_s=acquisition.echo_times_s),
+            grid=acquisition.grid,
+            b0_direction=direction,
+            field_strength_t=acquisition.field_strength_t,
+            mask=None if inside is None else inside.to(device),
+            settings=qsm_settings,
+        )
+        return on_device(found, CPU), device
+
+    result, device = on_gpu_or_cpu(mapped)
     source = {
         "magnitude": [str(path) for path in scan.files.magnitude],
         "phase": [str(path) for path in scan.files.phase],
@@ -82,7 +90,7 @@ def qsm_images(
         "invert_phase": invert_phase,
         "mask": "from the magnitude" if mask is None else str(mask),
     }
-    write_maps(out, result, acquisition.grid, settings=qsm_settings, source=source)
+    write_maps(out, result, acquisition.grid, settings=qsm_settings, source=source, device=device)
     return result
 
 

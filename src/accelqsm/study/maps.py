@@ -18,7 +18,7 @@ from accelqsm.files.settings import settings_from
 from accelqsm.files.tables import write_settings
 from accelqsm.grid import Grid
 from accelqsm.qsm.chain import QsmResult, QsmSettings
-from accelqsm.study.provenance import device, software
+from accelqsm.study.provenance import device_name, software
 
 CHIMAP = "Chimap.nii.gz"
 FIELD = "fieldmap.nii.gz"
@@ -48,10 +48,12 @@ def write_maps(
     *,
     settings: QsmSettings,
     source: Mapping[str, Any],
+    device: torch.device,
 ) -> None:
     """Write susceptibility (ppm), fields (Hz), R2* (1/s), the mask left, and ``settings.toml``.
 
-    The settings come last: where they stand, the maps are complete.
+    The settings come last, with the source and the device that computed: where they stand, the
+    maps are complete.
     """
     (out / SETTINGS).unlink(missing_ok=True)
     write_image(out / FIELD, array(result.field_hz), grid)
@@ -67,7 +69,7 @@ def write_maps(
         {
             "source": dict(source),
             "qsm": plain(dataclasses.asdict(settings)),
-            "software": software() | {"device": device()},
+            "software": software() | {"device": device_name(device)},
         },
     )
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from accelqsm import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = (
     "torch",
@@ -32,10 +36,10 @@ def software() -> dict[str, str]:
     return versions
 
 
-def device() -> str:
-    """Where tensors are computed, in words."""
+def device_name(device: torch.device) -> str:
+    """A device in words."""
     import torch
 
-    if torch.cuda.is_available():
-        return f"cuda ({torch.cuda.get_device_name()})"
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"

@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from accelqsm.device import on_gpu_or_cpu
+import torch
+from torch import Tensor
+
+from accelqsm.device import best_device, on_gpu_or_cpu
 from accelqsm.errors import InputError
 from accelqsm.files.mrd import read_mrd
 from accelqsm.files.tables import write_settings
@@ -16,7 +19,7 @@ from accelqsm.recon.reconnet3d import Consistency, ReconNet3D
 from accelqsm.recon.reconstruct import Method
 from accelqsm.recon.weights import default_weights, load_network, weights_checksum
 from accelqsm.study.maps import read_mask, read_qsm_settings, write_echoes, write_maps
-from accelqsm.study.provenance import device, software
+from accelqsm.study.provenance import device_name, software
 from accelqsm.study.subject import MappedScan, map_susceptibility, sum_channels
 
 
@@ -35,17 +38,24 @@ def recon_scan(
     Raises:
         InputError: a scan or weights that cannot be used.
     """
-    network = _network(method, weights, consistency)
+    weights = _weights(method, weights, consistency)
+    network = _network(weights, consistency)
     kspace = read_mrd(scan)
-    with _naming(scan):
-        images = on_gpu_or_cpu(
-            lambda device: sum_channels(
-                kspace.on(device), method=method, network=network, consistency=consistency
-            ).images.cpu()
+
+    def combined(device: torch.device) -> tuple[Tensor, torch.device]:
+        sums = sum_channels(
+            kspace.on(device), method=method, network=network, consistency=consistency
         )
+        return sums.images.cpu(), device
+
+    with _naming(scan):
+        images, device = on_gpu_or_cpu(combined)
     write_echoes(out, images, kspace.acquisition.grid)
-    record = {"source": _source(scan, kspace, method, weights, consistency)}
-    write_settings(out / "settings.toml", record | {"software": software() | {"device": device()}})
+    record = {
+        "source": _source(scan, kspace, method, weights, consistency),
+        "software": software() | {"device": device_name(device)},
+    }
+    write_settings(out / "settings.toml", record)
 
 
 def map_scan(
@@ -64,7 +74,8 @@ def map_scan(
         InputError: a scan, weights, mask or settings that cannot be used.
     """
     qsm_settings = read_qsm_settings(settings)
-    network = _network(method, weights, consistency)
+    weights = _weights(method, weights, consistency)
+    network = _network(weights, consistency)
     kspace = read_mrd(scan)
     brain = read_mask(mask, kspace.acquisition.grid)
     with _naming(scan):
@@ -83,6 +94,7 @@ def map_scan(
         kspace.acquisition.grid,
         settings=qsm_settings,
         source=_source(scan, kspace, method, weights, consistency),
+        device=mapped.device,
     )
     return mapped
 
@@ -96,13 +108,19 @@ def _naming(scan: Path) -> Iterator[None]:
         raise InputError(f"{scan}: {error}") from error
 
 
-def _network(
+def _weights(
     method: Method, weights: str | Path | None, consistency: Consistency
-) -> ReconNet3D | None:
-    """The network of one's own weights, else the package's; its consistency must be that asked."""
+) -> str | Path | None:
+    """One's own weights, else the package's; None for a method without a network."""
     if method != "reconnet3d":
         return None
-    weights = weights or default_weights(consistency)
+    return weights or default_weights(consistency, best_device())
+
+
+def _network(weights: str | Path | None, consistency: Consistency) -> ReconNet3D | None:
+    """The network of the weights, whose consistency must be that asked."""
+    if weights is None:
+        return None
     network = load_network(weights)
     found = network.architecture.consistency
     if found != consistency:
@@ -124,9 +142,8 @@ def _source(
         "b0_tesla": kspace.acquisition.field_strength_t,
         "b0_direction": list(kspace.acquisition.b0_direction),
     }
-    if method == "reconnet3d":
+    if weights is not None:
         source["consistency"] = consistency
-        weights = weights or default_weights(consistency)
-        source["weights"] = str(weights)
+        source["weights"] = Path(weights).name
         source["weights_sha256"] = weights_checksum(weights)
     return source

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from accelqsm.device import on_device, on_gpu_or_cpu
+from accelqsm.device import CPU, on_device, on_gpu_or_cpu
 from accelqsm.kspace import KSpace
 from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
 from accelqsm.qsm.field import LagProducts, lag_products, no_channels
@@ -40,10 +40,12 @@ class MappedScan:
     Attributes:
         images: complex (echo, x, y, z).
         maps: result of the chain from field to susceptibility.
+        device: where they were computed.
     """
 
     images: Tensor
     maps: QsmResult
+    device: torch.device
 
 
 def map_susceptibility(
@@ -80,7 +82,7 @@ def map_susceptibility(
             mask=None if mask is None else mask.to(device),
             settings=settings,
         )
-        return MappedScan(sums.images.cpu(), on_device(maps, torch.device("cpu")))
+        return MappedScan(sums.images.cpu(), on_device(maps, CPU), device)
 
     return on_gpu_or_cpu(mapped)
 
@@ -94,7 +96,7 @@ def sum_channels(
 ) -> ChannelSums:
     """Reconstruct the channels block by block, and keep only their sums.
 
-    All of it is computed, and the sums lie, on the device of the pattern (``KSpace.on``).
+    Images are computed, and the sums lie, on the device of the pattern (``KSpace.on``).
     """
     white = prewhiten(kspace)
     device = white.sampled.device

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from accelqsm.device import on_device
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import unit_maps
@@ -54,10 +53,6 @@ class Pair:
     truth: Tensor
     echo_times_s: tuple[float, ...]
     maps: Tensor | None = None
-
-    def to(self, device: torch.device) -> Pair:
-        """The pair on a device."""
-        return on_device(self, device)
 
     def items(self, chosen: slice) -> Pair:
         """Some of the items."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from accelqsm.device import on_device
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.progress import track
@@ -92,7 +93,6 @@ class State:
         self.device = training_device()
         self.network = ReconNet3D(settings.architecture).to(self.device)
         self.network.half_on_cpu = multiplies_half_the_bits()
-        torch.backends.cudnn.benchmark = True
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         kernels = [p for p in self.network.parameters() if p.dim() > 1]
         self.optimisers: tuple[tuple[str, torch.optim.Optimizer, float], ...] = (
@@ -105,7 +105,7 @@ class State:
         """Take one step on a pair; returns the loss before it."""
         settings = self.settings
         self.network.zero_grad(set_to_none=True)
-        pair = share_of(pair).to(self.device)
+        pair = on_device(share_of(pair), self.device)
         value = loss(self.network(pair.measured, pair.sampled, pair.maps), pair)
         value.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.network)
@@ -203,7 +203,9 @@ def train(
     running = 0.0
     pairs = _Pairs(training, settings, range(state.step, last))
     for pair in track(pairs.in_order(n_drawing(state.device)), "training", len(pairs)):
-        value = state.advance(pair)
+        # Slabs have few sizes, for each of which the fastest convolutions are worth finding.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            value = state.advance(pair)
         running = value if running == 0.0 else 0.98 * running + 0.02 * value
         if first_process() and (state.step % validate_every == 0 or state.step == last):
             _log(out / LOG, state, running, validation)
@@ -233,7 +235,18 @@ class _Pairs(Dataset[Pair]):
 
     def in_order(self, n_processes: int) -> Iterator[Pair]:
         """One after another, drawn ahead by other processes if there are any."""
-        return iter(DataLoader(self, batch_size=None, num_workers=n_processes))
+        if n_processes == 0:
+            return iter(DataLoader(self, batch_size=None))
+        # Not copies of this process, which may hold a GPU and threads.
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                num_workers=n_processes,
+                prefetch_factor=1,
+                multiprocessing_context="spawn",
+            )
+        )
 
 
 def loss(image: Tensor, pair: Pair) -> Tensor:
@@ -292,7 +305,7 @@ def relative_errors(
     ):
         device = network.log_weights.device
         with torch.inference_mode():
-            there = pair.to(device)
+            there = on_device(pair, device)
             images = network(there.measured, there.sampled, there.maps).cpu()
         plain = ifft(pair.measured, PHASE_ENCODES)
         if pair.maps is not None:

@@ -13,6 +13,7 @@ from torch import Tensor, distributed, nn
 
 from accelqsm.errors import InputError
 from accelqsm.training.data import Pair
+from accelqsm.training.volumes import n_cores
 
 MOST_DRAWING = 12
 
@@ -54,7 +55,7 @@ def n_drawing(device: torch.device) -> int:
     if device.type == "cpu":
         return 0
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return max(1, min(MOST_DRAWING, (os.cpu_count() or 1) // here - 1))
+    return max(1, min(MOST_DRAWING, n_cores() // here - 1))
 
 
 def share_of(pair: Pair) -> Pair:

@@ -55,8 +55,8 @@ COILS = 2
 VIRTUAL_CHANNELS = 8
 CENTRES = ((16, 16), (24, 24), (32, 24), (48, 32))
 CENTRE_NOISE = (0.001, 0.02)
-MOST_PROCESSES = 16
-"""Heads that are simulated at once at most, one a core, each of which takes some 2 GB."""
+HEAD_BYTES = 2 * 10**9
+"""What a process that simulates a head takes, with room to spare (1.3 GB measured)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,13 @@ class Volumes:
     contrasts: tuple[Contrast, ...]
     coils: Coils | None = None
 
+    def __reduce__(self) -> tuple[Callable[..., Volumes], tuple[object, ...]]:
+        """Another process maps the files again instead of being sent what they hold."""
+        name = getattr(self.images, "filename", None)
+        if name is not None:
+            return load_volumes, (Path(name).with_suffix(""),)
+        return Volumes, (self.images, self.contrasts, self.coils)
+
 
 def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -> Volumes:
     """Volumes of one head as a scanner would see them without noise.
@@ -140,6 +147,9 @@ def cached_volumes(
 ) -> list[Volumes]:
     """The volumes of many heads, simulated once and then read as memory maps.
 
+    Several heads are simulated at once, in processes that import the main module: a script needs
+    its ``if __name__ == "__main__":``.
+
     Raises:
         InputError: a folder that holds another number of volumes per head, or of channels.
     """
@@ -164,9 +174,24 @@ def _simulate_into(folder: Path, seed: int, *, n_volumes: int, all_channels: boo
     save_volumes(folder / f"head-{seed}", volumes)
 
 
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_bytes() -> int:
+    """Of the machine, or 8 GB where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 8 * 10**9
+
+
 def _at_once(simulate: Callable[[int], Value], seeds: Sequence[int]) -> Iterator[Value]:
     """Call for every seed, one process a core; in this process where there is one to do."""
-    n_processes = min(len(seeds), os.cpu_count() or 1, MOST_PROCESSES)
+    n_processes = min(len(seeds), n_cores(), _memory_bytes() // HEAD_BYTES)
     if n_processes < 2:
         yield from map(simulate, seeds)
         return
