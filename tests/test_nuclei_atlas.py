@@ -8,7 +8,7 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
-from accelqsm.nuclei.atlas import Atlas, CarriedLabels, carry_labels, depth_mm, laid_on, one_hot
+from accelqsm.nuclei.atlas import Atlas, CarriedLabels, carry_labels, laid_on, one_hot
 from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
 from accelqsm.nuclei.volume import Volume, grid_points, moved
 from nuclei_phantom import reoriented
@@ -114,21 +114,6 @@ def test_a_label_without_voxels_stays_without() -> None:
     only_one = np.where(labelled(grid_points(GRID)) == 1, 1, 0).astype(np.int16)
     found = carried(GRID, labels=only_one)
     np.testing.assert_array_equal(laid_on(found.labels, found.offset, GRID), only_one)
-
-
-def test_depth_in_a_ball_is_its_distance_from_the_surface() -> None:
-    points = grid_points(GRID)
-    distance = np.sqrt((points**2).sum(0))
-    ball = Volume((distance < 6.0).astype(np.float32), GRID)
-    depth = depth_mm(ball)
-    expected = np.clip(6.0 - np.sqrt((grid_points(depth.grid) ** 2).sum(0)), -4.0, 4.0)
-    assert depth.grid.shape == (19, 19, 19)
-    assert np.abs(depth.values - expected).max() < 0.75
-    assert np.abs((depth.values - expected).mean()) < 0.1
-    edge = Volume(np.ones((3, 3, 3), dtype=np.float32), centred_grid((3, 3, 3), (1.0, 1.0, 1.0)))
-    assert depth_mm(edge).values.tolist()[1][1] == [0.5, 1.5, 0.5]
-    empty = depth_mm(Volume(np.zeros((3, 3, 3), dtype=np.float32), edge.grid))
-    assert (empty.values == -4.0).all()
 
 
 def test_labels_beyond_the_image_are_counted_and_cut_off() -> None:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import ndimage
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid
+from accelqsm.nuclei.depth import REACH_MM, depth_mm
 from accelqsm.nuclei.volume import Mapping as WorldMapping
 from accelqsm.nuclei.volume import (
     Volume,
     box_around,
-    cropped,
     grid_points,
     part_of,
     slabs,
@@ -29,8 +28,6 @@ SEVEN = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
 
 DEFAULT_THRESHOLD = 0.5
 ROOM_MM = 3.0
-REACH_MM = 4.0
-"""Beyond it, distances from a label's surface are not told apart."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def carry_labels(
 ) -> CarriedLabels:
     """The atlas's nuclei in a scan: each label by itself, so that none arises between two others.
 
-    In a deterministic atlas each label's signed distance from its surface is interpolated
+    In a deterministic atlas each label's signed distance from its smooth surface is interpolated
     (linear), because shares of voxels round off edges. The deepest wins, and what lies around all
     labels counts as one: without it, a thin nucleus that touches another one would lose the voxels
     that lie on the seam, half in each. In a probabilistic atlas the largest probability wins where
@@ -161,31 +158,6 @@ def carry_labels(
             wins = votes.max(0) >= -anywhere
         labels[start:stop] = np.where(wins, indices[votes.argmax(0)], 0)
     return CarriedLabels(grid, labels, shares, offset)
-
-
-def depth_mm(inside: Volume) -> Volume:
-    """How deep in a label each voxel's centre lies, negative outside, on the part near the label.
-
-    The surface runs half a voxel from the outermost centres.
-
-    Args:
-        inside: above one half in the label (x, y, z).
-
-    Returns:
-        float32, mm, -4 to 4; beyond its grid, -4 is meant.
-    """
-    here = Volume(inside.values > 0.5, inside.grid)
-    if not here.values.any():
-        return Volume(np.full(here.grid.shape, -REACH_MM, dtype=np.float32), here.grid)
-    near = cropped(here, margin_mm=REACH_MM)
-    sizes = near.grid.voxel_size_mm
-    # One more voxel all around, for a label that reaches the edge of its volume.
-    padded = np.pad(near.values, 1)
-    within = ndimage.distance_transform_edt(padded, sampling=sizes)
-    beyond = ndimage.distance_transform_edt(~padded, sampling=sizes)
-    half = min(sizes) / 2
-    signed = np.where(padded, within - half, half - beyond)[1:-1, 1:-1, 1:-1]
-    return Volume(np.clip(signed, -REACH_MM, REACH_MM).astype(np.float32), near.grid)
 
 
 def laid_on(part: npt.NDArray[np.generic], offset: tuple[int, int, int], scan: Grid) -> np.ndarray:
