@@ -50,7 +50,6 @@ def main() -> None:
     for protocol, method in PROTOCOLS.items():
         raw = scans / "sub-01" / f"sub-01_acq-{protocol}_MEGRE.h5"
         words = ("map", str(raw), str(maps / protocol), "--method", method)
-        words += ("--consistency", "channels")
         if protocol == "pi":
             measured(*words)
         costs.append(measured(*words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from accelqsm.cli import main
 from accelqsm.files.mrd import read_mrd
 from accelqsm.files.mrd_writer import write_mrd
+from accelqsm.files.nifti import read_image
 from accelqsm.recon import weights
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.sampling import regular
+from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.weights import save_network
 from recon_phantom import channel_images, sample
 
@@ -88,6 +90,19 @@ def test_a_noise_scan_of_other_channels_is_named(
     )
 
 
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_all_channels_are_the_default_of_the_network(tmp_path: Path, n_channels: int) -> None:
+    path = tmp_path / "scan.h5"
+    pattern = poisson_disk(SHAPE[1:], acceleration=2, calibration=(8, 8), seed=0)
+    write_mrd(path, sample(channel_images(SHAPE, n_channels), pattern, noise_sd=0.01))
+    assert main(["recon", str(path), str(tmp_path / "out"), "--method", "reconnet3d"]) == 0
+    source = tomllib.loads((tmp_path / "out" / "settings.toml").read_text())["source"]
+    assert (source["consistency"], source["weights"]) == ("channels", "channels")
+    image = read_image(tmp_path / "out" / "echo-1_part-mag.nii.gz").values
+    truth = channel_images(SHAPE, n_channels)[:, 0].abs().square().sum(0).sqrt().numpy()
+    assert np.corrcoef(image.ravel(), truth.ravel())[0, 1] > 0.9
+
+
 @pytest.fixture
 def network_file(tmp_path: Path) -> Path:
     torch.manual_seed(0)
@@ -101,6 +116,9 @@ def test_weights_of_another_kind_or_architecture_are_named(
 ) -> None:
     path = scan(tmp_path / "scan.h5", torch.ones(SHAPE[1:], dtype=torch.bool))
     words = ["recon", str(path), "--method", "reconnet3d", "--weights", str(network_file)]
+    assert main([*words, str(tmp_path / "own")]) == 0
+    source = tomllib.loads((tmp_path / "own" / "settings.toml").read_text())["source"]
+    assert (source["consistency"], source["weights"]) == ("channel", network_file.name)
     found = refused([*words, "--consistency", "channels"], capsys, tmp_path / "out")
     assert found == f"{network_file}: a network of --consistency channel, expected one of channels"
     other = {"format": weights.FORMAT, "architecture": asdict(Architecture(8, 2, (3, 1), patch=1))}
@@ -118,7 +136,7 @@ def test_packaged_weights_with_a_wrong_checksum_are_named(
 ) -> None:
     path = scan(tmp_path / "scan.h5", torch.ones(SHAPE[1:], dtype=torch.bool))
     registry = tmp_path / "registry.toml"
-    registry.write_text(f'[channel]\nfile = "{network_file.name}"\nsha256 = "{"0" * 64}"\n')
+    registry.write_text(f'[channels]\nfile = "{network_file.name}"\nsha256 = "{"0" * 64}"\n')
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     monkeypatch.setattr(weights, "REGISTRY", registry)
     words = ["recon", str(path), "--method", "reconnet3d"]

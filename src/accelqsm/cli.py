@@ -111,8 +111,8 @@ def _add_scan_commands(commands: Commands) -> None:
         command.add_argument(
             "--consistency",
             choices=("channel", "channels"),
-            default="channel",
-            help="reconnet3d: each channel by itself, as published, or corrected by all of them",
+            help="reconnet3d: each channel by itself, as published, or (by default) one image that "
+            "the samples of all channels agree on",
         )
         command.set_defaults(command=action)
     kspace_to_map.add_argument("--mask", type=Path, metavar="FILE")

@@ -65,7 +65,7 @@ def reconstruct(
     *,
     method: Method,
     network: ReconNet3D | None = None,
-    consistency: Consistency = "channel",
+    consistency: Consistency = "channels",
 ) -> Iterator[ImageBlock]:
     """Reconstruct a scan; sums over channels can be taken block by block.
 
@@ -79,8 +79,8 @@ def reconstruct(
         method: how missing samples are found.
         network: for "reconnet3d", instead of the weights that come with the package; it says
             itself whether it takes one channel or all.
-        consistency: for "reconnet3d" without a network: "channel" reconstructs each channel by
-            itself, as published; "channels" one image that the samples of all channels agree on.
+        consistency: for "reconnet3d" without a network: "channels" gives one image that the samples
+            of all channels agree on; "channel" reconstructs each by itself, as published.
 
     Returns:
         Blocks of complex64 (channel, echo, x, y, z).

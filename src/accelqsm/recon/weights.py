@@ -34,7 +34,7 @@ def default_weights(consistency: str, device: torch.device) -> str:
     return wide if device.type == "cuda" and wide in _registry() else consistency
 
 
-def load_network(weights: str | Path = "channel") -> ReconNet3D:
+def load_network(weights: str | Path = "channels") -> ReconNet3D:
     """The trained network, in evaluation mode.
 
     Args:
@@ -84,7 +84,7 @@ def save_network(network: ReconNet3D, path: Path, *, about: Mapping[str, str]) -
     os.replace(partial, path)
 
 
-def weights_checksum(weights: str | Path = "channel") -> str:
+def weights_checksum(weights: str | Path = "channels") -> str:
     """SHA-256 of weights as ``load_network`` takes, to be written beside results.
 
     Raises:

@@ -61,7 +61,7 @@ def checklists(stored: StoredComparison, gaps: pd.DataFrame, *, study: bool) -> 
         14: f"the protocol {stored.reference}, which is not the truth"
         + ("; and the simulated truth" if study else ""),
         19: precision,
-        22: "published network, weights by checksum in Provenance" if study else "",
+        22: "network and checksum of its weights in Provenance" if study else "",
         23: "see Provenance",
         25: "see the model card that comes with the weights" if study else "",
         28: METHODS,

@@ -49,7 +49,6 @@ def run_demo(out: Path, *, seed: int = 11) -> Path:
                 scan.raw,
                 map_folder(out, scan.subject, scan.protocol),
                 method=protocol.method,
-                consistency="channels",
             )
     with step("Nuclei, and their agreement with PI and with the truth"):
         nuclei = measure_scans(out, scans)

@@ -19,7 +19,7 @@ METHODS = {
 }
 CONSISTENCY = {
     "channel": "every channel by itself",
-    "channels": "every channel by itself and then made consistent with the samples of all channels",
+    "channels": "one image, kept consistent with the samples of all channels",
 }
 BACKGROUNDS = {
     "dipole-fit": "removed by fitting dipoles outside and inside the mask together (after Liu et "

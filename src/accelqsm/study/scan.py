@@ -29,7 +29,7 @@ def recon_scan(
     *,
     method: Method,
     weights: str | Path | None = None,
-    consistency: Consistency = "channel",
+    consistency: Consistency | None = None,
 ) -> None:
     """Reconstruct magnitude and phase (rad) of every echo, channels combined.
 
@@ -43,16 +43,14 @@ def recon_scan(
     kspace = read_mrd(scan)
 
     def combined(device: torch.device) -> tuple[Tensor, torch.device]:
-        sums = sum_channels(
-            kspace.on(device), method=method, network=network, consistency=consistency
-        )
+        sums = sum_channels(kspace.on(device), method=method, network=network)
         return sums.images.cpu(), device
 
     with _naming(scan):
         images, device = on_gpu_or_cpu(combined)
     write_echoes(out, images, kspace.acquisition.grid)
     record = {
-        "source": _source(scan, kspace, method, weights, consistency),
+        "source": _source(scan, kspace, method, network, weights),
         "software": software() | {"device": device_name(device)},
     }
     write_settings(out / "settings.toml", record)
@@ -64,7 +62,7 @@ def map_scan(
     *,
     method: Method,
     weights: str | Path | None = None,
-    consistency: Consistency = "channel",
+    consistency: Consistency | None = None,
     mask: Path | None = None,
     settings: Path | None = None,
 ) -> MappedScan:
@@ -83,7 +81,6 @@ def map_scan(
             kspace,
             method=method,
             network=network,
-            consistency=consistency,
             mask=brain,
             settings=qsm_settings,
         )
@@ -93,7 +90,7 @@ def map_scan(
         mapped.maps,
         kspace.acquisition.grid,
         settings=qsm_settings,
-        source=_source(scan, kspace, method, weights, consistency),
+        source=_source(scan, kspace, method, network, weights),
         device=mapped.device,
     )
     return mapped
@@ -109,21 +106,21 @@ def _naming(scan: Path) -> Iterator[None]:
 
 
 def _weights(
-    method: Method, weights: str | Path | None, consistency: Consistency
+    method: Method, weights: str | Path | None, consistency: Consistency | None
 ) -> str | Path | None:
     """One's own weights, else the package's; None for a method without a network."""
     if method != "reconnet3d":
         return None
-    return weights or default_weights(consistency, best_device())
+    return weights or default_weights(consistency or "channels", best_device())
 
 
-def _network(weights: str | Path | None, consistency: Consistency) -> ReconNet3D | None:
-    """The network of the weights, whose consistency must be that asked."""
+def _network(weights: str | Path | None, consistency: Consistency | None) -> ReconNet3D | None:
+    """The network of the weights, whose consistency must be that asked, if one was."""
     if weights is None:
         return None
     network = load_network(weights)
     found = network.architecture.consistency
-    if found != consistency:
+    if consistency is not None and found != consistency:
         raise InputError(
             f"{weights}: a network of --consistency {found}, expected one of {consistency}"
         )
@@ -131,7 +128,11 @@ def _network(weights: str | Path | None, consistency: Consistency) -> ReconNet3D
 
 
 def _source(
-    scan: Path, kspace: KSpace, method: Method, weights: str | Path | None, consistency: Consistency
+    scan: Path,
+    kspace: KSpace,
+    method: Method,
+    network: ReconNet3D | None,
+    weights: str | Path | None,
 ) -> dict[str, Any]:
     source: dict[str, Any] = {
         "scan": str(scan),
@@ -142,8 +143,8 @@ def _source(
         "b0_tesla": kspace.acquisition.field_strength_t,
         "b0_direction": list(kspace.acquisition.b0_direction),
     }
-    if weights is not None:
-        source["consistency"] = consistency
+    if network is not None and weights is not None:
+        source["consistency"] = network.architecture.consistency
         source["weights"] = Path(weights).name
         source["weights_sha256"] = weights_checksum(weights)
     return source

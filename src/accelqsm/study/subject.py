@@ -53,7 +53,7 @@ def map_susceptibility(
     *,
     method: Method,
     network: ReconNet3D | None = None,
-    consistency: Consistency = "channel",
+    consistency: Consistency = "channels",
     mask: Tensor | None = None,
     settings: QsmSettings = DEFAULT,
 ) -> MappedScan:
@@ -92,7 +92,7 @@ def sum_channels(
     *,
     method: Method,
     network: ReconNet3D | None = None,
-    consistency: Consistency = "channel",
+    consistency: Consistency = "channels",
 ) -> ChannelSums:
     """Reconstruct the channels block by block, and keep only their sums.
 
