@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -25,20 +23,12 @@ from accelqsm.simulate.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.scanner import scan
 from accelqsm.study import subject
 from accelqsm.study.protocols import PRESETS, PROTOCOLS, Preset, sampling_pattern
+from stages import CHAIN_STAGES, timed
 
 SEED = 62
 STAGES = {
     subject: ("prewhiten", "sum_channels"),
-    chain: (
-        "brain_mask",
-        "without_incoherent",
-        "readout_phase",
-        "spun",
-        "multilag_field",
-        "dipole_fit",
-        "l1_dipole_inversion",
-        "inner",
-    ),
+    chain: CHAIN_STAGES,
 }
 
 
@@ -84,7 +74,7 @@ def timed_run(kspace: KSpace, weights: str) -> str:
     seconds: dict[str, float] = {}
     plain = {(m, name): getattr(m, name) for m, names in STAGES.items() for name in names}
     for (module, name), call in plain.items():
-        setattr(module, name, _timed(name, call, seconds))
+        setattr(module, name, timed(name, call, seconds, _clock))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     network = load_network(weights)
@@ -125,18 +115,11 @@ def agreement(kspace: KSpace, head: Head, weights: str) -> str:
     return "\n".join(lines)
 
 
-def _timed(name: str, call: Callable[..., Any], seconds: dict[str, float]) -> Callable[..., Any]:
-    """The function, which adds its seconds to those under its name, GPU's work included."""
-
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        result = call(*args, **kwargs)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
-        return result
-
-    return timed
+def _clock() -> float:
+    """Seconds, after all that the GPU was asked to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 if __name__ == "__main__":

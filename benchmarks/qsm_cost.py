@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +25,11 @@ from accelqsm.qsm import chain
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.lags import lag_products
 from qsm_head import ANCHOR, CENTRE_MM, FIELD_STRENGTH_T, Protocol, scanned_head
+from stages import CHAIN_STAGES, timed
 
 SEED = 203
 PAPER_SIZE = Protocol(
     (300, 280, 80), (0.8, 0.8, 2.0), tuple(round(0.0033 + 0.0031 * n, 4) for n in range(8))
-)
-STAGES = (
-    "brain_mask",
-    "without_incoherent",
-    "readout_phase",
-    "spun",
-    "multilag_field",
-    "dipole_fit",
-    "l1_dipole_inversion",
-    "inner",
 )
 N_RUNS = 5
 CASES = {"anchor": (ANCHOR, 1), "paper": (PAPER_SIZE, 2)}
@@ -101,8 +91,8 @@ def _measured(folder: Path, n_threads: int) -> dict[str, Any]:
     grid = centred_grid(tuple(shape), tuple(size_mm), centre_mm=CENTRE_MM)
     images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="r+"))
     seconds: dict[str, float] = {}
-    for stage in STAGES:
-        setattr(chain, stage, _timed(stage, getattr(chain, stage), seconds))
+    for stage in CHAIN_STAGES:
+        setattr(chain, stage, timed(stage, getattr(chain, stage), seconds, time.process_time))
     runs = []
     for _ in range(2 if n_threads > 1 else N_RUNS):
         seconds.clear()
@@ -134,23 +124,11 @@ def _scikit_image(echoes: np.ndarray, brain: np.ndarray) -> float:
     return time.process_time() - start
 
 
-def _timed(name: str, call: Callable[..., Any], seconds: dict[str, float]) -> Callable[..., Any]:
-    """The function, which adds its CPU seconds to those under its name."""
-
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start = time.process_time()
-        result = call(*args, **kwargs)
-        seconds[name] = seconds.get(name, 0.0) + time.process_time() - start
-        return result
-
-    return timed
-
-
 def _print(name: str, protocol: Protocol, found: dict[str, float]) -> None:
     x, y, z = protocol.shape
     print(f"\n### {name}: {x} x {y} x {z}, {len(protocol.echo_times_s)} echoes\n")
     print("| stage | CPU s |\n|---|---:|")
-    stages = ("lag_products", *STAGES)
+    stages = ("lag_products", *CHAIN_STAGES)
     for stage in stages:
         print(f"| `{stage}` | {found[stage]:.2f} |")
     print(

@@ -27,7 +27,7 @@ from accelqsm.memory import keep_freed_memory
 from accelqsm.recon.reconnet3d import Consistency
 from accelqsm.recon.reconstruct import Method
 from accelqsm.simulate.cohort import Subject, draw_cohort
-from accelqsm.simulate.head import LOOKUP, NUCLEI, digital_head
+from accelqsm.simulate.head import LOOKUP, NUCLEI, Head, digital_head
 from accelqsm.simulate.scanner import scan
 from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
 from accelqsm.study.subject import map_susceptibility
@@ -76,15 +76,20 @@ def values_file(out: Path, person: Subject, arm: str) -> Path:
     return out / f"values-{person.label}-{arm.replace(' ', '-')}.csv"
 
 
-def measure(person: Subject, arms: list[str], out: Path) -> None:
-    """Write the mean susceptibility (ppb) of every nucleus under some arms."""
-    acquisition = PRESET.acquisition
-    head = digital_head(
-        acquisition.grid.refined(PRESET.refinement),
+def head_of(person: Subject) -> Head:
+    """A person's head on the fine grid of the preset."""
+    return digital_head(
+        PRESET.acquisition.grid.refined(PRESET.refinement),
         seed=person.seed,
         age_years=person.age_years,
         nuclei_chi_ppm=person.nuclei_chi_ppm,
     )
+
+
+def measure(person: Subject, arms: list[str], out: Path) -> None:
+    """Write the mean susceptibility (ppb) of every nucleus under some arms."""
+    acquisition = PRESET.acquisition
+    head = head_of(person)
     labels, truth = at_scan_resolution(head, acquisition)
     names = sorted({protocol for protocol, _, _ in ARMS.values()})
     # Every pattern, also where few arms are wanted: noise is drawn from one after another.

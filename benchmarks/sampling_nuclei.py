@@ -28,12 +28,12 @@ from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.slabs import apply_network
 from accelqsm.recon.weights import load_network
 from accelqsm.simulate.cohort import draw_cohort
-from accelqsm.simulate.head import LOOKUP, NUCLEI, digital_head
+from accelqsm.simulate.head import LOOKUP, NUCLEI
 from accelqsm.simulate.scanner import scan
 from accelqsm.study.protocols import PROTOCOLS, sampling_pattern
 from accelqsm.study.virtual import at_scan_resolution
 from accelqsm.units import ppm_to_hz
-from recon_nuclei import COHORT_SEED, LARGEST_COHORT, PRESET
+from recon_nuclei import COHORT_SEED, LARGEST_COHORT, PRESET, head_of
 
 ACCELERATION, SEED = 5, 1
 CENTRES = ((64, 40), (40, 28), (24, 24), (24, 16))
@@ -48,12 +48,7 @@ def main() -> None:
     first, *_, last = PRESET.echo_times_s
     acquisition = dataclasses.replace(PRESET.acquisition, echo_times_s=(first, last))
     person = draw_cohort(LARGEST_COHORT, seed=COHORT_SEED)[0]
-    head = digital_head(
-        acquisition.grid.refined(PRESET.refinement),
-        seed=person.seed,
-        age_years=person.age_years,
-        nuclei_chi_ppm=person.nuclei_chi_ppm,
-    )
+    head = head_of(person)
     labels, truth = at_scan_resolution(head, acquisition)
     x, y, z = _about(labels)
     turns_s = 2 * math.pi * (last - first)

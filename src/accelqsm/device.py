@@ -21,14 +21,18 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> Value:
+def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> tuple[Value, torch.device]:
     """What ``compute(device)`` gives on the best device, or on the CPU where that is too small.
+
+    Returns:
+        The value, and the device that computed it.
 
     Warns:
         InputWarning: a GPU whose memory does not suffice.
     """
+    device = best_device()
     try:
-        return compute(best_device())
+        return compute(device), device
     except RuntimeError as error:
         if not _out_of_memory(error):
             raise
@@ -37,7 +41,7 @@ def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> Value:
         InputWarning("GPU: its memory does not hold this scan, which is computed on the CPU"),
         stacklevel=2,
     )
-    return compute(CPU)
+    return compute(CPU), CPU
 
 
 def on_device(value: Value, device: torch.device) -> Value:

@@ -142,7 +142,10 @@ def susceptibility(
     """
     size_mm = grid.voxel_size_mm
     magnitude = products.echo_power.sum(0).sqrt()
-    brain = _automatic_mask(products, grid, settings) if mask is None else _checked(mask, grid)
+    if mask is None:
+        brain = _automatic_mask(products, grid, settings)
+    else:
+        brain = _checked(mask, grid).to(magnitude.device)
     products = without_readout_phase(products, readout_phase(products, brain))
     unwrapped_rad = spun(lag1_phase_rad(products), products.products[0].abs(), brain)
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)

@@ -68,16 +68,16 @@ def qsm_images(
     warn_of_losses(scan, echoes)
     direction = scan.b0_direction or acquisition.b0_direction
 
-    def mapped(device: torch.device) -> tuple[QsmResult, torch.device]:
+    def mapped(device: torch.device) -> QsmResult:
         found = susceptibility(
             lag_products(echoes.images.to(device), echo_times_s=acquisition.echo_times_s),
             grid=acquisition.grid,
             b0_direction=direction,
             field_strength_t=acquisition.field_strength_t,
-            mask=None if inside is None else inside.to(device),
+            mask=inside,
             settings=qsm_settings,
         )
-        return on_device(found, CPU), device
+        return on_device(found, CPU)
 
     result, device = on_gpu_or_cpu(mapped)
     source = {

@@ -38,19 +38,17 @@ def recon_scan(
     Raises:
         InputError: a scan or weights that cannot be used.
     """
-    weights = _weights(method, weights, consistency)
-    network = _network(weights, consistency)
+    network, known = _network(method, weights, consistency)
     kspace = read_mrd(scan)
 
-    def combined(device: torch.device) -> tuple[Tensor, torch.device]:
-        sums = sum_channels(kspace.on(device), method=method, network=network)
-        return sums.images.cpu(), device
+    def combined(device: torch.device) -> Tensor:
+        return sum_channels(kspace.on(device), method=method, network=network).images.cpu()
 
     with _naming(scan):
         images, device = on_gpu_or_cpu(combined)
     write_echoes(out, images, kspace.acquisition.grid)
     record = {
-        "source": _source(scan, kspace, method, network, weights),
+        "source": _source(scan, kspace, method) | known,
         "software": software() | {"device": device_name(device)},
     }
     write_settings(out / "settings.toml", record)
@@ -72,8 +70,7 @@ def map_scan(
         InputError: a scan, weights, mask or settings that cannot be used.
     """
     qsm_settings = read_qsm_settings(settings)
-    weights = _weights(method, weights, consistency)
-    network = _network(weights, consistency)
+    network, known = _network(method, weights, consistency)
     kspace = read_mrd(scan)
     brain = read_mask(mask, kspace.acquisition.grid)
     with _naming(scan):
@@ -90,7 +87,7 @@ def map_scan(
         mapped.maps,
         kspace.acquisition.grid,
         settings=qsm_settings,
-        source=_source(scan, kspace, method, network, weights),
+        source=_source(scan, kspace, method) | known,
         device=mapped.device,
     )
     return mapped
@@ -105,36 +102,32 @@ def _naming(scan: Path) -> Iterator[None]:
         raise InputError(f"{scan}: {error}") from error
 
 
-def _weights(
+def _network(
     method: Method, weights: str | Path | None, consistency: Consistency | None
-) -> str | Path | None:
-    """One's own weights, else the package's; None for a method without a network."""
+) -> tuple[ReconNet3D | None, dict[str, str]]:
+    """The network of one's own weights, else the package's, and what is recorded of it.
+
+    Its consistency must be that asked, if one was.
+    """
     if method != "reconnet3d":
-        return None
-    return weights or default_weights(consistency or "channels", best_device())
-
-
-def _network(weights: str | Path | None, consistency: Consistency | None) -> ReconNet3D | None:
-    """The network of the weights, whose consistency must be that asked, if one was."""
-    if weights is None:
-        return None
+        return None, {}
+    weights = weights or default_weights(consistency or "channels", best_device())
     network = load_network(weights)
     found = network.architecture.consistency
     if consistency is not None and found != consistency:
         raise InputError(
             f"{weights}: a network of --consistency {found}, expected one of {consistency}"
         )
-    return network
+    known = {
+        "consistency": found,
+        "weights": Path(weights).name,
+        "weights_sha256": weights_checksum(weights),
+    }
+    return network, known
 
 
-def _source(
-    scan: Path,
-    kspace: KSpace,
-    method: Method,
-    network: ReconNet3D | None,
-    weights: str | Path | None,
-) -> dict[str, Any]:
-    source: dict[str, Any] = {
+def _source(scan: Path, kspace: KSpace, method: Method) -> dict[str, Any]:
+    return {
         "scan": str(scan),
         "method": method,
         "acceleration": round(kspace.acceleration, 3),
@@ -143,8 +136,3 @@ def _source(
         "b0_tesla": kspace.acquisition.field_strength_t,
         "b0_direction": list(kspace.acquisition.b0_direction),
     }
-    if network is not None and weights is not None:
-        source["consistency"] = network.architecture.consistency
-        source["weights"] = Path(weights).name
-        source["weights_sha256"] = weights_checksum(weights)
-    return source

@@ -71,7 +71,7 @@ def map_susceptibility(
     """
     acquisition = kspace.acquisition
 
-    def mapped(device: torch.device) -> MappedScan:
+    def mapped(device: torch.device) -> tuple[Tensor, QsmResult]:
         sums = sum_channels(
             kspace.on(device), method=method, network=network, consistency=consistency
         )
@@ -79,12 +79,13 @@ def map_susceptibility(
             sums.lags,
             grid=acquisition.grid,
             field_strength_t=acquisition.field_strength_t,
-            mask=None if mask is None else mask.to(device),
+            mask=mask,
             settings=settings,
         )
-        return MappedScan(sums.images.cpu(), on_device(maps, CPU), device)
+        return sums.images.cpu(), on_device(maps, CPU)
 
-    return on_gpu_or_cpu(mapped)
+    (images, maps), device = on_gpu_or_cpu(mapped)
+    return MappedScan(images, maps, device)
 
 
 def sum_channels(

@@ -236,7 +236,7 @@ class _Pairs(Dataset[Pair]):
     def in_order(self, n_processes: int) -> Iterator[Pair]:
         """One after another, drawn ahead by other processes if there are any."""
         if n_processes == 0:
-            return iter(DataLoader(self, batch_size=None))
+            return map(self.__getitem__, range(len(self)))
         # Not copies of this process, which may hold a GPU and threads.
         return iter(
             DataLoader(

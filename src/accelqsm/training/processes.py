@@ -16,6 +16,7 @@ from accelqsm.training.data import Pair
 from accelqsm.training.volumes import n_cores
 
 MOST_DRAWING = 12
+"""Processes beyond which a GPU waits for no pair."""
 
 
 def join_processes() -> None:
