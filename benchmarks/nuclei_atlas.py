@@ -1,6 +1,6 @@
 """An atlas registered to heads that it does not know: overlap, values, time.
 
-Usage: python benchmarks/nuclei_atlas.py OUT [--heads N] [--seed S] [--only NUMBER ...]
+Usage: python benchmarks/nuclei_atlas.py OUT [--heads N] [--seed S] [--only NUMBER ...] [--chimap]
 
 A head that OUT has already is not measured again, so that a run may be cut off or shared out.
 """
@@ -34,11 +34,13 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=10)
     parser.add_argument("--seed", type=int, default=303, help="of the cohort")
     parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="from 1")
+    parser.add_argument("--chimap", action="store_true", help="the atlas has a susceptibility map")
     options = parser.parse_args()
     torch.set_num_threads(1)
     atlas = options.out / "atlas"
     if not (atlas / "dseg.tsv").exists():
-        write_template(atlas, TEMPLATE, pose_seed=TEMPLATE_POSE_SEED)
+        contrasts = ("mag", "Chimap") if options.chimap else ("mag",)
+        write_template(atlas, TEMPLATE, pose_seed=TEMPLATE_POSE_SEED, contrasts=contrasts)
     for number, subject in enumerate(draw_cohort(options.heads, seed=options.seed)):
         table = options.out / subject.label / "head.tsv"
         if table.exists() or (options.only and number + 1 not in options.only):

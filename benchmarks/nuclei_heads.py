@@ -86,16 +86,22 @@ def scan_t1w(
     return {"dseg": head.labels.numpy(), "mask": head.brain.numpy()}
 
 
-def write_template(folder: Path, person: Person, *, pose_seed: int) -> None:
-    """An atlas folder made of one person: T1w, magnitude on its grid, mask, labels and lookup."""
+def write_template(
+    folder: Path, person: Person, *, pose_seed: int, contrasts: tuple[str, ...] = ("mag",)
+) -> None:
+    """An atlas folder made of one person: T1w, other contrasts on its grid, mask, labels, lookup.
+
+    ``contrasts`` are "mag" and "Chimap".
+    """
     scratch = folder.parent / f"{folder.name}-scan"
     pose, t1w_pose = random_pose(pose_seed), random_pose(pose_seed + 1)
     scan_person(scratch, person, pose=pose, noise_seed=pose_seed)
     truth = scan_t1w(folder, person, pose=t1w_pose, noise_seed=pose_seed)
-    magnitude = read_image(scratch / "mag.nii.gz")
     to_scan = pose_matrix(pose) @ np.linalg.inv(pose_matrix(t1w_pose))
-    there = resampled(Volume(magnitude.values, GRID), T1W_GRID, moved(to_scan))
-    write_image(folder / "mag.nii.gz", there.values, T1W_GRID)
+    for name in contrasts:
+        own = read_image(scratch / f"{name}.nii.gz")
+        there = resampled(Volume(own.values, GRID), T1W_GRID, moved(to_scan))
+        write_image(folder / f"{name}.nii.gz", there.values, T1W_GRID)
     for name, values in truth.items():
         write_image(folder / f"{name}.nii.gz", values, T1W_GRID)
     write_table(

@@ -50,6 +50,11 @@ def test_a_folder_with_labels_and_table_is_an_atlas(folder: Path) -> None:
     assert find_atlas(str(folder)) == folder
 
 
+def test_a_susceptibility_map_is_a_template_too(folder: Path) -> None:
+    write_image(folder / "sub_Chimap.nii.gz", np.ones(GRID.shape, dtype=np.float32), GRID)
+    assert list(read_atlas(folder).templates) == ["T1w", "susceptibility"]
+
+
 def test_probabilities_are_read_in_the_order_of_the_table(folder: Path) -> None:
     (folder / "sub_dseg.nii.gz").unlink()
     values = np.zeros((*GRID.shape, 2), dtype=np.float32)
@@ -86,7 +91,8 @@ def test_missing_template_and_labels_are_named(folder: Path) -> None:
     )
     (folder / "sub_T1w.nii.gz").unlink()
     assert message(folder) == (
-        f"{folder}: expected a template named *T1w.nii.gz or *mag.nii.gz, found none"
+        f"{folder}: expected a template named *T1w.nii.gz, *mag.nii.gz or *Chimap.nii.gz, "
+        "found none"
     )
 
 

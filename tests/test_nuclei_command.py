@@ -83,6 +83,27 @@ def test_an_atlas_finds_the_nuclei_of_another_head(results: Path) -> None:
         assert dice(ours == index, truth == index) > least, name
 
 
+def test_an_atlas_with_a_susceptibility_map_alone_meets_the_map(
+    inputs: Path, tmp_path: Path
+) -> None:
+    atlas = write_scan(tmp_path / "atlas", 9, UPRIGHT)
+    (atlas / "mag.nii.gz").unlink()
+    atlas_nuclei(
+        inputs / "scan" / "Chimap.nii.gz",
+        inputs / "scan" / "mag.nii.gz",
+        tmp_path / "out",
+        atlas=str(atlas),
+        syn=COARSE,
+    )
+    settings = tomllib.loads((tmp_path / "out" / "settings.toml").read_text())
+    assert settings["source"]["contrasts"] == ["susceptibility"]
+    ours = read_image(tmp_path / "out" / "dseg.nii.gz").values
+    truth = head(5, UPRIGHT).labels.numpy()
+    for index, name in LOOKUP:
+        if name[2:] in ("Pu", "Ca"):
+            assert dice(ours == index, truth == index) > 0.8, name
+
+
 def test_results_say_what_they_are(results: Path) -> None:
     table = read_table(results / "nuclei.tsv")
     assert list(dict.fromkeys(table["region"])) == list(SEVEN)

@@ -32,6 +32,9 @@ CIT168_SHA256 = {
     CIT168_TEMPLATE: "d665acefc59bd0f16f26fa64cc53ee71833e04abf13e8e2e17e3a5be2a38d2bb",
     CIT168_NAMES: "fda972baea9d60b427ef052411df567e0607cffac95fb7dd8132b6e1c0f13590",
 }
+TEMPLATES: Mapping[str, str] = {"T1w": "T1w", "magnitude": "mag", "susceptibility": "Chimap"}
+"""How the template of each contrast is named."""
+
 CACHE_VARIABLE = "ACCELQSM_CACHE"
 DOWNLOAD_TIMEOUT_S = 30
 
@@ -62,7 +65,7 @@ class AtlasImages:
 
     Attributes:
         folder: where it is.
-        templates: image by contrast, "T1w" or "magnitude".
+        templates: image by contrast, a key of ``TEMPLATES``.
         brain: mask of the brain, or None where the template's own zeros say it.
         labels: indices (x, y, z), or None where there are probabilities.
         probabilities: (x, y, z) by index; empty where there are labels.
@@ -104,8 +107,9 @@ def cache_folder() -> Path:
 
 
 def read_atlas(folder: Path) -> AtlasImages:
-    """Read CIT168 as published, or a folder of ``*T1w``, ``*mag``, ``*mask``, ``*dseg`` or
-    ``*probseg`` images (``.nii`` or ``.nii.gz``) with one ``*.tsv`` of columns index and name.
+    """Read CIT168 as published, or a folder of ``*T1w``, ``*mag``, ``*Chimap``, ``*mask``,
+    ``*dseg`` or ``*probseg`` images (``.nii`` or ``.nii.gz``) with one ``*.tsv`` of columns index
+    and name.
 
     The volumes of ``*probseg`` are in the order of the table's rows.
 
@@ -118,12 +122,13 @@ def read_atlas(folder: Path) -> AtlasImages:
     lookup = _lookup(folder)
     templates = {
         contrast: read_volume(path)
-        for contrast, suffix in (("T1w", "T1w"), ("magnitude", "mag"))
+        for contrast, suffix in TEMPLATES.items()
         if (path := _one(folder, suffix, needed=False))
     }
     if not templates:
         raise InputError(
-            f"{folder}: expected a template named *T1w.nii.gz or *mag.nii.gz, found none"
+            f"{folder}: expected a template named *T1w.nii.gz, *mag.nii.gz or *Chimap.nii.gz, "
+            "found none"
         )
     mask = _one(folder, "mask", needed=False)
     brain = None if mask is None else read_volume(mask)

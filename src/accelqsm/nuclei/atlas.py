@@ -36,7 +36,7 @@ class Atlas:
 
     Attributes:
         name: for messages and settings.
-        templates: image by contrast, "T1w" or "magnitude".
+        templates: image by contrast, "T1w", "magnitude" or "susceptibility".
         brain: above one half in the brain.
         shares: how much of each voxel belongs to each label (0 to 1), by index: ones and zeros
             for a deterministic atlas.

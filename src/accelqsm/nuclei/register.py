@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Named
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,13 @@ class SynSettings:
     radius: int = 1
     smoothing_voxels: float = 4.0
     margin_mm: float = 10.0
+
+    @property
+    def rough(self) -> SynSettings:
+        """Without the last resolution, which takes most of the time, where 2 mm are reached."""
+        if 2 * self.spacing_mm > LINEAR_SPACING_MM:
+            return self
+        return replace(self, iterations=(*self.iterations[:-1], 0))
 
 
 @dataclass(frozen=True)

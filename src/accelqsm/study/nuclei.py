@@ -15,6 +15,7 @@ from accelqsm.files.atlas import AtlasImages, find_atlas, read_atlas
 from accelqsm.files.nifti import Image, check_finite, check_same_grid, read_image, read_volume
 from accelqsm.grid import Grid
 from accelqsm.nuclei.atlas import SEVEN, Atlas, CarriedLabels, carry_labels, laid_on, one_hot
+from accelqsm.nuclei.contrast import with_contrast_of
 from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
 from accelqsm.nuclei.measure import measure_nuclei, split_side
 from accelqsm.nuclei.metrics import (
@@ -91,7 +92,7 @@ def atlas_nuclei(
     regions = options.regions or seven_or_all(known.lookup)
     rows = chosen_rows(known.lookup, regions)
     value_ppm = reference_ppm(chi.values, chi.grid, brain, options.reference, r2star=r2star)
-    head, to_head = _head(mag, brain, t1w)
+    head, to_head = _head(mag, chi, t1w)
     with step("Head to template: affine"):
         contrast = (
             "T1w" if "T1w" in head and "T1w" in known.templates else next(iter(known.templates))
@@ -103,12 +104,7 @@ def atlas_nuclei(
             scan_brain=_brain_in(head, brain, chi.grid, to_head),
         )
     with step("Head to template: SyN around the nuclei"):
-        way = register_template(
-            *paired_contrasts(known.templates, head),
-            box=known.box(syn.margin_mm),
-            affine=affine,
-            settings=syn,
-        )
+        way = _bent(known, head, affine, syn)
     with step("Labels to the map, values, quality"):
         carried = _carried(known, chi.grid, way, to_head, options, chimap)
         table = measured(chi, brain, carried, rows, options, value_ppm)
@@ -234,18 +230,34 @@ def _check_flip(found: Grid, expected: Grid, path: Path, reference: Path) -> Non
 
 
 def _head(
-    mag: Volume, brain: npt.NDArray[np.bool_], t1w: Path | None
+    mag: Volume, chi: Volume, t1w: Path | None
 ) -> tuple[dict[str, Volume], npt.NDArray[np.float64]]:
     """The head's images by contrast in one world, and the way from the map's world to it."""
+    own = {"magnitude": mag, "susceptibility": chi}
     if t1w is None:
-        return {"magnitude": mag}, np.eye(4)
+        return own, np.eye(4)
     image = read_volume(t1w)
     check_perpendicular(image.grid, str(t1w))
     t1 = Volume(np.asarray(image.values, dtype=np.float32), image.grid)
     with step("T1w to magnitude: rigid"):
         to_head = register_rigid(mag, t1)
-    there = resampled(mag, t1.grid, moved(np.linalg.inv(to_head)))
-    return {"T1w": t1, "magnitude": there}, to_head
+    back = moved(np.linalg.inv(to_head))
+    return {"T1w": t1} | {name: resampled(v, t1.grid, back) for name, v in own.items()}, to_head
+
+
+def _bent(
+    atlas: Atlas, head: Mapping[str, Volume], affine: npt.NDArray[np.float64], syn: SynSettings
+) -> TemplateMap:
+    """SyN, roughly first, and then to a template whose nuclei are as bright as this head's."""
+    box = atlas.box(syn.margin_mm)
+    templates, images = paired_contrasts(atlas.templates, head)
+    if atlas.templates.keys() & head.keys():
+        rough = register_template(templates, images, box=box, affine=affine, settings=syn.rough)
+        templates = {
+            name: with_contrast_of(images[name], template, shares=atlas.shares, way=rough)
+            for name, template in templates.items()
+        }
+    return register_template(templates, images, box=box, affine=affine, settings=syn)
 
 
 def _brain_in(
