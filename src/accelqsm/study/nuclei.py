@@ -65,7 +65,8 @@ def atlas_nuclei(
     """Bring an atlas to a scan and measure its nuclei.
 
     Magnitude to T1w is rigid, T1w to the template affine and then SyN around the nuclei, with
-    every contrast that both have, in which the template is given the head's nuclei. The labels come to the map; the map stays as it is.
+    every contrast that both have, in which the template is given this head's brightness of the
+    nuclei. The labels come to the map; the map stays as it is.
 
     Args:
         chimap: susceptibility, ppm.
