@@ -37,7 +37,7 @@ def with_contrast_of(
     Args:
         scan: of the contrast of ``template``, or with its sign turned.
         template: to be changed.
-        shares: how much of each voxel belongs to each label, by index.
+        shares: how much of each voxel belongs to each label, by index, all on one grid.
         way: from the scan to the template, near the truth.
 
     Returns:
@@ -59,10 +59,10 @@ def with_contrast_of(
     weights = labels / labels.sum((1, 2, 3), keepdims=True)
     mixing = np.einsum("ixyz,jxyz->ij", weights, labels) + CAUTION * np.eye(len(large))
     missing = np.einsum("ixyz,xyz->i", weights, wanted - own)
-    raised = template.values.astype(np.float64)
-    for index, change in zip(large, np.linalg.solve(mixing, missing), strict=True):
-        raised += change * resampled(shares[index], template.grid).values
-    return Volume(raised.astype(np.float32), template.grid)
+    changes = zip(large, np.linalg.solve(mixing, missing), strict=True)
+    raised = sum(np.float32(change) * shares[index].values for index, change in changes)
+    added = resampled(Volume(np.asarray(raised), shares[large[0]].grid), template.grid)
+    return Volume(template.values + added.values, template.grid)
 
 
 def _away_from(
