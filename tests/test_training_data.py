@@ -85,6 +85,17 @@ def test_acceleration_four_is_never_trained() -> None:
     assert counts == {round(36 * 30 / 3), round(36 * 30 / 5)}
 
 
+def test_some_patterns_leave_the_corners_out_and_some_do_not() -> None:
+    heads = [blob_volumes()]
+    y, z = np.ogrid[-1:1:36j, -1:1:30j]
+    corners = torch.from_numpy(y**2 + z**2 > 1.3)
+    empty = [
+        not training_pair(heads, readouts=1, seed=0, step=step).sampled[corners].any()
+        for step in range(40)
+    ]
+    assert 10 <= sum(empty) <= 30
+
+
 def test_augmentation_keeps_magnitudes() -> None:
     """Flips, conjugation and phases permute the magnitudes of a slab, up to its scale."""
     heads = [blob_volumes(1)]

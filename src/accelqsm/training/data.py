@@ -20,6 +20,8 @@ TRAINING_ACCELERATIONS = (3.0, 5.0)
 CALIBRATIONS = ((24, 24), (16, 16), (20, 20), (32, 16), (40, 24), (48, 32), (64, 40))
 THICKEST = 2.5
 """Voxel along z over that along y that a pattern is drawn for, from 1 on."""
+ELLIPTICAL = 0.5
+"""Share of the patterns that leave the corners of k-space out."""
 LARGEST_CALIBRATION = 0.5
 """Share of a pattern's samples that its fully sampled centre may take."""
 QUIETEST, LOUDEST = 0.002, 0.03
@@ -94,6 +96,7 @@ def training_pair(
         acceleration=acceleration,
         calibration=centres[rng.integers(len(centres))],
         seed=int(rng.integers(2**31)),
+        ellipse=rng.random() < ELLIPTICAL,
         voxel_size_mm=(1.0, float(rng.uniform(1, THICKEST))),
     )
     return _measured(slabs, sampled, rng, moved=rng.random() < MOVED)
