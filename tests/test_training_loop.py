@@ -10,19 +10,14 @@ import pytest
 import torch
 
 from accelqsm.errors import InputError
-from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.weights import load_network
 from accelqsm.training import loop, run
-from accelqsm.training.data import training_pair
 from accelqsm.training.loop import (
     CHECKPOINT,
-    FAINT_SIGNAL,
     LOG,
     TrainingSettings,
-    loss,
     relative_errors,
-    relevance,
     train,
 )
 from accelqsm.training.run import DataSettings, read_training_settings, train_network
@@ -89,43 +84,12 @@ def test_untrained_error_is_that_of_zero_filling() -> None:
         assert error.network == pytest.approx(error.zero_filled, rel=1e-4)
 
 
-def test_faint_tissue_weighs_as_much_as_a_bright_scalp() -> None:
-    """m / (m^2 + c^2): ten times fainter, about ten times heavier; nothing weighs nothing."""
-    truth = torch.zeros(1, 9, 60, 20, dtype=torch.complex64)
-    truth[:, :, 20:40], truth[:, :, 40:] = 1.0, 10.0
-    weight = relevance(truth)
-    assert float(weight.mean()) == pytest.approx(1.0, rel=1e-5)
-    expected = (1 / (1 + FAINT_SIGNAL**2)) / (10 / (100 + FAINT_SIGNAL**2))
-    assert float(weight[0, 4, 30, 10] / weight[0, 4, 50, 10]) == pytest.approx(expected, rel=1e-3)
-    assert weight[0, 4, 10, 10] == 0
-
-
-def test_loss_vanishes_for_the_truth_alone() -> None:
-    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
-    assert float(loss(pair.truth, pair)) == 0
-    assert float(loss(pair.truth * 1j, pair)) > 0.1
-
-
-@pytest.mark.parametrize("measured", [True, False])
-def test_unmeasured_kspace_counts_a_tenth_more(
-    measured: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
-    y, z = (pair.sampled if measured else ~pair.sampled).nonzero()[0]
-    error = torch.zeros_like(pair.measured)
-    error[..., y, z] = 3.0
-    image = pair.truth + ifft(error, PHASE_ENCODES)
-    both = float(loss(image, pair))
-    monkeypatch.setattr("accelqsm.training.loop.KSPACE_SHARE", 0.0)
-    expected = 0.0 if measured else 0.1 * 3.0 / (2 * pair.sampled.numel())
-    assert both - float(loss(image, pair)) == pytest.approx(expected, abs=1e-7)
-
-
 def test_learning_rate_rises_then_falls() -> None:
     settings = TrainingSettings(steps=1000, warm_up_steps=10, learning_rate=1e-3)
     assert settings.rate(0) == pytest.approx(1e-4, rel=1e-3)
     assert settings.rate(500) == pytest.approx(0.5e-3)
     assert settings.rate(999) < 1e-8
+    assert [settings.shrinkage_share(step) for step in (0, 699, 700, 999)] == [0, 0, 0.3, 0.3]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:

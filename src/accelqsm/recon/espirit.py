@@ -129,7 +129,8 @@ def _plane(gram: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 def _norm(vector: Tensor) -> Tensor:
     """Over the channels of (y, z, channel, 1), to (y, z, 1, 1)."""
     # Of the real and imaginary parts: over a complex axis the same takes 40 times as long on a CPU.
-    return torch.linalg.vector_norm(torch.view_as_real(vector), dim=(2, 4))[..., None]
+    norm: Tensor = torch.linalg.vector_norm(torch.view_as_real(vector), dim=(2, 4))
+    return norm[..., None]
 
 
 def _lags(products: Tensor) -> Tensor:

@@ -40,9 +40,9 @@ def acquisition_text(scanner: Mapping[str, Any], seed: object) -> str:
         f"{1e3 * scanner['repetition_time_s']:g} ms, flip angle {scanner['flip_angle_deg']:g} "
         f"degrees, {scanner['n_channels']} receive channels, signal-to-noise ratio "
         f"{scanner['snr']:g} in white matter of the combined image at TE 0. Regular patterns had "
-        f"{scanner['calibration_lines']} calibration lines, Poisson-disk patterns an elliptical "
-        f"shutter and a fully sampled centre of {' x '.join(map(str, scanner['calibration']))}; "
-        "acceleration is the number of positions of the full rectangle over those sampled."
+        f"{scanner['calibration_lines']} calibration lines, Poisson-disk patterns a fully sampled "
+        f"centre of {' x '.join(map(str, scanner['calibration']))}; acceleration is the number of "
+        "positions of the full rectangle over those sampled."
     )
 
 

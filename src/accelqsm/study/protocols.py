@@ -121,8 +121,7 @@ def sampling_pattern(protocol: Protocol, preset: Preset, *, seed: int) -> Tensor
     """Where the protocol samples the (ky, kz) plane: bool (y, z).
 
     Parallel imaging skips every other line along y outside its calibration lines; the others are
-    Poisson disks with exactly the acceleration asked for, counted over the rectangle, whose corners
-    they leave out (an elliptical shutter).
+    Poisson disks with exactly the acceleration asked for.
     """
     plane = (preset.shape[1], preset.shape[2])
     if protocol.method == "grappa":
@@ -135,6 +134,5 @@ def sampling_pattern(protocol: Protocol, preset: Preset, *, seed: int) -> Tensor
         acceleration=protocol.acceleration,
         calibration=preset.calibration,
         seed=seed,
-        ellipse=True,
         voxel_size_mm=preset.voxel_size_mm[1:],
     )

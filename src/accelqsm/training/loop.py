@@ -15,16 +15,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from accelqsm.device import on_device
 from accelqsm.errors import InputError
-from accelqsm.fourier import PHASE_ENCODES, fft, ifft
+from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.progress import track
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.weights import HEADER
 from accelqsm.training.data import Pair, training_pair, validation_pairs
+from accelqsm.training.loss import loss
 from accelqsm.training.muon import Muon
 from accelqsm.training.processes import (
     average_gradients,
@@ -38,11 +38,10 @@ from accelqsm.training.processes import (
 from accelqsm.training.volumes import Volumes
 
 VALIDATION_ACCELERATIONS = (3.0, 4.0, 5.0)
-NEIGHBOURHOOD = (3, 9, 9)
-FAINT_SIGNAL = 0.3
-"""Signal, in units of the slab's mean magnitude, that weighs most in the loss."""
-KSPACE_SHARE = 0.1
 LARGEST_GRADIENT = 1.0
+SHRINKAGE_SHARE, SHRINKAGE_FROM = 0.3, 0.7
+"""How much shrinkage counts in the loss, and from which part of the steps on: a network that does
+not yet know detail would make some up."""
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"
 
@@ -83,6 +82,10 @@ class TrainingSettings:
         warm = min(1.0, (step + 1) / max(self.warm_up_steps, 1))
         return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
+    def shrinkage_share(self, step: int) -> float:
+        """How much the shrinkage of detail counts in the loss of a step."""
+        return SHRINKAGE_SHARE if step >= SHRINKAGE_FROM * self.steps else 0.0
+
 
 class State:
     """Everything that a step changes: weights, their average, the optimiser and the step count."""
@@ -106,7 +109,8 @@ class State:
         settings = self.settings
         self.network.zero_grad(set_to_none=True)
         pair = on_device(share_of(pair), self.device)
-        value = loss(self.network(pair.measured, pair.sampled, pair.maps), pair)
+        image = self.network(pair.measured, pair.sampled, pair.maps)
+        value = loss(image, pair, shrinkage_share=settings.shrinkage_share(self.step))
         value.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.network)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
@@ -247,30 +251,6 @@ class _Pairs(Dataset[Pair]):
                 multiprocessing_context="spawn",
             )
         )
-
-
-def loss(image: Tensor, pair: Pair) -> Tensor:
-    """Weighted L1 of real and imaginary parts, plus a tenth of that of the unmeasured k-space.
-
-    The weight m / (m^2 + c^2), of mean 1, with m the magnitude averaged over a neighbourhood,
-    makes errors relative to the signal about them: the scalp beside a coil is many times brighter
-    than the middle of the brain, whose phase matters as much. Beyond c it fades with the signal.
-    """
-    error = image - pair.truth
-    unmeasured = torch.view_as_real(fft(error, PHASE_ENCODES) * ~pair.sampled)
-    parts = torch.view_as_real(error).abs().sum(-1)
-    relative = 0.5 * (relevance(pair.truth) * parts).mean()
-    return relative + KSPACE_SHARE * unmeasured.abs().mean()
-
-
-def relevance(truth: Tensor) -> Tensor:
-    """Weight of each voxel's error, of mean 1 in each item (batch, x, y, z)."""
-    around = [size // 2 for size in NEIGHBOURHOOD]
-    magnitude = functional.avg_pool3d(
-        truth.abs()[:, None], NEIGHBOURHOOD, stride=1, padding=around, count_include_pad=False
-    )[:, 0]
-    weight = magnitude / (magnitude**2 + FAINT_SIGNAL**2)
-    return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
 
 
 @dataclass(frozen=True)
