@@ -89,7 +89,6 @@ def test_learning_rate_rises_then_falls() -> None:
     assert settings.rate(0) == pytest.approx(1e-4, rel=1e-3)
     assert settings.rate(500) == pytest.approx(0.5e-3)
     assert settings.rate(999) < 1e-8
-    assert [settings.shrinkage_share(step) for step in (0, 699, 700, 999)] == [0, 0, 0.3, 0.3]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
-from accelqsm.fourier import PHASE_ENCODES, fft, ifft
+from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.training import loss as module
 from accelqsm.training.data import training_pair
-from accelqsm.training.loss import FAINT_SIGNAL, loss, relevance, shrinkage
+from accelqsm.training.loss import FAINT_SIGNAL, loss, relevance
 from training_phantom import blob_volumes
 
 
@@ -49,34 +47,3 @@ def test_unmeasured_kspace_counts_a_tenth_more(
     monkeypatch.setattr(module, "KSPACE_SHARE", 0.0)
     expected = 0.0 if measured else 0.1 * 3.0 / (2 * pair.sampled.numel())
     assert both - float(loss(image, pair)) == pytest.approx(expected, abs=1e-7)
-
-
-def test_shrinkage_counts_by_its_share() -> None:
-    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
-    image, weight = 0.7 * pair.truth, relevance(pair.truth)
-    more = loss(image, pair, shrinkage_share=0.5) - loss(image, pair)
-    assert float(more) == pytest.approx(0.5 * 0.3, rel=1e-4)
-    assert float(shrinkage(weight * image, weight * pair.truth)) == pytest.approx(0.3, rel=1e-4)
-
-
-def test_shrinkage_is_what_each_band_lacks() -> None:
-    """Six bands: 0.8 of everything lacks 0.2 in each; 0.4 of the last band lacks 0.6 in one."""
-    truth = torch.randn(2, 3, 40, 30, dtype=torch.complex64)
-    assert float(shrinkage(truth, truth)) == 0
-    assert float(shrinkage(0.8 * truth, truth)) == pytest.approx(0.2, rel=1e-4)
-    assert float(shrinkage(1.3 * truth, truth)) == pytest.approx(0.3, rel=1e-4)
-    y, z = torch.arange(40) - 20, torch.arange(30) - 15
-    radius = torch.hypot(y[:, None] / 20, z[None] / 15)
-    last = (radius >= 0.9) & (radius < 1.05)
-    less = ifft(fft(truth, PHASE_ENCODES) * torch.where(last, 0.4, 1.0), PHASE_ENCODES)
-    assert float(shrinkage(less, truth)) == pytest.approx(0.6 / 6, rel=1e-4)
-
-
-def test_noise_is_no_shrinkage_and_air_counts_nothing() -> None:
-    torch.manual_seed(0)
-    truth = torch.randn(1, 8, 80, 60, dtype=torch.complex64)
-    noise = torch.randn_like(truth)
-    # Of n positions: the slope of what has nothing to do with the truth is 1 / sqrt(2 n) about 0.
-    smallest = 8 * 80 * 60 * math.pi / 4 * (0.3**2 - 0.15**2)
-    assert float(shrinkage(truth + noise, truth)) < 4 / math.sqrt(2 * smallest)
-    assert float(shrinkage(torch.zeros_like(truth), torch.zeros_like(truth))) == 0

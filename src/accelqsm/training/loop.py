@@ -39,9 +39,6 @@ from accelqsm.training.volumes import Volumes
 
 VALIDATION_ACCELERATIONS = (3.0, 4.0, 5.0)
 LARGEST_GRADIENT = 1.0
-SHRINKAGE_SHARE, SHRINKAGE_FROM = 0.3, 0.7
-"""How much shrinkage counts in the loss, and from which part of the steps on: a network that does
-not yet know detail would make some up."""
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"
 
@@ -82,10 +79,6 @@ class TrainingSettings:
         warm = min(1.0, (step + 1) / max(self.warm_up_steps, 1))
         return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
-    def shrinkage_share(self, step: int) -> float:
-        """How much the shrinkage of detail counts in the loss of a step."""
-        return SHRINKAGE_SHARE if step >= SHRINKAGE_FROM * self.steps else 0.0
-
 
 class State:
     """Everything that a step changes: weights, their average, the optimiser and the step count."""
@@ -109,8 +102,7 @@ class State:
         settings = self.settings
         self.network.zero_grad(set_to_none=True)
         pair = on_device(share_of(pair), self.device)
-        image = self.network(pair.measured, pair.sampled, pair.maps)
-        value = loss(image, pair, shrinkage_share=settings.shrinkage_share(self.step))
+        value = loss(self.network(pair.measured, pair.sampled, pair.maps), pair)
         value.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.network)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
