@@ -1,7 +1,7 @@
-"""Poisson-disk density and the phase about the nuclei, at the demo's grid and AF 5.
+"""Poisson-disk density, shutter and the phase about the nuclei, at the demo's grid and AF 5.
 
 The first head of the cohort of ``recon_nuclei.py``, which that benchmark leaves out, with 8
-channels, first and last echo, the network of all channels. Prints, per centre and density, the
+channels, first and last echo, the network of all channels. Prints, per centre and pattern, the
 standard deviation of the phase from first to last echo about the nuclei less that without noise,
 and by how many per cent the field of each nucleus in it is too large (least squares on the fields
 of all seven together).
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -56,17 +57,21 @@ def main() -> None:
         [turns_s * _field_hz(labels, truth, nucleus)[x, y, z].flatten() for nucleus in NUCLEI]
     )
     full = sampling_pattern(PROTOCOLS["full"], PRESET, seed=SEED)
-    ways = {"usual": (1.0, 1.0), "isotropic": PRESET.voxel_size_mm[1:]}
+    size_mm = PRESET.voxel_size_mm[1:]
+    ways = {
+        "usual": poisson_disk,
+        "isotropic": partial(poisson_disk, voxel_size_mm=size_mm),
+        "isotropic, elliptical": partial(poisson_disk, voxel_size_mm=size_mm, ellipse=True),
+    }
     patterns = {"full sampling": full} | {
-        f"{centre[0]} x {centre[1]}, {way}": poisson_disk(
+        f"{centre[0]} x {centre[1]}, {way}": draw(
             (full.shape[0], full.shape[1]),
             acceleration=ACCELERATION,
             calibration=centre,
             seed=SEED,
-            voxel_size_mm=size_mm,
         )
         for centre in CENTRES
-        for way, size_mm in ways.items()
+        for way, draw in ways.items()
     }
 
     def scans(snr: float, patterns: dict[str, Tensor]) -> dict[str, KSpace]:
@@ -75,7 +80,7 @@ def main() -> None:
 
     wanted = _phase_difference(scans(NOISELESS, {"full": full})["full"], x)[:, y, z].flatten()
     network = load_network("channels")
-    print(f"| centre, density | phase, rad | {' | '.join(NUCLEI)} |")
+    print(f"| centre, pattern | phase, rad | {' | '.join(NUCLEI)} |")
     print(f"|---|{'---:|' * (1 + len(NUCLEI))}")
     for name, kspace in scans(PRESET.snr, patterns).items():
         way = None if name == "full sampling" else network
