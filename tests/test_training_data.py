@@ -16,10 +16,7 @@ from accelqsm.training.data import training_pair, validation_pairs
 from accelqsm.training.volumes import Volumes, cached_volumes, simulate_volumes
 from training_phantom import blob_volumes
 
-
-@pytest.fixture(autouse=True)
-def small_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "CALIBRATIONS", ((6, 6),))
+pytestmark = pytest.mark.usefixtures("small_calibration")
 
 
 def test_pairs_are_replayed_from_seed_and_step() -> None:

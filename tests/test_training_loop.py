@@ -27,10 +27,7 @@ SETTINGS = TrainingSettings(
     Architecture(4, 2, (3, 1, 1)), seed=3, steps=6, readouts=4, warm_up_steps=2
 )
 
-
-@pytest.fixture(autouse=True)
-def small_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accelqsm.training.data.CALIBRATIONS", ((6, 6),))
+pytestmark = pytest.mark.usefixtures("small_calibration")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

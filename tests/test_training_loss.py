@@ -11,10 +11,7 @@ from accelqsm.training.data import training_pair
 from accelqsm.training.loss import FAINT_SIGNAL, loss, relevance
 from training_phantom import blob_volumes
 
-
-@pytest.fixture(autouse=True)
-def small_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accelqsm.training.data.CALIBRATIONS", ((6, 6),))
+pytestmark = pytest.mark.usefixtures("small_calibration")
 
 
 def test_faint_tissue_weighs_as_much_as_a_bright_scalp() -> None:
