@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from accelqsm.grid import Triple
 from accelqsm.qsm.background import vsharp
-from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
+from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, iron_magnitude, susceptibility
 from accelqsm.qsm.dipole_fit import dipole_fit
 from accelqsm.qsm.dynamic import DynamicTerms
 from accelqsm.qsm.field import multilag_field
@@ -143,7 +143,7 @@ def _inversions(case: Case) -> dict[str, Callable[[Tensor], Tensor]]:
             voxel_size_mm=size_mm,
             b0_direction=direction,
             data_weight=case.brain.float(),
-            magnitude=case.images[0].abs().square().sum(0).sqrt(),
+            magnitude=iron_magnitude(_products(case), size_mm),
             regularisation=DEFAULT.regularisation,
             dynamic=DynamicTerms(noise=True, structure=False, scale=False),
         )

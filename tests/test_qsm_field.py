@@ -224,3 +224,9 @@ def test_a_single_echo_of_one_channel_counts_its_phase_from_time_zero() -> None:
 def test_images_that_do_not_fit_the_echo_times_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="5 echoes"):
         lag_products(torch.zeros(shape, dtype=torch.complex64), echo_times_s=UNEVEN_S)
+
+
+def test_late_echoes_weigh_most_in_their_magnitude() -> None:
+    images = torch.tensor([[3.0, 1.0j], [4.0j, 0.0]])[..., None, None, None]
+    products = lag_products(images, echo_times_s=(0.01, 0.02))
+    assert products.late_magnitude_s.item() == pytest.approx(math.sqrt(0.05**2 + 0.02**2))

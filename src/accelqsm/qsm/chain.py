@@ -20,6 +20,7 @@ from accelqsm.qsm.lags import LagProducts
 from accelqsm.qsm.mask import brain_mask, inner, without_incoherent
 from accelqsm.qsm.reference import referenced, ventricle_fluid
 from accelqsm.qsm.relaxation import r2star_per_s
+from accelqsm.qsm.smooth import gaussian
 from accelqsm.qsm.spikes import spike_weight
 from accelqsm.qsm.uncertainty import field_sd_hz, field_uncertainty_hz, noise_sd
 from accelqsm.qsm.unwrap import spun
@@ -27,6 +28,7 @@ from accelqsm.units import hz_to_ppm, ppm_to_hz
 
 LARGEST_DATA_WEIGHT = 3.0
 NOISE_VOXELS = 50_000
+EDGE_SD_MM = 1.0
 FIELD_MODES = ("multi", "lag1")
 BACKGROUNDS = ("dipole-fit", "vsharp")
 REFERENCES = ("brain", "csf", "none")
@@ -47,7 +49,7 @@ class QsmSettings:
         edge_mm: what an automatic mask loses at its edge after a dipole fit; a given mask is kept.
         regularisation: lambda of the inversion, in ppm mm.
         data_weighting: weigh the field by the inverse of its standard deviation.
-        magnitude_edges: smooth less across edges of the magnitude.
+        magnitude_edges: smooth less across edges of the magnitude of late echoes.
         dynamic_noise, dynamic_structure, dynamic_scale: terms learnt during the inversion.
         reference: what has zero susceptibility: "brain", "csf" (fluid of the ventricles) or "none".
         n_iterations: most iterations of the inversion.
@@ -170,7 +172,7 @@ def susceptibility(
         b0_direction=direction,
         regularisation=settings.regularisation,
         data_weight=_relative_weight(noise.uncertainty_hz, brain) if weigh else None,
-        magnitude=magnitude if settings.magnitude_edges else None,
+        magnitude=iron_magnitude(products, size_mm) if settings.magnitude_edges else None,
         dynamic=_dynamic_terms(settings),
         n_iterations=settings.n_iterations,
         tolerance=settings.tolerance,
@@ -188,6 +190,16 @@ def susceptibility(
         r2star_per_s=noise.r2star_per_s,
         magnitude=magnitude,
     )
+
+
+def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
+    """The magnitude whose edges susceptibility shares: of late echoes, smooth over 1 mm.
+
+    Iron darkens late echoes. Early ones show water and T1 as well, whose edges need not be its;
+    noise and ringing have more edges than tissue unless they are smoothed.
+    """
+    x, y, z = (EDGE_SD_MM / size for size in voxel_size_mm)
+    return gaussian(products.late_magnitude_s, (x, y, z))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.qsm.gradient import Gradient
+from accelqsm.qsm.smooth import gaussian
 
 MAGNITUDE_EDGE_SHARE = 0.3
 FIRST_EDGE_SHARE, LAST_EDGE_SHARE = 0.1, 0.3
-SMOOTHING_VOXELS = 0.7
+SMOOTHING_VOXELS = (0.7, 0.7, 0.7)
 LARGEST_CHANGE = 3.0
 SD_PER_MEDIAN = 1.4826
 """Standard deviation of a normal variable over the median of its absolute value."""
@@ -135,7 +136,9 @@ def _structure(
     weights: Weights, terms: DynamicTerms, slope: Tensor, inside: Tensor, share: float
 ) -> Tensor:
     """Structure weights lowered on the edges of the estimate."""
-    edges = torch.stack([_steepest(_smoothed(along.abs()), inside, share) for along in slope])
+    edges = torch.stack(
+        [_steepest(gaussian(along.abs(), SMOOTHING_VOXELS), inside, share) for along in slope]
+    )
     so_far = torch.ones_like(slope) if weights.structure is None else weights.structure
     return torch.where(edges, so_far.clamp_max(terms.edge_weight), so_far)
 
@@ -145,12 +148,3 @@ def _steepest(slope: Tensor, inside: Tensor, share: float) -> Tensor:
     values = slope[inside]
     rank = max(round(values.numel() * (1 - share)), 1)
     return (slope > values.kthvalue(rank).values) & inside
-
-
-def _smoothed(volume: Tensor) -> Tensor:
-    """A Gaussian of 0.7 voxels, cut after one neighbour on each side."""
-    side = math.exp(-0.5 / SMOOTHING_VOXELS**2)
-    for axis in range(3):
-        neighbours = volume.roll(1, axis) + volume.roll(-1, axis)
-        volume = (volume + side * neighbours) / (1 + 2 * side)
-    return volume

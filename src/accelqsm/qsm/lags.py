@@ -96,6 +96,12 @@ class LagProducts:
         """Root of the sum of squares over channels, of each echo, (echo, x, y, z)."""
         return self.echo_power.sqrt()
 
+    @property
+    def late_magnitude_s(self) -> Tensor:
+        """Root of the sum over channels and echoes of |TE S|^2, in which late echoes weigh most."""
+        times_s = self.echo_power.new_tensor(self.echo_times_s)
+        return (times_s.square() @ self.echo_power.flatten(1)).view(self.echo_power[0].shape).sqrt()
+
 
 def lag_products(
     images: Tensor, *, echo_times_s: tuple[float, ...], onto: LagProducts | None = None

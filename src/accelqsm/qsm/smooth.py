@@ -1,0 +1,35 @@
+"""Gaussian smoothing of a volume, on any device."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn import functional
+
+from accelqsm.grid import Triple
+
+CUT_SD = 4.0
+"""Standard deviations after which a Gaussian ends."""
+
+
+def gaussian(volume: Tensor, sd_voxels: Triple) -> Tensor:
+    """Smooth along each axis; beyond its sides a volume goes on as its last voxels.
+
+    Args:
+        volume: real (x, y, z).
+        sd_voxels: standard deviation along each axis in voxels; 0 leaves an axis as it is.
+    """
+    for axis, sd in enumerate(sd_voxels):
+        reach = round(CUT_SD * sd)
+        if reach == 0:
+            continue
+        weights = [math.exp(-0.5 * (offset / sd) ** 2) for offset in range(-reach, reach + 1)]
+        sides = [0] * 6
+        sides[2 * (2 - axis)] = sides[2 * (2 - axis) + 1] = reach
+        longer = functional.pad(volume[None, None], sides, mode="replicate")[0, 0]
+        size = volume.shape[axis]
+        volume = volume.new_zeros(volume.shape)
+        for start, weight in enumerate(weights):
+            volume.add_(longer.narrow(axis, start, size), alpha=weight / sum(weights))
+    return volume
