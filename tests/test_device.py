@@ -10,11 +10,12 @@ from torch import Tensor
 
 from accelqsm.device import CPU, best_device, on_device, on_gpu_or_cpu
 from accelqsm.errors import InputWarning
+from accelqsm.kspace import KSpace
 from accelqsm.qsm.chain import QsmSettings, susceptibility
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.reconstruct import Consistency, Method, combine, reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.study.subject import map_susceptibility
+from accelqsm.study.subject import ChannelSums, map_susceptibility
 from accelqsm.training.data import training_pair
 from accelqsm.training.loop import State, TrainingSettings
 from pretend_gpu import on_gpu, pretend_gpu
@@ -132,6 +133,24 @@ def test_a_gpu_that_is_too_small_leaves_the_whole_scan_to_the_cpu(
         found = map_susceptibility(kspace, method="reconnet3d", network=network, mask=MIDDLE)
     assert found.device == CPU
     assert torch.equal(found.maps.chi_ppm, expected.maps.chi_ppm)
+
+
+def test_the_network_stays_when_a_scan_is_left_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+
+    def sums(kspace: KSpace, *, network: ReconNet3D, **_: object) -> ChannelSums:
+        used.append(network.architecture.width)
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("accelqsm.study.subject.sum_channels", sums)
+    kspace = sample(channel_images(SHAPE, 4), POISSON, noise_sd=0.01)
+    with (
+        pretend_gpu(monkeypatch),
+        pytest.warns(InputWarning, match="memory"),
+        pytest.raises(torch.OutOfMemoryError),
+    ):
+        map_susceptibility(kspace, method="reconnet3d", consistency="channel")
+    assert used == [64, 64]
 
 
 @pytest.mark.parametrize("message", ["CUFFT_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"])

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from accelqsm.device import CPU, on_device, on_gpu_or_cpu
+from accelqsm.device import CPU, best_device, on_device, on_gpu_or_cpu
 from accelqsm.kspace import KSpace
 from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
 from accelqsm.qsm.field import LagProducts, lag_products, no_channels
 from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.reconnet3d import Consistency, ReconNet3D
 from accelqsm.recon.reconstruct import Method, combine, reconstruct
+from accelqsm.recon.weights import default_weights, load_network
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ def map_susceptibility(
         The combined images and the maps, on the CPU.
     """
     acquisition = kspace.acquisition
+    if method == "reconnet3d" and network is None:
+        # Chosen once: a scan that the GPU leaves to the CPU keeps its network.
+        network = load_network(default_weights(consistency, best_device()))
 
     def mapped(device: torch.device) -> tuple[Tensor, QsmResult]:
         sums = sum_channels(
