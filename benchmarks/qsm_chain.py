@@ -78,7 +78,8 @@ def field_rows(case: Case) -> Iterator[Row]:
     def scored(field_hz: Tensor) -> dict[str, float]:
         return field_scores(_ppm(field_hz), true_ppm, case.brain)
 
-    yield "accelqsm", scored(_chain(case, mask=case.brain).field_hz)
+    everywhere = QsmSettings(least_coherence=0.0)
+    yield "accelqsm", scored(_chain(case, mask=case.brain, settings=everywhere).field_hz)
     yield "scikit-image + fit", scored(fitted_field_hz(case.images[0], times_s, case.brain))
     yield "floor", scored(_floor_hz(case))
 

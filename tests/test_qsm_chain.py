@@ -103,8 +103,9 @@ def test_the_nuclei_come_back(result: QsmResult) -> None:
 
 def test_the_mask_is_respected_and_only_loses_its_edge(result: QsmResult) -> None:
     inside = brain(GRID)
-    assert torch.equal(result.brain, inside)
-    assert not (result.mask & ~inside).any()
+    assert not (result.brain & ~inside).any()
+    assert (inside & ~result.brain).sum() < 0.002 * inside.sum()
+    assert not (result.mask & ~result.brain).any()
     assert result.mask.sum() > 0.7 * inside.sum()
     assert (result.chi_ppm[~result.mask] == 0).all()
     assert abs(result.chi_ppm[result.mask].mean()) < 1e-6
@@ -117,6 +118,22 @@ def test_the_field_holds_the_air_ball_and_the_local_field_does_not(result: QsmRe
     slope = (result.field_hz * field_hz)[near_air].sum() / field_hz[near_air].square().sum()
     assert slope == pytest.approx(1, abs=0.05)
     assert result.local_field_hz[near_air].abs().median() < 0.05 * field_hz[near_air].abs().median()
+
+
+def test_nothing_beyond_an_incoherent_rim_of_a_given_mask_reaches_the_nuclei(
+    products: LagProducts, result: QsmResult
+) -> None:
+    x, y, z = positions_mm(GRID)
+    island = (x.abs() < 4) & (y > 30) & (y < 36) & (z.abs() < 5)
+    rim = (x.abs() < 6) & (y > 27) & (z.abs() < 7) & ~island
+    generator = torch.Generator().manual_seed(8)
+    noise = torch.randn(products.products.shape, dtype=torch.complex64, generator=generator)
+    # Behind voxels that hold noise alone, the phase of an island goes on from anywhere.
+    island_turned = torch.where(island, products.products.conj(), products.products)
+    broken = replace(products, products=torch.where(rim, 1e-3 * noise, island_turned))
+    found = susceptibility(broken, grid=GRID, field_strength_t=3.0, mask=brain(GRID))
+    assert not (found.brain & (rim | island)).any()
+    assert nuclei_ppm(found, GRID) == pytest.approx(nuclei_ppm(result, GRID), abs=0.002)
 
 
 def test_an_automatic_mask_gives_the_same_nuclei(products: LagProducts) -> None:
@@ -146,7 +163,7 @@ def test_combined_images_are_one_channel(result: QsmResult) -> None:
     "settings",
     [
         replace(DEFAULT, field_mode="lag1"),
-        replace(DEFAULT, dynamic_noise=False),
+        replace(DEFAULT, dynamic_noise=False, least_coherence=0.0),
         replace(DEFAULT, dynamic_structure=True, dynamic_scale=True),
         replace(DEFAULT, data_weighting=False, dynamic_noise=False),
     ],

@@ -91,3 +91,13 @@ def test_incoherent_voxels_leave_at_the_edge_and_stay_inside() -> None:
     expected[2] = False
     assert torch.equal(left, expected)
     assert torch.equal(without_incoherent(mask, coherence, least_coherence=0.0), mask)
+
+
+def test_each_part_of_a_mask_keeps_its_largest_coherent_part() -> None:
+    mask = torch.zeros(24, 6, 6, dtype=torch.bool)
+    mask[1:11, 1:5, 1:5] = mask[14:19, 1:5, 1:5] = True
+    coherence = mask * 0.8
+    coherence[3, 1:5, 1:5] = 0.3
+    expected = mask.clone()
+    expected[1:4] = False
+    assert torch.equal(without_incoherent(mask, coherence, least_coherence=0.9), expected)

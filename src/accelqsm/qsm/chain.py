@@ -40,13 +40,13 @@ class QsmSettings:
 
     Attributes:
         field_mode: "multi" uses every echo-time difference, "lag1" the smallest, as published.
-        least_coherence: phase coherence, as a share of its median, below which a voxel leaves
-            an automatic mask (0: none does).
+        least_coherence: phase coherence, as a share of its median, below which a voxel at its
+            edge leaves the mask (0: none does).
         background: "dipole-fit" keeps the whole mask and weighs the field; "vsharp", as published,
             loses the edge.
         radii_mm: ball radii of vSHARP; the smallest is what the mask loses at its edge.
         sharp_threshold: spectral truncation of vSHARP.
-        edge_mm: what an automatic mask loses at its edge after a dipole fit; a given mask is kept.
+        edge_mm: what an automatic mask loses at its edge after a dipole fit; a given mask does not.
         regularisation: lambda of the inversion, in ppm mm.
         data_weighting: weigh the field by the inverse of its standard deviation.
         magnitude_edges: smooth less across edges of the magnitude of late echoes.
@@ -130,7 +130,8 @@ def susceptibility(
         grid: voxel size and direction of the main field.
         field_strength_t: main field in tesla.
         b0_direction: unit vector along the array axes, where the grid's is not to be trusted.
-        mask: bool (x, y, z) to use instead of a brain extraction; it is not refined.
+        mask: bool (x, y, z) to use instead of a brain extraction; it only loses voxels at its edge
+            whose phase is incoherent.
         settings: every other choice; the defaults keep the slope of the nuclei near one.
 
     Returns:
@@ -145,9 +146,12 @@ def susceptibility(
     size_mm = grid.voxel_size_mm
     magnitude = products.echo_power.sum(0).sqrt()
     if mask is None:
-        brain = _automatic_mask(products, grid, settings)
+        brain = brain_mask(products.magnitude[0], voxel_size_mm=size_mm)
     else:
         brain = _checked(mask, grid).to(magnitude.device)
+    brain = without_incoherent(
+        brain, phase_coherence(products), least_coherence=settings.least_coherence
+    )
     products = without_readout_phase(products, readout_phase(products, brain))
     unwrapped_rad = spun(lag1_phase_rad(products), products.products[0].abs(), brain)
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)
@@ -278,14 +282,6 @@ def _reference(
             )
         return ventricle_fluid(rate_per_s, mask, voxel_size_mm=size_mm)
     return mask if settings.reference == "brain" else None
-
-
-def _automatic_mask(products: LagProducts, grid: Grid, settings: QsmSettings) -> Tensor:
-    """The brain, less what the phase of its channels and echoes disagrees on."""
-    brain = brain_mask(products.magnitude[0], voxel_size_mm=grid.voxel_size_mm)
-    return without_incoherent(
-        brain, phase_coherence(products), least_coherence=settings.least_coherence
-    )
 
 
 def _checked(mask: Tensor, grid: Grid) -> Tensor:

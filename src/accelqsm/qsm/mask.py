@@ -53,18 +53,19 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     if not core.any():
         core = _largest(tissue)
     brain = tissue & (_distance_mm(core, voxel_size_mm) <= OPENING_MM + max(voxel_size_mm) / 2)
-    brain = _filled(_closed(brain, voxel_size_mm))
+    brain = _largest(_filled(_closed(brain, voxel_size_mm)))
     if not brain.any():
         raise InputError("magnitude: expected a brain, found an empty mask")
     return torch.from_numpy(brain).to(magnitude.device)
 
 
 def without_incoherent(mask: Tensor, coherence: Tensor, *, least_coherence: float) -> Tensor:
-    """The largest part of a mask whose phase is coherent, with the holes in it filled.
+    """The largest coherent part of each part of a mask, with the holes in it filled.
 
     Beside air the field varies so much in a voxel that its phase is no longer proportional to
     the echo time. Such voxels are less than a hundredth of the brain and hold nine tenths of
-    the squared error of a field map, which background removal would spread.
+    the squared error of a field map, which background removal would spread; what they cut off
+    may be whole turns wrong.
 
     Args:
         mask: bool (x, y, z).
@@ -76,7 +77,7 @@ def without_incoherent(mask: Tensor, coherence: Tensor, *, least_coherence: floa
         bool (x, y, z); ``mask`` itself where nothing would be left.
     """
     level = least_coherence * coherence[mask].median()
-    coherent = _largest((mask & (coherence >= level)).cpu().numpy())
+    coherent = _largest_in_each((mask & (coherence >= level)).cpu().numpy(), mask.cpu().numpy())
     left = torch.from_numpy(_filled(coherent)).to(mask.device) & mask
     return left if bool(left.any()) else mask
 
@@ -135,6 +136,19 @@ def _largest(mask: Mask) -> Mask:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return np.asarray(labels == sizes.argmax())
+
+
+def _largest_in_each(mask: Mask, whole: Mask) -> Mask:
+    """The largest part of ``mask`` in each part of ``whole``, which holds it."""
+    parts, _ = ndimage.label(mask)
+    wholes, _ = ndimage.label(whole)
+    sizes = np.bincount(parts.ravel())
+    belongs = np.zeros(len(sizes), dtype=int)
+    belongs[parts[mask]] = wholes[mask]
+    largest = np.zeros(wholes.max() + 1, dtype=int)
+    for part in np.argsort(sizes[1:], kind="stable") + 1:
+        largest[belongs[part]] = part
+    return np.asarray(mask & (parts == largest[wholes]))
 
 
 def _closed(mask: Mask, voxel_size_mm: Triple) -> Mask:
