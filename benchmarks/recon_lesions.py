@@ -28,7 +28,7 @@ from accelqsm.simulate.scanner import scan
 from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
 from accelqsm.study.subject import map_susceptibility
 
-PRESET = dataclasses.replace(PRESETS["demo"], n_channels=8)
+PRESET = PRESETS["demo"]
 BLEED_RADIUS_MM, LESION_RADIUS_MM = 3.0, 5.0
 BLEED_CHI_PPM, BLEED_R2STAR = 0.8, 80.0
 LESION_CHI_PPM, LESION_T1_S, LESION_WATER, LESION_R2STAR = 0.02, 1.6, 1.2, -8.0

@@ -13,7 +13,6 @@ Usage: python benchmarks/recon_nuclei.py OUT [--heads N] [--first N] [--arms ARM
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import time
@@ -34,7 +33,7 @@ from accelqsm.study.subject import map_susceptibility
 from accelqsm.study.virtual import at_scan_resolution
 
 COHORT_SEED, LARGEST_COHORT = 3, 20
-PRESET = dataclasses.replace(PRESETS["demo"], n_channels=8)
+PRESET = PRESETS["demo"]
 ARMS: dict[str, tuple[str, Method, Consistency]] = {
     "full": ("full", "zero-filled", "channel"),
     "PI": ("pi", "grappa", "channel"),
