@@ -154,15 +154,15 @@ sys.path.insert(0, {tests!r})
 from accelqsm.recon.reconnet3d import Architecture
 from accelqsm.training import data, loop
 from accelqsm.training.loop import TrainingSettings, train
-from accelqsm.training.processes import join_processes
+from accelqsm.training.processes import joined_processes
 from training_phantom import blob_volumes
 torch.set_num_threads(1)
 data.CALIBRATIONS = ((6, 6),)
 loop.multiplies_half_the_bits = lambda: False
-join_processes()
 heads = [blob_volumes()]
 settings = TrainingSettings(Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2)
-train(Path(sys.argv[1]), heads, heads, settings=settings, validate_every=1)
+with joined_processes():
+    train(Path(sys.argv[1]), heads, heads, settings=settings, validate_every=1)
 """
 
 

@@ -7,6 +7,8 @@ are averaged, so that the weights go the way that a single process takes them.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,10 +21,20 @@ MOST_DRAWING = 12
 """Processes beyond which a GPU waits for no pair."""
 
 
-def join_processes() -> None:
-    """Join the group that ``torchrun`` started this process in, if it did."""
-    if "WORLD_SIZE" in os.environ and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+@contextmanager
+def joined_processes() -> Iterator[None]:
+    """Within it, be one of the group that ``torchrun`` started this process in, if it did.
+
+    The group ends here, not with the interpreter: its threads let go of tensors late, and one
+    that needs Python for that while Python ends takes the process down. Where something failed,
+    the others may be waiting, and ``torchrun`` ends them.
+    """
+    if "WORLD_SIZE" not in os.environ or distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    yield
+    distributed.destroy_process_group()
 
 
 def first_process() -> bool:

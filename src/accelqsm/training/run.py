@@ -23,7 +23,7 @@ from accelqsm.training.loop import (
     train,
 )
 from accelqsm.training.measured import Scans, cached_scans, find_scans
-from accelqsm.training.processes import first_process, join_processes, wait_for_all
+from accelqsm.training.processes import first_process, joined_processes, wait_for_all
 from accelqsm.training.volumes import (
     FIRST_TRAINING_SEED,
     FIRST_VALIDATION_SEED,
@@ -74,6 +74,7 @@ def read_training_settings(path: Path | None) -> tuple[TrainingSettings, DataSet
     return training, settings_from(path, "data", DataSettings())
 
 
+@joined_processes()
 def train_network(
     out: Path,
     *,
@@ -96,7 +97,6 @@ def train_network(
     Raises:
         InputError: data that cannot be used, or a checkpoint of other settings.
     """
-    join_processes()
     everywhere = settings.architecture.consistency == "channels"
     scans = None
     if data.scans:
