@@ -29,7 +29,8 @@ def gaussian(volume: Tensor, sd_voxels: Triple) -> Tensor:
         sides[2 * (2 - axis)] = sides[2 * (2 - axis) + 1] = reach
         longer = functional.pad(volume[None, None], sides, mode="replicate")[0, 0]
         size = volume.shape[axis]
+        total = sum(weights)
         volume = volume.new_zeros(volume.shape)
         for start, weight in enumerate(weights):
-            volume.add_(longer.narrow(axis, start, size), alpha=weight / sum(weights))
+            volume.add_(longer.narrow(axis, start, size), alpha=weight / total)
     return volume
