@@ -12,6 +12,7 @@ CHAIN_STAGES = (
     "spun",
     "multilag_field",
     "dipole_fit",
+    "iron_magnitude",
     "l1_dipole_inversion",
     "inner",
 )

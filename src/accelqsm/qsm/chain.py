@@ -40,13 +40,13 @@ class QsmSettings:
 
     Attributes:
         field_mode: "multi" uses every echo-time difference, "lag1" the smallest, as published.
-        least_coherence: phase coherence, as a share of its median, below which a voxel at its
-            edge leaves the mask (0: none does).
+        least_coherence: phase coherence, as a share of its median, below which voxels at its edge
+            leave the mask, and with them what they cut off (0: none do).
         background: "dipole-fit" keeps the whole mask and weighs the field; "vsharp", as published,
             loses the edge.
         radii_mm: ball radii of vSHARP; the smallest is what the mask loses at its edge.
         sharp_threshold: spectral truncation of vSHARP.
-        edge_mm: what an automatic mask loses at its edge after a dipole fit; a given mask does not.
+        edge_mm: what an automatic mask loses at its edge after a dipole fit; a given one keeps it.
         regularisation: lambda of the inversion, in ppm mm.
         data_weighting: weigh the field by the inverse of its standard deviation.
         magnitude_edges: smooth less across edges of the magnitude of late echoes.
@@ -130,8 +130,8 @@ def susceptibility(
         grid: voxel size and direction of the main field.
         field_strength_t: main field in tesla.
         b0_direction: unit vector along the array axes, where the grid's is not to be trusted.
-        mask: bool (x, y, z) to use instead of a brain extraction; it only loses voxels at its edge
-            whose phase is incoherent.
+        mask: bool (x, y, z) to use instead of a brain extraction; it only loses what
+            ``settings.least_coherence`` says.
         settings: every other choice; the defaults keep the slope of the nuclei near one.
 
     Returns:
@@ -197,7 +197,7 @@ def susceptibility(
 
 
 def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
-    """The magnitude whose edges susceptibility shares: of late echoes, smooth over 1 mm.
+    """The magnitude whose edges susceptibility shares: weighted by TE, smoothed by 1 mm.
 
     Iron darkens late echoes. Early ones show water and T1 as well, whose edges need not be its;
     noise and ringing have more edges than tissue unless they are smoothed.

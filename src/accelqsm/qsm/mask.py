@@ -53,7 +53,7 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     if not core.any():
         core = _largest(tissue)
     brain = tissue & (_distance_mm(core, voxel_size_mm) <= OPENING_MM + max(voxel_size_mm) / 2)
-    brain = _largest(_filled(_closed(brain, voxel_size_mm)))
+    brain = _filled(_closed(brain, voxel_size_mm))
     if not brain.any():
         raise InputError("magnitude: expected a brain, found an empty mask")
     return torch.from_numpy(brain).to(magnitude.device)

@@ -21,7 +21,7 @@ def gaussian(volume: Tensor, sd_voxels: Triple) -> Tensor:
         sd_voxels: standard deviation along each axis in voxels; 0 leaves an axis as it is.
     """
     for axis, sd in enumerate(sd_voxels):
-        reach = round(CUT_SD * sd)
+        reach = int(CUT_SD * sd + 0.5)
         if reach == 0:
             continue
         weights = [math.exp(-0.5 * (offset / sd) ** 2) for offset in range(-reach, reach + 1)]

