@@ -111,6 +111,14 @@ def test_the_mask_is_respected_and_only_loses_its_edge(result: QsmResult) -> Non
     assert abs(result.chi_ppm[result.mask].mean()) < 1e-6
 
 
+def test_without_a_least_coherence_a_given_mask_stays_whole(products: LagProducts) -> None:
+    settings = replace(DEFAULT, least_coherence=0.0)
+    found = susceptibility(
+        products, grid=GRID, field_strength_t=3.0, mask=brain(GRID), settings=settings
+    )
+    assert torch.equal(found.brain, brain(GRID))
+
+
 def test_the_field_holds_the_air_ball_and_the_local_field_does_not(result: QsmResult) -> None:
     field_hz = AIR_PPM * 127.732434 * sphere_field_ppm(GRID, AIR_MM, AIR_RADIUS_MM)
     near_air = result.mask & (field_hz.abs() > 20)

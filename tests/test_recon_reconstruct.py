@@ -14,6 +14,7 @@ from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.reconstruct import combine, reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.slabs import apply_network
+from accelqsm.study.subject import map_susceptibility
 from recon_phantom import channel_images, sample
 
 SHAPE = (20, 24, 16)
@@ -208,3 +209,11 @@ def test_blocks_of_the_network_of_all_channels_equal_the_whole(
         inside = slice(max(block.x.start, 3), min(block.x.stop, 17))
         part = block.images[:, :, inside.start - block.x.start : inside.stop - block.x.start]
         assert (part - whole.images[:, :, inside]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("method", ["zero-filled", "reconnet3d"])
+def test_an_unknown_consistency_is_refused_whatever_the_method(method: str) -> None:
+    kspace = _scan("grappa")
+    for run in (reconstruct, map_susceptibility):
+        with pytest.raises(InputError, match="consistency: expected one of channel channels"):
+            run(kspace, method=method, consistency="none")

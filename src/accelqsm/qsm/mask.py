@@ -140,15 +140,11 @@ def _largest(mask: Mask) -> Mask:
 
 def _largest_in_each(mask: Mask, whole: Mask) -> Mask:
     """The largest part of ``mask`` in each part of ``whole``, which holds it."""
-    parts, _ = ndimage.label(mask)
-    wholes, _ = ndimage.label(whole)
-    sizes = np.bincount(parts.ravel())
-    belongs = np.zeros(len(sizes), dtype=int)
-    belongs[parts[mask]] = wholes[mask]
-    largest = np.zeros(wholes.max() + 1, dtype=int)
-    for part in np.argsort(sizes[1:], kind="stable") + 1:
-        largest[belongs[part]] = part
-    return np.asarray(mask & (parts == largest[wholes]))
+    parts, _ = ndimage.label(whole)
+    largest = np.zeros_like(mask)
+    for part, box in enumerate(ndimage.find_objects(parts), start=1):
+        largest[box] |= _largest(mask[box] & (parts[box] == part))
+    return largest
 
 
 def _closed(mask: Mask, voxel_size_mm: Triple) -> Mask:

@@ -29,6 +29,14 @@ ITERATIONS = 3
 """Conjugate gradients before the first cascade, and in each consistency of all channels."""
 
 
+def check_consistency(consistency: str) -> None:
+    """Raise an ``InputError`` for a consistency that no network has."""
+    if consistency not in get_args(Consistency):
+        raise InputError(
+            f"consistency: expected one of {' '.join(get_args(Consistency))}, found '{consistency}'"
+        )
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Shape of the network.

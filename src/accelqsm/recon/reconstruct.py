@@ -16,7 +16,7 @@ from accelqsm.progress import track
 from accelqsm.recon.channels import compress_channels, low_resolution
 from accelqsm.recon.espirit import Sensitivities, espirit
 from accelqsm.recon.grappa import grappa
-from accelqsm.recon.reconnet3d import Consistency, ReconNet3D
+from accelqsm.recon.reconnet3d import Consistency, ReconNet3D, check_consistency
 from accelqsm.recon.sense import cg_sense, l1_wavelet
 from accelqsm.recon.slabs import apply_network
 from accelqsm.recon.weights import default_weights, load_network
@@ -90,6 +90,7 @@ def reconstruct(
     """
     if method not in get_args(Method):
         raise InputError(f"method: expected one of {' '.join(get_args(Method))}, found '{method}'")
+    check_consistency(consistency)
     if method == "zero-filled":
         return _channel_blocks(kspace, None)
     if method == "grappa":

@@ -9,14 +9,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from accelqsm.errors import InputError
-from accelqsm.recon.reconnet3d import Architecture, Consistency, ReconNet3D
+from accelqsm.recon.reconnet3d import Architecture, ReconNet3D, check_consistency
 
 FOLDER = Path(__file__).parent.parent / "weights"
 REGISTRY = FOLDER / "registry.toml"
@@ -35,10 +34,7 @@ def default_weights(consistency: str, device: torch.device) -> str:
     Raises:
         InputError: a consistency that no network has.
     """
-    if consistency not in get_args(Consistency):
-        raise InputError(
-            f"consistency: expected one of {' '.join(get_args(Consistency))}, found '{consistency}'"
-        )
+    check_consistency(consistency)
     wide = f"{consistency}-wide"
     return wide if device.type == "cuda" and wide in _registry() else consistency
 
