@@ -14,9 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from accelqsm.qsm.field import lag1_field, multilag_field
-from accelqsm.qsm.lags import lag_products
-from accelqsm.qsm.uncertainty import field_sd_hz
+from accelqsm.qsm.field.lags import lag_products
+from accelqsm.qsm.field.mdi import lag1_field, multilag_field
+from accelqsm.qsm.field.uncertainty import field_sd_hz
 
 TRAINS_S = {
     "5 echoes, 4 to 28 ms": (0.004, 0.010, 0.016, 0.022, 0.028),

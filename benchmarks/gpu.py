@@ -17,12 +17,12 @@ import time
 import torch
 
 from accelqsm.kspace import KSpace
+from accelqsm.pipeline import scan as subject
 from accelqsm.qsm import chain
-from accelqsm.recon.weights import load_network, packaged_weights
-from accelqsm.simulate.head import LOOKUP, Head, digital_head
+from accelqsm.recon.network.weights import load_network, packaged_weights
+from accelqsm.simulate.heads.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.scanner import scan
-from accelqsm.study import subject
-from accelqsm.study.protocols import PRESETS, PROTOCOLS, Preset, sampling_pattern
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset, sampling_pattern
 from stages import CHAIN_STAGES, timed
 
 SEED = 62

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from accelqsm.commands.nuclei import nuclei_command
 from accelqsm.files.nifti import read_image
 from accelqsm.files.tables import write_table
 from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.simulate.cohort import draw_cohort, random_pose
-from accelqsm.simulate.head import LOOKUP, NUCLEI
-from accelqsm.study.measuring import nuclei_command
+from accelqsm.simulate.heads.head import LOOKUP, NUCLEI
 from nuclei_heads import GRID, Person, scan_person, scan_t1w, write_template
 
 TEMPLATE, TEMPLATE_POSE_SEED = Person(seed=9), 900

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from accelqsm.commands.nuclei import nuclei_command
 from accelqsm.files.atlas import CIT168_TEMPLATE, read_atlas
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.nuclei.atlas import SEVEN, carry_labels, laid_on
 from accelqsm.nuclei.volume import moved
-from accelqsm.study.measuring import nuclei_command
-from accelqsm.study.nuclei import as_atlas
+from accelqsm.pipeline.nuclei import as_atlas
 
 
 def main() -> None:

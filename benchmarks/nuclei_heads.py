@@ -17,8 +17,8 @@ from accelqsm.files.tables import write_table
 from accelqsm.grid import Grid, centred_grid
 from accelqsm.nuclei.volume import Volume, moved, resampled
 from accelqsm.simulate.cohort import random_pose
-from accelqsm.simulate.deformation import Pose
-from accelqsm.simulate.head import LOOKUP, Head, digital_head
+from accelqsm.simulate.heads.deformation import Pose
+from accelqsm.simulate.heads.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.mprage import T1W_GRID, t1w_scan
 from accelqsm.simulate.scanner import transverse_signal
 

@@ -18,15 +18,15 @@ import pandas as pd
 import torch
 from scipy.spatial.transform import Rotation
 
+from accelqsm.commands.nuclei import nuclei_command
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.files.tables import write_table
 from accelqsm.nuclei.register import motion_of
 from accelqsm.qsm.chain import susceptibility
-from accelqsm.qsm.field import lag_products
+from accelqsm.qsm.field.mdi import lag_products
 from accelqsm.simulate.cohort import draw_cohort
-from accelqsm.simulate.deformation import UPRIGHT, Pose
-from accelqsm.simulate.head import LOOKUP
-from accelqsm.study.measuring import nuclei_command
+from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
+from accelqsm.simulate.heads.head import LOOKUP
 from nuclei_heads import ACQUISITION, GRID, Person, pose_matrix, scan_person
 
 SHIFT_MM, TURN_DEG = 3.0, 3.0

@@ -23,7 +23,7 @@ from skimage.restoration import unwrap_phase
 from accelqsm.grid import centred_grid
 from accelqsm.qsm import chain
 from accelqsm.qsm.chain import susceptibility
-from accelqsm.qsm.lags import lag_products
+from accelqsm.qsm.field.lags import lag_products
 from qsm_head import ANCHOR, CENTRE_MM, FIELD_STRENGTH_T, Protocol, scanned_head
 from stages import CHAIN_STAGES, timed
 

@@ -17,7 +17,7 @@ from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.grid import Grid, Shape, Triple, as_affine, centred_grid
 from accelqsm.simulate.cohort import random_pose
 from accelqsm.simulate.field import field_map
-from accelqsm.simulate.head import Head, digital_head
+from accelqsm.simulate.heads.head import Head, digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
 from accelqsm.units import ppm_to_hz
 

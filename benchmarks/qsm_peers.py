@@ -13,8 +13,8 @@ from torch import Tensor
 from accelqsm.conjugate import conjugate_gradients
 from accelqsm.dipole import dipole_kernel
 from accelqsm.grid import Triple
-from accelqsm.qsm.background import LocalField
-from accelqsm.qsm.gradient import Gradient
+from accelqsm.qsm.background.vsharp import LocalField
+from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.volume import box_of, voxels_within
 
 PDF_MARGIN_MM, PDF_ITERATIONS = 30.0, 40

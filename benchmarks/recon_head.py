@@ -18,7 +18,7 @@ from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.grid import Shape, centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.recon.sense import unit_maps
-from accelqsm.simulate.head import digital_head
+from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
 
 SHAPE, SIZE_MM, CENTRE_MM = (96, 128, 48), (1.9, 1.7, 3.2), (0.0, -17.0, 5.0)

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from accelqsm.grid import Grid
-from accelqsm.memory import keep_freed_memory
-from accelqsm.recon.reconnet3d import Consistency
+from accelqsm.pipeline.scan import map_susceptibility
+from accelqsm.recon.network.reconnet3d import Consistency
 from accelqsm.recon.reconstruct import Method
-from accelqsm.simulate.head import Head, digital_head
+from accelqsm.runtime.memory import keep_freed_memory
+from accelqsm.simulate.heads.head import Head, digital_head
 from accelqsm.simulate.scanner import scan
-from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
-from accelqsm.study.subject import map_susceptibility
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
 
 PRESET = PRESETS["demo"]
 BLEED_RADIUS_MM, LESION_RADIUS_MM = 3.0, 5.0

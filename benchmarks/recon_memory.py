@@ -22,9 +22,9 @@ import torch
 
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.kspace import KSpace, scratch
-from accelqsm.qsm.field import lag_products, no_channels
+from accelqsm.qsm.field.mdi import lag_products, no_channels
 from accelqsm.recon.reconstruct import combine, reconstruct
-from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
 
 PRESET = PRESETS["paper"]
 POLL_S = 0.05

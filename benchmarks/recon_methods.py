@@ -30,6 +30,8 @@ from accelqsm.fourier import PHASE_ENCODES, READOUT, SPATIAL, centred_slice, fft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.espirit import Sensitivities, espirit
 from accelqsm.recon.grappa import grappa
+from accelqsm.recon.network.slabs import apply_network
+from accelqsm.recon.network.weights import load_network
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.sense import (
     SENSE_ITERATIONS,
@@ -38,8 +40,6 @@ from accelqsm.recon.sense import (
     cg_sense,
     l1_wavelet,
 )
-from accelqsm.recon.slabs import apply_network
-from accelqsm.recon.weights import load_network
 from recon_head import (
     CALIBRATION,
     SHAPE,

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.memory import keep_freed_memory
-from accelqsm.recon.reconnet3d import ReconNet3D
+from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.network.weights import load_network
 from accelqsm.recon.sense import cg_sense, l1_wavelet
-from accelqsm.recon.weights import load_network
+from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.training import data
 from accelqsm.training.data import Pair, validation_pairs
 from accelqsm.training.volumes import cached_volumes

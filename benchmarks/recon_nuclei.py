@@ -22,15 +22,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from accelqsm.memory import keep_freed_memory
-from accelqsm.recon.reconnet3d import Consistency
+from accelqsm.pipeline.scan import map_susceptibility
+from accelqsm.recon.network.reconnet3d import Consistency
 from accelqsm.recon.reconstruct import Method
+from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.simulate.cohort import Subject, draw_cohort
-from accelqsm.simulate.head import LOOKUP, NUCLEI, Head, digital_head
+from accelqsm.simulate.heads.head import LOOKUP, NUCLEI, Head, digital_head
 from accelqsm.simulate.scanner import scan
-from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
-from accelqsm.study.subject import map_susceptibility
-from accelqsm.study.virtual import at_scan_resolution
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
+from accelqsm.virtual.scans import at_scan_resolution
 
 COHORT_SEED, LARGEST_COHORT = 3, 20
 PRESET = PRESETS["demo"]

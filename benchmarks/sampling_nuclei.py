@@ -21,19 +21,19 @@ from torch import Tensor
 from accelqsm.dipole import forward_field
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
-from accelqsm.memory import keep_freed_memory
 from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.espirit import espirit
-from accelqsm.recon.reconnet3d import ReconNet3D
+from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.network.slabs import apply_network
+from accelqsm.recon.network.weights import load_network
 from accelqsm.recon.sampling import poisson_disk
-from accelqsm.recon.slabs import apply_network
-from accelqsm.recon.weights import load_network
+from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.simulate.cohort import draw_cohort
-from accelqsm.simulate.head import LOOKUP, NUCLEI
+from accelqsm.simulate.heads.head import LOOKUP, NUCLEI
 from accelqsm.simulate.scanner import scan
-from accelqsm.study.protocols import PROTOCOLS, sampling_pattern
-from accelqsm.study.virtual import at_scan_resolution
 from accelqsm.units import ppm_to_hz
+from accelqsm.virtual.protocols import PROTOCOLS, sampling_pattern
+from accelqsm.virtual.scans import at_scan_resolution
 from recon_nuclei import COHORT_SEED, LARGEST_COHORT, PRESET, head_of
 
 ACCELERATION, SEED = 5, 1

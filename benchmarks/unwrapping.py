@@ -24,9 +24,9 @@ from torch import Tensor
 from accelqsm.acquisition import Acquisition
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.grid import centred_grid
-from accelqsm.qsm.unwrap import spun
+from accelqsm.qsm.field.unwrap import spun
 from accelqsm.simulate.field import field_map
-from accelqsm.simulate.head import digital_head
+from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
 
 ECHO_TIMES_S = (0.0001, 0.028)

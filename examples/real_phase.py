@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from accelqsm.files.megre.phase import phase_rad
 from accelqsm.files.nifti import read_image, read_volume
-from accelqsm.files.phase import phase_rad
-from accelqsm.study.images import qsm_images
+from accelqsm.pipeline.images import qsm_images
 
 PANELS = (
     ("fieldmap.nii.gz", "Field, unwrapped (Hz)", None),

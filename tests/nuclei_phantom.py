@@ -13,8 +13,8 @@ from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.volume import Volume
-from accelqsm.simulate.deformation import Pose
-from accelqsm.simulate.head import LOOKUP, Head, digital_head
+from accelqsm.simulate.heads.deformation import Pose
+from accelqsm.simulate.heads.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.mprage import t1w_scan
 from accelqsm.simulate.signal import spoiled_gradient_echo
 

@@ -10,7 +10,7 @@ import pandas as pd
 from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_settings, write_table
 from accelqsm.grid import centred_grid
-from accelqsm.study.compare import CompareOptions, compare_values
+from accelqsm.pipeline.comparison import CompareOptions, compare_values
 
 SHAPE = (40, 44, 24)
 GRID = centred_grid(SHAPE, (2.0, 2.0, 2.0))

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from accelqsm.agreement.age import age_associations
-from accelqsm.agreement.coefficients import partial_pearson
-from accelqsm.agreement.dependent import williams
+from accelqsm.agreement.statistics.coefficients import partial_pearson
+from accelqsm.agreement.statistics.dependent import williams
 from accelqsm.errors import InputError
 
 N = 24

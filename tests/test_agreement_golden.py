@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from accelqsm.agreement.coefficients import concordance
-from accelqsm.agreement.dependent import steiger, williams
-from accelqsm.agreement.equivalence import (
+from accelqsm.agreement.statistics.coefficients import concordance
+from accelqsm.agreement.statistics.dependent import steiger, williams
+from accelqsm.agreement.statistics.equivalence import (
     Verdict,
     equivalence,
     equivalence_power,
     subjects_to_decide,
 )
-from accelqsm.agreement.limits import limits_of_agreement
-from accelqsm.agreement.lines import deming, passing_bablok
+from accelqsm.agreement.statistics.limits import limits_of_agreement
+from accelqsm.agreement.statistics.lines import deming, passing_bablok
 
 
 def pairs(text):

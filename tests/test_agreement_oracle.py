@@ -16,26 +16,26 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from accelqsm.agreement.coefficients import (
+from accelqsm.agreement.pair import paired_agreement
+from accelqsm.agreement.statistics.coefficients import (
     concordance,
     intraclass,
     partial_pearson,
     pearson,
     regression_slope,
 )
-from accelqsm.agreement.dependent import steiger, williams
-from accelqsm.agreement.equivalence import (
+from accelqsm.agreement.statistics.dependent import steiger, williams
+from accelqsm.agreement.statistics.equivalence import (
     Verdict,
     difference_power,
     equivalence,
     equivalence_power,
     subjects_to_decide,
 )
-from accelqsm.agreement.influence import most_influential
-from accelqsm.agreement.limits import limits_of_agreement
-from accelqsm.agreement.lines import deming, passing_bablok
-from accelqsm.agreement.multiplicity import false_discovery_rate, holm
-from accelqsm.agreement.pair import paired_agreement
+from accelqsm.agreement.statistics.influence import most_influential
+from accelqsm.agreement.statistics.limits import limits_of_agreement
+from accelqsm.agreement.statistics.lines import deming, passing_bablok
+from accelqsm.agreement.statistics.multiplicity import false_discovery_rate, holm
 
 
 @pytest.fixture

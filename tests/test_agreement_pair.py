@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from accelqsm.agreement.coefficients import concordance, intraclass, pearson
-from accelqsm.agreement.limits import limits_of_agreement
-from accelqsm.agreement.multiplicity import false_discovery_rate
 from accelqsm.agreement.pair import paired_agreement
+from accelqsm.agreement.statistics.coefficients import concordance, intraclass, pearson
+from accelqsm.agreement.statistics.limits import limits_of_agreement
+from accelqsm.agreement.statistics.multiplicity import false_discovery_rate
 from accelqsm.errors import InputError
 
 # Bland & Altman 1986, Lancet i:307, table 1: first readings in l/min of 17 subjects.

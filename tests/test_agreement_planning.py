@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from accelqsm.agreement.columns import column_dictionary
-from accelqsm.agreement.equivalence import equivalence_power, subjects_to_decide
 from accelqsm.agreement.planning import plan_subjects
+from accelqsm.agreement.statistics.equivalence import equivalence_power, subjects_to_decide
 from accelqsm.errors import InputError
 
 PILOT = pd.DataFrame(

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from accelqsm.agreement.age import age_associations
-from accelqsm.agreement.coefficients import correlation_p
 from accelqsm.agreement.paired import compare_protocols
 from accelqsm.agreement.published import STUDIES, check_printed_p, published
+from accelqsm.agreement.statistics.coefficients import correlation_p
 from accelqsm.agreement.summary import cohort_with_statistics
 from accelqsm.agreement.tables import (
     age_table,

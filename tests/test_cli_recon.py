@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from accelqsm.cli import main
-from accelqsm.files.mrd import read_mrd
-from accelqsm.files.mrd_writer import write_mrd
+from accelqsm.files.mrd.reader import read_mrd
+from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.files.nifti import read_image
-from accelqsm.recon import weights
-from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.network import weights
+from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.network.weights import save_network
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.recon.weights import save_network
 from recon_phantom import channel_images, sample
 
 SHAPE = (8, 32, 24)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from accelqsm.device import CPU, best_device, on_device, on_gpu_or_cpu
 from accelqsm.errors import InputWarning
 from accelqsm.kspace import KSpace
+from accelqsm.pipeline.scan import ChannelSums, map_susceptibility
 from accelqsm.qsm.chain import QsmSettings, susceptibility
-from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.reconstruct import Consistency, Method, combine, reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.study.subject import ChannelSums, map_susceptibility
+from accelqsm.runtime.device import CPU, best_device, on_device, on_gpu_or_cpu
 from accelqsm.training.data import training_pair
 from accelqsm.training.loop import State, TrainingSettings
 from pretend_gpu import on_gpu, pretend_gpu
@@ -142,7 +142,7 @@ def test_the_network_stays_when_a_scan_is_left_to_the_cpu(monkeypatch: pytest.Mo
         used.append(network.architecture.width)
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("accelqsm.study.subject.sum_channels", sums)
+    monkeypatch.setattr("accelqsm.pipeline.scan.sum_channels", sums)
     kspace = sample(channel_images(SHAPE, 4), POISSON, noise_sd=0.01)
     with (
         pretend_gpu(monkeypatch),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from accelqsm.errors import InputError
-from accelqsm.files.bids import bids_name, find_megre
-from accelqsm.files.sidecar import (
+from accelqsm.files.megre.bids import bids_name, find_megre
+from accelqsm.files.megre.sidecar import (
     check_unfiltered,
     read_sidecar,
     sidecar_b0_direction,

@@ -14,9 +14,9 @@ import torch
 from accelqsm.acquisition import Acquisition
 from accelqsm.cli import main
 from accelqsm.errors import InputError
-from accelqsm.files.mrd import read_mrd, read_sampling
-from accelqsm.files.mrd_header import build_header
-from accelqsm.files.mrd_writer import write_mrd
+from accelqsm.files.mrd.header import build_header
+from accelqsm.files.mrd.reader import read_mrd, read_sampling
+from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.files.nifti import read_volume
 from accelqsm.fourier import fft, ifft
 from accelqsm.grid import Grid, as_affine, centred_grid

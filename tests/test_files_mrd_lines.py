@@ -16,15 +16,15 @@ import torch
 from accelqsm import kspace
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.files import mrd
-from accelqsm.files.mrd import read_mrd, read_sampling
-from accelqsm.files.mrd_writer import write_mrd
+from accelqsm.files.mrd import reader as mrd
+from accelqsm.files.mrd.reader import read_mrd, read_sampling
+from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.fourier import fft
 from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace
+from accelqsm.pipeline.scan import sum_channels
 from accelqsm.recon.channels import compress_channels, prewhiten
 from accelqsm.recon.grappa import grappa
-from accelqsm.study.subject import sum_channels
 from mrd_files import Scan, Space, line, write_lines
 
 N_X, N_Y, N_Z, N_CHANNELS = 8, 10, 6, 2

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from accelqsm.errors import InputError
+from accelqsm.files.megre.phase import phase_rad
 from accelqsm.files.nifti import Image, check_same_grid, read_image, read_volume, write_image
-from accelqsm.files.phase import phase_rad
 from accelqsm.files.tables import read_table, write_settings, write_table
 from accelqsm.grid import Grid, as_affine, centred_grid
 

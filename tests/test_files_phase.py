@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from accelqsm.errors import InputError
+from accelqsm.files.megre.phase import given_unit, phase_rad, phase_unit
 from accelqsm.files.nifti import Image, read_volume
-from accelqsm.files.phase import given_unit, phase_rad, phase_unit
 from scan_files import GRID, as_siemens, echoes
 
 TRUTH = [np.angle(image) for image in echoes()]

@@ -17,11 +17,11 @@ from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.atlas import SEVEN, Atlas, carry_labels, laid_on, one_hot
 from accelqsm.nuclei.register import SynSettings, motion_of
 from accelqsm.nuclei.volume import Volume, moved
-from accelqsm.simulate.deformation import UPRIGHT, Pose
-from accelqsm.simulate.head import LOOKUP
-from accelqsm.study import nuclei as study
-from accelqsm.study import rescan as rescan_study
-from accelqsm.study.nuclei import atlas_nuclei
+from accelqsm.pipeline import nuclei as study
+from accelqsm.pipeline import rescan as rescan_study
+from accelqsm.pipeline.nuclei import atlas_nuclei
+from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
+from accelqsm.simulate.heads.head import LOOKUP
 from nuclei_phantom import (
     GRID,
     dice,

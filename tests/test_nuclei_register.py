@@ -10,7 +10,7 @@ from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.engine import deformable_registration, linear_registration
 from accelqsm.nuclei.register import TemplateMap, motion_of, mutual_information, register_rigid
 from accelqsm.nuclei.volume import Volume, grid_points, isotropic_grid, moved, resampled
-from accelqsm.simulate.deformation import UPRIGHT, Pose
+from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from nuclei_phantom import GRID, magnitude, pose_matrix, reoriented, t1w
 
 MOVED = Pose(rotation_deg=(1.9, -1.6, 1.6), translation_mm=(1.8, -1.7, 1.7))

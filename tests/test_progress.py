@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from accelqsm.progress import step
+from accelqsm.runtime.progress import step
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Shape, Triple
-from accelqsm.qsm.background import ball_weights, vsharp
+from accelqsm.qsm.background.vsharp import ball_weights, vsharp
 
 SHAPE: Shape = (56, 56, 40)
 SIZE_MM: Triple = (1.0, 1.0, 1.5)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from accelqsm.qsm.bipolar import readout_phase, without_readout_phase
-from accelqsm.qsm.field import lag1_field, multilag_field
-from accelqsm.qsm.lags import LagProducts, lag_products
+from accelqsm.qsm.field.bipolar import readout_phase, without_readout_phase
+from accelqsm.qsm.field.lags import LagProducts, lag_products
+from accelqsm.qsm.field.mdi import lag1_field, multilag_field
 from echo_phantom import EIGHT_ECHOES_S, LONG_S, SCATTERED_S, THREE_S, TWO_S, column, images
 
 SHAPE = (32, 24, 16)

@@ -10,7 +10,7 @@ from accelqsm.conjugate import conjugate_gradients
 from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.dipole_fit import dipole_fit
+from accelqsm.qsm.background.dipole_fit import dipole_fit
 
 OBLIQUE: Triple = (0.36, -0.48, 0.8)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.qsm.field import (
+from accelqsm.qsm.field.mdi import (
     LagProducts,
     field_sd_hz,
     lag1_field,

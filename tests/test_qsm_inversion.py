@@ -11,9 +11,9 @@ from torch import Tensor
 from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.dynamic import DynamicTerms
-from accelqsm.qsm.gradient import Gradient
-from accelqsm.qsm.inversion import l1_dipole_inversion
+from accelqsm.qsm.inversion.dynamic import DynamicTerms
+from accelqsm.qsm.inversion.gradient import Gradient
+from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
 from accelqsm.qsm.reference import referenced
 
 SIZE_MM: Triple = (1.0, 1.0, 1.0)
@@ -262,7 +262,7 @@ def test_sources_outside_take_up_what_background_removal_left() -> None:
 
 
 def test_the_scale_follows_the_noise_within_a_factor_of_three() -> None:
-    from accelqsm.qsm.dynamic import Weights, learnt_weights
+    from accelqsm.qsm.inversion.dynamic import Weights, learnt_weights
 
     inside = torch.ones(4, 4, 4, dtype=torch.bool)
     slope = torch.full((3, 4, 4, 4), 0.01)

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from accelqsm.qsm.field import lag1_field, multilag_field
-from accelqsm.qsm.lags import lag_products
-from accelqsm.qsm.relaxation import r2star_per_s
+from accelqsm.qsm.field.lags import lag_products
+from accelqsm.qsm.field.mdi import lag1_field, multilag_field
+from accelqsm.qsm.field.relaxation import r2star_per_s
 from echo_phantom import (
     EIGHT_ECHOES_S,
     LONG_S,

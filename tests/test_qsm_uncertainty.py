@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.qsm.field import lag1_field, multilag_field
-from accelqsm.qsm.lagnoise import lag_noise
-from accelqsm.qsm.lags import LagProducts, lag_products
-from accelqsm.qsm.pairs import Table
-from accelqsm.qsm.relaxation import at_rate, r2star_per_s
-from accelqsm.qsm.uncertainty import field_sd_hz, field_uncertainty_hz, lag_misfit, noise_sd
+from accelqsm.qsm.field.lagnoise import lag_noise
+from accelqsm.qsm.field.lags import LagProducts, lag_products
+from accelqsm.qsm.field.mdi import lag1_field, multilag_field
+from accelqsm.qsm.field.pairs import Table
+from accelqsm.qsm.field.relaxation import at_rate, r2star_per_s
+from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, lag_misfit, noise_sd
 from echo_phantom import (
     EIGHT_ECHOES_S,
     LONG_S,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.qsm.unwrap import spun
+from accelqsm.qsm.field.unwrap import spun
 
 SHAPE = (24, 20, 16)
 

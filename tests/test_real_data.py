@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from accelqsm.cli import main
+from accelqsm.files.megre.phase import phase_rad
 from accelqsm.files.nifti import read_image, read_volume
-from accelqsm.files.phase import phase_rad
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "romeo_small"
 ECHO_TIMES_S = (0.004, 0.008, 0.012)

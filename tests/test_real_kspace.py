@@ -12,7 +12,7 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.cli import main
-from accelqsm.files.mrd import read_mrd
+from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.nifti import read_volume
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
 from accelqsm.grid import centred_grid

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
-from accelqsm.recon.reconnet3d import (
+from accelqsm.recon.network.reconnet3d import (
     Architecture,
     ReconNet3D,
     _folded,

@@ -9,12 +9,12 @@ import torch
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
+from accelqsm.pipeline.scan import map_susceptibility
 from accelqsm.recon.espirit import espirit_maps
-from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.reconstruct import combine, reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.recon.slabs import apply_network
-from accelqsm.study.subject import map_susceptibility
 from recon_phantom import channel_images, sample
 
 SHAPE = (20, 24, 16)
@@ -65,7 +65,7 @@ def test_slabs_equal_the_whole_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     kspace, network = _scan("reconnet3d"), _network()
     measured = kspace.planes()[0, 0]
     whole = apply_network(network, measured, kspace.sampled)
-    monkeypatch.setattr("accelqsm.recon.slabs.VALUES_AT_ONCE", 24 * 16 * 11)
+    monkeypatch.setattr("accelqsm.recon.network.slabs.VALUES_AT_ONCE", 24 * 16 * 11)
     slabs = apply_network(network, measured, kspace.sampled)
     assert (slabs - whole).abs().max() < 1e-5
 
@@ -89,7 +89,7 @@ def test_slabs_of_all_channels_equal_the_whole_volume(
     whole = apply_network(network, measured, kspace.sampled, maps)
     direct = network(measured[:, None], kspace.sampled, maps)[0].detach()
     assert ((whole - direct).abs().amax(dim=(1, 2)) < 1e-5).sum() > 10
-    monkeypatch.setattr("accelqsm.recon.slabs.VALUES_AT_ONCE", plane)
+    monkeypatch.setattr("accelqsm.recon.network.slabs.VALUES_AT_ONCE", plane)
     slabs = apply_network(network, measured, kspace.sampled, maps)
     assert (slabs - whole).abs().max() < 1e-5
 

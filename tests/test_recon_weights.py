@@ -12,9 +12,14 @@ import torch
 from safetensors.torch import save_file
 
 from accelqsm.errors import InputError
-from accelqsm.recon import weights
-from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.weights import default_weights, load_network, save_network, weights_checksum
+from accelqsm.recon.network import weights
+from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.network.weights import (
+    default_weights,
+    load_network,
+    save_network,
+    weights_checksum,
+)
 
 
 @pytest.fixture

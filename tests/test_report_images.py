@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from accelqsm.errors import InputError
-from accelqsm.report.canvas import DPI, WIDTH_INCHES
-from accelqsm.report.images import ProtocolImages, protocol_figure, zoom_figure
+from accelqsm.figures.canvas import DPI, WIDTH_INCHES
+from accelqsm.figures.images import ProtocolImages, protocol_figure, zoom_figure
 
 SHAPE = (20, 24, 10)
 REGIONS = {1: "Pu", 2: "Pu", 3: "RN"}

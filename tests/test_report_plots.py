@@ -6,10 +6,9 @@ import pandas as pd
 import pytest
 
 from accelqsm.errors import InputError
-from accelqsm.report.canvas import DPI
-from accelqsm.report.learning import learning_figure
-from accelqsm.report.plots import _look, bland_altman_figure, scatter_figure
-from accelqsm.report.sampling import sampling_figure
+from accelqsm.figures.canvas import DPI
+from accelqsm.figures.plots import _look, bland_altman_figure, scatter_figure
+from accelqsm.figures.sampling import sampling_figure
 
 
 @pytest.fixture
@@ -114,17 +113,6 @@ def test_each_sample_is_a_whole_number_of_pixels():
     # Stripes of one sample: all of one width, apart from axes and letters.
     width = np.bincount(runs).argmax()
     assert (runs == width).sum() > 500
-
-
-def test_learning_curve_allows_gaps():
-    history = pd.DataFrame(
-        {
-            "step": [1, 2, 3, 4],
-            "training_loss": [1.0, 0.5, 0.3, 0.25],
-            "validation_loss": [np.nan, 0.6, np.nan, 0.31],
-        }
-    )
-    assert "falling to 0.31" in learning_figure(history).alt
 
 
 def test_bad_input_is_one_line(values, agreement):

@@ -16,15 +16,16 @@ import pandas as pd
 import pytest
 
 from accelqsm.errors import InputError
+from accelqsm.figures.ages import age_figure
+from accelqsm.figures.anatomy import nuclei_figure, still_figure
+from accelqsm.figures.extreme import difference_figure
+from accelqsm.figures.figure import Figure
+from accelqsm.figures.slices import region_colours, views_of
 from accelqsm.files.compact import compact_nifti
 from accelqsm.grid import cut_grid
-from accelqsm.report.ages import age_figure
-from accelqsm.report.anatomy import nuclei_figure, still_figure
-from accelqsm.report.bundle import read_bundle, viewer_bundle
-from accelqsm.report.content import Figure, Viewer
-from accelqsm.report.extreme import difference_figure
-from accelqsm.report.slices import region_colours, views_of
-from accelqsm.report.viewer import own_script, script_policy, viewer_context
+from accelqsm.report.page.bundle import read_bundle, viewer_bundle
+from accelqsm.report.page.content import Viewer
+from accelqsm.report.page.viewer import own_script, script_policy, viewer_context
 from report_study import GRID, LOOKUP, SHAPE, chi_map, head_labels
 
 REGIONS = {value: name.split()[1] for value, name in LOOKUP.items()}

@@ -7,7 +7,7 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.simulate.cohort import draw_cohort, nuclei_correlation, random_pose
-from accelqsm.simulate.nuclei import NUCLEI
+from accelqsm.simulate.heads.nuclei import NUCLEI
 
 # Zhou et al. 2025, doi 10.3389/fnins.2025.1522227, Tables 3 and 4, PI columns (ppb, r with age).
 PUBLISHED = {

@@ -12,8 +12,8 @@ from scipy import ndimage
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.simulate.field import field_map, induced_field_ppm
-from accelqsm.simulate.head import Head, digital_head, draw_anatomy, lay_out
-from accelqsm.simulate.shapes import rotation_matrix
+from accelqsm.simulate.heads.head import Head, digital_head, draw_anatomy, lay_out
+from accelqsm.simulate.heads.shapes import rotation_matrix
 from accelqsm.units import larmor_hz_per_ppm
 
 RADIUS_MM = 20.0

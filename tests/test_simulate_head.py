@@ -10,9 +10,9 @@ import torch
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
-from accelqsm.simulate.deformation import Pose, draw_deformation
-from accelqsm.simulate.head import LOOKUP, NUCLEI, Head, digital_head
-from accelqsm.simulate.lattice import lattice_points_mm
+from accelqsm.simulate.heads.deformation import Pose, draw_deformation
+from accelqsm.simulate.heads.head import LOOKUP, NUCLEI, Head, digital_head
+from accelqsm.simulate.heads.lattice import lattice_points_mm
 
 CIT168 = Path(__file__).parents[2] / "shared" / "data" / "cit168"
 DEEP = centred_grid((82, 84, 64), (1.0, 1.0, 1.0), centre_mm=(0.0, -6.0, 4.0))

@@ -13,9 +13,9 @@ from accelqsm.errors import InputError
 from accelqsm.files.nifti import read_image
 from accelqsm.grid import centred_grid
 from accelqsm.simulate.cohort import Subject
-from accelqsm.simulate.head import digital_head
+from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.mprage import T1W_GRID, Mprage, mprage_signal, t1w_scan
-from accelqsm.study import virtual
+from accelqsm.virtual import scans as virtual
 
 GRID = centred_grid((44, 54, 46), (4.0, 4.0, 4.0), centre_mm=(0.0, -17.0, 4.0))
 

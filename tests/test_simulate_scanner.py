@@ -13,7 +13,7 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.grid import Grid, centred_grid
 from accelqsm.kspace import KSpace
-from accelqsm.simulate.head import Head
+from accelqsm.simulate.heads.head import Head
 from accelqsm.simulate.scanner import (
     acquire,
     field_map,

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from accelqsm.cli import main
-from accelqsm.files.mrd import read_mrd
+from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import read_table
-from accelqsm.study import protocols, virtual
-from accelqsm.study.protocols import PRESETS, PROTOCOLS, sampling_pattern
+from accelqsm.virtual import protocols
+from accelqsm.virtual import scans as virtual
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
 
 SMALL = dataclasses.replace(
     PRESETS["demo"],

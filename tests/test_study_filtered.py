@@ -11,12 +11,12 @@ import torch
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputWarning
+from accelqsm.files.megre.description import describe_scan, find_files
+from accelqsm.files.megre.echoes import read_scan
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.grid import centred_grid
-from accelqsm.study.description import describe_scan, find_files
-from accelqsm.study.echoes import read_scan
-from accelqsm.study.filtered import looks_filtered, slow_phase_rad
-from accelqsm.study.images import warn_of_losses
+from accelqsm.pipeline.images import warn_of_losses
+from accelqsm.qsm.filtered import looks_filtered, slow_phase_rad
 
 
 def homodyne(image: np.ndarray, n_lines: int) -> np.ndarray:
@@ -36,7 +36,7 @@ def homodyne(image: np.ndarray, n_lines: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def head() -> tuple[np.ndarray, Acquisition]:
     """A shimmed head at TE 5 and 20 ms, 192 x 224 x 132 mm, (echo, x, y, z), with noise."""
-    from accelqsm.simulate.head import digital_head
+    from accelqsm.simulate.heads.head import digital_head
     from accelqsm.simulate.scanner import transverse_signal
 
     grid = centred_grid((48, 56, 22), (4.0, 4.0, 6.0), centre_mm=(0, -16, 8))

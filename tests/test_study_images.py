@@ -15,10 +15,10 @@ import torch
 
 from accelqsm.cli import main
 from accelqsm.errors import InputWarning
+from accelqsm.files.megre.description import describe_scan, find_files
+from accelqsm.files.megre.echoes import read_scan
 from accelqsm.files.nifti import read_image, read_volume, write_image
 from accelqsm.grid import Grid, Triple, as_affine
-from accelqsm.study.description import describe_scan, find_files
-from accelqsm.study.echoes import read_scan
 from scan_files import (
     ECHO_TIMES_S,
     FIELD_T,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from accelqsm.errors import InputError
-from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.weights import load_network
+from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.network.weights import load_network
 from accelqsm.training import loop, run
 from accelqsm.training.loop import (
     CHECKPOINT,

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from accelqsm.cli import main
 from accelqsm.errors import InputError, InputWarning
-from accelqsm.files.mrd_writer import write_mrd
+from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.kspace import KSpace
+from accelqsm.recon.network.weights import load_network
 from accelqsm.recon.sampling import poisson_disk
-from accelqsm.recon.weights import load_network
 from accelqsm.training import measured
 from accelqsm.training.measured import cached_scans, find_scans, scan_volumes
 from recon_phantom import channel_images, sample
@@ -151,7 +151,7 @@ import sys
 from pathlib import Path
 import torch
 sys.path.insert(0, {tests!r})
-from accelqsm.recon.reconnet3d import Architecture
+from accelqsm.recon.network.reconnet3d import Architecture
 from accelqsm.training import data, loop
 from accelqsm.training.loop import TrainingSettings, train
 from accelqsm.training.processes import joined_processes

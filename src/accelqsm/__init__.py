@@ -17,24 +17,24 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 _HOMES = {
-    "digital_head": "simulate.head",
+    "digital_head": "simulate.heads.head",
     "scan": "simulate.scanner",
-    "read_mrd": "files.mrd",
-    "write_mrd": "files.mrd_writer",
+    "read_mrd": "files.mrd.reader",
+    "write_mrd": "files.mrd.writer",
     "poisson_disk": "recon.sampling",
     "regular": "recon.sampling",
     "prewhiten": "recon.channels",
-    "load_network": "recon.weights",
+    "load_network": "recon.network.weights",
     "reconstruct": "recon.reconstruct",
-    "lag_products": "qsm.field",
+    "lag_products": "qsm.field.mdi",
     "susceptibility": "qsm.chain",
-    "map_susceptibility": "study.subject",
+    "map_susceptibility": "pipeline.scan",
     "measure_nuclei": "nuclei.measure",
     "compare_protocols": "agreement.paired",
     "age_associations": "agreement.age",
     "plan_subjects": "agreement.planning",
     "similarity_figures": "agreement.similarity",
-    "build_page": "report.page",
+    "build_page": "report.page.build",
     "InputError": "errors",
 }
 

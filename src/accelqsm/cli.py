@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from accelqsm import __version__
 from accelqsm.errors import InputError, InputWarning
-from accelqsm.memory import keep_freed_memory
+from accelqsm.runtime.memory import keep_freed_memory
 
 EXIT_BAD_INPUT = 65
 EXIT_INTERRUPTED = 130
@@ -266,13 +266,13 @@ def _add_tool_commands(commands: Commands) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from accelqsm.study.demo import run_demo
+    from accelqsm.commands.demo import run_demo
 
     print(run_demo(options.out, seed=options.seed))
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    from accelqsm.study.virtual import simulate_study
+    from accelqsm.virtual.scans import simulate_study
 
     simulate_study(
         options.out,
@@ -285,7 +285,7 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _recon(options: argparse.Namespace) -> None:
-    from accelqsm.study.scan import recon_scan
+    from accelqsm.commands.scan import recon_scan
 
     recon_scan(
         options.scan,
@@ -297,7 +297,7 @@ def _recon(options: argparse.Namespace) -> None:
 
 
 def _map(options: argparse.Namespace) -> None:
-    from accelqsm.study.scan import map_scan
+    from accelqsm.commands.scan import map_scan
 
     map_scan(
         options.scan,
@@ -311,7 +311,7 @@ def _map(options: argparse.Namespace) -> None:
 
 
 def _qsm(options: argparse.Namespace) -> None:
-    from accelqsm.study.images import qsm_images
+    from accelqsm.pipeline.images import qsm_images
 
     qsm_images(
         options.magnitude,
@@ -329,7 +329,7 @@ def _qsm(options: argparse.Namespace) -> None:
 
 
 def _nuclei(options: argparse.Namespace) -> None:
-    from accelqsm.study.measuring import nuclei_command
+    from accelqsm.commands.nuclei import nuclei_command
 
     nuclei_command(
         options.chimap,
@@ -353,16 +353,16 @@ def _nuclei(options: argparse.Namespace) -> None:
 
 
 def _similarity(options: argparse.Namespace) -> None:
-    from accelqsm.study.console import show, similarity_summary
-    from accelqsm.study.likeness import similarity_table
+    from accelqsm.commands.similarity import similarity_table
+    from accelqsm.report.console import show, similarity_summary
 
     figures = similarity_table(options.chimap, options.reference, options.out, mask=options.mask)
     show(similarity_summary(figures))
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from accelqsm.study.compare import compare_options, compare_values
-    from accelqsm.study.console import comparison_summary, show
+    from accelqsm.pipeline.comparison import compare_options, compare_values
+    from accelqsm.report.console import comparison_summary, show
 
     wanted = compare_options(
         options.settings,
@@ -378,15 +378,15 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from accelqsm.study.report import rebuild_report
+    from accelqsm.report.comparison import rebuild_report
 
     print(rebuild_report(options.out))
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from accelqsm.study.compare import EVERY_REGION, named_numbers
-    from accelqsm.study.console import plan_summary, show
-    from accelqsm.study.plan import plan_study, scan_times
+    from accelqsm.commands.plan import plan_study, scan_times
+    from accelqsm.pipeline.comparison import EVERY_REGION, named_numbers
+    from accelqsm.report.console import plan_summary, show
 
     plan = plan_study(
         options.pilot,
@@ -409,7 +409,7 @@ def _levels(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _cohort(options: argparse.Namespace) -> None:
-    from accelqsm.study.plan import write_published_cohort
+    from accelqsm.commands.plan import write_published_cohort
 
     write_published_cohort(options.study, options.out, seed=options.seed)
     print(options.out / "values.tsv")
@@ -442,7 +442,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from accelqsm.study.doctor import report_installation
+    from accelqsm.commands.doctor import report_installation
 
     print(report_installation())
 

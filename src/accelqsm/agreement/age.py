@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from accelqsm.agreement.coefficients import (
+from accelqsm.agreement.people import SEX, check_participants, plain_label
+from accelqsm.agreement.statistics.coefficients import (
     NAN,
     Estimate,
     Vector,
@@ -13,10 +14,9 @@ from accelqsm.agreement.coefficients import (
     pearson,
     regression_slope,
 )
-from accelqsm.agreement.dependent import steiger, williams
-from accelqsm.agreement.influence import Influence, most_influential
-from accelqsm.agreement.multiplicity import false_discovery_rate
-from accelqsm.agreement.people import SEX, check_participants, plain_label
+from accelqsm.agreement.statistics.dependent import steiger, williams
+from accelqsm.agreement.statistics.influence import Influence, most_influential
+from accelqsm.agreement.statistics.multiplicity import false_discovery_rate
 from accelqsm.agreement.values import check_values
 from accelqsm.errors import InputError
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelqsm.agreement.coefficients import (
+from accelqsm.agreement.statistics.coefficients import (
     NAN,
     Estimate,
     Vector,
@@ -21,10 +21,10 @@ from accelqsm.agreement.coefficients import (
     t_quantile,
     t_two_sided_p,
 )
-from accelqsm.agreement.equivalence import DEFAULT_POWER, equivalence
-from accelqsm.agreement.influence import most_influential
-from accelqsm.agreement.limits import limits_of_agreement
-from accelqsm.agreement.lines import MAX_PAIRS, deming, passing_bablok
+from accelqsm.agreement.statistics.equivalence import DEFAULT_POWER, equivalence
+from accelqsm.agreement.statistics.influence import most_influential
+from accelqsm.agreement.statistics.limits import limits_of_agreement
+from accelqsm.agreement.statistics.lines import MAX_PAIRS, deming, passing_bablok
 from accelqsm.errors import InputError
 
 DEFAULT_MARGIN_PERCENT = 5.0

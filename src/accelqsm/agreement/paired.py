@@ -8,13 +8,13 @@ from dataclasses import asdict, fields
 import numpy as np
 import pandas as pd
 
-from accelqsm.agreement.equivalence import DEFAULT_POWER
-from accelqsm.agreement.multiplicity import false_discovery_rate, holm
 from accelqsm.agreement.pair import (
     DEFAULT_MARGIN_PERCENT,
     PairedAgreement,
     paired_agreement,
 )
+from accelqsm.agreement.statistics.equivalence import DEFAULT_POWER
+from accelqsm.agreement.statistics.multiplicity import false_discovery_rate, holm
 from accelqsm.agreement.values import POOLED, Values, check_values
 from accelqsm.errors import InputError
 

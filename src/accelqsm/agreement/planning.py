@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from accelqsm.agreement.coefficients import NAN
-from accelqsm.agreement.equivalence import (
+from accelqsm.agreement.pair import DEFAULT_MARGIN_PERCENT
+from accelqsm.agreement.statistics.coefficients import NAN
+from accelqsm.agreement.statistics.equivalence import (
     DEFAULT_POWER,
     difference_power,
     equivalence_power,
     subjects_to_decide,
 )
-from accelqsm.agreement.pair import DEFAULT_MARGIN_PERCENT
 from accelqsm.agreement.values import POOLED
 from accelqsm.errors import InputError
 

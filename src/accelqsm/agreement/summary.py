@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from accelqsm.agreement.coefficients import Vector, correlation_p
 from accelqsm.agreement.published import P_HALF_DIGIT, R_HALF_DIGIT, Published, p_range
+from accelqsm.agreement.statistics.coefficients import Vector, correlation_p
 from accelqsm.errors import InputError
 
 # Not published, and therefore assumed: how nuclei go together at equal age, and how the

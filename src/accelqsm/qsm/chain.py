@@ -10,20 +10,20 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
-from accelqsm.qsm.background import DEFAULT_RADII_MM, DEFAULT_THRESHOLD, LocalField, vsharp
-from accelqsm.qsm.bipolar import readout_phase, without_readout_phase
-from accelqsm.qsm.dipole_fit import FIELD_SD_PPM, dipole_fit
-from accelqsm.qsm.dynamic import DynamicTerms
-from accelqsm.qsm.field import lag1_phase_rad, multilag_field, phase_coherence
-from accelqsm.qsm.inversion import l1_dipole_inversion
-from accelqsm.qsm.lags import LagProducts
+from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM, dipole_fit
+from accelqsm.qsm.background.vsharp import DEFAULT_RADII_MM, DEFAULT_THRESHOLD, LocalField, vsharp
+from accelqsm.qsm.field.bipolar import readout_phase, without_readout_phase
+from accelqsm.qsm.field.lags import LagProducts
+from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field, phase_coherence
+from accelqsm.qsm.field.relaxation import r2star_per_s
+from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, noise_sd
+from accelqsm.qsm.field.unwrap import spun
+from accelqsm.qsm.inversion.dynamic import DynamicTerms
+from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
 from accelqsm.qsm.mask import brain_mask, inner, without_incoherent
 from accelqsm.qsm.reference import referenced, ventricle_fluid
-from accelqsm.qsm.relaxation import r2star_per_s
 from accelqsm.qsm.smooth import gaussian
 from accelqsm.qsm.spikes import spike_weight
-from accelqsm.qsm.uncertainty import field_sd_hz, field_uncertainty_hz, noise_sd
-from accelqsm.qsm.unwrap import spun
 from accelqsm.units import hz_to_ppm, ppm_to_hz
 
 LARGEST_DATA_WEIGHT = 3.0

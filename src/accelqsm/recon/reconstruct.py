@@ -12,14 +12,14 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
-from accelqsm.progress import track
 from accelqsm.recon.channels import compress_channels, low_resolution
 from accelqsm.recon.espirit import Sensitivities, espirit
 from accelqsm.recon.grappa import grappa
-from accelqsm.recon.reconnet3d import Consistency, ReconNet3D, check_consistency
+from accelqsm.recon.network.reconnet3d import Consistency, ReconNet3D, check_consistency
+from accelqsm.recon.network.slabs import apply_network
+from accelqsm.recon.network.weights import default_weights, load_network
 from accelqsm.recon.sense import cg_sense, l1_wavelet
-from accelqsm.recon.slabs import apply_network
-from accelqsm.recon.weights import default_weights, load_network
+from accelqsm.runtime.progress import track
 
 Method = Literal["zero-filled", "grappa", "cg-sense", "l1-wavelet", "reconnet3d"]
 

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from accelqsm.report.content import Table
+from accelqsm.report.page.content import Table
 from accelqsm.report.tables import MISSING
 
 SIGNS = {"equivalent": "✓", "not equivalent": "✗", "undecided": "?"}

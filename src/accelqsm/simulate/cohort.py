@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy import special, stats
 
 from accelqsm.errors import InputError
-from accelqsm.simulate.deformation import Pose
-from accelqsm.simulate.nuclei import NUCLEI
+from accelqsm.simulate.heads.deformation import Pose
+from accelqsm.simulate.heads.nuclei import NUCLEI
 
 YOUNGEST_YEARS = 18.0
 OLDEST_YEARS = 75.0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
-from accelqsm.simulate.lattice import cubic_resample
+from accelqsm.simulate.heads.lattice import cubic_resample
 
 FORMER_SEMI_AXES_MM: Triple = (115.0, 135.0, 120.0)
 FORMER_CENTRE_MM: Triple = (0.0, -17.0, 4.0)

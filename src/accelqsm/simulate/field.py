@@ -14,9 +14,9 @@ from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.fourier import even_fast_size
 from accelqsm.grid import Grid, Shape, as_affine
-from accelqsm.simulate.head import Anatomy, Head, lay_out
-from accelqsm.simulate.lattice import cubic_resample
-from accelqsm.simulate.tissue import TISSUES
+from accelqsm.simulate.heads.head import Anatomy, Head, lay_out
+from accelqsm.simulate.heads.lattice import cubic_resample
+from accelqsm.simulate.heads.tissue import TISSUES
 from accelqsm.units import ppm_to_hz
 
 COARSE_SPACING_MM = 4.0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, centred_grid
-from accelqsm.simulate.head import Head
+from accelqsm.simulate.heads.head import Head
 
 WHITE_MATTER_T1_S = 1.0
 BIAS_LARGEST = 0.25

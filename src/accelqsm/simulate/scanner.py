@@ -17,7 +17,7 @@ from accelqsm.grid import Shape
 from accelqsm.kspace import KSpace
 from accelqsm.simulate.coils import HeadCoil, head_coil
 from accelqsm.simulate.field import field_map
-from accelqsm.simulate.head import Head
+from accelqsm.simulate.heads.head import Head
 from accelqsm.simulate.signal import spoiled_gradient_echo
 
 __all__ = ["acquire", "field_map", "scan", "spoiled_gradient_echo", "transverse_signal"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from accelqsm.report.canvas import COLOURS, MARKERS, panels, styled, to_png
+from accelqsm.figures.canvas import COLOURS, MARKERS, panels, styled, to_png
 
 
 def draw_curve(log: Path, out: Path) -> None:

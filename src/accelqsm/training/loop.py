@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from accelqsm.device import on_device
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.progress import track
-from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.weights import HEADER
+from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.network.weights import HEADER
+from accelqsm.runtime.device import on_device
+from accelqsm.runtime.progress import track
 from accelqsm.training.data import Pair, training_pair, validation_pairs
 from accelqsm.training.loss import loss
 from accelqsm.training.muon import Muon

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError, InputWarning
-from accelqsm.files.mrd import read_mrd, read_sampling
+from accelqsm.files.mrd.reader import read_mrd, read_sampling
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
 from accelqsm.kspace import KSpace
-from accelqsm.progress import track
 from accelqsm.recon.channels import compress_channels, prewhiten
 from accelqsm.recon.espirit import Sensitivities, espirit
+from accelqsm.runtime.progress import track
 from accelqsm.training.volumes import (
     CENTRES,
     PEAK_QUANTILE,

@@ -23,12 +23,12 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
 from accelqsm.grid import Grid, Shape, Triple, centred_grid
 from accelqsm.kspace import KSpace
-from accelqsm.progress import track
 from accelqsm.recon.channels import compressed
 from accelqsm.recon.espirit import espirit
 from accelqsm.recon.sense import unit_maps
+from accelqsm.runtime.progress import track
 from accelqsm.simulate.coils import head_coil
-from accelqsm.simulate.head import digital_head
+from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
 from accelqsm.training.lesions import draw_spots, with_spots
 

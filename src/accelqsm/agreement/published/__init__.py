@@ -12,7 +12,7 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
-from accelqsm.agreement.coefficients import correlation_p
+from accelqsm.agreement.statistics.coefficients import correlation_p
 from accelqsm.errors import InputError
 
 STUDIES = ("zhou2025",)

@@ -1,0 +1,1 @@
+"""Estimators with their intervals and tests."""

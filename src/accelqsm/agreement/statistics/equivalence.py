@@ -1,0 +1,205 @@
+"""Is the mean difference within a margin chosen beforehand, and how many people would tell?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy.special import chdtri, gammaln, ndtr, stdtr, stdtrit
+
+from accelqsm.agreement.statistics.coefficients import NAN, Vector
+from accelqsm.errors import InputError
+
+DEFAULT_POWER = 0.8
+MAX_SUBJECTS = 1_000_000
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
+_TAIL = 1e-16
+
+
+class Verdict(StrEnum):
+    """What the data say about a margin."""
+
+    EQUIVALENT = "equivalent"
+    NOT_EQUIVALENT = "not equivalent"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided tests of a mean difference against a margin.
+
+    Attributes:
+        margin: half-width of the region of equivalence, in the unit of the differences.
+        p: the larger p-value of the two tests; small means inside the margin.
+        lower: lower end of the 1 - 2 alpha interval of the difference.
+        upper: upper end; the whole interval inside the margin is the same as p < alpha.
+        t_lower: t statistic against -margin.
+        t_upper: t statistic against +margin.
+        verdict: equivalent (the interval lies inside the margin), not equivalent (it lies
+            outside), or undecided.
+        n_to_decide: subjects in all with whom the same bias and SD would be decided with the
+            wanted power; NaN when decided already, or when no number up to a million would do.
+    """
+
+    margin: float
+    p: float
+    lower: float
+    upper: float
+    t_lower: float
+    t_upper: float
+    verdict: Verdict
+    n_to_decide: float = NAN
+
+
+def equivalence(
+    difference: Vector, *, margin: float, alpha: float = 0.05, power: float = DEFAULT_POWER
+) -> Equivalence:
+    """Test whether paired differences have a mean within ``+- margin`` (TOST).
+
+    ``t = (mean +- margin) / (s / sqrt n)``, each one-sided with n - 1 degrees of freedom.
+
+    Args:
+        difference: ``(n,)``, n >= 2, not all equal.
+        margin: above 0, in the unit of the differences, chosen before looking at the data.
+        alpha: level of each one-sided test.
+        power: with which ``n_to_decide`` subjects would decide.
+
+    Raises:
+        InputError: a margin that is not above 0.
+
+    Schuirmann 1987, doi 10.1007/BF01068419.
+    """
+    if not margin > 0:
+        raise InputError(f"equivalence margin: expected a value above 0, found {margin:g}")
+    n, bias, sd = len(difference), float(difference.mean()), float(difference.std(ddof=1))
+    error = sd / math.sqrt(n)
+    t_lower, t_upper = (bias + margin) / error, (bias - margin) / error
+    p = max(float(stdtr(n - 1, -t_lower)), float(stdtr(n - 1, t_upper)))
+    half = float(stdtrit(n - 1, 1 - alpha)) * error
+    lower, upper = bias - half, bias + half
+    if -margin < lower and upper < margin:
+        verdict = Verdict.EQUIVALENT
+    elif margin < lower or upper < -margin:
+        verdict = Verdict.NOT_EQUIVALENT
+    else:
+        verdict = Verdict.UNDECIDED
+    needed = NAN
+    if verdict is Verdict.UNDECIDED:
+        needed = subjects_to_decide(margin, sd, bias=bias, alpha=alpha, power=power)
+    return Equivalence(margin, p, lower, upper, t_lower, t_upper, verdict, needed)
+
+
+def equivalence_power(
+    margin: float, standard_error: float, degrees: int, *, bias: float = 0.0, alpha: float = 0.05
+) -> float:
+    """Probability that both one-sided tests reject, exactly.
+
+    The mean of ``Phi((margin - bias) / e - t u) - Phi(-(margin + bias) / e + t u)`` over
+    ``u = sqrt(chi2 / degrees)``, where positive; t the critical value and e the standard error.
+
+    Args:
+        margin: half-width of the region of equivalence.
+        standard_error: true standard error of the estimated difference, in the margin's unit.
+        degrees: degrees of freedom of its estimate.
+        bias: true difference.
+        alpha: level of each one-sided test.
+
+    Phillips 1990, doi 10.1007/BF01063556.
+    """
+    t = float(stdtrit(degrees, 1 - alpha))
+    upper, lower = (margin - bias) / standard_error, (margin + bias) / standard_error
+    # Beyond this SD the interval is wider than the margin, whatever the mean.
+    widest = (upper + lower) / (2 * t)
+
+    def rejected(u: Vector) -> Vector:
+        return np.asarray(ndtr(upper - t * u) - ndtr(t * u - lower), dtype=np.float64)
+
+    return max(0.0, _mean_over_sd(rejected, degrees, widest))
+
+
+def difference_power(
+    margin: float, standard_error: float, degrees: int, *, bias: float, alpha: float = 0.05
+) -> float:
+    """Probability that the 1 - 2 alpha interval lies wholly outside the margin.
+
+    The arguments of :func:`equivalence_power`.
+    """
+    t = float(stdtrit(degrees, 1 - alpha))
+
+    def rejected(u: Vector) -> Vector:
+        beyond = ndtr((bias - margin) / standard_error - t * u)
+        below = ndtr((-bias - margin) / standard_error - t * u)
+        return np.asarray(beyond + below, dtype=np.float64)
+
+    return _mean_over_sd(rejected, degrees, math.inf)
+
+
+def subjects_to_decide(
+    margin: float,
+    sd_difference: float,
+    *,
+    bias: float = 0.0,
+    alpha: float = 0.05,
+    power: float = DEFAULT_POWER,
+) -> float:
+    """Fewest subjects with whom a difference is found inside, or outside, the margin.
+
+    Inside when ``|bias| < margin``, outside otherwise; NaN when a million would not do.
+
+    Args:
+        margin: half-width of the region of equivalence.
+        sd_difference: SD of the paired differences, sqrt 2 times the within-subject SD.
+        bias: true mean difference.
+        alpha: level of each one-sided test.
+        power: wanted probability of the decision.
+
+    Raises:
+        InputError: margin or SD not above 0, power or alpha outside (0, 1).
+    """
+    _check_plan(margin, sd_difference, alpha, power)
+    inside = abs(bias) < margin
+    chance = equivalence_power if inside else difference_power
+
+    def reached(n: int) -> bool:
+        error = sd_difference / math.sqrt(n)
+        return chance(margin, error, n - 1, bias=bias, alpha=alpha) >= power
+
+    low, high = 1, 2
+    while not reached(high):
+        low, high = high, 2 * high
+        if high > MAX_SUBJECTS:
+            return NAN
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return float(high)
+
+
+def _mean_over_sd(values: Callable[[Vector], Vector], degrees: int, widest: float) -> float:
+    """Mean of a function of ``u = sqrt(chi2 / degrees)`` over ``u < widest``."""
+    low, high = (math.sqrt(float(chdtri(degrees, tail)) / degrees) for tail in (1 - _TAIL, _TAIL))
+    high = min(high, widest)
+    if high <= low:
+        return 0.0
+    u = low + (high - low) * (_NODES + 1) / 2
+    log_density = (
+        math.log(2)
+        + degrees / 2 * math.log(degrees / 2)
+        - float(gammaln(degrees / 2))
+        + (degrees - 1) * np.log(u)
+        - degrees * u**2 / 2
+    )
+    weighted = _WEIGHTS * np.exp(log_density) * values(u)
+    return float((high - low) / 2 * weighted.sum())
+
+
+def _check_plan(margin: float, sd_difference: float, alpha: float, power: float) -> None:
+    for name, value in (("margin", margin), ("SD of the differences", sd_difference)):
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name}: expected a value above 0, found {value:g}")
+    for name, value in (("alpha", alpha), ("power", power)):
+        if not 0 < value < 1:
+            raise InputError(f"{name}: expected a probability between 0 and 1, found {value:g}")

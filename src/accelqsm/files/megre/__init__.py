@@ -1,0 +1,1 @@
+"""Magnitude and phase images of a multi-echo gradient echo, with their sidecars."""

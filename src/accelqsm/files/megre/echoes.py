@@ -1,0 +1,106 @@
+"""The voxels of a scan: magnitude and phase files to one complex channel."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accelqsm.acquisition import Acquisition
+from accelqsm.errors import InputError
+from accelqsm.files.megre.description import ScanDescription
+from accelqsm.files.megre.phase import given_unit, phase_rad, phase_unit
+from accelqsm.files.megre.phase_unit import PhaseUnit
+from accelqsm.files.nifti import Image, check_finite, check_same_grid, read_image
+
+
+@dataclass(frozen=True)
+class Echoes:
+    """A scan whose channels are combined.
+
+    Attributes:
+        images: complex (1, echo, x, y, z).
+        acquisition: grid, echo times and field.
+        unit: how its phase was stored.
+    """
+
+    images: Tensor
+    acquisition: Acquisition
+    unit: PhaseUnit
+
+
+def read_scan(scan: ScanDescription, *, invert_phase: bool = False) -> Echoes:
+    """Read magnitude and phase of every echo.
+
+    Args:
+        scan: which files, and how they were acquired.
+        invert_phase: the scanner's phase falls where the field adds to B0.
+
+    Raises:
+        InputError: files that cannot be read, differ in grid or number of echoes, negative
+            magnitude, or phase of an unknown unit.
+    """
+    magnitudes, phases = read_echoes(scan.files.magnitude), read_echoes(scan.files.phase)
+    grid = magnitudes[0].grid
+    acquisition = Acquisition(grid, scan.echo_times_s, scan.field_strength_t)
+    for name, echoes in (("magnitude", magnitudes), ("phase", phases)):
+        if len(echoes) != acquisition.n_echoes:
+            raise InputError(
+                f"{echoes[0].path}: expected {acquisition.n_echoes} {name} echoes "
+                f"(one per echo time), found {len(echoes)}"
+            )
+    for echo in (*magnitudes, *phases):
+        check_same_grid(echo.grid, grid, echo.path, reference=magnitudes[0].path)
+        check_finite(echo.values, echo.path)
+    for echo in magnitudes:
+        if echo.values.min() < 0:
+            raise InputError(
+                f"{echo.path}: expected a magnitude >= 0, found {float(echo.values.min()):g}"
+            )
+    unit = (
+        phase_unit(phases, units=scan.phase_units)
+        if scan.phase_range is None
+        else given_unit(phases, *scan.phase_range)
+    )
+    sign = -1.0 if invert_phase else 1.0
+    images = [
+        torch.polar(_tensor(echo.values), sign * _tensor(angle))
+        for echo, angle in zip(magnitudes, phase_rad(phases, unit), strict=True)
+    ]
+    return Echoes(torch.stack(images)[None], acquisition, unit)
+
+
+def read_echoes(paths: Sequence[Path]) -> list[Image]:
+    """3D images, one per echo, from 3D files in order or from one 4D file.
+
+    A fourth axis of one volume counts as 3D.
+
+    Raises:
+        InputError: several files of which one is 4D.
+    """
+    images = [read_image(path) for path in paths]
+    if len(images) == 1 and images[0].values.ndim == 4:
+        return [_volume(images[0], n) for n in range(images[0].values.shape[3])]
+    for image in images:
+        if image.values.ndim != 3 and image.values.shape[3] != 1:
+            raise InputError(
+                f"{image.path}: expected one 4D file or 3D files, found {len(paths)} files "
+                f"and shape {image.values.shape}"
+            )
+    return [image if image.values.ndim == 3 else _volume(image, 0) for image in images]
+
+
+def _volume(image: Image, number: int) -> Image:
+    """One volume of a 4D image."""
+    return dataclasses.replace(
+        image, values=image.values[..., number], stored=image.stored[..., number]
+    )
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))

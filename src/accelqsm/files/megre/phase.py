@@ -1,0 +1,170 @@
+"""Phase as scanners store it, in radians.
+
+One row of ``UNITS`` per convention; ``phase_unit`` says how one is chosen.
+
+| Range | Values | Zero phase | Who |
+|---|---|---|---|
+| -pi..pi | fractions | 0 | most converters |
+| 0..2 pi | fractions | 0 | some converters |
+| -4096..4096 | whole, any step | 0 | Siemens, rescaled: pi per 4096 |
+| 0..4095 | whole, any step | the middle | Siemens, as stored |
+| -1000 pi..1000 pi | any | 0 | GE and Philips: milliradians |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from accelqsm.errors import InputError
+from accelqsm.files.megre.phase_unit import REACH, TAU, Angles, PhaseUnit, full_range, range_of
+from accelqsm.files.megre.sidecar import PhaseUnits
+from accelqsm.files.nifti import Image, check_finite
+
+LEAST_SHARE_OF_RADIANS = 0.1
+"""Of the circle: less than that, without a word from the file, may be any unit."""
+RADIANS = PhaseUnit("-pi..pi", -math.pi, math.pi, 0.0, "fractions")
+TURN = PhaseUnit("0..2 pi", 0.0, TAU, 0.0, "fractions")
+UNITS = (
+    RADIANS,
+    TURN,
+    PhaseUnit("-4096..4096", -4096, 4096, 0.0, "whole"),
+    PhaseUnit("0..4095", 0, 4095, 2047.5, "whole"),
+    PhaseUnit("milliradians", -1000 * math.pi, 1000 * math.pi, 0.0),
+)
+NORMALISED = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5))
+"""Ranges that somebody normalised: turns, half turns or anything, but not radians."""
+
+
+def phase_rad(images: Sequence[Image], unit: PhaseUnit | None = None) -> list[Angles]:
+    """Phase in radians of the echoes of one scan, by ``phase_unit`` unless the unit is given.
+
+    Raises:
+        InputError: as ``phase_unit``.
+    """
+    known = phase_unit(images) if unit is None else unit
+    return [known.radians(image) for image in images]
+
+
+def phase_unit(images: Sequence[Image], *, units: PhaseUnits | None = None) -> PhaseUnit:
+    """Find the common unit of the echoes of one scan from their range.
+
+    The first of these that holds, of the values with slope and intercept applied or as stored:
+
+    1. the values reach both ends of a row of ``UNITS``;
+    2. they are floats, and as stored reach both ends of a row: the slope is not theirs;
+    3. the values are within -pi..pi and use a tenth of it, or within 0..2 pi and go beyond pi;
+    4. as stored they reach both ends of a row: a slope applied twice, or not theirs;
+    5. they are floats, and as stored rule 3 holds;
+    6. the sidecar says "arbitrary", the range is symmetric or starts at 0, and its ends touch
+       each other in space, as wraps do: the range is one turn.
+
+    A sidecar's "rad" admits radians only, however small a part of the circle; "arbitrary" admits
+    them only where they reach both ends. Without "rad", -1..1, 0..1 and -0.5..0.5 do not count
+    as radians.
+
+    Args:
+        images: 3D, one per echo.
+        units: ``Units`` of the sidecar.
+
+    Returns:
+        The unit, and whether it is that of the values as stored.
+
+    Raises:
+        InputError: non-finite values, constant phase, or a range that fits no rule.
+
+    Source: Units as of BIDS, Gorgolewski et al. 2016, Sci Data 3:160044,
+    doi 10.1038/sdata.2016.44.
+    """
+    check_varying(images)
+    unit = next(_candidates(images, units), None)
+    if unit is not None:
+        return unit
+    low, high = range_of([_numbers(image) for image in images])
+    if units == "rad":
+        expected = 'radians, as Units "rad" says'
+    else:
+        expected = "phase in radians (-pi..pi or 0..2 pi), milliradians, 0..4095 or -4096..4096"
+    raise InputError(
+        f"{images[0].path}: expected {expected}, found {low:g}..{high:g} "
+        "(--phase-range LOW HIGH settles it)"
+    )
+
+
+def given_unit(images: Sequence[Image], low: float, high: float) -> PhaseUnit:
+    """The unit in which ``low`` is -pi and ``high`` is pi, slope and intercept applied.
+
+    Raises:
+        InputError: no range, or images that are not finite, constant, go beyond it or use less
+            than 2 % of it.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"--phase-range: expected LOW below HIGH, found {low:g} {high:g}")
+    check_varying(images)
+    unit = PhaseUnit(f"{low:g}..{high:g}, as given", low, high, (low + high) / 2)
+    echoes = [_numbers(image) for image in images]
+    lowest, highest = range_of(echoes)
+    unused = highest - lowest < REACH * (high - low)
+    for image, echo in zip(images, echoes, strict=True):
+        if unused or not unit.fits([echo]):
+            raise InputError(
+                f"{image.path}: expected phase of the range {low:g}..{high:g} (--phase-range), "
+                f"found {echo.min():g}..{echo.max():g}"
+            )
+    return unit
+
+
+def check_varying(images: Sequence[Image]) -> None:
+    """Refuse echoes that are not finite or hold one value only (the first may be a reference).
+
+    Raises:
+        InputError: naming the echo's file.
+    """
+    for image in images:
+        check_finite(image.values, image.path)
+    for image in images[1:] or images:
+        if image.values.min() == image.values.max():
+            raise InputError(
+                f"{image.path}: expected phase that varies, found {float(image.values.min()):g} "
+                "everywhere"
+            )
+
+
+def _candidates(images: Sequence[Image], units: PhaseUnits | None) -> Iterator[PhaseUnit]:
+    """Units that the images may have, the surest first."""
+    rows = (RADIANS, TURN) if units == "rad" else UNITS
+    values = [_numbers(image) for image in images]
+    stored = [np.asarray(image.stored, dtype=np.float32) for image in images]
+    are_floats = all(np.issubdtype(image.stored.dtype, np.floating) for image in images)
+    yield from (unit for unit in rows if unit.reached(values))
+    as_stored = [dataclasses.replace(unit, stored=True) for unit in rows]
+    if are_floats:
+        yield from (unit for unit in as_stored if unit.reached(stored))
+    if units != "arbitrary":
+        yield from (unit for unit in (RADIANS, TURN) if _are_radians(unit, values, units))
+    yield from (unit for unit in as_stored if unit.reached(stored))
+    if units != "arbitrary" and are_floats:
+        yield from (unit for unit in as_stored[:2] if _are_radians(unit, stored, units))
+    if units == "arbitrary" and (full := full_range(values)):
+        yield full
+
+
+def _are_radians(unit: PhaseUnit, echoes: Sequence[Angles], units: PhaseUnits | None) -> bool:
+    """Whether values that need not reach both ends are radians all the same."""
+    low, high = range_of(echoes)
+    if not unit.fits(echoes) or (unit is not RADIANS and high <= math.pi):
+        return False
+    if units == "rad":
+        return True
+    near = [
+        math.isclose(low, a, abs_tol=2e-3) and math.isclose(high, b, abs_tol=2e-3)
+        for a, b in NORMALISED
+    ]
+    return high - low > TAU * LEAST_SHARE_OF_RADIANS and not any(near)
+
+
+def _numbers(image: Image) -> Angles:
+    return np.asarray(image.values, dtype=np.float32)

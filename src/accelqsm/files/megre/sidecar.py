@@ -1,0 +1,209 @@
+"""What the JSON files beside an image say of it (BIDS sidecars, with their inheritance)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from accelqsm.acquisition import check_echo_times, check_field_strength
+from accelqsm.errors import InputError
+from accelqsm.files.megre.bids import bids_name
+from accelqsm.grid import Triple, unit_vector
+
+DATASET_ROOT = "dataset_description.json"
+PhaseUnits = Literal["rad", "arbitrary"]
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+FILTERED_SUFFIXES = ("swi", "minip")
+FILTERED_WORDS = frozenset({"SWI", "SWAN", "SWIP", "MNIP", "MINIP", "FILTERED", "HPF"})
+"""Words of DICOM's ImageType on images that went through susceptibility weighting."""
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The fields that apply to an image, and the file that each comes from.
+
+    Attributes:
+        image: the image.
+        fields: value of every key.
+        sources: JSON file of every key.
+    """
+
+    image: Path
+    fields: Mapping[str, Any]
+    sources: Mapping[str, Path]
+
+    @property
+    def found(self) -> str:
+        """Which JSON files there are, for messages."""
+        names = sorted({path.name for path in self.sources.values()})
+        return f"only other fields in {', '.join(names)}" if names else "no JSON sidecar"
+
+    def number(self, key: str) -> float | None:
+        """One number, or None where there is none."""
+        value = self.fields.get(key)
+        return float(value) if value is not None and _is_number(value) else None
+
+
+def read_sidecar(image: Path) -> Sidecar:
+    """Read the JSON files that apply to an image; nearer and more specific ones win.
+
+    A file applies when it has the image's name, or the image's suffix and no entity that the
+    image has not, in the image's folder or above it, up to the folder with
+    ``dataset_description.json``. Without a dataset, only the image's folder counts.
+
+    Raises:
+        InputError: a file that applies but does not hold a JSON object.
+
+    Source: the inheritance principle of Gorgolewski et al. 2016, Sci Data 3:160044,
+    doi 10.1038/sdata.2016.44.
+    """
+    fields: dict[str, Any] = {}
+    sources: dict[str, Path] = {}
+    for path in _applicable(image):
+        for key, value in _read_object(path).items():
+            fields[key], sources[key] = value, path
+    return Sidecar(image, fields, sources)
+
+
+def sidecar_echo_times_s(sidecar: Sidecar) -> tuple[float, ...] | None:
+    """``EchoTime`` in seconds: one number, or an array for a 4D image; None where absent.
+
+    Raises:
+        InputError: not numbers, or not seconds of one echo train.
+    """
+    value = sidecar.fields.get("EchoTime")
+    if value is None:
+        return None
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(_is_number(number) for number in numbers):
+        raise _unusable(sidecar, "EchoTime", "seconds, such as 0.02")
+    echo_times_s = tuple(float(number) for number in numbers)
+    _named(sidecar.sources["EchoTime"], check_echo_times, echo_times_s)
+    return echo_times_s
+
+
+def sidecar_field_strength_t(sidecar: Sidecar) -> float | None:
+    """``MagneticFieldStrength`` in tesla; None where absent.
+
+    Raises:
+        InputError: not a number, or not tesla.
+    """
+    value = sidecar.fields.get("MagneticFieldStrength")
+    if value is None:
+        return None
+    if not _is_number(value):
+        raise _unusable(sidecar, "MagneticFieldStrength", "tesla, such as 3")
+    _named(sidecar.sources["MagneticFieldStrength"], check_field_strength, float(value))
+    return float(value)
+
+
+def sidecar_b0_direction(sidecar: Sidecar) -> Triple | None:
+    """``B0_dir``, which QSMxT writes: direction of the main field along the array axes.
+
+    Raises:
+        InputError: not three numbers, or zero.
+    """
+    value = sidecar.fields.get("B0_dir")
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(_is_number(number) for number in value):
+        raise _unusable(sidecar, "B0_dir", "three numbers")
+    return _named(sidecar.sources["B0_dir"], unit_vector, value)
+
+
+def sidecar_phase_units(sidecar: Sidecar) -> PhaseUnits | None:
+    """``Units`` of a phase image; None where absent.
+
+    Raises:
+        InputError: neither "rad" nor "arbitrary".
+    """
+    value = sidecar.fields.get("Units")
+    if value is None or value == "rad" or value == "arbitrary":
+        return value
+    raise _unusable(sidecar, "Units", '"rad" or "arbitrary"')
+
+
+def check_unfiltered(sidecar: Sidecar) -> None:
+    """Refuse phase whose name or ``ImageType`` tells of susceptibility weighting.
+
+    High-pass filtered phase has lost most of the field that susceptibility follows from.
+
+    Raises:
+        InputError: suffix ``swi`` or ``minIP``, or a word such as SWI, MNIP or FILTERED.
+
+    Source: Haacke et al. 2004, Magn Reson Med 52:612, doi 10.1002/mrm.20198.
+    """
+    suffix = bids_name(sidecar.image).suffix
+    if suffix.lower() in FILTERED_SUFFIXES:
+        raise InputError(f"{sidecar.image}: expected unfiltered phase, found the suffix {suffix}")
+    words = re.split(r"[^A-Z0-9]+", str(sidecar.fields.get("ImageType", "")).upper())
+    for word in words:
+        if word in FILTERED_WORDS:
+            raise InputError(
+                f"{sidecar.image}: expected unfiltered phase, found {word} in ImageType of "
+                f"{sidecar.sources['ImageType'].name}"
+            )
+
+
+def _named(path: Path, check: Callable[[Given], Made], value: Given) -> Made:
+    """``check(value)``, with the file named in front of what it raises."""
+    try:
+        return check(value)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _unusable(sidecar: Sidecar, key: str, expected: str) -> InputError:
+    shown = json.dumps(sidecar.fields[key])
+    return InputError(f"{sidecar.sources[key]}: {key}: expected {expected}, found {shown}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _applicable(image: Path) -> list[Path]:
+    """JSON files that apply, the most general first."""
+    name = bids_name(image)
+    paths: list[Path] = []
+    for folder in _folders(image):
+        paths += sorted(
+            (path for path in folder.glob("*.json") if _applies(path, image)),
+            key=lambda path: (bids_name(path).stem == name.stem, len(bids_name(path).entities)),
+        )
+    return paths
+
+
+def _applies(path: Path, image: Path) -> bool:
+    inner, outer = bids_name(image), bids_name(path)
+    more_general = outer.suffix == inner.suffix and set(outer.entities) <= set(inner.entities)
+    return outer.stem == inner.stem or more_general
+
+
+def _folders(image: Path) -> list[Path]:
+    """From the root of the dataset down to the image's folder; that folder without a dataset."""
+    above = Path(os.path.abspath(image)).parent
+    folders = [image.parent]
+    while not (above / DATASET_ROOT).is_file():
+        if above == above.parent:
+            return folders[:1]
+        above = above.parent
+        folders.append(above)
+    return folders[::-1]
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content

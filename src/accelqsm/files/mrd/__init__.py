@@ -1,0 +1,1 @@
+"""Raw k-space as ISMRMRD/MRD."""

@@ -1,0 +1,1 @@
+"""The method: k-space to maps, maps to nuclei, values to agreement."""

@@ -1,0 +1,1 @@
+"""Field map, its uncertainty and R2* from sums over channels and echoes."""

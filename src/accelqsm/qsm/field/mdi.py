@@ -1,0 +1,155 @@
+"""Field map by multi-dimensional integration: channels and echoes meet in a few sums per voxel."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from accelqsm.qsm.field.lags import LagProducts, lag_products, no_channels
+from accelqsm.qsm.field.pairs import lags_of
+from accelqsm.qsm.field.relaxation import r2star_per_s, turned_back, weighed_parts
+from accelqsm.qsm.field.uncertainty import field_sd_hz
+
+__all__ = [
+    "LagProducts",
+    "field_sd_hz",
+    "lag1_field",
+    "lag1_phase_rad",
+    "lag_products",
+    "multilag_field",
+    "no_channels",
+    "phase_coherence",
+    "r2star_per_s",
+]
+
+LEAST_AGREEMENT = 0.9
+TRIALS_PER_TURN = 4
+
+
+def lag1_phase_rad(products: LagProducts) -> Tensor:
+    """Phase that the field adds in the smallest lag, arg P_1, in (-pi, pi], (x, y, z)."""
+    return torch.angle(products.products[0])
+
+
+def lag1_field(products: LagProducts) -> Tensor:
+    """The published estimate, f = arg(P_1) / (2 pi dTE), wrapped to +-1 / (2 dTE).
+
+    Args:
+        products: sums over all channels.
+
+    Returns:
+        (x, y, z) in Hz, wrapped.
+
+    Source: Ye et al. 2019, Proc ISMRM 27:4392.
+    """
+    return lag1_phase_rad(products) / (2 * math.pi * products.spacing_s)
+
+
+def multilag_field(
+    products: LagProducts, unwrapped_lag1_hz: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """Refine the field with the longer lags: the f nearest to lag 1 that maximises J.
+
+    J(f) = sum_j w_j Re(P_j exp(-2 pi i f t_j)), with w_j from the decay of the voxel, is the
+    power of the echo train at frequency f, sum_c |sum_e A_e S_ce exp(-2 pi i f TE_e)|^2: its
+    maximum is the most likely field. Lags are joined from short to long, each on the branch
+    nearest to the mean of the shorter ones; where they disagree then, J is searched within half
+    a turn of lag 1; one Newton step ends it. A lag further than a quarter cycle from the others
+    is left out.
+
+    Args:
+        products: sums over all channels.
+        unwrapped_lag1_hz: (x, y, z) in Hz, ``lag1_field`` after unwrapping.
+        mask: bool (x, y, z), where to refine; everywhere without it.
+
+    Returns:
+        (x, y, z) in Hz.
+
+    Source: Rife and Boorstyn 1974, IEEE Trans Inf Theory 20:591, doi 10.1109/TIT.1974.1055282
+    (the most likely frequency is the peak of the periodogram).
+    """
+    field_hz = unwrapped_lag1_hz.clone()
+    if len(products.lags_s) < 2:
+        return field_hz
+    if mask is not None:
+        row = multilag_field(products.inside(mask), unwrapped_lag1_hz[mask][:, None, None])
+        field_hz[mask] = row[:, 0, 0]
+        return field_hz
+    rate_per_s = r2star_per_s(products)
+    field_hz = _joined(products, unwrapped_lag1_hz, rate_per_s)
+    doubtful = _doubtful(products, field_hz, rate_per_s)
+    if bool(doubtful.any()):
+        field_hz[doubtful] = _searched(products, unwrapped_lag1_hz, rate_per_s, doubtful)
+    return field_hz + _newton_step(products, field_hz, rate_per_s)
+
+
+def phase_coherence(products: LagProducts) -> Tensor:
+    """How well channels and echoes agree on the field, |P_1| / sqrt(E_1 E_1').
+
+    E_1 and E_1' are the power of the earlier and the later echo of each pair of the smallest
+    lag, so that 1 is perfect agreement; noise of n channel pairs gives about 1 / sqrt(n).
+
+    Args:
+        products: sums over all channels.
+
+    Returns:
+        (x, y, z) in 0 to 1; zero where there is no signal.
+    """
+    lags = lags_of(products.echo_times_s)
+    pairs = lags[0].pairs if lags else ((0, 0),)
+    earlier = products.echo_power[[first for first, _ in pairs]].sum(0)
+    later = products.echo_power[[second for _, second in pairs]].sum(0)
+    bound = (earlier * later).sqrt().clamp_min(torch.finfo(earlier.dtype).tiny)
+    return (products.products[0].abs() / bound).clamp_max(1.0)
+
+
+def _joined(products: LagProducts, lag1_hz: Tensor, rate_per_s: Tensor) -> Tensor:
+    """Mean over lags of the frequency on the branch nearest to the mean of the shorter lags."""
+    field_hz = lag1_hz.clone()
+    weights = torch.zeros_like(field_hz)
+    smallest = torch.finfo(field_hz.dtype).tiny
+    for lag, product, share in weighed_parts(products, rate_per_s):
+        residual = turned_back(product, field_hz, lag.time_s)
+        weight = share * residual.real.clamp_min(0.0) * lag.time_s**2
+        weights += weight
+        turn = 2 * math.pi * lag.time_s
+        field_hz += weight / weights.clamp_min(smallest) * torch.angle(residual) / turn
+    return field_hz
+
+
+def _doubtful(products: LagProducts, field_hz: Tensor, rate_per_s: Tensor) -> Tensor:
+    """Where J falls short of what it would be if all lags agreed, bool (x, y, z)."""
+    agreed, whole = torch.zeros_like(field_hz), torch.zeros_like(field_hz)
+    for lag, product, share in weighed_parts(products, rate_per_s):
+        agreed += share * turned_back(product, field_hz, lag.time_s).real
+        whole += share * product.abs()
+    return agreed < LEAST_AGREEMENT * whole
+
+
+def _searched(products: LagProducts, lag1_hz: Tensor, rate_per_s: Tensor, chosen: Tensor) -> Tensor:
+    """The trial frequency of largest J within half a turn of lag 1, of the chosen voxels."""
+    longest_s, shortest_s = products.lags_s[-1], products.lags_s[0]
+    n_trials = 2 * math.ceil(TRIALS_PER_TURN * longest_s / shortest_s / 2) + 1
+    step_hz = 1 / (shortest_s * (n_trials - 1))
+    start_hz = lag1_hz[chosen] - step_hz * (n_trials // 2)
+    power = torch.zeros(n_trials, len(start_hz), dtype=start_hz.dtype, device=start_hz.device)
+    for lag, product, share in weighed_parts(products, rate_per_s):
+        turning = share[chosen] * turned_back(product[chosen], start_hz, lag.time_s)
+        angle = torch.tensor(-2 * math.pi * step_hz * lag.time_s)
+        for trial in power:
+            trial += turning.real
+            turning = turning * torch.polar(torch.ones_like(angle), angle)
+    return start_hz + step_hz * power.argmax(0)
+
+
+def _newton_step(products: LagProducts, field_hz: Tensor, rate_per_s: Tensor) -> Tensor:
+    """From ``field_hz`` to the maximum of J, in Hz; lags beyond a quarter cycle do not count."""
+    slope, curvature = torch.zeros_like(field_hz), torch.zeros_like(field_hz)
+    for lag, product, share in weighed_parts(products, rate_per_s):
+        residual = turned_back(product, field_hz, lag.time_s)
+        share = share * (residual.real > 0) * lag.time_s
+        slope += share * residual.imag
+        curvature += share * residual.real * lag.time_s
+    return slope / curvature.clamp_min(torch.finfo(curvature.dtype).tiny) / (2 * math.pi)

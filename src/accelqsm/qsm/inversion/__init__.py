@@ -1,0 +1,1 @@
+"""Dipole inversion."""

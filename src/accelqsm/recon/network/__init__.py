@@ -1,0 +1,1 @@
+"""Networks that reconstruct, and their weights."""

@@ -1,0 +1,268 @@
+"""The report of a finished comparison or study, rebuilt from its folder without computing again."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from accelqsm import __version__
+from accelqsm.agreement.flow import left_out
+from accelqsm.agreement.values import POOLED
+from accelqsm.errors import InputError, InputWarning
+from accelqsm.figures.ages import age_figure
+from accelqsm.figures.extreme import largest_difference, subject_figure
+from accelqsm.figures.figure import Figure
+from accelqsm.figures.plots import bland_altman_figure
+from accelqsm.files.atomic import write_text
+from accelqsm.report import tables as report_tables
+from accelqsm.report.checklists.answers import checklists
+from accelqsm.report.methods import references, statistics_text
+from accelqsm.report.page.build import build_page
+from accelqsm.report.page.content import ReportContent, Table
+from accelqsm.report.record import comparison_provenance, comparison_settings
+from accelqsm.report.sentences import (
+    LEAST_PEOPLE,
+    answer,
+    headlines,
+    margin_text,
+    tests,
+    undecided,
+)
+from accelqsm.report.verdicts import verdict_table
+from accelqsm.results.comparison import StoredComparison, is_comparison, read_comparison
+
+REPORT = "report.html"
+RESEARCH_ONLY = "Research software, not a medical device."
+TABLE_TITLES = {
+    "table-1": ("Participants", "Mean ± SD (range), or count (percent)."),
+    "table-2": ("Pearson correlation with {reference}", "A high correlation is not agreement."),
+    "table-3": (
+        "Susceptibility (ppb), mean ± SD, and difference of the means from {reference} (%)",
+        "Group means; how far single persons differ, the limits of agreement say.",
+    ),
+    "table-4": ("Correlation with age, r (p)", "p-values as they are, not adjusted."),
+}
+Made = TypeVar("Made")
+
+
+class LeftOut:
+    """Makes the parts of a report, and notes those that cannot be made."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def make(self, title: str, draw: Callable[[], Made]) -> list[Made]:
+        """The part in a list, or an empty list and a line that says why."""
+        try:
+            return [draw()]
+        except InputError as error:
+            self.lines.append(f"Left out: {title} ({error}).")
+            warnings.warn(InputWarning(self.lines[-1]), stacklevel=2)
+            return []
+
+
+def rebuild_report(out: Path) -> Path:
+    """Write ``report.html`` into a folder of ``demo`` or ``compare``, from what lies there.
+
+    Parts whose files are missing are left out, and the page says so.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: no results there, or results that cannot be read.
+
+    Warns:
+        InputWarning: for each part left out.
+    """
+    if is_comparison(out):
+        content = comparison_content(read_comparison(out))
+    elif is_comparison(out / "agreement"):
+        from accelqsm.report.study import study_content
+
+        content = study_content(out)
+    else:
+        where = "no such folder" if not out.is_dir() else "found neither"
+        raise InputError(
+            f"{out}: expected the folder of a finished demo (with agreement/) or compare (with "
+            f"agreement.tsv and settings.toml), {where}"
+        )
+    page = out / REPORT
+    write_text(page, build_page(content))
+    return page
+
+
+def comparison_content(stored: StoredComparison) -> ReportContent:
+    """Everything to say about a comparison of values alone."""
+    notes = LeftOut()
+    figures = comparison_figures(stored, notes)
+    gaps = people_left_out(stored)
+    return ReportContent(
+        title=f"Agreement with {stored.reference}",
+        subtitle=f"{_protocols(stored)}, compared by accelqsm {__version__}",
+        summary=verdict_lines(stored),
+        highlights=verdict_highlights(stored),
+        verdict=verdict(stored),
+        cautions=[*comparison_cautions(stored), *notes.lines, RESEARCH_ONLY],
+        figures=figures,
+        tables=comparison_tables(stored),
+        people=people_lines(stored, gaps),
+        people_table=people_table(gaps),
+        settings=comparison_settings(stored.comparison.options),
+        provenance=comparison_provenance(stored.settings),
+        methods=[statistics_text(stored)],
+        references=references(stored),
+        checklists=checklists(stored, gaps, study=False),
+    )
+
+
+def single_rows(stored: StoredComparison) -> pd.DataFrame:
+    """Agreement per nucleus, without the pooled rows."""
+    rows = stored.comparison.agreement
+    return rows[rows["region"] != POOLED]
+
+
+def verdict_lines(stored: StoredComparison) -> list[str]:
+    """The answer first, then what qualifies it."""
+    single = single_rows(stored)
+    first = answer(stored.comparison)
+    if not (single["verdict"] != "").any():
+        return [first]
+    return [
+        first,
+        *headlines(single, stored.reference),
+        *undecided(stored.comparison),
+        *tests(stored.comparison),
+    ]
+
+
+def verdict_highlights(stored: StoredComparison) -> dict[str, str]:
+    """Protocol -> in how many nuclei it is equivalent."""
+    judged = single_rows(stored)
+    judged = judged[judged["verdict"] != ""]
+    counts = judged.groupby("protocol", sort=False)["verdict"].agg(
+        lambda verdicts: f"{(verdicts == 'equivalent').sum()} of {len(verdicts)}"
+    )
+    return {f"nuclei equivalent under {protocol}": text for protocol, text in counts.items()}
+
+
+def verdict(stored: StoredComparison) -> Table | None:
+    """The verdict per nucleus and protocol; None where nothing could be judged."""
+    single = single_rows(stored)
+    if not (single["verdict"] != "").any():
+        return None
+    return verdict_table(single, reference=stored.reference, margin=margin_text(stored.comparison))
+
+
+def comparison_cautions(stored: StoredComparison) -> list[str]:
+    """What the reader of any comparison must know."""
+    return [
+        f"{stored.reference} is the reference, not the truth: equal values may be equally wrong.",
+        "Without a repeated scan under the reference, the effect of a protocol cannot be told from "
+        "that of scanning again.",
+    ]
+
+
+def comparison_figures(stored: StoredComparison, notes: LeftOut) -> list[Figure]:
+    """Bland-Altman per nucleus, the person with the largest difference, ages."""
+    reference, agreement = stored.reference, stored.comparison.agreement
+    values = stored.values
+    if values is None:
+        return notes.make("Bland-Altman, largest difference and ages", _no_values)
+    enough = single_rows(stored)["n"].max() >= LEAST_PEOPLE
+    regions = list(dict.fromkeys(values["region"])) if enough else [POOLED]
+    figures = notes.make(
+        "Bland-Altman",
+        lambda: bland_altman_figure(
+            values,
+            agreement,
+            reference=reference,
+            regions=regions,
+            confidence=stored.comparison.options.confidence,
+        ),
+    )
+    figures += notes.make(
+        "The person with the largest difference",
+        lambda: subject_figure(
+            values, largest_difference(values, reference=reference), reference=reference
+        ),
+    )
+    ages = stored.comparison.ages
+    if ages is not None:
+        figures += notes.make("Ages", lambda: age_figure(values, stored.ages_years, ages))
+    return figures
+
+
+def comparison_tables(stored: StoredComparison) -> list[Table]:
+    """The paper's tables, then every figure of the agreement."""
+    comparison = stored.comparison
+    single = single_rows(stored)
+    enough = bool((single["n"] >= LEAST_PEOPLE).any())
+    tables = []
+    for name, frame in comparison.tables.items():
+        if name == "table-2" and not enough:
+            continue
+        title, caption = (text.format(reference=stored.reference) for text in TABLE_TITLES[name])
+        tables.append(Table(title, frame, caption))
+    if enough:
+        tables += report_tables.agreement_tables(
+            single, reference=stored.reference, confidence=comparison.options.confidence
+        )
+    if comparison.ages is not None:
+        tables.append(report_tables.age_table(comparison.ages, reference=stored.reference))
+    if comparison.checks is not None:
+        tables.append(report_tables.checks_table(comparison.checks))
+    return tables
+
+
+def people_left_out(stored: StoredComparison) -> pd.DataFrame:
+    """Who was left out of what; no row where the folder does not tell."""
+    if stored.values is None:
+        return pd.DataFrame(columns=["subject"])
+    return left_out(stored.values, reference=stored.reference, participants=stored.participants)
+
+
+def people_lines(stored: StoredComparison, gaps: pd.DataFrame) -> list[str]:
+    """How many people were compared, in words."""
+    single = single_rows(stored)
+    least, most = int(single["n"].min()), int(single["n"].max())
+    pairs = str(least) if least == most else f"{least} to {most}"
+    lines = [f"People with values under both protocols, per nucleus: {pairs}."]
+    if stored.values is None:
+        lines.append("The folder does not hold the values, so that nobody can be named.")
+    elif gaps.empty:
+        n = stored.values["subject"].nunique()
+        lines.append(f"{n} measured; nobody was left out: no value and no age is missing.")
+    else:
+        n = stored.values["subject"].nunique()
+        lines.append(f"{n} measured; {gaps['subject'].nunique()} with gaps, listed below.")
+    return lines
+
+
+def people_table(gaps: pd.DataFrame) -> Table | None:
+    """Who was left out, as a table; None where nobody was."""
+    if gaps.empty:
+        return None
+    headings = {
+        "subject": "Participant", "protocol": "Protocol", "regions": "Nuclei",
+        "reason": "Reason", "left_out_of": "Left out of",
+    }  # fmt: skip
+    return Table(
+        "Left out",
+        gaps,
+        "Where only some nuclei are missing, the person stays in the comparisons of the others. "
+        "A reason other than 'no value' comes from the column note of the table of values.",
+        headings,
+    )
+
+
+def _no_values() -> Figure:
+    raise InputError("compared-values.tsv: no such file; run compare again")
+
+
+def _protocols(stored: StoredComparison) -> str:
+    return ", ".join(dict.fromkeys(single_rows(stored)["protocol"].astype(str)))

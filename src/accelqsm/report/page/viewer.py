@@ -1,0 +1,76 @@
+"""The viewer of maps and nuclei: volumes, script and policy, ready for the page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+
+from accelqsm.errors import InputError
+from accelqsm.figures.slices import region_colours
+from accelqsm.report.page.bundle import policy_source, viewer_bundle
+from accelqsm.report.page.content import Viewer
+
+GZIP_SIGNATURE = b"\x1f\x8b"
+BLACK = "#000000"
+
+
+def viewer_context(viewer: Viewer) -> dict[str, object]:
+    """What the template needs to lay out a viewer.
+
+    Raises:
+        InputError: no map, a volume that is not gzip, or a bundle that fails its checksum.
+    """
+    if not viewer.maps:
+        raise InputError("viewer: expected at least one map, found none")
+    for name, volume in {**viewer.maps, "labels": viewer.labels}.items():
+        if not volume.startswith(GZIP_SIGNATURE):
+            raise InputError(f"viewer: {name}: expected a compressed NIfTI, found something else")
+    return {
+        "names": list(viewer.maps),
+        "maps": [_text(volume) for volume in viewer.maps.values()],
+        "labels": _text(viewer.labels),
+        "bundle": _text(viewer_bundle().packed),
+        "script": own_script(),
+        "facts": {
+            "maps": list(viewer.maps),
+            "window_ppb": list(viewer.window_ppb),
+            "start": list(viewer.start),
+            "colours": label_colours(viewer),
+        },
+    }
+
+
+def script_policy() -> str:
+    """The scripts that a page with a viewer may run: these two texts and no others."""
+    own = policy_source(hashlib.sha256(own_script().encode("utf-8")).digest())
+    return f"{own} {viewer_bundle().policy_source}"
+
+
+def own_script() -> str:
+    """The script that starts the viewer."""
+    return resources.files("accelqsm.report.page").joinpath("viewer.js").read_text("utf-8")
+
+
+def label_colours(viewer: Viewer) -> dict[str, Sequence[object]]:
+    """Colour and name of every label value as the viewer's colour map has them, 0 transparent.
+
+    Both sides of a nucleus share a colour, and it is the one of the static figures.
+    """
+    colours = region_colours(viewer.regions.values())
+    values = [0, *sorted(viewer.regions)]
+    shown = [BLACK, *(colours[viewer.regions[value]] for value in values[1:])]
+    channels = {
+        name: [int(colour[i : i + 2], 16) for colour in shown]
+        for name, i in {"R": 1, "G": 3, "B": 5}.items()
+    }
+    return channels | {
+        "A": [0, *[255] * len(viewer.regions)],
+        "I": values,
+        "labels": ["", *(viewer.names.get(v, viewer.regions[v]) for v in values[1:])],
+    }
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

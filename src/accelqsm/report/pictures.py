@@ -1,0 +1,237 @@
+"""The maps of a study on disk, as the pictures of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from accelqsm.errors import InputError
+from accelqsm.figures.anatomy import nuclei_figure, still_figure
+from accelqsm.figures.extreme import LargestDifference, difference_figure
+from accelqsm.figures.figure import Figure
+from accelqsm.figures.images import ProtocolImages, protocol_figure, zoom_figure
+from accelqsm.figures.sampling import sampling_figure
+from accelqsm.figures.slices import DEFAULT_CHI_WINDOW_PPB, views_of
+from accelqsm.files.compact import compact_nifti
+from accelqsm.files.mrd.reader import read_sampling
+from accelqsm.files.nifti import read_volume
+from accelqsm.files.tables import read_table
+from accelqsm.grid import Grid, cut_grid
+from accelqsm.nuclei.measure import split_side
+from accelqsm.report.page.content import Viewer
+from accelqsm.results.maps import CHIMAP, MASK, map_folder
+from accelqsm.units import PPB_PER_PPM
+from accelqsm.virtual.protocols import PROTOCOLS
+from accelqsm.virtual.scans import LOOKUP_NAME, ScanFiles, scan_files
+
+VIEWER_STEP_PPB = 0.1
+VIEWER_MARGIN_MM = 10.0
+TRUTH = "truth"
+Volume = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Where the maps of one person lie, and which nuclei their labels mean.
+
+    Attributes:
+        reference: the protocol that the others are compared with.
+        maps: protocol label -> folder of its maps, the reference first.
+        scans: protocol label -> files of its scan.
+        regions: label value -> nucleus.
+        names: label value -> nucleus with its side.
+    """
+
+    reference: str
+    maps: Mapping[str, Path]
+    scans: Mapping[str, ScanFiles]
+    regions: Mapping[int, str]
+    names: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class StudyImages:
+    """The maps of one person that share the grid and the pose of the reference.
+
+    Attributes:
+        grid: where the voxels are.
+        chi_ppm: protocol label -> susceptibility in ppm, the reference first.
+        labels: whole numbers.
+        mask: where every protocol has a susceptibility.
+    """
+
+    grid: Grid
+    chi_ppm: Mapping[str, Volume]
+    labels: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.bool_]
+
+
+def find_study(out: Path, subject: str, reference: str) -> StudyFolder:
+    """Find the maps and labels of one person under a study's folder.
+
+    Raises:
+        InputError: no map of the reference, or no lookup of the labels.
+    """
+    found = {}
+    for name, protocol in PROTOCOLS.items():
+        if (map_folder(out, subject, name) / CHIMAP).is_file():
+            found[protocol.label] = name
+    if reference not in found:
+        raise InputError(
+            f"{out / 'maps' / subject}: expected a {CHIMAP} of {reference}, found none"
+        )
+    order = [reference, *(label for label in found if label != reference)]
+    lookup = read_table(out / "scans" / LOOKUP_NAME, columns=("index", "name"), text=("name",))
+    names = dict(zip(lookup["index"].astype(int), lookup["name"].astype(str), strict=True))
+    return StudyFolder(
+        reference,
+        {label: map_folder(out, subject, found[label]) for label in order},
+        {label: scan_files(out / "scans", subject, found[label]) for label in order},
+        {index: split_side(name)[0] for index, name in names.items()},
+        names,
+    )
+
+
+def read_images(folder: StudyFolder) -> StudyImages:
+    """Read the maps; a protocol scanned in another pose than the reference is left out.
+
+    Raises:
+        InputError: files that cannot be read.
+    """
+    first = read_volume(folder.maps[folder.reference] / CHIMAP)
+    labels = _labels(folder, folder.reference, first.grid)
+    chi_ppm: dict[str, Volume] = {}
+    masks = []
+    for label, maps in folder.maps.items():
+        image = read_volume(maps / CHIMAP)
+        if image.grid != first.grid:
+            continue
+        if not np.array_equal(_labels(folder, label, first.grid), labels):
+            continue
+        chi_ppm[label] = np.asarray(image.values, dtype=np.float64)
+        masks.append(np.asarray(read_volume(maps / MASK, grid=first.grid).values) > 0.5)
+    return StudyImages(first.grid, chi_ppm, labels, np.logical_and.reduce(masks))
+
+
+def figures_of_maps(
+    folder: StudyFolder, images: StudyImages, largest: LargestDifference | None
+) -> dict[str, Callable[[], Figure]]:
+    """Title -> how to draw it: nuclei, panels, panels from near, differences."""
+    size = images.grid.voxel_size_mm
+    at = [] if largest is None else _label_values(folder, largest.region)
+
+    def near() -> Figure:
+        chi = dict(images.chi_ppm)
+        truth = folder.scans[folder.reference].truth
+        if truth.is_file():
+            chi[TRUTH] = np.asarray(read_volume(truth, grid=images.grid).values)
+        return zoom_figure(
+            chi, images.labels, folder.regions, voxel_size_mm=size, mask=images.mask,
+            views=views_of(folder.regions.values()),
+        )  # fmt: skip
+
+    return {
+        "The nuclei": lambda: nuclei_figure(
+            folder.reference, images.chi_ppm[folder.reference], images.labels, folder.regions,
+            voxel_size_mm=size,
+        ),
+        "Protocols side by side": lambda: protocol_figure(
+            [_with_echoes(folder, images, label) for label in images.chi_ppm],
+            voxel_size_mm=size, mask=images.mask, labels=images.labels,
+        ),
+        "Nuclei from near": near,
+        "Where the maps differ": lambda: difference_figure(
+            images.chi_ppm, images.labels, folder.regions, reference=folder.reference, at=at,
+            voxel_size_mm=size, mask=images.mask,
+        ),
+    }  # fmt: skip
+
+
+def figure_of_sampling(folder: StudyFolder) -> Figure:
+    """The sampling patterns of all protocols."""
+    return sampling_figure(
+        {label: read_sampling(files.raw).numpy() for label, files in folder.scans.items()}
+    )
+
+
+def viewer_of_maps(folder: StudyFolder, images: StudyImages) -> Viewer:
+    """The maps around the nuclei, cut so that no face travels with them."""
+    box = _box(images)
+    grid = cut_grid(images.grid, box)
+    labels = images.labels[box]
+    at = _middle(labels)
+    chi = {label: PPB_PER_PPM * values[box] for label, values in images.chi_ppm.items()}
+    truth = folder.scans[folder.reference].truth
+    if truth.is_file():
+        values = read_volume(truth, grid=images.grid).values
+        chi[TRUTH] = PPB_PER_PPM * np.asarray(values, dtype=np.float64)[box]
+    return Viewer(
+        title="Look through the maps",
+        caption=(
+            "Susceptibility in ppb around the nuclei, which are laid over it in the colours of the "
+            "figures. Choose a map, fade the nuclei, and move with the sliders, by clicking, or "
+            f"with the mouse wheel; values are rounded to {VIEWER_STEP_PPB:g} ppb. "
+            "The patient's right is on the left. The volumes are inside this file."
+        ),
+        still=still_figure(
+            folder.reference, images.chi_ppm[folder.reference][box], labels, folder.regions,
+            voxel_size_mm=images.grid.voxel_size_mm, at=at,
+        ),
+        maps={name: compact_nifti(c, grid, step=VIEWER_STEP_PPB) for name, c in chi.items()},
+        labels=compact_nifti(labels, grid),
+        regions=folder.regions,
+        names=folder.names,
+        window_ppb=DEFAULT_CHI_WINDOW_PPB,
+        start=_shares(at, labels.shape),
+    )  # fmt: skip
+
+
+def _labels(folder: StudyFolder, label: str, grid: Grid) -> npt.NDArray[np.int64]:
+    values = read_volume(folder.scans[label].labels, grid=grid).values
+    return np.asarray(np.rint(values), dtype=np.int64)
+
+
+def _with_echoes(folder: StudyFolder, images: StudyImages, label: str) -> ProtocolImages:
+    """A protocol with magnitude and phase of its last echo, where they are."""
+    parts = {}
+    for part in ("mag", "phase"):
+        echoes = sorted(
+            folder.maps[label].glob(f"echo-*_part-{part}.nii.gz"),
+            key=lambda path: (len(path.name), path.name),
+        )
+        parts[part] = read_volume(echoes[-1], grid=images.grid).values if echoes else None
+    return ProtocolImages(label, images.chi_ppm[label], parts["mag"], parts["phase"])
+
+
+def _label_values(folder: StudyFolder, region: str) -> list[int]:
+    """Label values of a region of the table of values, which may name the side."""
+    exact = [value for value, name in folder.names.items() if name == region]
+    return exact or [value for value, name in folder.regions.items() if name == region]
+
+
+def _box(images: StudyImages) -> tuple[slice, slice, slice]:
+    sides = []
+    for axis, size_mm in enumerate(images.grid.voxel_size_mm):
+        other = tuple(a for a in range(3) if a != axis)
+        where = np.flatnonzero(images.labels.any(axis=other))
+        margin = round(VIEWER_MARGIN_MM / size_mm)
+        stop = min(int(where[-1]) + margin + 1, images.labels.shape[axis])
+        sides.append(slice(max(int(where[0]) - margin, 0), stop))
+    return sides[0], sides[1], sides[2]
+
+
+def _middle(labels: npt.NDArray[np.int64]) -> tuple[int, int, int]:
+    """The labelled voxel nearest to the middle of all labels."""
+    where = np.argwhere(labels != 0)
+    distance = np.linalg.norm(where - where.mean(axis=0), axis=1)
+    x, y, z = where[int(np.argmin(distance))]
+    return int(x), int(y), int(z)
+
+
+def _shares(at: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[float, float, float]:
+    x, y, z = ((i + 0.5) / n for i, n in zip(at, shape, strict=True))
+    return x, y, z

@@ -1,0 +1,155 @@
+"""What a comparison comes to, in sentences: the same on a terminal and in a report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from accelqsm.agreement.statistics.equivalence import Verdict
+from accelqsm.agreement.values import POOLED
+from accelqsm.pipeline.comparison import Comparison
+
+ALPHA = 0.05
+LEAST_PEOPLE = 3
+SEEN = 0.0005
+"""A change of r below this does not show in three digits."""
+
+
+def tests(comparison: Comparison) -> list[str]:
+    """What tests, ages, single persons and a published study add to the verdict."""
+    single = comparison.agreement[comparison.agreement["region"] != POOLED]
+    return [
+        *tested(single),
+        *changed_ages(comparison),
+        *influence(single),
+        *misprints(comparison),
+    ]
+
+
+def headlines(single: pd.DataFrame, reference: str) -> list[str]:
+    """One sentence per protocol: in which nuclei it is equivalent, and in which not."""
+    lines = []
+    for protocol, rows in single[single["verdict"] != ""].groupby("protocol", sort=False):
+        by_verdict = {v: list(rows["region"][rows["verdict"] == v.value]) for v in Verdict}
+        good, n = len(by_verdict[Verdict.EQUIVALENT]), len(rows)
+        line = f"{protocol}: equivalent to {reference} in {good} of {n} nuclei"
+        for verdict in (Verdict.NOT_EQUIVALENT, Verdict.UNDECIDED):
+            if by_verdict[verdict]:
+                line += f"; {verdict.value}: {', '.join(map(str, by_verdict[verdict]))}"
+        widths = (rows["loa_upper"] - rows["loa_lower"]).to_numpy(np.float64)
+        widest = rows.iloc[int(np.nanargmax(widths))]
+        line += (
+            f". For single persons, limits of agreement are widest in {widest['region']}: "
+            f"{widest['loa_lower']:.1f} to {widest['loa_upper']:.1f} ppb."
+        )
+        lines.append(line)
+    return lines
+
+
+def tested(single: pd.DataFrame) -> list[str]:
+    """How many paired t tests are significant, before and after adjustment."""
+    p = single["paired_t_p"]
+    if p.notna().sum() == 0:
+        return []
+    adjusted = ((single[f"paired_t_p_{name}"] < ALPHA).sum() for name in ("fdr", "holm"))
+    fdr, holm = adjusted
+    return [
+        f"Paired t tests: {(p < ALPHA).sum()} of {p.notna().sum()} with p < {ALPHA:g}; "
+        f"{fdr} after Benjamini-Hochberg, {holm} after Holm."
+    ]
+
+
+def answer(comparison: Comparison) -> str:
+    """The verdict in one sentence, or why there is none."""
+    single = comparison.agreement[comparison.agreement["region"] != POOLED]
+    verdicts = single["verdict"][single["verdict"] != ""]
+    if verdicts.empty:
+        return _no_answer(single, comparison.options.reference)
+    counts = verdicts.value_counts()
+    good, bad, open_ = (int(counts.get(verdict.value, 0)) for verdict in Verdict)
+    n = len(verdicts)
+    return (
+        f"Of {n} {'comparison' if n == 1 else 'comparisons'} with {comparison.options.reference}, "
+        f"{good} {'is' if good == 1 else 'are'} equivalent, {bad} not equivalent and {open_} "
+        f"undecided; margin of the mean difference: {margin_text(comparison)}."
+    )
+
+
+def _no_answer(single: pd.DataFrame, reference: str) -> str:
+    n = int(single["n"].max())
+    if n == 0:
+        return f"No verdict: nobody has a value under both {reference} and another protocol."
+    if n < LEAST_PEOPLE:
+        return (
+            f"No verdict: {n} {'person' if n == 1 else 'people'} cannot decide whether a protocol "
+            f"is equivalent to {reference}; {LEAST_PEOPLE} or more are needed."
+        )
+    notes = "; ".join(dict.fromkeys(str(note) for note in single["note"] if note))
+    return f"No verdict: {notes}."
+
+
+def margin_text(comparison: Comparison) -> str:
+    """The margin of equivalence in words."""
+    options, rows = comparison.options, comparison.agreement
+    given = [f"{region} {ppb:g} ppb" for region, ppb in options.margin_ppb.items()]
+    share = f"{options.margin_percent:g} % of the {options.reference} mean"
+    if not given:
+        return share
+    rest = set(rows["region"]) - set(options.margin_ppb) - {POOLED}
+    return ", ".join(given) + (f", otherwise {share}" if rest else "")
+
+
+def undecided(comparison: Comparison) -> list[str]:
+    """Each undecided comparison, and who would decide it."""
+    rows, lines = comparison.agreement, []
+    for _, row in rows[rows["verdict"] == Verdict.UNDECIDED.value].iterrows():
+        n = row["n_to_decide"]
+        need = "no number of subjects" if np.isnan(n) else f"{n:.0f} subjects"
+        lines.append(
+            f"Undecided: {row['region']} {row['protocol']}, difference {row['bias']:+.2f} ppb, "
+            f"margin {row['tost_margin']:.2f} ppb; if the difference is as observed, {need} would "
+            f"decide with a power of {100 * comparison.options.power:g} %."
+        )
+    return lines
+
+
+def changed_ages(comparison: Comparison) -> list[str]:
+    """Whether a protocol changes correlations with age."""
+    ages = comparison.ages
+    if ages is None:
+        return []
+    p = ages["williams_p"]
+    if p.notna().sum() == 0:
+        return []
+    raw, adjusted = (p < ALPHA).sum(), (ages["williams_p_fdr"] < ALPHA).sum()
+    return [
+        f"Correlation with age differs from {comparison.options.reference} (Williams) in {raw} of "
+        f"{p.notna().sum()} with p < {ALPHA:g}; {adjusted} after Benjamini-Hochberg."
+    ]
+
+
+def influence(single: pd.DataFrame) -> list[str]:
+    """Where a single person moves a correlation most."""
+    change = (single["pearson_r"] - single["pearson_r_without"]).abs()
+    if not (change > SEEN).any():
+        return []
+    row = single.iloc[int(np.nanargmax(change.to_numpy(np.float64)))]
+    return [
+        f"r depends most on a single person in {row['region']} {row['protocol']}: "
+        f"{row['pearson_r']:.3f} with and {row['pearson_r_without']:.3f} without "
+        f"{row['influential_subject']}."
+    ]
+
+
+def misprints(comparison: Comparison) -> list[str]:
+    """Which published p-values do not follow from their correlations."""
+    if comparison.checks is None:
+        return []
+    good = comparison.checks["consistent"]
+    lines = [f"Published p-values that follow from their r: {good.sum()} of {len(good)}."]
+    for _, row in comparison.checks[~good].iterrows():
+        lines.append(
+            f"Published misprint: {row['region']} {row['protocol']}, r {row['r']:.3f} printed with "
+            f"p {row['printed_p']}, which follows as {row['p_from_r']:.2g}."
+        )
+    return lines

@@ -1,0 +1,310 @@
+"""From a finished study on disk, maps and all, to what a reader wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from accelqsm.agreement.similarity import FIGURE_COLUMNS
+from accelqsm.agreement.values import POOLED
+from accelqsm.figures.extreme import largest_difference
+from accelqsm.figures.figure import Figure
+from accelqsm.figures.plots import scatter_figure
+from accelqsm.files.tables import read_settings, read_table
+from accelqsm.report import tables as report_tables
+from accelqsm.report.checklists.answers import checklists
+from accelqsm.report.comparison import (
+    RESEARCH_ONLY,
+    LeftOut,
+    comparison_cautions,
+    comparison_figures,
+    comparison_tables,
+    people_left_out,
+    people_lines,
+    people_table,
+    single_rows,
+    verdict,
+    verdict_highlights,
+    verdict_lines,
+)
+from accelqsm.report.methods import (
+    acquisition_text,
+    reconstruction_text,
+    references,
+    statistics_text,
+    susceptibility_text,
+)
+from accelqsm.report.page.content import ReportContent, Table, Viewer
+from accelqsm.report.pictures import (
+    TRUTH,
+    StudyFolder,
+    StudyImages,
+    figure_of_sampling,
+    figures_of_maps,
+    find_study,
+    read_images,
+    viewer_of_maps,
+)
+from accelqsm.report.record import comparison_provenance, comparison_settings, flat, versions
+from accelqsm.results.comparison import StoredComparison, is_comparison, read_comparison
+from accelqsm.results.maps import SETTINGS
+
+SIMILARITY = "similarity.tsv"
+SIMULATED = (
+    "Simulated data: digital heads, made by the software that measures them. They show that the "
+    "chain works and what it loses against a known truth, not how it does in people."
+)
+ONE_HEAD = (
+    "The nuclei of one head span a wide range of susceptibility, so that a correlation over them "
+    "is high for any sensible method; read the differences and the limits of agreement."
+)
+
+
+def study_content(out: Path) -> ReportContent:
+    """Everything to say about a study whose maps lie beside its comparison."""
+    stored = read_comparison(out / "agreement")
+    notes = LeftOut()
+    folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
+    figures, viewers = _pictures(out, stored, folder, notes)
+    likeness = _likeness_tables(out, notes)
+    gaps = people_left_out(stored)
+    maps = {} if folder is None else _map_settings(folder)
+    sources = {label: record.get("source", {}) for label, record in maps.items()}
+    qsm: Mapping[str, Any] = maps.get(stored.reference, {}).get("qsm", {})
+    scans = _scan_settings(out)
+    return ReportContent(
+        title=f"Accelerated QSM against {stored.reference}",
+        subtitle=_subtitle(stored, scans),
+        summary=[*verdict_lines(stored), *finding_lines(out)],
+        highlights=verdict_highlights(stored) or _pooled_highlights(out, stored.reference),
+        verdict=verdict(stored),
+        cautions=_cautions(stored, scans, notes),
+        figures=figures,
+        viewer=next(iter(viewers), None),
+        tables=[*_nuclei_tables(out), *_pooled_tables(out, stored), *likeness],
+        people=people_lines(stored, gaps),
+        people_table=people_table(gaps),
+        settings=_settings(stored, scans, sources, qsm),
+        provenance=_provenance(stored, scans, maps),
+        methods=_methods(stored, scans, sources, qsm),
+        references=references(stored, sources=sources, qsm=qsm),
+        checklists=checklists(stored, gaps, study=bool(scans)),
+    )
+
+
+def pooled_rows(out: Path) -> pd.DataFrame:
+    """Per protocol, over all nuclei: r and difference against the reference; r and slope of truth.
+
+    Columns protocol, n, r, percent_difference, loa_lower, loa_upper, truth_r, truth_slope; the
+    reference has those of the truth alone, and those are missing where no truth was compared.
+    """
+    against = _pooled(read_comparison(out / "agreement"))
+    columns = {
+        "n": against["n"],
+        "r": against["pearson_r"],
+        "percent_difference": against["percent_difference"],
+        "loa_lower": against["loa_lower"],
+        "loa_upper": against["loa_upper"],
+    }
+    index = against.index
+    if is_comparison(out / "accuracy"):
+        truth = _pooled(read_comparison(out / "accuracy"))
+        columns["truth_r"] = truth["pearson_r"]
+        columns["truth_slope"] = truth["pearson_r"] * truth["sd"] / truth["sd_reference"]
+        index = truth.index
+    frame = pd.DataFrame(columns, index=index)
+    return frame.reindex(columns=[*columns, *({"truth_r", "truth_slope"} - set(columns))])
+
+
+def finding_lines(out: Path) -> list[str]:
+    """One sentence per protocol over all nuclei, the reference last."""
+    reference = read_comparison(out / "agreement").reference
+    lines, last = [], []
+    for protocol, row in pooled_rows(out).iterrows():
+        accuracy = ""
+        if pd.notna(row["truth_r"]):
+            accuracy = (
+                f"against the truth: r = {row['truth_r']:.3f}, slope = {row['truth_slope']:.2f}"
+            )
+        if protocol == reference:
+            last.append(f"{reference}: {accuracy}.")
+            continue
+        lines.append(
+            f"{protocol} against {reference} over {row['n']:.0f} nuclei: r = {row['r']:.3f}, "
+            f"mean difference {row['percent_difference']:+.1f} %, limits of agreement "
+            f"{row['loa_lower']:.1f} to {row['loa_upper']:.1f} ppb"
+            + (f"; {accuracy}." if accuracy else ".")
+        )
+    return [*lines, *last]
+
+
+def _pooled(stored: StoredComparison) -> pd.DataFrame:
+    rows = stored.comparison.agreement
+    return rows[rows["region"] == POOLED].set_index("protocol")
+
+
+def _pooled_highlights(out: Path, reference: str) -> dict[str, str]:
+    return {
+        f"{protocol} against {reference}": f"r {row['r']:.3f}, {row['percent_difference']:+.1f} %"
+        for protocol, row in pooled_rows(out).iterrows()
+        if protocol != reference
+    }
+
+
+def _folder(out: Path, stored: StoredComparison) -> StudyFolder:
+    """The person to show: the one whom a protocol changes most."""
+    if stored.values is None:
+        subject = min(path.name for path in (out / "maps").iterdir())
+    else:
+        subject = largest_difference(stored.values, reference=stored.reference).subject
+    return find_study(out, subject, stored.reference)
+
+
+def _pictures(
+    out: Path, stored: StoredComparison, folder: StudyFolder | None, notes: LeftOut
+) -> tuple[list[Figure], list[Viewer]]:
+    """Figures in the order of the paper, then what a simulation adds; and the viewer."""
+    figures: dict[str, list[Figure]] = {}
+    viewers: list[Viewer] = []
+    images: list[StudyImages] = []
+    if folder is not None:
+        images = notes.make("Pictures of the maps", lambda: read_images(folder))
+    largest = None
+    if stored.values is not None:
+        largest = largest_difference(stored.values, reference=stored.reference)
+    if folder is not None and images:
+        for title, draw in figures_of_maps(folder, images[0], largest).items():
+            figures[title] = notes.make(title, draw)
+        viewers = notes.make("Viewer", lambda: viewer_of_maps(folder, images[0]))
+    differences = figures.pop("Where the maps differ", [])
+    ordered = [figure for made in figures.values() for figure in made]
+    ordered += [*comparison_figures(stored, notes), *differences]
+    if is_comparison(out / "accuracy"):
+        ordered += notes.make("Accuracy", lambda: _accuracy_figure(out))
+    if folder is not None:
+        ordered += notes.make("Sampling patterns", lambda: figure_of_sampling(folder))
+    return ordered, viewers
+
+
+def _accuracy_figure(out: Path) -> Figure:
+    accuracy = read_comparison(out / "accuracy")
+    values = accuracy.values
+    if values is None:
+        values = read_table(out / "values-truth.tsv")
+    return scatter_figure(values, accuracy.comparison.agreement, reference=accuracy.reference)
+
+
+def _nuclei_tables(out: Path) -> list[Table]:
+    if not (out / "nuclei.tsv").is_file():
+        return []
+    nuclei = read_table(out / "nuclei.tsv", text=("subject", "note")).fillna({"note": ""})
+    both = nuclei[nuclei["side"] == "both"].drop(
+        columns=["side", "reference", "reference_ppb"], errors="ignore"
+    )
+    if both["subject"].nunique() == 1:
+        both = both.drop(columns="subject")
+    return [report_tables.nuclei_table(both)]
+
+
+def _pooled_tables(out: Path, stored: StoredComparison) -> list[Table]:
+    """The paper's tables and every figure; for few people those over all nuclei."""
+    tables = comparison_tables(stored)
+    level = stored.comparison.options.confidence
+    rows = stored.comparison.agreement
+    if not (single_rows(stored)["verdict"] != "").any():
+        pooled = rows[rows["region"] == POOLED]
+        tables += report_tables.agreement_tables(
+            pooled, reference=stored.reference, confidence=level
+        )
+    if is_comparison(out / "accuracy"):
+        accuracy = read_comparison(out / "accuracy").comparison.agreement
+        pooled = accuracy[accuracy["region"] == POOLED]
+        tables += report_tables.agreement_tables(pooled, reference=TRUTH, confidence=level)
+    return tables
+
+
+def _likeness_tables(out: Path, notes: LeftOut) -> list[Table]:
+    if not (out / SIMILARITY).is_file():
+        return []
+    columns, text = ("protocol", *FIGURE_COLUMNS), ("subject", "protocol", "profile", "unit")
+    return notes.make(
+        "Similarity of the maps",
+        lambda: report_tables.similarity_table(
+            read_table(out / SIMILARITY, columns=columns, text=text)
+        ),
+    )
+
+
+def _cautions(stored: StoredComparison, scans: Mapping[str, Any], notes: LeftOut) -> list[str]:
+    one = stored.values is not None and stored.values["subject"].nunique() == 1
+    return [
+        *([SIMULATED] if scans else []),
+        *([ONE_HEAD] if one else []),
+        *comparison_cautions(stored),
+        *notes.lines,
+        RESEARCH_ONLY,
+    ]
+
+
+def _subtitle(stored: StoredComparison, scans: Mapping[str, Any]) -> str:
+    people = [] if stored.values is None else list(stored.values["subject"].unique())
+    who = ", ".join(people) if len(people) == 1 else f"{len(people)} people"
+    return f"Digital head {who}, seed {scans['seed']}" if scans else who
+
+
+def _scan_settings(out: Path) -> dict[str, Any]:
+    """Settings of simulated scans; empty where the scans are not simulated."""
+    path = out / "scans" / SETTINGS
+    return read_settings(path) if path.is_file() else {}
+
+
+def _map_settings(folder: StudyFolder) -> dict[str, dict[str, Any]]:
+    paths = {label: maps / SETTINGS for label, maps in folder.maps.items()}
+    return {label: read_settings(path) for label, path in paths.items() if path.is_file()}
+
+
+def _settings(
+    stored: StoredComparison,
+    scans: Mapping[str, Any],
+    sources: Mapping[str, Mapping[str, Any]],
+    qsm: Mapping[str, Any],
+) -> dict[str, object]:
+    settings = flat("scanner", scans.get("scanner", {}))
+    for label, source in sources.items():
+        kept = {k: v for k, v in source.items() if k not in ("scan", "weights_sha256")}
+        settings |= flat(label, kept)
+    return settings | flat("qsm", qsm) | comparison_settings(stored.comparison.options)
+
+
+def _provenance(
+    stored: StoredComparison, scans: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]]
+) -> dict[str, object]:
+    provenance: dict[str, object] = {k: scans[k] for k in ("seed", "preset") if k in scans}
+    for label, record in maps.items():
+        checksum = record.get("source", {}).get("weights_sha256")
+        if checksum:
+            provenance[f"{label} weights sha256"] = checksum
+    steps = {"scans": scans.get("software", {})}
+    steps |= {f"{label} maps": record.get("software", {}) for label, record in maps.items()}
+    steps["compare"] = stored.settings.get("software", {})
+    inputs = comparison_provenance({"inputs": stored.settings.get("inputs", {})})
+    return provenance | inputs | versions(steps)
+
+
+def _methods(
+    stored: StoredComparison,
+    scans: Mapping[str, Any],
+    sources: Mapping[str, Mapping[str, Any]],
+    qsm: Mapping[str, Any],
+) -> list[str]:
+    paragraphs = []
+    if scans:
+        paragraphs.append(acquisition_text(scans["scanner"], scans["seed"]))
+    if sources:
+        paragraphs.append(reconstruction_text(sources))
+    if qsm:
+        paragraphs.append(susceptibility_text(qsm))
+    return [*paragraphs, statistics_text(stored)]

@@ -1,0 +1,1 @@
+"""Folders of results: names, writing, reading back, provenance."""

@@ -1,0 +1,99 @@
+"""One person: shape, veins, texture and the susceptibility of the nuclei, in template space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Triple
+from accelqsm.simulate.heads import nuclei, vessels
+from accelqsm.simulate.heads.deformation import UPRIGHT, Deformation, Pose, draw_deformation
+from accelqsm.simulate.heads.lattice import Lattice, lattice_shape
+from accelqsm.simulate.heads.nuclei import LOOKUP, NUCLEI
+from accelqsm.simulate.heads.tissue import NUCLEUS_TISSUES
+
+NUCLEUS_TEXTURE_SD = 0.15
+ROSTRO_CAUDAL_GRADIENT_PER_CM = 0.10
+TEXTURE_SPACING_MM = 2.5
+TEXTURE_SMOOTHNESS_MM = 2.5
+TEXTURE_LOWER_MM: Triple = (-80.0, -115.0, -80.0)
+TEXTURE_UPPER_MM: Triple = (80.0, 85.0, 90.0)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One person in one pose: all that is needed to lay the head out on any grid.
+
+    Attributes:
+        pose: where the head lies in the scanner.
+        deformation: from head to template, or None for the template itself.
+        nuclei_chi_ppm: mean susceptibility of each nucleus, in ppm.
+        veins: signed distance from the veins and their radius, in template space.
+        texture: two maps of unit variance, in template space.
+        pattern_means: mean of the texture's pattern in each label, in the order of ``LOOKUP``.
+    """
+
+    pose: Pose
+    deformation: Deformation | None
+    nuclei_chi_ppm: Mapping[str, float]
+    veins: Lattice = field(repr=False)
+    texture: Lattice = field(repr=False)
+    pattern_means: tuple[float, ...]
+
+    def to_template(self, world_mm: Tensor) -> Tensor:
+        """Scanner coordinates (x, y, z, 3) to template coordinates."""
+        head_mm = self.pose.to_head(world_mm)
+        return head_mm if self.deformation is None else self.deformation.to_template(head_mm)
+
+
+def draw_anatomy(
+    *,
+    seed: int,
+    pose: Pose = UPRIGHT,
+    age_years: float = 45.0,
+    nuclei_chi_ppm: Mapping[str, float] | None = None,
+    deformed: bool = True,
+) -> Anatomy:
+    """Draw one person; the arguments are those of ``digital_head``."""
+    chosen = dict(nuclei_chi_ppm or {})
+    for name, value in chosen.items():
+        if name not in NUCLEI or not np.isfinite(value):
+            raise InputError(
+                f"nuclei_chi_ppm: expected finite ppm for {' '.join(NUCLEI)}, found {name}={value}"
+            )
+    chi = {name: chosen.get(name, NUCLEUS_TISSUES[name].chi_ppm) for name in NUCLEI}
+    deformation = draw_deformation(seed=seed, age_years=age_years) if deformed else None
+    veins, texture = vessels.draw_veins(seed=seed), _draw_texture(seed)
+    return Anatomy(pose, deformation, chi, veins, texture, _pattern_means(texture))
+
+
+def chi_pattern(points_mm: Tensor, texture: Tensor, name: str) -> Tensor:
+    """Susceptibility of a nucleus from point to point, around 1."""
+    rostral_cm = (nuclei.rostral_mm(points_mm, name) / 10.0).clamp(-2, 2)
+    return 1 + NUCLEUS_TEXTURE_SD * texture + ROSTRO_CAUDAL_GRADIENT_PER_CM * rostral_cm
+
+
+def _pattern_means(texture: Lattice) -> tuple[float, ...]:
+    """Mean of the pattern in every label, to divide by."""
+    means = []
+    for (_, label), points in zip(LOOKUP, nuclei.interior_points_mm(), strict=True):
+        drawn = texture.at(points[None, None])[1, 0, 0]
+        means.append(float(chi_pattern(points, drawn, label.split()[1]).mean()))
+    return tuple(means)
+
+
+def _draw_texture(seed: int) -> Lattice:
+    """Two smooth random maps of unit variance over the brain."""
+    rng = np.random.default_rng([seed, 3])
+    shape = lattice_shape(TEXTURE_LOWER_MM, TEXTURE_UPPER_MM, TEXTURE_SPACING_MM)
+    noise = rng.standard_normal((2, *shape), dtype=np.float32)
+    smooth = ndimage.gaussian_filter(
+        noise, TEXTURE_SMOOTHNESS_MM / TEXTURE_SPACING_MM, axes=(1, 2, 3)
+    )
+    return Lattice(torch.from_numpy(smooth / smooth.std()), TEXTURE_LOWER_MM, TEXTURE_SPACING_MM)

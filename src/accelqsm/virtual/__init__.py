@@ -1,0 +1,1 @@
+"""Simulated protocols, scans and studies."""

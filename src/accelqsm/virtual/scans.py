@@ -1,0 +1,218 @@
+"""The simulated study: digital heads, scanned as each protocol scans, as MRD files with truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from accelqsm.acquisition import Acquisition
+from accelqsm.errors import InputError
+from accelqsm.files.mrd.writer import write_mrd
+from accelqsm.files.nifti import write_image
+from accelqsm.files.tables import write_settings, write_table
+from accelqsm.fourier import centred_slice, fft, ifft
+from accelqsm.grid import Grid
+from accelqsm.results.maps import array, plain
+from accelqsm.results.provenance import software
+from accelqsm.runtime.progress import track
+from accelqsm.simulate.cohort import Subject, draw_cohort, random_pose
+from accelqsm.simulate.heads.head import LOOKUP, UPRIGHT, Head, Pose, digital_head
+from accelqsm.simulate.mprage import T1W_GRID, t1w_scan
+from accelqsm.simulate.scanner import scan
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset, sampling_pattern
+
+LOOKUP_NAME = "dseg.tsv"
+T1W_SNR = 25.0
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """Where one simulated scan lies: raw data, and the truth in the pose that it was scanned in.
+
+    Attributes:
+        subject: label such as "sub-01".
+        protocol: name such as "af3".
+        raw: MRD file.
+        labels: NIfTI of nuclei, indices as in ``dseg.tsv``.
+        truth: NIfTI of the true susceptibility in ppm at the scan's resolution, inside the brain.
+    """
+
+    subject: str
+    protocol: str
+    raw: Path
+    labels: Path
+    truth: Path
+
+
+def scan_files(folder: Path, subject: str, protocol: str) -> ScanFiles:
+    """Names of one scan's files under ``folder``."""
+    stem = folder / subject / f"{subject}_acq-{protocol.replace('-', '')}"
+    return ScanFiles(
+        subject=subject,
+        protocol=protocol,
+        raw=Path(f"{stem}_MEGRE.h5"),
+        labels=Path(f"{stem}_desc-nuclei_dseg.nii.gz"),
+        truth=Path(f"{stem}_desc-truth_Chimap.nii.gz"),
+    )
+
+
+def simulate_study(
+    out: Path,
+    *,
+    n_subjects: int,
+    seed: int,
+    preset: str,
+    protocols: Sequence[str],
+    t1w: bool = False,
+) -> list[ScanFiles]:
+    """Draw a cohort and scan everybody with every protocol.
+
+    Args:
+        out: folder for ``participants.tsv``, ``dseg.tsv``, ``settings.toml`` and one folder per
+            subject.
+        n_subjects: how many heads, 1 or more.
+        seed: of the cohort; the same seed gives the same files.
+        preset: "demo" or "paper".
+        protocols: names of ``PROTOCOLS``.
+        t1w: scan everybody T1-weighted as well (1 mm, in a pose of its own).
+
+    Returns:
+        The scans written, subject by subject.
+
+    Raises:
+        InputError: no subject, or a protocol named twice.
+    """
+    if n_subjects < 1:
+        raise InputError(f"--subjects: expected 1 or more, found {n_subjects}")
+    if len(set(protocols)) != len(protocols):
+        raise InputError(f"--protocols: expected each once, found {' '.join(protocols)}")
+    chosen = PRESETS[preset]
+    subjects = draw_cohort(n_subjects, seed=seed)
+    scans = [
+        files
+        for subject in track(subjects, "Scanning digital heads", len(subjects))
+        for files in simulate_subject(out, subject, preset=chosen, protocols=protocols)
+    ]
+    if t1w:
+        for subject in track(subjects, "T1-weighted scans", len(subjects)):
+            simulate_t1w(out, subject)
+    lookup = pd.DataFrame([{"index": index, "name": name} for index, name in LOOKUP])
+    write_table(out / LOOKUP_NAME, lookup)
+    write_table(out / "participants.tsv", _participants(subjects))
+    write_settings(
+        out / "settings.toml",
+        {
+            "seed": seed,
+            "preset": preset,
+            "protocols": list(protocols),
+            "t1w": t1w,
+            "scanner": plain(dataclasses.asdict(chosen)),
+            "software": software(),
+        },
+    )
+    return scans
+
+
+def simulate_subject(
+    out: Path, subject: Subject, *, preset: Preset, protocols: Sequence[str]
+) -> Iterator[ScanFiles]:
+    """Scan one head with every protocol and write raw data, labels and true susceptibility."""
+    acquisition = preset.acquisition
+    for pose, names in _scans_by_pose(subject, preset, protocols):
+        head = digital_head(
+            acquisition.grid.refined(preset.refinement),
+            seed=subject.seed,
+            pose=pose,
+            age_years=subject.age_years,
+            nuclei_chi_ppm=subject.nuclei_chi_ppm,
+        )
+        labels, truth = at_scan_resolution(head, acquisition)
+        patterns = {
+            name: sampling_pattern(PROTOCOLS[name], preset, seed=_seed(subject, name))
+            for name in names
+        }
+        kspaces = scan(
+            head,
+            acquisition,
+            patterns,
+            n_channels=preset.n_channels,
+            snr=preset.snr,
+            seed=_seed(subject, names[0]),
+        )
+        for name, kspace in kspaces.items():
+            files = scan_files(out, subject.label, name)
+            write_mrd(files.raw, kspace)
+            write_image(files.labels, array(labels), acquisition.grid)
+            write_image(files.truth, array(truth), acquisition.grid)
+            yield files
+
+
+def simulate_t1w(out: Path, subject: Subject) -> Path:
+    """Scan one head T1-weighted, in a pose of its own, and write ``<subject>_T1w.nii.gz``."""
+    seed = int(np.random.SeedSequence([subject.seed, len(PROTOCOLS)]).generate_state(1)[0])
+    head = digital_head(
+        T1W_GRID,
+        seed=subject.seed,
+        pose=random_pose(seed),
+        age_years=subject.age_years,
+        nuclei_chi_ppm=subject.nuclei_chi_ppm,
+    )
+    path = out / subject.label / f"{subject.label}_T1w.nii.gz"
+    write_image(path, array(t1w_scan(head, snr=T1W_SNR, seed=seed)), T1W_GRID)
+    return path
+
+
+def at_scan_resolution(head: Head, acquisition: Acquisition) -> tuple[Tensor, Tensor]:
+    """Labels and true susceptibility of a fine head on the grid of its scan.
+
+    The susceptibility (ppm, relative to the brain's mean, zero outside the brain) keeps the
+    frequencies that the scan measures; the labels are those at the voxel centres.
+    """
+    shape, fine = acquisition.grid.shape, head.grid.shape
+    inside = head.brain
+    chi = (head.chi_ppm - head.chi_ppm[inside].mean()) * inside
+    spectrum = chi.to(torch.complex64)
+    for axis in range(3):
+        spectrum = fft(spectrum, (axis,))
+        kept = centred_slice(fine[axis], shape[axis])
+        spectrum = spectrum.narrow(axis, kept.start, shape[axis])
+    truth = ifft(spectrum).real * float(np.sqrt(np.prod(shape) / np.prod(fine)))
+    brain, labels = (
+        _at_voxel_centres(values, head.grid, acquisition.grid) for values in (inside, head.labels)
+    )
+    return labels, truth * brain
+
+
+def _at_voxel_centres(values: Tensor, fine: Grid, coarse: Grid) -> Tensor:
+    for axis, (n_fine, n) in enumerate(zip(fine.shape, coarse.shape, strict=True)):
+        factor = n_fine // n
+        first = n_fine // 2 - factor * (n // 2)
+        values = values.index_select(axis, first + factor * torch.arange(n))
+    return values
+
+
+def _scans_by_pose(
+    subject: Subject, preset: Preset, protocols: Sequence[str]
+) -> list[tuple[Pose, list[str]]]:
+    if not preset.moves_between_scans:
+        return [(UPRIGHT, list(protocols))]
+    return [(random_pose(_seed(subject, name)), [name]) for name in protocols]
+
+
+def _seed(subject: Subject, protocol: str) -> int:
+    """A seed of its own for each scan, so that no two scans share noise, pattern or pose."""
+    position = list(PROTOCOLS).index(protocol)
+    return int(np.random.SeedSequence([subject.seed, position]).generate_state(1)[0])
+
+
+def _participants(subjects: Sequence[Subject]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"participant_id": s.label, "age": round(s.age_years, 1), "sex": s.sex} for s in subjects]
+    )
