@@ -14,8 +14,8 @@ import numpy as np
 from accelqsm.commands.nuclei import nuclei_command
 from accelqsm.files.atlas import CIT168_TEMPLATE, read_atlas
 from accelqsm.files.nifti import read_image, write_image
-from accelqsm.nuclei.atlas import SEVEN, carry_labels, laid_on
-from accelqsm.nuclei.volume import moved
+from accelqsm.nuclei.atlas import SEVEN, paste, propagate_labels
+from accelqsm.nuclei.volume import affine_transform
 from accelqsm.pipeline.nuclei import as_atlas
 
 
@@ -29,9 +29,9 @@ def main() -> None:
     nuclei_command(chimap, out / "nuclei", magnitude=folder / CIT168_TEMPLATE, atlas=str(folder))
     print(f"{time.perf_counter() - start:.0f} s")
     atlas = as_atlas(read_atlas(folder))
-    same = moved(np.eye(4))
-    still = carry_labels(atlas, template.grid, to_template=same, from_template=same)
-    truth = laid_on(still.labels, still.offset, template.grid)
+    same = affine_transform(np.eye(4))
+    still = propagate_labels(atlas, template.grid, to_template=same, from_template=same)
+    truth = paste(still.labels, still.offset, template.grid)
     ours = read_image(out / "nuclei" / "dseg.nii.gz").values
     index = dict(zip(atlas.lookup["name"], atlas.lookup["index"], strict=True))
     for region in SEVEN:

@@ -25,7 +25,7 @@ from accelqsm.qsm.field.mdi import multilag_field
 from accelqsm.qsm.field.uncertainty import field_sd_hz
 from accelqsm.qsm.inversion.dynamic import DynamicTerms
 from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
-from accelqsm.qsm.mask import inner
+from accelqsm.qsm.mask import erode
 from accelqsm.units import hz_to_ppm, larmor_hz_per_ppm
 from qsm_head import ANCHOR, FIELD_STRENGTH_T, OBLIQUE, PAPER, Case, Protocol, scanned_head
 from qsm_peers import closed_form, fitted_field_hz, pdf, resharp, tkd
@@ -99,7 +99,7 @@ def background_rows(case: Case) -> Iterator[Row]:
     total, local = _ppm(case.field_hz), _ppm(case.local_field_hz)
     # A side that the volume cuts counts as an edge too.
     padded = functional.pad(case.brain, (1, 1, 1, 1, 1, 1))
-    common = inner(padded, COMMON_MM, voxel_size_mm=size_mm)[1:-1, 1:-1, 1:-1]
+    common = erode(padded, COMMON_MM, voxel_size_mm=size_mm)[1:-1, 1:-1, 1:-1]
     ones = torch.ones_like(total)
     removed = {
         "accelqsm (dipole fit)": dipole_fit(

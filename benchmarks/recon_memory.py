@@ -22,7 +22,7 @@ import torch
 
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.kspace import KSpace, scratch
-from accelqsm.qsm.field.mdi import lag_products, no_channels
+from accelqsm.qsm.field.mdi import lag_products, zero_products
 from accelqsm.recon.reconstruct import combine, reconstruct
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
 
@@ -42,7 +42,7 @@ def main() -> None:
     cpu, wall = time.process_time(), time.perf_counter()
     acquisition = kspace.acquisition
     images = torch.zeros(acquisition.n_echoes, *acquisition.grid.shape, dtype=torch.complex64)
-    lags = no_channels(images, echo_times_s=acquisition.echo_times_s)
+    lags = zero_products(images, echo_times_s=acquisition.echo_times_s)
     blocks = reconstruct(kspace, method=method, consistency=consistency)  # type: ignore[arg-type]
     for count, block in enumerate(blocks, 1):
         lag_products(

@@ -148,7 +148,7 @@ def other_grid(phantom: Path, folder: Path) -> Path:
     return folder / "short.nii.gz"
 
 
-def moved(phantom: Path, folder: Path) -> Path:
+def shifted(phantom: Path, folder: Path) -> Path:
     shifted = GRID.matrix.copy()
     shifted[0, 3] += 5
     values = np.asarray(read_volume(phantom / "phase3.nii.gz").values)
@@ -182,7 +182,7 @@ def with_nan(values: np.ndarray) -> np.ndarray:
         ("phase", lambda p, f: p / "nowhere.nii", "no such file"),
         ("phase", truncated, "truncated or damaged"),
         ("phase", other_grid, r"mag1.nii.gz, found (40, 44, 30)"),
-        ("phase", moved, "found voxels up to 5.00 mm away"),
+        ("phase", shifted, "found voxels up to 5.00 mm away"),
         ("phase", changed("phase3.nii.gz", with_nan), "found 1 NaN or infinite voxels"),
         ("phase", changed("phase3.nii.gz", lambda v: v * 100), "expected phase in radians"),
         ("magnitude", changed("mag3.nii.gz", lambda v: v - 1), "expected a magnitude >= 0"),

@@ -1,4 +1,4 @@
-"""Labels carried from an atlas: whole, in place, and never a label that was not there."""
+"""Labels propagated from an atlas: whole, in place, and never a label that was not there."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
-from accelqsm.nuclei.atlas import Atlas, CarriedLabels, carry_labels, laid_on, one_hot
-from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
-from accelqsm.nuclei.volume import Volume, grid_points, moved
+from accelqsm.nuclei.atlas import Atlas, PropagatedLabels, one_hot, paste, propagate_labels
+from accelqsm.nuclei.labels import chosen_rows, cut_off, erode
+from accelqsm.nuclei.volume import Volume, affine_transform, grid_points
 from nuclei_phantom import reoriented
 
 GRID = centred_grid((24, 26, 22), (1.0, 1.0, 1.0))
@@ -26,31 +26,31 @@ def labelled(points: np.ndarray) -> np.ndarray:
 
 def atlas(labels: np.ndarray | None = None) -> Atlas:
     values = labelled(grid_points(GRID)) if labels is None else labels
-    shares = one_hot(Volume(values, GRID), [1, 9])
+    probabilities = one_hot(Volume(values, GRID), [1, 9])
     brain = Volume(np.ones(GRID.shape), GRID)
-    return Atlas("test", {"T1w": brain}, brain, shares, LOOKUP, probabilistic=False)
+    return Atlas("test", {"T1w": brain}, brain, probabilities, LOOKUP, probabilistic=False)
 
 
-def carried(
+def propagated(
     scan: Grid,
     matrix: np.ndarray | None = None,
     *,
     labels: np.ndarray | None = None,
     **options: float,
-) -> CarriedLabels:
+) -> PropagatedLabels:
     matrix = np.eye(4) if matrix is None else matrix
-    return carry_labels(
+    return propagate_labels(
         atlas(labels),
         scan,
-        to_template=moved(matrix),
-        from_template=moved(np.linalg.inv(matrix)),
+        to_template=affine_transform(matrix),
+        from_template=affine_transform(np.linalg.inv(matrix)),
         **options,
     )
 
 
 def test_nothing_changes_where_nothing_moves() -> None:
-    found = carried(GRID)
-    whole = laid_on(found.labels, found.offset, GRID)
+    found = propagated(GRID)
+    whole = paste(found.labels, found.offset, GRID)
     np.testing.assert_array_equal(whole, labelled(grid_points(GRID)))
 
 
@@ -62,9 +62,9 @@ def test_a_turned_flipped_and_finer_scan_gets_the_labels_where_they_are_in_the_w
     oblique = Grid(fine.shape, as_affine(turn @ fine.matrix))
     stored = reoriented(Volume(np.zeros(fine.shape), oblique), (2, 0, 1), (0, 2)).grid
     matrix = np.diag([1.1, 0.9, 1.05, 1.0])
-    found = carried(stored, matrix)
-    whole = laid_on(found.labels, found.offset, stored)
-    truth = labelled(moved(matrix)(grid_points(stored)))
+    found = propagated(stored, matrix)
+    whole = paste(found.labels, found.offset, stored)
+    truth = labelled(affine_transform(matrix)(grid_points(stored)))
     assert set(np.unique(whole)) == {0, 1, 9}
     for index in (1, 9):
         overlap = (whole == index) & (truth == index)
@@ -90,9 +90,9 @@ def test_a_thin_nucleus_keeps_its_size_when_it_is_turned() -> None:
         return ((across / 1.25) ** 2 + (at**2).sum(0) / 60 < 1).astype(np.int16)
 
     points, turn = grid_points(GRID), turned_a_little()
-    found = carried(GRID, turn, labels=sheet(points) + 9 * (points[0] > 10.5).astype(np.int16))
-    labels = laid_on(found.labels, found.offset, GRID) == 1
-    truth = sheet(moved(turn)(points)) == 1
+    found = propagated(GRID, turn, labels=sheet(points) + 9 * (points[0] > 10.5).astype(np.int16))
+    labels = paste(found.labels, found.offset, GRID) == 1
+    truth = sheet(affine_transform(turn)(points)) == 1
     assert labels.sum() == pytest.approx(truth.sum(), rel=0.06)
     assert overlap(labels, truth) > 0.85
 
@@ -102,30 +102,30 @@ def test_no_gap_opens_where_two_nuclei_touch() -> None:
         return np.where((at**2).sum(0) < 49, np.where(at[0] < -0.5, 1, 9), 0).astype(np.int16)
 
     points, turn = grid_points(GRID), turned_a_little()
-    found = carried(GRID, turn, labels=halves(points))
-    labels = laid_on(found.labels, found.offset, GRID)
-    deep = (moved(turn)(points) ** 2).sum(0) < 36
+    found = propagated(GRID, turn, labels=halves(points))
+    labels = paste(found.labels, found.offset, GRID)
+    deep = (affine_transform(turn)(points) ** 2).sum(0) < 36
     assert (labels[deep] > 0).all()
     for index in (1, 9):
-        assert overlap(labels == index, halves(moved(turn)(points)) == index) > 0.95
+        assert overlap(labels == index, halves(affine_transform(turn)(points)) == index) > 0.95
 
 
 def test_a_label_without_voxels_stays_without() -> None:
     only_one = np.where(labelled(grid_points(GRID)) == 1, 1, 0).astype(np.int16)
-    found = carried(GRID, labels=only_one)
-    np.testing.assert_array_equal(laid_on(found.labels, found.offset, GRID), only_one)
+    found = propagated(GRID, labels=only_one)
+    np.testing.assert_array_equal(paste(found.labels, found.offset, GRID), only_one)
 
 
 def test_labels_beyond_the_image_are_counted_and_cut_off() -> None:
     cropped = centred_grid((15, 26, 22), (1.0, 1.0, 1.0), centre_mm=(-5.0, 0.0, 0.0))
-    found = carried(cropped)
+    found = propagated(cropped)
     in_image = found.of_scan(np.ones(cropped.shape, dtype=bool))
     reasons = cut_off(found.labels, in_image, LOOKUP, in_image=in_image)
     truth = labelled(grid_points(GRID)) == 9
     x = grid_points(GRID)[0]
     share = 100 * (truth & (x > 2.5)).sum() / truth.sum()
     assert reasons == {9: f"{share:.0f} % of it lies outside the image"}
-    assert laid_on(found.labels, found.offset, cropped).shape == cropped.shape
+    assert paste(found.labels, found.offset, cropped).shape == cropped.shape
 
 
 def test_labels_outside_the_mask_are_named() -> None:
@@ -141,26 +141,28 @@ def test_nuclei_far_from_the_image_are_an_error() -> None:
     with pytest.raises(
         InputError, match=r"^expected the nuclei inside the image, found them outside$"
     ):
-        carried(far)
+        propagated(far)
 
 
 def test_probabilities_are_thresholded_and_the_larger_one_wins() -> None:
     x = grid_points(GRID)[0]
     ramp = np.clip((x + 6) / 12, 0, 1).astype(np.float32)
     inside = np.abs(grid_points(GRID)[1]) < 5
-    shares = {1: Volume((1 - ramp) * inside, GRID), 9: Volume(ramp * inside * 0.8, GRID)}
+    probabilities = {1: Volume((1 - ramp) * inside, GRID), 9: Volume(ramp * inside * 0.8, GRID)}
     base = atlas()
-    probable = Atlas("p", base.templates, base.brain, shares, LOOKUP, probabilistic=True)
-    same = moved(np.eye(4))
+    probable = Atlas("p", base.templates, base.brain, probabilities, LOOKUP, probabilistic=True)
+    same = affine_transform(np.eye(4))
     for threshold in (0.3, 0.7):
-        found = carry_labels(
+        found = propagate_labels(
             probable, GRID, to_template=same, from_template=same, threshold=threshold
         )
-        labels = laid_on(found.labels, found.offset, GRID)
-        one, nine = shares[1].values, shares[9].values
+        labels = paste(found.labels, found.offset, GRID)
+        one, nine = probabilities[1].values, probabilities[9].values
         expected = np.where(one >= nine, 1, 9) * (np.maximum(one, nine) >= threshold)
         np.testing.assert_array_equal(labels, expected)
-        np.testing.assert_allclose(laid_on(found.shares[9], found.offset, GRID), nine, atol=1e-6)
+        np.testing.assert_allclose(
+            paste(found.probabilities[9], found.offset, GRID), nine, atol=1e-6
+        )
 
 
 def test_volumes_are_sums_of_shares() -> None:
@@ -180,19 +182,19 @@ def test_erosion_takes_the_voxels_near_the_edge() -> None:
     points = grid_points(grid)
     radius = np.sqrt((points**2).sum(0))
     labels = (radius < 9).astype(np.int16) * 4
-    left = eroded(labels, distance_mm=3.0, voxel_size_mm=grid.voxel_size_mm)
-    np.testing.assert_array_equal(eroded(labels, distance_mm=0, voxel_size_mm=(1, 1, 2)), labels)
+    left = erode(labels, distance_mm=3.0, voxel_size_mm=grid.voxel_size_mm)
+    np.testing.assert_array_equal(erode(labels, distance_mm=0, voxel_size_mm=(1, 1, 2)), labels)
     assert set(np.unique(left)) == {0, 4}
     assert radius[left == 4].max() < 7.0
     assert (left[radius < 5.0] == 4).all()
     with pytest.raises(InputError, match=r"^erosion: expected 0 mm or more, found -1 mm$"):
-        eroded(labels, distance_mm=-1, voxel_size_mm=(1, 1, 2))
+        erode(labels, distance_mm=-1, voxel_size_mm=(1, 1, 2))
 
 
 def test_erosion_separates_neighbours() -> None:
     labels = np.zeros((10, 8, 8), dtype=np.int16)
     labels[1:5, 1:7, 1:7], labels[5:9, 1:7, 1:7] = 1, 2
-    left = eroded(labels, distance_mm=1.0, voxel_size_mm=(1.0, 1.0, 1.0))
+    left = erode(labels, distance_mm=1.0, voxel_size_mm=(1.0, 1.0, 1.0))
     assert np.unique(np.nonzero(left == 1)[0]).tolist() == [2, 3]
     assert np.unique(np.nonzero(left == 2)[0]).tolist() == [6, 7]
 

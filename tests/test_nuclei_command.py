@@ -14,9 +14,9 @@ from accelqsm.cli import main
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.files.tables import read_table
 from accelqsm.grid import Grid, as_affine, centred_grid
-from accelqsm.nuclei.atlas import SEVEN, Atlas, carry_labels, laid_on, one_hot
+from accelqsm.nuclei.atlas import SEVEN, Atlas, one_hot, paste, propagate_labels
 from accelqsm.nuclei.register import SynSettings, motion_of
-from accelqsm.nuclei.volume import Volume, moved
+from accelqsm.nuclei.volume import Volume, affine_transform
 from accelqsm.pipeline import nuclei as study
 from accelqsm.pipeline import rescan as rescan_study
 from accelqsm.pipeline.nuclei import atlas_nuclei
@@ -167,14 +167,14 @@ def truly_moved(inputs: Path) -> np.ndarray:
     matrix = pose_matrix(TURNED)
     image = read_image(inputs / "scan" / "dseg.nii.gz")
     labels = Volume(image.values, image.grid)
-    shares = one_hot(labels, [index for index, _ in LOOKUP])
-    carried = carry_labels(
-        Atlas("", {}, labels, shares, lookup(), probabilistic=False),
+    probabilities = one_hot(labels, [index for index, _ in LOOKUP])
+    propagated = propagate_labels(
+        Atlas("", {}, labels, probabilities, lookup(), probabilistic=False),
         GRID,
-        to_template=moved(np.linalg.inv(matrix)),
-        from_template=moved(matrix),
+        to_template=affine_transform(np.linalg.inv(matrix)),
+        from_template=affine_transform(matrix),
     )
-    return laid_on(carried.labels, carried.offset, GRID)
+    return paste(propagated.labels, propagated.offset, GRID)
 
 
 def test_labels_follow_the_head_to_its_second_scan(inputs: Path, tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_cit168_registered_to_itself_stays_where_it_is(tmp_path: Path) -> None:
     ours = read_image(tmp_path / "out" / "dseg.nii.gz").values
     best, shape = np.zeros(image.grid.shape), image.grid.shape
     truth = np.zeros(shape, dtype=int)
-    for index, share in known.shares.items():
+    for index, share in known.probabilities.items():
         start = np.round(share.grid.matrix[:3, 3] - image.grid.matrix[:3, 3]).astype(int)
         box = tuple(slice(s, s + n) for s, n in zip(start, share.grid.shape, strict=True))
         wins = share.values > best[box]

@@ -22,12 +22,12 @@ STILL = TemplateMap(
 
 
 def labelled(grid: Grid = GRID) -> dict[int, Volume]:
-    shares = {}
+    probabilities = {}
     for index, part in ((1, INNER), (2, OUTER)):
         values = np.zeros(grid.shape, dtype=np.float32)
         values[part] = 1
-        shares[index] = Volume(values, grid)
-    return shares
+        probabilities[index] = Volume(values, grid)
+    return probabilities
 
 
 def image(inner: float, outer: float) -> np.ndarray:
@@ -42,7 +42,7 @@ def image(inner: float, outer: float) -> np.ndarray:
 def test_two_touching_nuclei_get_the_steps_of_the_scan(gain: float, offset: float) -> None:
     template = Volume(image(30.0, 50.0), GRID)
     scan = Volume(gain * image(60.0, 45.0) + offset, GRID)
-    raised = with_contrast_of(scan, template, shares=labelled(), way=STILL)
+    raised = with_contrast_of(scan, template, probabilities=labelled(), transform=STILL)
     # Labels of whole voxels overlap nowhere, so that the caution takes its 1 / 1.05 of each.
     expected = image(30.0 + 30.0 / 1.05, 50.0 - 5.0 / 1.05)
     np.testing.assert_allclose(raised.values, expected, atol=0.02)
@@ -51,14 +51,14 @@ def test_two_touching_nuclei_get_the_steps_of_the_scan(gain: float, offset: floa
 def test_a_scan_without_contrast_changes_nothing() -> None:
     template = Volume(image(30.0, 50.0), GRID)
     flat = Volume(np.full(GRID.shape, 7.0, dtype=np.float32), GRID)
-    assert with_contrast_of(flat, template, shares=labelled(), way=STILL) is template
+    assert with_contrast_of(flat, template, probabilities=labelled(), transform=STILL) is template
 
 
 def test_labels_that_lie_on_one_another_do_not_run_away() -> None:
-    shares = labelled()
-    shares[3] = shares[1]
+    probabilities = labelled()
+    probabilities[3] = probabilities[1]
     template, scan = Volume(image(30.0, 50.0), GRID), Volume(image(60.0, 50.0), GRID)
-    raised = with_contrast_of(scan, template, shares=shares, way=STILL)
+    raised = with_contrast_of(scan, template, probabilities=probabilities, transform=STILL)
     assert float(raised.values[INNER].mean() - template.values[INNER].mean()) == pytest.approx(
         30.0 * 2 / 2.05, abs=0.1
     )

@@ -132,10 +132,10 @@ def test_bad_input_is_one_line(volume, change, message):
 
 def test_shares_of_one_and_zero_are_labels(volume):
     chi_ppm, labels = volume
-    shares = {index: (labels == index).astype(np.float32) for index in (1, 2, 7)}
+    probabilities = {index: (labels == index).astype(np.float32) for index in (1, 2, 7)}
     given = {"lookup": LOOKUP, "voxel_volume_mm3": 1.5}
     whole = measure_nuclei(chi_ppm, labels, **given)
-    weighed = measure_nuclei(chi_ppm, labels, **given, shares=shares)
+    weighed = measure_nuclei(chi_ppm, labels, **given, probabilities=probabilities)
     pd.testing.assert_frame_equal(whole, weighed, check_dtype=False)
 
 
@@ -146,7 +146,7 @@ def test_a_share_of_one_half_counts_half():
     chi_ppm = np.zeros((4, 4, 4))
     chi_ppm[0], chi_ppm[1] = 0.1, 0.4
     lookup = pd.DataFrame({"index": [1], "name": ["RN"]})
-    frame = measure_nuclei(chi_ppm, labels, lookup, voxel_volume_mm3=2.0, shares={1: share})
+    frame = measure_nuclei(chi_ppm, labels, lookup, voxel_volume_mm3=2.0, probabilities={1: share})
     found = row(frame, "RN", "")
     assert found.n_voxels == pytest.approx(24)
     assert found.volume_mm3 == pytest.approx(48)
@@ -163,7 +163,11 @@ def test_weighted_quartiles_are_those_of_repeated_voxels():
     share = np.where(rng.uniform(size=chi_ppm.shape) < 0.5, 1.0, 0.25)
     lookup = pd.DataFrame({"index": [1], "name": ["RN"]})
     frame = measure_nuclei(
-        chi_ppm, np.zeros(chi_ppm.shape, int), lookup, voxel_volume_mm3=1.0, shares={1: share}
+        chi_ppm,
+        np.zeros(chi_ppm.shape, int),
+        lookup,
+        voxel_volume_mm3=1.0,
+        probabilities={1: share},
     )
     repeated = np.repeat(chi_ppm.ravel(), (4 * share).astype(int).ravel())
     assert frame.median_ppb[0] == pytest.approx(1000 * np.median(repeated), abs=3)
@@ -185,7 +189,7 @@ def test_what_is_unavailable_gets_its_reason_and_so_does_the_pair(volume):
 
 def test_shares_of_another_shape_are_refused(volume):
     chi_ppm, labels = volume
-    with pytest.raises(InputError, match=r"^shares: .*\(9, 8, 7\), found \(2, 2, 2\)$"):
+    with pytest.raises(InputError, match=r"^probabilities: .*\(9, 8, 7\), found \(2, 2, 2\)$"):
         measure_nuclei(
-            chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0, shares={1: np.ones((2, 2, 2))}
+            chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0, probabilities={1: np.ones((2, 2, 2))}
         )

@@ -9,7 +9,7 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.engine import deformable_registration, linear_registration
 from accelqsm.nuclei.register import TemplateMap, motion_of, mutual_information, register_rigid
-from accelqsm.nuclei.volume import Volume, grid_points, isotropic_grid, moved, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, grid_points, isotropic_grid, resampled
 from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from nuclei_phantom import GRID, magnitude, pose_matrix, reoriented, t1w
 
@@ -81,7 +81,7 @@ def bent() -> tuple[Volume, Volume, np.ndarray]:
 
     fixed = Volume(pattern(grid_points(grid)), grid)
     wide = centred_grid((50, 52, 48), (2.0, 2.0, 2.0), centre_mm=(5.0, 2.0, -4.0))
-    back = moved(np.linalg.inv(matrix))
+    back = affine_transform(np.linalg.inv(matrix))
     moving = Volume(pattern(bend(back(grid_points(wide)))), wide)
     return fixed, moving, matrix
 
@@ -105,7 +105,7 @@ def test_a_known_bend_is_found_and_its_two_ways_undo_each_other(
     there = way.from_template(middle)
     again = way.to_template(there)
     assert np.abs(again - middle).max() < 0.3
-    head = moved(np.linalg.inv(matrix))(there)
+    head = affine_transform(np.linalg.inv(matrix))(there)
     weight = np.exp(-(head**2).sum(0) / 400)
     expected = head + np.stack([2.5 * weight, -2.0 * weight, 1.5 * weight])
     before = np.sqrt(((np.asarray([2.5, -2.0, 1.5])[:, None] * weight.ravel()) ** 2).sum(0).mean())
@@ -163,7 +163,7 @@ def test_resampling_onto_a_shifted_grid_shifts() -> None:
     image = magnitude(5, UPRIGHT)
     shift = np.eye(4)
     shift[:3, 3] = (2.2, 0.0, -4.4)
-    found = resampled(image, image.grid, moved(shift)).values
+    found = resampled(image, image.grid, affine_transform(shift)).values
     np.testing.assert_allclose(found[:-1, :, 2:], image.values[1:, :, :-2], atol=0.5)
 
 

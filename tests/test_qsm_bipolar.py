@@ -88,7 +88,7 @@ def test_the_phase_is_recovered_exactly_without_noise(
     monopolar = scan(echo_times_s, None, noise_sd=0.0)
     corrected = without_readout_phase(products, found)
     torch.testing.assert_close(corrected.products, monopolar.products, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(corrected.falling, monopolar.falling, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(corrected.odd_to_even, monopolar.odd_to_even, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("echo_times_s", [*EVEN_TRAINS, SCATTERED_S])

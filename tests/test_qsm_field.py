@@ -17,9 +17,9 @@ from accelqsm.qsm.field.mdi import (
     lag1_field,
     lag_products,
     multilag_field,
-    no_channels,
     phase_coherence,
     r2star_per_s,
+    zero_products,
 )
 from echo_phantom import (
     EIGHT_ECHOES_S,
@@ -164,12 +164,12 @@ def test_channels_stream_in_any_order_and_any_slab() -> None:
     added = lag_products(clean[:3], echo_times_s=EIGHT_ECHOES_S) + lag_products(
         clean[3:], echo_times_s=EIGHT_ECHOES_S
     )
-    slabs = no_channels(clean, echo_times_s=EIGHT_ECHOES_S)
+    slabs = zero_products(clean, echo_times_s=EIGHT_ECHOES_S)
     for x in (slice(0, 2), slice(2, 3)):
         lag_products(clean[:, :, x], echo_times_s=EIGHT_ECHOES_S, onto=slabs.readout(x))
     for other in (streamed, added, slabs):
         torch.testing.assert_close(other.products, whole.products)
-        torch.testing.assert_close(other.falling, whole.falling)
+        torch.testing.assert_close(other.odd_to_even, whole.odd_to_even)
         torch.testing.assert_close(other.echo_power, whole.echo_power)
     assert streamed.n_channels == added.n_channels == 8
 
@@ -180,8 +180,8 @@ def test_channels_stream_in_any_order_and_any_slab() -> None:
 )
 def test_all_sums_of_a_large_scan_stay_below_1_2_gb(echo_times_s: tuple[float, ...]) -> None:
     one = torch.zeros(1, 1, 1, dtype=torch.complex64)
-    sums = no_channels(one, echo_times_s=echo_times_s)
-    tensors = (sums.products, sums.falling, sums.echo_power)
+    sums = zero_products(one, echo_times_s=echo_times_s)
+    tensors = (sums.products, sums.odd_to_even, sums.echo_power)
     assert 300 * 280 * 80 * sum(t.numel() * t.element_size() for t in tensors) < 1.2e9
 
 

@@ -163,7 +163,7 @@ def other_grid(folder: Path) -> Path:
     return folder / "other.nii"
 
 
-def moved(folder: Path) -> Path:
+def shifted(folder: Path) -> Path:
     matrix = GRID.matrix
     matrix[2, 3] += 3
     values = read_volume(echo_path(folder, 3, "phase")).values
@@ -215,7 +215,7 @@ def with_infinity(values: np.ndarray) -> np.ndarray:
         ),
         (
             "--phase",
-            moved,
+            shifted,
             "{b}: expected the same affine as {f}/sub-01_echo-1_part-mag_MEGRE.nii, "
             "found voxels up to 3.00 mm away",
         ),

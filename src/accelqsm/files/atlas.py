@@ -132,10 +132,10 @@ def read_atlas(folder: Path) -> AtlasImages:
         )
     mask = _one(folder, "mask", needed=False)
     brain = None if mask is None else read_volume(mask)
-    probabilities = _one(folder, "probseg", needed=False)
-    if probabilities is not None:
-        shares, grid = _probabilities(probabilities, lookup)
-        return AtlasImages(folder, templates, brain, None, shares, grid, lookup)
+    stored = _one(folder, "probseg", needed=False)
+    if stored is not None:
+        probabilities, grid = _probabilities(stored, lookup)
+        return AtlasImages(folder, templates, brain, None, probabilities, grid, lookup)
     path = _one(folder, "dseg", needed=True)
     assert path is not None
     image = read_volume(path)
@@ -189,11 +189,11 @@ def _probabilities(
             f"{path}: expected probabilities from 0 to 1, found {values.min():g} to "
             f"{values.max():g}"
         )
-    shares = {int(index): values[..., i] for i, index in enumerate(lookup["index"])}
-    for (index, share), name in zip(shares.items(), lookup["name"], strict=True):
-        if not share.any():
+    probabilities = {int(index): values[..., i] for i, index in enumerate(lookup["index"])}
+    for (index, probability), name in zip(probabilities.items(), lookup["name"], strict=True):
+        if not probability.any():
             raise InputError(f"{path}: expected voxels of label {index} ({name}), found none")
-    return shares, image.grid
+    return probabilities, image.grid
 
 
 def _read_cit168(folder: Path) -> AtlasImages:
@@ -217,7 +217,7 @@ def _read_cit168(folder: Path) -> AtlasImages:
             f"found {packed.dtype}"
         )
     first, second, p_first, p_second = (packed[name] for name in packed.dtype.names)
-    shares = {
+    probabilities = {
         index: ((first == index) * p_first + (second == index) * p_second).astype(np.float32)
         / np.float32(255)
         for index in range(1, len(names))
@@ -227,7 +227,7 @@ def _read_cit168(folder: Path) -> AtlasImages:
     )
     x, y, z = packed.shape
     grid = Grid((x, y, z), as_affine(image.affine))
-    return AtlasImages(folder, {"T1w": template}, None, None, shares, grid, lookup)
+    return AtlasImages(folder, {"T1w": template}, None, None, probabilities, grid, lookup)
 
 
 def _abbreviated(name: str) -> str:

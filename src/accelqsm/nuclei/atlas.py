@@ -21,7 +21,7 @@ from accelqsm.nuclei.volume import (
     slabs,
     value_at,
 )
-from accelqsm.nuclei.volume import moved as by_matrix
+from accelqsm.nuclei.volume import affine_transform as by_matrix
 
 SEVEN = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
 """The nuclei of Zhou et al. 2025, doi 10.3389/fnins.2025.1522227."""
@@ -38,63 +38,63 @@ class Atlas:
         name: for messages and settings.
         templates: image by contrast, "T1w", "magnitude" or "susceptibility".
         brain: above one half in the brain.
-        shares: how much of each voxel belongs to each label (0 to 1), by index: ones and zeros
-            for a deterministic atlas.
+        probabilities: of each label in each voxel (0 to 1), by index: ones and zeros for a
+            deterministic atlas.
         lookup: columns index and name.
-        probabilistic: whether ``shares`` are probabilities over people.
+        probabilistic: whether ``probabilities`` are probabilities over people.
     """
 
     name: str
     templates: Mapping[str, Volume]
     brain: Volume
-    shares: Mapping[int, Volume]
+    probabilities: Mapping[int, Volume]
     lookup: pd.DataFrame
     probabilistic: bool
 
     def box(self, margin_mm: float) -> Grid:
         """The part of the template that holds every label and a margin."""
-        first = next(iter(self.shares.values()))
+        first = next(iter(self.probabilities.values()))
         anything = np.zeros(first.grid.shape, dtype=bool)
-        for share in self.shares.values():
+        for share in self.probabilities.values():
             anything |= share.values > 0
         return box_around(Volume(anything, first.grid), margin_mm=margin_mm)
 
     def anywhere(self, indices: Iterable[int]) -> Volume:
         """The largest share of some labels in each voxel."""
-        first, *others = (self.shares[index] for index in indices)
+        first, *others = (self.probabilities[index] for index in indices)
         largest = first.values
         for other in others:
             largest = np.maximum(largest, other.values)
         return Volume(largest, first.grid)
 
     def volumes_mm3(self) -> dict[int, float]:
-        """Volume of each label in the template: the sum of its shares."""
+        """Volume of each label in the template: the sum of its probabilities."""
         return {
             index: float(share.values.sum(dtype=np.float64)) * share.grid.voxel_volume_mm3
-            for index, share in self.shares.items()
+            for index, share in self.probabilities.items()
         }
 
 
 @dataclass(frozen=True)
-class CarriedLabels:
+class PropagatedLabels:
     """An atlas's labels on part of a scan's grid.
 
     Attributes:
-        grid: where ``labels`` and ``shares`` are; may reach beyond the scan.
+        grid: where ``labels`` and ``probabilities`` are; may reach beyond the scan.
         labels: int16 (x, y, z), 0 or an index of the atlas.
-        shares: float32 (x, y, z) by index, 0 to 1.
+        probabilities: float32 (x, y, z) by index, 0 to 1.
         offset: index in the scan of the first voxel.
     """
 
     grid: Grid
     labels: npt.NDArray[np.int16]
-    shares: Mapping[int, npt.NDArray[np.float32]]
+    probabilities: Mapping[int, npt.NDArray[np.float32]]
     offset: tuple[int, int, int]
 
     def of_scan(self, values: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """A volume of the scan on ``grid``, False beyond the scan."""
         x, y, z = (-o for o in self.offset)
-        return np.asarray(laid_on(values, (x, y, z), self.grid), dtype=bool)
+        return np.asarray(paste(values, (x, y, z), self.grid), dtype=bool)
 
 
 def one_hot(labels: Volume, indices: list[int]) -> dict[int, Volume]:
@@ -110,25 +110,25 @@ def one_hot(labels: Volume, indices: list[int]) -> dict[int, Volume]:
     }
 
 
-def carry_labels(
+def propagate_labels(
     atlas: Atlas,
     scan: Grid,
     *,
     to_template: WorldMapping,
     from_template: WorldMapping,
     threshold: float = DEFAULT_THRESHOLD,
-) -> CarriedLabels:
+) -> PropagatedLabels:
     """The atlas's nuclei in a scan: each label by itself, so that none arises between two others.
 
     In a deterministic atlas each label's signed distance from its smooth surface is interpolated
-    (linear), because shares of voxels round off edges. The deepest wins, and what lies around all
+    (linear), because partial volumes round off edges. The deepest wins, and what lies around all
     labels counts as one: without it, a thin nucleus that touches another one would lose the voxels
     that lie on the seam, half in each. In a probabilistic atlas the largest probability wins where
     it reaches ``threshold``.
 
     Args:
         atlas: labels in the template.
-        scan: the grid to carry to; labels beyond it are carried too, to be counted.
+        scan: the grid to carry to; labels beyond it are propagated too, to be counted.
         to_template: world points of the scan to those of the template.
         from_template: the way back.
         threshold: least probability, for a probabilistic atlas.
@@ -139,28 +139,28 @@ def carry_labels(
     Source: Raya and Udupa 1990, IEEE Trans Med Imaging 9:32, doi 10.1109/42.52980 (distances).
     """
     grid, offset = _reach(atlas, scan, from_template)
-    shares = {
+    probabilities = {
         index: np.zeros(grid.shape, dtype=np.float32) for index in atlas.lookup["index"].tolist()
     }
     labels = np.zeros(grid.shape, dtype=np.int16)
-    indices = np.asarray(list(shares), dtype=np.int16)
+    indices = np.asarray(list(probabilities), dtype=np.int16)
     depths = None if atlas.probabilistic else _depths(atlas)
     for start, stop in slabs(grid):
         points = to_template(grid_points(grid, start, stop))
-        for index in shares:
-            shares[index][start:stop] = value_at(atlas.shares[index], points)
+        for index in probabilities:
+            probabilities[index][start:stop] = value_at(atlas.probabilities[index], points)
         if depths is None:
-            votes = np.stack([share[start:stop] for share in shares.values()])
+            votes = np.stack([share[start:stop] for share in probabilities.values()])
             wins = votes.max(0) >= threshold
         else:
             *each, anywhere = (value_at(d, points, outside=-REACH_MM) for d in depths)
             votes = np.stack(each)
             wins = votes.max(0) >= -anywhere
         labels[start:stop] = np.where(wins, indices[votes.argmax(0)], 0)
-    return CarriedLabels(grid, labels, shares, offset)
+    return PropagatedLabels(grid, labels, probabilities, offset)
 
 
-def laid_on(part: npt.NDArray[np.generic], offset: tuple[int, int, int], scan: Grid) -> np.ndarray:
+def paste(part: npt.NDArray[np.generic], offset: tuple[int, int, int], scan: Grid) -> np.ndarray:
     """A part of a scan's grid on the whole grid, zero elsewhere; what lies beyond is cut off."""
     whole = np.zeros(scan.shape, dtype=part.dtype)
     into, of = [], []
@@ -191,5 +191,5 @@ def _reach(
 def _depths(atlas: Atlas) -> list[Volume]:
     """Depth in each label of the lookup, and in any of them."""
     indices = atlas.lookup["index"].tolist()
-    volumes = [*(atlas.shares[index] for index in indices), atlas.anywhere(indices)]
+    volumes = [*(atlas.probabilities[index] for index in indices), atlas.anywhere(indices)]
     return [depth_mm(volume) for volume in volumes]

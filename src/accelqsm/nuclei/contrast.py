@@ -23,7 +23,7 @@ CAUTION = 0.05
 
 
 def with_contrast_of(
-    scan: Volume, template: Volume, *, shares: Named[int, Volume], way: TemplateMap
+    scan: Volume, template: Volume, *, probabilities: Named[int, Volume], transform: TemplateMap
 ) -> Volume:
     """The template with every nucleus as bright against its surroundings as in the scan.
 
@@ -37,20 +37,22 @@ def with_contrast_of(
     Args:
         scan: of the contrast of ``template``, or with its sign turned.
         template: to be changed.
-        shares: how much of each voxel belongs to each label, by index, all on one grid.
-        way: from the scan to the template, near the truth.
+        probabilities: how much of each voxel belongs to each label, by index, all on one grid.
+        transform: from the scan to the template, near the truth.
 
     Returns:
         The template on its own grid; unchanged where either image has no contrast outside nuclei.
     """
-    there = resampled(scan, way.grid, way.from_template).values.astype(np.float64)
-    own = resampled(template, way.grid).values.astype(np.float64)
-    each = {index: resampled(share, way.grid).values for index, share in shares.items()}
+    there = resampled(scan, transform.grid, transform.from_template).values.astype(np.float64)
+    own = resampled(template, transform.grid).values.astype(np.float64)
+    each = {
+        index: resampled(share, transform.grid).values for index, share in probabilities.items()
+    }
     large = [index for index, share in each.items() if share.sum() > LEAST_VOXELS]
     if not large:
         return template
     labels = np.stack([each[index] for index in large]).astype(np.float64)
-    far = _away_from(labels.sum(0), way.grid.voxel_size_mm)
+    far = _away_from(labels.sum(0), transform.grid.voxel_size_mm)
     spread, found = float(own[far].std()), float(there[far].std())
     if not (spread > 0 and found > 0):
         return template
@@ -60,8 +62,8 @@ def with_contrast_of(
     mixing = np.einsum("ixyz,jxyz->ij", weights, labels) + CAUTION * np.eye(len(large))
     missing = np.einsum("ixyz,xyz->i", weights, wanted - own)
     changes = zip(large, np.linalg.solve(mixing, missing), strict=True)
-    raised = sum(np.float32(change) * shares[index].values for index, change in changes)
-    added = resampled(Volume(np.asarray(raised), shares[large[0]].grid), template.grid)
+    raised = sum(np.float32(change) * probabilities[index].values for index, change in changes)
+    added = resampled(Volume(np.asarray(raised), probabilities[large[0]].grid), template.grid)
     return Volume(template.values + added.values, template.grid)
 
 

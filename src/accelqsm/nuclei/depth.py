@@ -27,7 +27,7 @@ def depth_mm(inside: Volume) -> Volume:
 
     The surface runs half-way between the centres inside and those outside, in any direction. Then
     the voxels' steps are smoothed off it, as far as every centre stays on its side: steps that are
-    carried along gain and lose voxels by chance where they meet another grid. Smooth =
+    propagated along gain and lose voxels by chance where they meet another grid. Smooth =
     2 G d - G (G d), with G a Gaussian, leaves what is flat or evenly curved where it is; G alone
     would shrink it.
 

@@ -18,7 +18,7 @@ LARGEST_LOSS = 0.1
 """Share of a nucleus outside the image or the mask from which on it is not a number."""
 
 
-def eroded(
+def erode(
     labels: npt.NDArray[Any], *, distance_mm: float, voxel_size_mm: Triple
 ) -> npt.NDArray[Any]:
     """Each label without the voxels whose centre is nearer than ``distance_mm`` to another label's.
@@ -46,7 +46,7 @@ def eroded(
 
 
 def cut_off(
-    carried: npt.NDArray[Any],
+    propagated: npt.NDArray[Any],
     inside: npt.NDArray[np.bool_],
     lookup: pd.DataFrame,
     *,
@@ -55,7 +55,7 @@ def cut_off(
     """Which labels lie partly outside the image or the mask, and by how much.
 
     Args:
-        carried: integers (x, y, z), on a grid that may reach beyond the image.
+        propagated: integers (x, y, z), on a grid that may reach beyond the image.
         inside: where the mask is, on that grid.
         lookup: columns index and name.
         in_image: where the image is, on that grid.
@@ -65,7 +65,7 @@ def cut_off(
     """
     reasons = {}
     for index in lookup["index"].tolist():
-        here = carried == index
+        here = propagated == index
         n = int(here.sum())
         if not n:
             continue

@@ -73,7 +73,7 @@ def measure_nuclei(
     *,
     voxel_volume_mm3: float,
     mask: npt.NDArray[Any] | None = None,
-    shares: Mapping[int, npt.NDArray[Any]] | None = None,
+    probabilities: Mapping[int, npt.NDArray[Any]] | None = None,
     min_voxels: int = DEFAULT_MIN_VOXELS,
     unavailable: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def measure_nuclei(
             name ("L Pu", "Left Putamen", "Pu_R", "Pu-L"), and several indices may share a name.
         voxel_volume_mm3: volume of a voxel in mm^3.
         mask: voxels ``(x, y, z)`` that may be measured; all when absent.
-        shares: by index, share ``(x, y, z)`` of each voxel, 0 to 1, to weigh voxels with
+        probabilities: by index, share ``(x, y, z)`` of each voxel, 0 to 1, to weigh voxels with
             instead of ``labels``; the voxels counted are then ``sum(w)``.
         min_voxels: a nucleus with fewer voxels gets NaN values and a note.
         unavailable: by index, why a label cannot be measured; it gets NaN values and this note.
@@ -105,10 +105,10 @@ def measure_nuclei(
             measured nucleus, or a lookup that is empty, incomplete or names an index twice.
     """
     inside = _check(chi_ppm, labels, mask, voxel_volume_mm3)
-    if shares is None:
+    if probabilities is None:
         found = _values_by_label(chi_ppm, labels, inside)
     else:
-        found = _values_by_share(chi_ppm, shares, inside)
+        found = _values_by_share(chi_ppm, probabilities, inside)
     regions = _regions(lookup)
     reasons = dict(unavailable or {})
     rows = []
@@ -183,14 +183,14 @@ def _values_by_label(
 
 def _values_by_share(
     chi_ppm: npt.NDArray[Any],
-    shares: Mapping[int, npt.NDArray[Any]],
+    probabilities: Mapping[int, npt.NDArray[Any]],
     inside: npt.NDArray[np.bool_],
 ) -> dict[int, Sample]:
     found = {}
-    for index, share in shares.items():
+    for index, share in probabilities.items():
         if share.shape != chi_ppm.shape:
             raise InputError(
-                f"shares: expected the shape of chi, {chi_ppm.shape}, found {share.shape}"
+                f"probabilities: expected the shape of chi, {chi_ppm.shape}, found {share.shape}"
             )
         chosen = inside & (share > 0)
         found[index] = Sample(chi_ppm[chosen].astype(np.float64), share[chosen].astype(np.float64))

@@ -16,7 +16,7 @@ from accelqsm.nuclei.register import (
     mutual_information,
     paired_contrasts,
 )
-from accelqsm.nuclei.volume import Volume, centre_of, moved, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, centre_of, resampled
 
 Metrics = list[tuple[str, float, str]]
 """Name, value and unit of each."""
@@ -35,7 +35,7 @@ def t1w_metrics(
         brain: on the magnitude's grid (x, y, z).
         to_t1w: 4 x 4, world points of the magnitude to those of the T1w.
     """
-    seen = resampled(t1w, magnitude.grid, moved(to_t1w)).values[brain]
+    seen = resampled(t1w, magnitude.grid, affine_transform(to_t1w)).values[brain]
     shift_mm, turn_deg = motion_of(to_t1w, centre_of(magnitude.grid))
     likeness = mutual_information(seen, magnitude.values[brain])
     return [
@@ -46,36 +46,39 @@ def t1w_metrics(
 
 
 def template_metrics(
-    templates: Mapping[str, Volume], head: Mapping[str, Volume], way: TemplateMap
+    templates: Mapping[str, Volume], head: Mapping[str, Volume], transform: TemplateMap
 ) -> Metrics:
     """Mutual information (nat) of head and template around the nuclei, by the affine map and bent.
 
     Args:
         templates, head: images by contrast; the contrasts that were registered are compared.
-        way: from the head's world to the template's.
+        transform: from the head's world to the template's.
     """
     metrics: Metrics = []
     templates, head = paired_contrasts(templates, head)
-    ways = {"_affine": moved(np.linalg.inv(way.affine)), "": way.from_template}
+    ways = {
+        "_affine": affine_transform(np.linalg.inv(transform.affine)),
+        "": transform.from_template,
+    }
     for name, template in templates.items():
-        here = resampled(template, way.grid).values
+        here = resampled(template, transform.grid).values
         for suffix, mapping in ways.items():
-            there = resampled(head[name], way.grid, mapping).values
+            there = resampled(head[name], transform.grid, mapping).values
             value = mutual_information(here, there)
             metrics.append((f"mutual_information_template_{name}{suffix}", value, "nat"))
     return metrics
 
 
-def bend_metrics(way: TemplateMap, atlas: Atlas, rows: pd.DataFrame) -> Metrics:
+def bend_metrics(transform: TemplateMap, atlas: Atlas, rows: pd.DataFrame) -> Metrics:
     """Least and largest volume in the head per volume in the template, everywhere and in nuclei.
 
     Args:
-        way: from the head's world to the template's.
+        transform: from the head's world to the template's.
         atlas: whose nuclei.
         rows: columns index and name of the nuclei that count.
     """
-    inside = resampled(atlas.anywhere(rows["index"].tolist()), way.grid).values > 0.5
-    jacobian = way.jacobian()
+    inside = resampled(atlas.anywhere(rows["index"].tolist()), transform.grid).values > 0.5
+    jacobian = transform.jacobian()
     return [
         ("jacobian_least", float(jacobian.min()), "1"),
         ("jacobian_largest", float(jacobian.max()), "1"),

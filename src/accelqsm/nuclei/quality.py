@@ -11,7 +11,7 @@ import pandas as pd
 
 from accelqsm.grid import Grid
 from accelqsm.nuclei.measure import split_side
-from accelqsm.nuclei.volume import moved
+from accelqsm.nuclei.volume import affine_transform
 
 SIZE_RATIO = (0.6, 1.67)
 LARGEST_SHIFT_MM = 6.0
@@ -50,7 +50,7 @@ def centre_mm(labels: npt.NDArray[np.int16], index: int, grid: Grid) -> npt.NDAr
     where = np.stack(np.nonzero(labels == index))
     if not where.shape[1]:
         return np.full(3, np.nan)
-    return moved(grid.matrix)(where.mean(1, keepdims=True))[:, 0]
+    return affine_transform(grid.matrix)(where.mean(1, keepdims=True))[:, 0]
 
 
 def flags(

@@ -15,8 +15,8 @@ from accelqsm.nuclei.engine import deformable_registration, linear_registration
 from accelqsm.nuclei.volume import (
     Points,
     Volume,
+    affine_transform,
     isotropic_grid,
-    moved,
     part_of,
     resampled,
     value_at,
@@ -79,13 +79,13 @@ class TemplateMap:
 
     def to_template(self, points: Points) -> Points:
         """World points (3, ...) of the scan to those of the template."""
-        q = moved(self.affine)(points)
+        q = affine_transform(self.affine)(points)
         return q + _displacement(self.back_mm, self.grid, q)
 
     def from_template(self, points: Points) -> Points:
         """World points (3, ...) of the template to those of the scan."""
         bent = points + _displacement(self.there_mm, self.grid, points)
-        return moved(np.linalg.inv(self.affine))(bent)
+        return affine_transform(np.linalg.inv(self.affine))(bent)
 
     def jacobian(self) -> npt.NDArray[np.float64]:
         """Volume in the scan per volume in the template, on ``grid`` (x, y, z)."""
@@ -284,11 +284,13 @@ def _coarse(volume: Volume) -> Volume:
 def _middle(volume: Volume) -> npt.NDArray[np.float64]:
     """Centre of mass in world coordinates."""
     index = ndimage.center_of_mass(np.clip(volume.values, 0, None))
-    return moved(volume.grid.matrix)(np.asarray(index)[:, None])[:, 0]
+    return affine_transform(volume.grid.matrix)(np.asarray(index)[:, None])[:, 0]
 
 
 def _similarity(fixed: Volume, moving: Volume, matrix: Matrix) -> float:
-    return mutual_information(fixed.values, resampled(moving, fixed.grid, moved(matrix)).values)
+    return mutual_information(
+        fixed.values, resampled(moving, fixed.grid, affine_transform(matrix)).values
+    )
 
 
 def _binned(values: npt.NDArray[np.float32], bins: int) -> npt.NDArray[np.int64]:
@@ -322,7 +324,7 @@ def _near(volume: Volume, box: Grid, matrix: Matrix) -> Volume:
     """
     ends = [(0.0, float(n - 1)) for n in box.shape]
     corners = np.stack(np.meshgrid(*ends, indexing="ij")).reshape(3, -1)
-    index = moved(np.linalg.inv(volume.grid.matrix) @ matrix @ box.matrix)(corners)
+    index = affine_transform(np.linalg.inv(volume.grid.matrix) @ matrix @ box.matrix)(corners)
     room = MOVING_MARGIN_MM / np.asarray(volume.grid.voxel_size_mm)
     low = np.clip(np.floor(index.min(1) - room), 0, None).astype(int)
     high = np.minimum(np.ceil(index.max(1) + room) + 1, volume.grid.shape).astype(int)

@@ -58,7 +58,7 @@ def check_perpendicular(grid: Grid, name: str = "affine") -> None:
         )
 
 
-def moved(matrix: npt.ArrayLike) -> Mapping:
+def affine_transform(matrix: npt.ArrayLike) -> Mapping:
     """The mapping of a 4 x 4 matrix."""
     m = np.asarray(matrix, dtype=np.float64)
 
@@ -75,17 +75,17 @@ def grid_points(grid: Grid, start: int = 0, stop: int | None = None) -> Points:
     index = np.meshgrid(
         np.arange(start, stop), *(np.arange(n) for n in grid.shape[1:]), indexing="ij"
     )
-    return moved(grid.matrix)(np.stack(index).astype(np.float64))
+    return affine_transform(grid.matrix)(np.stack(index).astype(np.float64))
 
 
 def centre_of(grid: Grid) -> npt.NDArray[np.float64]:
     """World point in the middle of a grid, in mm."""
-    return moved(grid.matrix)((np.asarray(grid.shape)[:, None] - 1) / 2)[:, 0]
+    return affine_transform(grid.matrix)((np.asarray(grid.shape)[:, None] - 1) / 2)[:, 0]
 
 
 def value_at(volume: Volume, points: Points, *, order: int = 1, outside: float = 0.0) -> Array:
     """Values at world points: linear (order 1) or cubic (3)."""
-    index = moved(np.linalg.inv(volume.grid.matrix))(points)
+    index = affine_transform(np.linalg.inv(volume.grid.matrix))(points)
     values = volume.values.astype(np.float32, copy=False)
     mode: Literal["constant", "grid-constant"] = "grid-constant" if order > 1 else "constant"
     return np.asarray(

@@ -10,7 +10,7 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.files.nifti import Image, read_volume
 from accelqsm.files.tables import read_table
-from accelqsm.nuclei.labels import chosen_rows, eroded
+from accelqsm.nuclei.labels import chosen_rows, erode
 from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.results.nuclei import MeasureOptions, reference_ppm, referred, write_values
 
@@ -46,7 +46,7 @@ def nuclei_table(
     chi = read_volume(chimap)
     label_image = read_volume(labels, grid=chi.grid)
     inside = None if mask is None else read_volume(mask, grid=chi.grid).values > 0.5
-    numbers = eroded(
+    numbers = erode(
         whole_numbers(label_image),
         distance_mm=options.erosion_mm,
         voxel_size_mm=chi.grid.voxel_size_mm,

@@ -14,9 +14,9 @@ from accelqsm.errors import InputError
 from accelqsm.files.atlas import AtlasImages, find_atlas, read_atlas
 from accelqsm.files.nifti import Image, check_finite, check_same_grid, read_image, read_volume
 from accelqsm.grid import Grid
-from accelqsm.nuclei.atlas import SEVEN, Atlas, CarriedLabels, carry_labels, laid_on, one_hot
+from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste, propagate_labels
 from accelqsm.nuclei.contrast import with_contrast_of
-from accelqsm.nuclei.labels import chosen_rows, cut_off, eroded
+from accelqsm.nuclei.labels import chosen_rows, cut_off, erode
 from accelqsm.nuclei.measure import measure_nuclei, split_side
 from accelqsm.nuclei.metrics import (
     Metrics,
@@ -36,8 +36,8 @@ from accelqsm.nuclei.register import (
 )
 from accelqsm.nuclei.volume import (
     Volume,
+    affine_transform,
     check_perpendicular,
-    moved,
     resampled,
 )
 from accelqsm.results.nuclei import (
@@ -105,14 +105,14 @@ def atlas_nuclei(
             scan_brain=_brain_in(head, brain, chi.grid, to_head),
         )
     with step("Head to template: SyN around the nuclei"):
-        way = _bent(known, head, affine, syn)
+        transform = _bent(known, head, affine, syn)
     with step("Labels to the map, values, quality"):
-        carried = _carried(known, chi.grid, way, to_head, options, chimap)
-        table = measured(chi, brain, carried, rows, options, value_ppm)
-        labels = laid_on(carried.labels, carried.offset, chi.grid)
-        expected, centres = _expected(known, way, to_head, carried, rows)
+        propagated = _propagated(known, chi.grid, transform, to_head, options, chimap)
+        table = measured(chi, brain, propagated, rows, options, value_ppm)
+        labels = paste(propagated.labels, propagated.offset, chi.grid)
+        expected, centres = _expected(known, transform, to_head, propagated, rows)
         table["flag"] = flags(table, rows, expected=expected, centres_mm=centres)
-        metrics = _metrics(known, head, way, to_head, mag, brain, labels, rows)
+        metrics = _metrics(known, head, transform, to_head, mag, brain, labels, rows)
         labels = chosen_labels(labels, rows, chimap)
         figure = quality_figure(chi, mag, labels, rows, notes=_notes(table))
         source = {
@@ -173,7 +173,7 @@ def read_brain(mask: Path | None, chi: Volume, chimap: Path) -> npt.NDArray[np.b
 
 
 def as_atlas(images: AtlasImages) -> Atlas:
-    """An atlas as read, ready to be carried."""
+    """An atlas as read, ready to be propagated."""
     templates = {
         name: Volume(np.asarray(image.values, dtype=np.float32), image.grid)
         for name, image in images.templates.items()
@@ -182,16 +182,16 @@ def as_atlas(images: AtlasImages) -> Atlas:
     brain = first if images.brain is None else Volume(images.brain.values, images.brain.grid)
     indices = [int(i) for i in images.lookup["index"]]
     if images.labels is None:
-        shares = {i: Volume(p, images.label_grid) for i, p in images.probabilities.items()}
+        probabilities = {i: Volume(p, images.label_grid) for i, p in images.probabilities.items()}
     else:
-        shares = one_hot(Volume(images.labels, images.label_grid), indices)
+        probabilities = one_hot(Volume(images.labels, images.label_grid), indices)
     return Atlas(
         str(images.folder),
         templates,
         Volume(
             (brain.values > (0 if images.brain is None else 0.5)).astype(np.float32), brain.grid
         ),
-        shares,
+        probabilities,
         images.lookup,
         probabilistic=images.labels is None,
     )
@@ -242,7 +242,7 @@ def _head(
     t1 = Volume(np.asarray(image.values, dtype=np.float32), image.grid)
     with step("T1w to magnitude: rigid"):
         to_head = register_rigid(mag, t1)
-    back = moved(np.linalg.inv(to_head))
+    back = affine_transform(np.linalg.inv(to_head))
     return {"T1w": t1} | {name: resampled(v, t1.grid, back) for name, v in own.items()}, to_head
 
 
@@ -255,7 +255,9 @@ def _bent(
     if atlas.templates.keys() & head.keys():
         rough = register_template(templates, images, box=box, affine=affine, settings=syn.rough)
         templates = {
-            name: with_contrast_of(images[name], template, shares=atlas.shares, way=rough)
+            name: with_contrast_of(
+                images[name], template, probabilities=atlas.probabilities, transform=rough
+            )
             for name, template in templates.items()
         }
     return register_template(templates, images, box=box, affine=affine, settings=syn)
@@ -268,24 +270,26 @@ def _brain_in(
     to_head: npt.NDArray[np.float64],
 ) -> Volume:
     there = next(iter(head.values())).grid
-    return resampled(Volume(brain.astype(np.float32), grid), there, moved(np.linalg.inv(to_head)))
+    return resampled(
+        Volume(brain.astype(np.float32), grid), there, affine_transform(np.linalg.inv(to_head))
+    )
 
 
-def _carried(
+def _propagated(
     atlas: Atlas,
     scan: Grid,
-    way: TemplateMap,
+    transform: TemplateMap,
     to_head: npt.NDArray[np.float64],
     options: MeasureOptions,
     chimap: Path,
-) -> CarriedLabels:
-    forth, back = moved(to_head), moved(np.linalg.inv(to_head))
+) -> PropagatedLabels:
+    forth, back = affine_transform(to_head), affine_transform(np.linalg.inv(to_head))
     try:
-        return carry_labels(
+        return propagate_labels(
             atlas,
             scan,
-            to_template=lambda points: way.to_template(forth(points)),
-            from_template=lambda points: back(way.from_template(points)),
+            to_template=lambda points: transform.to_template(forth(points)),
+            from_template=lambda points: back(transform.from_template(points)),
             threshold=options.threshold,
         )
     except InputError as error:
@@ -295,21 +299,24 @@ def _carried(
 def measured(
     chi: Volume,
     brain: npt.NDArray[np.bool_],
-    carried: CarriedLabels,
+    propagated: PropagatedLabels,
     rows: pd.DataFrame,
     options: MeasureOptions,
     reference_value_ppm: float,
 ) -> pd.DataFrame:
-    """Values of the nuclei whose labels were carried to a map, less that of the reference."""
-    in_image = carried.of_scan(np.ones(chi.grid.shape, dtype=bool))
-    unavailable = cut_off(carried.labels, carried.of_scan(brain), rows, in_image=in_image)
-    labels = eroded(
-        laid_on(carried.labels, carried.offset, chi.grid),
+    """Values of the nuclei whose labels were propagated to a map, less that of the reference."""
+    in_image = propagated.of_scan(np.ones(chi.grid.shape, dtype=bool))
+    unavailable = cut_off(propagated.labels, propagated.of_scan(brain), rows, in_image=in_image)
+    labels = erode(
+        paste(propagated.labels, propagated.offset, chi.grid),
         distance_mm=options.erosion_mm,
         voxel_size_mm=chi.grid.voxel_size_mm,
     )
-    shares = (
-        {i: laid_on(carried.shares[i], carried.offset, chi.grid) for i in rows["index"].tolist()}
+    probabilities = (
+        {
+            i: paste(propagated.probabilities[i], propagated.offset, chi.grid)
+            for i in rows["index"].tolist()
+        }
         if options.weighted
         else None
     )
@@ -319,7 +326,7 @@ def measured(
         rows,
         voxel_volume_mm3=chi.grid.voxel_volume_mm3,
         mask=brain,
-        shares=shares,
+        probabilities=probabilities,
         min_voxels=options.min_voxels,
         unavailable=unavailable,
     )
@@ -328,31 +335,33 @@ def measured(
 
 def _expected(
     atlas: Atlas,
-    way: TemplateMap,
+    transform: TemplateMap,
     to_head: npt.NDArray[np.float64],
-    carried: CarriedLabels,
+    propagated: PropagatedLabels,
     rows: pd.DataFrame,
 ) -> tuple[dict[int, Expected], dict[int, npt.NDArray[np.float64]]]:
     """Size and place by the affine map alone, and where the labels are."""
-    to_scan = moved(np.linalg.inv(way.affine @ to_head))
-    growth = 1 / abs(float(np.linalg.det(way.affine[:3, :3])))
+    to_scan = affine_transform(np.linalg.inv(transform.affine @ to_head))
+    growth = 1 / abs(float(np.linalg.det(transform.affine[:3, :3])))
     expected, centres = {}, {}
     volumes = atlas.volumes_mm3()
     for index in (int(i) for i in rows["index"]):
-        share = atlas.shares[index]
+        share = atlas.probabilities[index]
         total = share.values.sum(dtype=np.float64)
         at = [float((np.indices(share.grid.shape)[a] * share.values).sum() / total)
               for a in range(3)]  # fmt: skip
-        x, y, z = to_scan(moved(share.grid.matrix)(np.asarray(at)[:, None]))[:, 0].tolist()
+        x, y, z = to_scan(affine_transform(share.grid.matrix)(np.asarray(at)[:, None]))[
+            :, 0
+        ].tolist()
         expected[index] = Expected(volumes[index] * growth, (x, y, z))
-        centres[index] = centre_mm(carried.labels, index, carried.grid)
+        centres[index] = centre_mm(propagated.labels, index, propagated.grid)
     return expected, centres
 
 
 def _metrics(
     atlas: Atlas,
     head: Mapping[str, Volume],
-    way: TemplateMap,
+    transform: TemplateMap,
     to_head: npt.NDArray[np.float64],
     mag: Volume,
     brain: npt.NDArray[np.bool_],
@@ -361,11 +370,11 @@ def _metrics(
 ) -> Metrics:
     t1w, signal = head.get("T1w"), None
     if t1w is not None:
-        signal = resampled(t1w, mag.grid, moved(to_head)).values
+        signal = resampled(t1w, mag.grid, affine_transform(to_head)).values
     return [
         *([] if t1w is None else t1w_metrics(t1w, mag, brain, to_head)),
-        *template_metrics(atlas.templates, head, way),
-        *bend_metrics(way, atlas, rows),
+        *template_metrics(atlas.templates, head, transform),
+        *bend_metrics(transform, atlas, rows),
         *tissue_metrics(labels, rows, brain, t1w_signal=signal),
     ]
 

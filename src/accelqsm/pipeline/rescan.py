@@ -11,12 +11,18 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.files.nifti import check_finite, read_image, read_volume
 from accelqsm.files.tables import read_table
-from accelqsm.nuclei.atlas import Atlas, CarriedLabels, carry_labels, laid_on, one_hot
-from accelqsm.nuclei.labels import chosen_rows, eroded
+from accelqsm.nuclei.atlas import Atlas, PropagatedLabels, one_hot, paste, propagate_labels
+from accelqsm.nuclei.labels import chosen_rows, erode
 from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
-from accelqsm.nuclei.volume import Volume, centre_of, check_perpendicular, moved, resampled
+from accelqsm.nuclei.volume import (
+    Volume,
+    affine_transform,
+    centre_of,
+    check_perpendicular,
+    resampled,
+)
 from accelqsm.pipeline.labels import whole_numbers
 from accelqsm.pipeline.nuclei import chosen_labels, combined, measured, read_brain, read_pair
 from accelqsm.results.nuclei import (
@@ -84,7 +90,7 @@ def rescan_nuclei(
     to_scan = np.asarray(np.linalg.inv(to_first), dtype=np.float64)
     with step("Values and quality"):
         if resample:
-            back = moved(to_scan)
+            back = affine_transform(to_scan)
             chi = resampled(chi, first.grid, back)
             inside = Volume(brain.astype(np.float32), mag.grid)
             brain = resampled(inside, first.grid, back).values > 0.5
@@ -93,7 +99,7 @@ def rescan_nuclei(
             met = mag.values, first.values
             table = measure_nuclei(
                 chi.values,
-                eroded(ours, distance_mm=options.erosion_mm, voxel_size_mm=chi.grid.voxel_size_mm),
+                erode(ours, distance_mm=options.erosion_mm, voxel_size_mm=chi.grid.voxel_size_mm),
                 rows,
                 voxel_volume_mm3=chi.grid.voxel_volume_mm3,
                 mask=brain,
@@ -101,10 +107,10 @@ def rescan_nuclei(
             )
             table = referred(table, options.reference, value_ppm)
         else:
-            carried = _moved_labels(theirs, rows, mag, to_first, chimap)
-            ours = laid_on(carried.labels, carried.offset, mag.grid)
-            met = mag.values, resampled(first, mag.grid, moved(to_first)).values
-            table = measured(chi, brain, carried, rows, options, value_ppm)
+            propagated = _moved_labels(theirs, rows, mag, to_first, chimap)
+            ours = paste(propagated.labels, propagated.offset, mag.grid)
+            met = mag.values, resampled(first, mag.grid, affine_transform(to_first)).values
+            table = measured(chi, brain, propagated, rows, options, value_ppm)
         table["flag"] = flags(table, rows, expected={}, centres_mm={})
         shift_mm, turn_deg = motion_of(to_scan, centre_of(first.grid))
         quality = [
@@ -145,15 +151,15 @@ def _moved_labels(
     mag: Volume,
     to_first: npt.NDArray[np.float64],
     chimap: Path,
-) -> CarriedLabels:
+) -> PropagatedLabels:
     indices = [int(i) for i in rows["index"]]
     as_atlas = Atlas("", {}, theirs, one_hot(theirs, indices), rows, probabilistic=False)
     try:
-        return carry_labels(
+        return propagate_labels(
             as_atlas,
             mag.grid,
-            to_template=moved(to_first),
-            from_template=moved(np.linalg.inv(to_first)),
+            to_template=affine_transform(to_first),
+            from_template=affine_transform(np.linalg.inv(to_first)),
         )
     except InputError as error:
         raise InputError(f"{chimap}: {error}") from error

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from accelqsm.kspace import KSpace
 from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
-from accelqsm.qsm.field.mdi import LagProducts, lag_products, no_channels
+from accelqsm.qsm.field.mdi import LagProducts, lag_products, zero_products
 from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.network.reconnet3d import Consistency, ReconNet3D
 from accelqsm.recon.network.weights import default_weights, load_network
@@ -108,7 +108,7 @@ def sum_channels(
     shape, echo_times_s = white.acquisition.grid.shape, white.acquisition.echo_times_s
     numerator = torch.zeros(len(echo_times_s), *shape, dtype=torch.complex64, device=device)
     power = torch.zeros(shape, device=device)
-    lags = no_channels(numerator, echo_times_s=echo_times_s)
+    lags = zero_products(numerator, echo_times_s=echo_times_s)
     n_channels = white.n_channels
     for block in reconstruct(white, method=method, network=network, consistency=consistency):
         if block.channels is None:

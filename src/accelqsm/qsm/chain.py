@@ -20,7 +20,7 @@ from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, no
 from accelqsm.qsm.field.unwrap import spun
 from accelqsm.qsm.inversion.dynamic import DynamicTerms
 from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
-from accelqsm.qsm.mask import brain_mask, inner, without_incoherent
+from accelqsm.qsm.mask import brain_mask, erode, without_incoherent
 from accelqsm.qsm.reference import referenced, ventricle_fluid
 from accelqsm.qsm.smooth import gaussian
 from accelqsm.qsm.spikes import spike_weight
@@ -183,7 +183,7 @@ def susceptibility(
     )
     left = local.mask
     if mask is None and settings.background == "dipole-fit":
-        left = inner(left, settings.edge_mm, voxel_size_mm=size_mm)
+        left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)
     return QsmResult(
         chi_ppm=referenced(chi_ppm, left, _reference(noise.r2star_per_s, left, size_mm, settings)),
         mask=left,

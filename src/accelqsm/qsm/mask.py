@@ -82,7 +82,7 @@ def without_incoherent(mask: Tensor, coherence: Tensor, *, least_coherence: floa
     return left if bool(left.any()) else mask
 
 
-def inner(mask: Tensor, depth_mm: float, *, voxel_size_mm: Triple) -> Tensor:
+def erode(mask: Tensor, depth_mm: float, *, voxel_size_mm: Triple) -> Tensor:
     """Voxels of ``mask`` whose centre is further than ``depth_mm`` from the nearest one outside.
 
     What lies beyond the volume counts as mask, so that a crop keeps its sides. The distance is

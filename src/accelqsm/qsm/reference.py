@@ -7,7 +7,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.mask import inner
+from accelqsm.qsm.mask import erode
 
 FLUID_R2STAR_PER_S = 5.0
 MIDDLE_MM = 30.0
@@ -54,7 +54,7 @@ def ventricle_fluid(r2star_per_s: Tensor, mask: Tensor, *, voxel_size_mm: Triple
     near = torch.zeros_like(mask)
     near[mask] = torch.linalg.vector_norm(places - places.mean(0), dim=1) < MIDDLE_MM
     slow = near & (r2star_per_s < FLUID_R2STAR_PER_S)
-    core = inner(slow, EDGE_MM, voxel_size_mm=voxel_size_mm)
+    core = erode(slow, EDGE_MM, voxel_size_mm=voxel_size_mm)
     volume_ml = float(core.sum()) * voxel_size_mm[0] * voxel_size_mm[1] * voxel_size_mm[2] / 1000
     if volume_ml < LEAST_FLUID_ML:
         raise InputError(

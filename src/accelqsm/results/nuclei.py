@@ -18,7 +18,7 @@ from accelqsm.files.nifti import read_volume, write_image
 from accelqsm.files.tables import write_described_table, write_settings, write_table
 from accelqsm.grid import Grid, centred_grid
 from accelqsm.nuclei.measure import split_side
-from accelqsm.nuclei.volume import Volume, box_around, moved, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, box_around, resampled
 from accelqsm.results.provenance import software
 from accelqsm.units import PPB_PER_PPM
 
@@ -169,7 +169,7 @@ def quality_figure(
     around = box_around(Volume(labels, chi.grid), margin_mm=1.0)
     last = np.asarray(around.shape) - 1
     corners = np.stack([np.asarray(corner) * last for corner in np.ndindex(2, 2, 2)], axis=1)
-    ends = moved(around.matrix)(corners.astype(np.float64))
+    ends = affine_transform(around.matrix)(corners.astype(np.float64))
     low, high = ends.min(1) - FIGURE_MARGIN_MM, ends.max(1) + FIGURE_MARGIN_MM
     x, y, z = (int(n) for n in np.ceil(high - low))
     middle = low + np.array([x // 2, y // 2, z // 2])
@@ -179,15 +179,15 @@ def quality_figure(
     regions: dict[str, list[int]] = {}
     for index, name in zip(lookup["index"], lookup["name"], strict=True):
         regions.setdefault(split_side(str(name))[0], []).append(int(index))
-    shares = {}
+    probabilities = {}
     for region, indices in regions.items():
         here = np.isin(labels, indices).astype(np.float32)
         if here.any():
-            shares[region] = resampled(Volume(here, chi.grid), grid).values
+            probabilities[region] = resampled(Volume(here, chi.grid), grid).values
     return outline_figure(
         resampled(chi, grid).values,
         resampled(magnitude, grid).values,
-        shares,
+        probabilities,
         voxel_size_mm=1.0,
         notes=notes,
     ).png

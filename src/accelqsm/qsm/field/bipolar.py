@@ -85,8 +85,8 @@ def readout_phase(
     Source: Li et al. 2015, Magn Reson Mater Phys 28:347, doi 10.1007/s10334-014-0470-3 (g is
     linear in space); the estimate from sums over channels is our own.
     """
-    rising, falling = _compared(products.echo_times_s)
-    if not rising:
+    even_to_odd, odd_to_even = _compared(products.echo_times_s)
+    if not even_to_odd:
         return UNKNOWN
     inside = _bright(products) if mask is None else mask
     voxels = inside.nonzero()
@@ -94,8 +94,8 @@ def readout_phase(
     if len(voxels) <= len(axes):
         return UNKNOWN
     found = UNKNOWN
-    for _ in range(1 if rising[0].time_s == falling[0].time_s else N_GUESSES):
-        turned = _turned_by_four(products, rising, falling, found)
+    for _ in range(1 if even_to_odd[0].time_s == odd_to_even[0].time_s else N_GUESSES):
+        turned = _turned_by_four(products, even_to_odd, odd_to_even, found)
         found = _plane(turned * inside, voxels, axes)
     return found
 
@@ -117,8 +117,8 @@ def without_readout_phase(products: LagProducts, phase: ReadoutPhase) -> LagProd
         return products
     twice = 2 * phase.phase_rad(products.echo_power[0])
     back = torch.polar(torch.ones_like(twice), -twice)
-    turned, falling = products.products.clone(), products.falling.clone()
-    shares = iter(falling)
+    turned, odd_to_even = products.products.clone(), products.odd_to_even.clone()
+    shares = iter(odd_to_even)
     for lag, product in zip(lags_of(products.echo_times_s), turned, strict=True):
         if lag.alternates:
             share = next(shares)
@@ -128,21 +128,21 @@ def without_readout_phase(products: LagProducts, phase: ReadoutPhase) -> LagProd
             product += share
         elif lag.turn:
             product *= back if lag.turn > 0 else back.conj()
-    return replace(products, products=turned, falling=falling)
+    return replace(products, products=turned, odd_to_even=odd_to_even)
 
 
 def _compared(echo_times_s: tuple[float, ...]) -> tuple[list[Lag], list[Lag]]:
-    """Lags of rising pairs and those of falling pairs to hold beside them; none of two echoes."""
+    """Lags of even-to-odd and of odd-to-even pairs to be compared; none of two echoes."""
     both = [lag for lag in lags_of(echo_times_s) if lag.alternates]
     if both:
         return [lag.starting_at(0) for lag in both], [lag.starting_at(1) for lag in both]
-    rising = [lag for lag in lags_of(echo_times_s) if lag.turn > 0]
-    falling = [lag for lag in lags_of(echo_times_s) if lag.turn < 0]
-    return (rising[:1], falling[:1]) if falling else ([], [])
+    even_to_odd = [lag for lag in lags_of(echo_times_s) if lag.turn > 0]
+    odd_to_even = [lag for lag in lags_of(echo_times_s) if lag.turn < 0]
+    return (even_to_odd[:1], odd_to_even[:1]) if odd_to_even else ([], [])
 
 
 def _turned_by_four(
-    products: LagProducts, rising: list[Lag], falling: list[Lag], guess: ReadoutPhase
+    products: LagProducts, even_to_odd: list[Lag], odd_to_even: list[Lag], guess: ReadoutPhase
 ) -> Tensor:
     """Complex (x, y, z) of phase 4 g and about the power of the signal.
 
@@ -151,7 +151,7 @@ def _turned_by_four(
     """
     total = torch.zeros_like(products.products[0])
     sums = dict(products.parts())
-    for up, down in zip(rising, falling, strict=True):
+    for up, down in zip(even_to_odd, odd_to_even, strict=True):
         turned = sums[up] * sums[down].conj()
         turned /= turned.abs().sqrt().clamp_min(torch.finfo(turned.real.dtype).tiny)
         unlike_s, both_s = up.time_s - down.time_s, up.time_s + down.time_s

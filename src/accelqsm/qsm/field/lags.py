@@ -24,7 +24,7 @@ class LagProducts:
         lags_s: distinct echo-time differences in seconds, increasing.
         products: complex (lag, x, y, z), sum over channels and pairs of conj(S_e) S_e', pairs
             weighted as in ``lags_of``.
-        falling: complex (some lags, x, y, z), the share of the pairs that go from an odd to an
+        odd_to_even: complex (some lags, x, y, z), the share of the pairs that go from an odd to an
             even echo, of every lag that also has pairs from an even to an odd one. The two
             differ where the readout alternates its direction.
         echo_power: (echo, x, y, z), sum over channels of |S|^2.
@@ -34,7 +34,7 @@ class LagProducts:
     echo_times_s: tuple[float, ...]
     lags_s: tuple[float, ...]
     products: Tensor
-    falling: Tensor
+    odd_to_even: Tensor
     echo_power: Tensor
     n_channels: int
 
@@ -47,7 +47,7 @@ class LagProducts:
         return replace(
             self,
             products=self.products + other.products,
-            falling=self.falling + other.falling,
+            odd_to_even=self.odd_to_even + other.odd_to_even,
             echo_power=self.echo_power + other.echo_power,
             n_channels=self.n_channels + other.n_channels,
         )
@@ -57,7 +57,7 @@ class LagProducts:
         return replace(
             self,
             products=self.products[:, x],
-            falling=self.falling[:, x],
+            odd_to_even=self.odd_to_even[:, x],
             echo_power=self.echo_power[:, x],
         )
 
@@ -66,16 +66,16 @@ class LagProducts:
         return replace(
             self,
             products=self.products[:, mask][..., None, None],
-            falling=self.falling[:, mask][..., None, None],
+            odd_to_even=self.odd_to_even[:, mask][..., None, None],
             echo_power=self.echo_power[:, mask][..., None, None],
         )
 
     def parts(self) -> Iterator[tuple[Lag, Tensor]]:
         """Each sum with its pairs, shortest lag first; a lag that alternates gives two sums."""
-        falling = iter(self.falling)
+        odd_to_even = iter(self.odd_to_even)
         for lag, product in zip(lags_of(self.echo_times_s), self.products, strict=True):
             if lag.alternates:
-                share = next(falling)
+                share = next(odd_to_even)
                 yield lag.starting_at(0), product - share
                 yield lag.starting_at(1), share
             else:
@@ -132,7 +132,7 @@ def lag_products(
             f"found {images.dtype} {tuple(images.shape)}"
         )
     if onto is None:
-        onto = no_channels(images[0], echo_times_s=echo_times_s)
+        onto = zero_products(images[0], echo_times_s=echo_times_s)
     total = replace(onto, n_channels=onto.n_channels + images.shape[0])
     if len(echo_times_s) == 1 and total.n_channels > 1:
         raise InputError("echo times: expected two or more for several channels, found one")
@@ -146,7 +146,7 @@ def lag_products(
     return total
 
 
-def no_channels(volume: Tensor, *, echo_times_s: tuple[float, ...]) -> LagProducts:
+def zero_products(volume: Tensor, *, echo_times_s: tuple[float, ...]) -> LagProducts:
     """Sums over no channel yet, to add the parts of a volume to.
 
     Args:
@@ -163,7 +163,7 @@ def no_channels(volume: Tensor, *, echo_times_s: tuple[float, ...]) -> LagProduc
         echo_times_s=echo_times_s,
         lags_s=lags_s,
         products=volume.new_zeros(len(lags_s), *shape),
-        falling=volume.new_zeros(sum(lag.alternates for lag in lags), *shape),
+        odd_to_even=volume.new_zeros(sum(lag.alternates for lag in lags), *shape),
         echo_power=volume.real.new_zeros(len(echo_times_s), *shape),
         n_channels=0,
     )
@@ -178,9 +178,9 @@ def _add_channel(total: LagProducts, channel: Tensor) -> None:
         total.products[0] += channel[0] * channel[0].abs()
         return
     conjugate = channel.conj().resolve_conj()
-    falling = iter(total.falling)
+    odd_to_even = iter(total.odd_to_even)
     for lag, product in zip(lags, total.products, strict=True):
-        share = next(falling) if lag.alternates else None
+        share = next(odd_to_even) if lag.alternates else None
         for (first, second), weight in zip(lag.pairs, lag.weights, strict=True):
             product.addcmul_(conjugate[first], channel[second], value=weight)
             if share is not None and first % 2:

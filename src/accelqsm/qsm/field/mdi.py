@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from accelqsm.qsm.field.lags import LagProducts, lag_products, no_channels
+from accelqsm.qsm.field.lags import LagProducts, lag_products, zero_products
 from accelqsm.qsm.field.pairs import lags_of
 from accelqsm.qsm.field.relaxation import r2star_per_s, turned_back, weighed_parts
 from accelqsm.qsm.field.uncertainty import field_sd_hz
@@ -19,9 +19,9 @@ __all__ = [
     "lag1_phase_rad",
     "lag_products",
     "multilag_field",
-    "no_channels",
     "phase_coherence",
     "r2star_per_s",
+    "zero_products",
 ]
 
 LEAST_AGREEMENT = 0.9

@@ -78,8 +78,8 @@ def lags_of(echo_times_s: tuple[float, ...]) -> tuple[Lag, ...]:
     for number, group in enumerate(_groups(echo_times_s)):
         time_s = sum(_difference_s(echo_times_s, pair) for pair in group) / len(group)
         start_s = [echo_times_s[earlier] - echo_times_s[0] for earlier, _ in group]
-        falling = [math.exp(-2 * start / echo_times_s[-1]) for start in start_s]
-        lags.append(Lag(time_s, tuple(group), tuple(falling) if number else (1.0,) * len(group)))
+        weights = [math.exp(-2 * start / echo_times_s[-1]) for start in start_s]
+        lags.append(Lag(time_s, tuple(group), tuple(weights) if number else (1.0,) * len(group)))
     return _most_telling(lags, echo_times_s)
 
 

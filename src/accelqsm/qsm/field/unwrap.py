@@ -149,7 +149,7 @@ def _quality(phase: Floats, magnitude: Floats, state: Bytes, forward: Steps) -> 
 
 
 def _best_first(quality: Bytes, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Voxels of the mask by falling quality; among the best, the most central comes first."""
+    """Voxels of the mask by decreasing quality; among the best, the most central comes first."""
     voxels = np.flatnonzero(inside)
     order = voxels[np.argsort(N_BUCKETS - 1 - quality[voxels], kind="stable")]
     best = order[: np.count_nonzero(quality[voxels] == quality[order[0]])]
