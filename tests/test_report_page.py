@@ -12,8 +12,8 @@ import pytest
 from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.sampling import sampling_figure
-from accelqsm.report.page.build import build_page
-from accelqsm.report.page.content import ReportContent, Table
+from accelqsm.reports.page.build import build_page
+from accelqsm.reports.page.content import ReportContent, Table
 
 EVIL = "<script>alert('&\"')</script>"
 VOID = {"meta", "img", "link", "br"}
@@ -157,7 +157,7 @@ def test_bad_figures_are_one_line():
 
 def test_report_needs_neither_torch_nor_pyplot():
     code = (
-        "import sys, accelqsm.report.page.build, accelqsm.figures.images, accelqsm.figures.plots;"
+        "import sys, accelqsm.reports.page.build, accelqsm.figures.images, accelqsm.figures.plots;"
         "print(sorted({'torch', 'matplotlib.pyplot', 'scipy.stats'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from accelqsm.report.tables import agreement_tables, nuclei_table, show, similarity_table
+from accelqsm.reports.tables import agreement_tables, nuclei_table, show, similarity_table
 
 
 @pytest.mark.parametrize(

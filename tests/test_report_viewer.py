@@ -23,9 +23,9 @@ from accelqsm.figures.figure import Figure
 from accelqsm.figures.slices import region_colours, views_of
 from accelqsm.files.compact import compact_nifti
 from accelqsm.grid import cut_grid
-from accelqsm.report.page.bundle import read_bundle, viewer_bundle
-from accelqsm.report.page.content import Viewer
-from accelqsm.report.page.viewer import own_script, script_policy, viewer_context
+from accelqsm.reports.page.bundle import read_bundle, viewer_bundle
+from accelqsm.reports.page.content import Viewer
+from accelqsm.reports.page.viewer import own_script, script_policy, viewer_context
 from report_study import GRID, LOOKUP, SHAPE, chi_map, head_labels
 
 REGIONS = {value: name.split()[1] for value, name in LOOKUP.items()}
@@ -52,14 +52,14 @@ def test_packed_script_is_the_published_one() -> None:
     assert hashlib.sha256(script).hexdigest() == bundle.sha256
     # dist/niivue.umd.js of the npm package @niivue/niivue 0.69.0.
     assert bundle.sha256 == "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
-    licences = resources.files("accelqsm.report").joinpath("vendor/LICENSES.txt").read_text()
+    licences = resources.files("accelqsm.reports").joinpath("vendor/LICENSES.txt").read_text()
     assert "BSD 2-Clause License" in licences
     assert "Copyright (c) 2021, Niivue" in licences
 
 
 @pytest.mark.parametrize("harm", ["bit", "absent"])
 def test_damaged_script_is_refused_by_name(harm: str, tmp_path: Path) -> None:
-    with resources.as_file(resources.files("accelqsm.report").joinpath("vendor")) as vendor:
+    with resources.as_file(resources.files("accelqsm.reports").joinpath("vendor")) as vendor:
         shutil.copytree(vendor, tmp_path / "vendor")
     script = next((tmp_path / "vendor").glob("*.gz"))
     if harm == "absent":

@@ -354,7 +354,7 @@ def _nuclei(options: argparse.Namespace) -> None:
 
 def _similarity(options: argparse.Namespace) -> None:
     from accelqsm.commands.similarity import similarity_table
-    from accelqsm.report.console import show, similarity_summary
+    from accelqsm.reports.console import show, similarity_summary
 
     figures = similarity_table(options.chimap, options.reference, options.out, mask=options.mask)
     show(similarity_summary(figures))
@@ -362,7 +362,7 @@ def _similarity(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from accelqsm.pipeline.comparison import compare_options, compare_values
-    from accelqsm.report.console import comparison_summary, show
+    from accelqsm.reports.console import comparison_summary, show
 
     wanted = compare_options(
         options.settings,
@@ -378,7 +378,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from accelqsm.report.comparison import rebuild_report
+    from accelqsm.reports.comparison import rebuild_report
 
     print(rebuild_report(options.out))
 
@@ -386,7 +386,7 @@ def _report(options: argparse.Namespace) -> None:
 def _plan(options: argparse.Namespace) -> None:
     from accelqsm.commands.plan import plan_study, scan_times
     from accelqsm.pipeline.comparison import EVERY_REGION, named_numbers
-    from accelqsm.report.console import plan_summary, show
+    from accelqsm.reports.console import plan_summary, show
 
     plan = plan_study(
         options.pilot,

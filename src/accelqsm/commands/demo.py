@@ -15,9 +15,9 @@ from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import write_described_table, write_table
 from accelqsm.pipeline.comparison import CompareOptions, compare_values
 from accelqsm.pipeline.labels import nuclei_table
-from accelqsm.report.comparison import rebuild_report
-from accelqsm.report.pictures import TRUTH
-from accelqsm.report.study import SIMILARITY, finding_lines
+from accelqsm.reports.comparison import rebuild_report
+from accelqsm.reports.pictures import TRUTH
+from accelqsm.reports.study import SIMILARITY, finding_lines
 from accelqsm.results.maps import CHIMAP, MASK, map_folder
 from accelqsm.runtime.progress import step
 from accelqsm.virtual.protocols import PROTOCOLS

@@ -22,7 +22,7 @@ from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import read_table
 from accelqsm.grid import Grid, cut_grid
 from accelqsm.nuclei.measure import split_side
-from accelqsm.report.page.content import Viewer
+from accelqsm.reports.page.content import Viewer
 from accelqsm.results.maps import CHIMAP, MASK, map_folder
 from accelqsm.units import PPB_PER_PPM
 from accelqsm.virtual.protocols import PROTOCOLS

@@ -14,9 +14,9 @@ from accelqsm.figures.extreme import largest_difference
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.plots import scatter_figure
 from accelqsm.files.tables import read_settings, read_table
-from accelqsm.report import tables as report_tables
-from accelqsm.report.checklists.answers import checklists
-from accelqsm.report.comparison import (
+from accelqsm.reports import tables as report_tables
+from accelqsm.reports.checklists.answers import checklists
+from accelqsm.reports.comparison import (
     RESEARCH_ONLY,
     LeftOut,
     comparison_cautions,
@@ -30,15 +30,15 @@ from accelqsm.report.comparison import (
     verdict_highlights,
     verdict_lines,
 )
-from accelqsm.report.methods import (
+from accelqsm.reports.methods import (
     acquisition_text,
     reconstruction_text,
     references,
     statistics_text,
     susceptibility_text,
 )
-from accelqsm.report.page.content import ReportContent, Table, Viewer
-from accelqsm.report.pictures import (
+from accelqsm.reports.page.content import ReportContent, Table, Viewer
+from accelqsm.reports.pictures import (
     TRUTH,
     StudyFolder,
     StudyImages,
@@ -48,7 +48,7 @@ from accelqsm.report.pictures import (
     read_images,
     viewer_of_maps,
 )
-from accelqsm.report.record import comparison_provenance, comparison_settings, flat, versions
+from accelqsm.reports.record import comparison_provenance, comparison_settings, flat, versions
 from accelqsm.results.comparison import StoredComparison, is_comparison, read_comparison
 from accelqsm.results.maps import SETTINGS
 

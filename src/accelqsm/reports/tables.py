@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from accelqsm.report.page.content import Table
+from accelqsm.reports.page.content import Table
 
 MISSING = "n/a"
 LIKENESS = {"PSNR": ".2f", "NRMSE": ".1f"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from accelqsm.agreement.values import POOLED
-from accelqsm.report.checklists.items import checklist_tables
-from accelqsm.report.page.content import Table
-from accelqsm.report.sentences import LEAST_PEOPLE, margin_text
+from accelqsm.reports.checklists.items import checklist_tables
+from accelqsm.reports.page.content import Table
+from accelqsm.reports.sentences import LEAST_PEOPLE, margin_text
 from accelqsm.results.comparison import StoredComparison
 
 METHODS, TABLES, PEOPLE, SETTINGS = "see Methods", "see Tables", "see Participants", "see Settings"

@@ -14,9 +14,9 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.figures.canvas import DPI, WIDTH_INCHES
 from accelqsm.figures.figure import Figure
-from accelqsm.report.page.content import ReportContent, Table, Viewer
-from accelqsm.report.page.viewer import script_policy, viewer_context
-from accelqsm.report.tables import MISSING, show
+from accelqsm.reports.page.content import ReportContent, Table, Viewer
+from accelqsm.reports.page.viewer import script_policy, viewer_context
+from accelqsm.reports.tables import MISSING, show
 
 PAGE_WIDTH_PX = 1040
 NUMBER = re.compile(r"[-<\N{MINUS SIGN}]?[\d.∞]+( \[[^\]]*\])?")
@@ -65,7 +65,7 @@ def build_page(report: ReportContent) -> str:
 
 
 def _source(name: str) -> str:
-    return resources.files("accelqsm.report.page").joinpath(name).read_text("utf-8")
+    return resources.files("accelqsm.reports.page").joinpath(name).read_text("utf-8")
 
 
 def _viewer(viewer: Viewer) -> dict[str, object]:

@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from accelqsm.report.page.content import Table
-from accelqsm.report.tables import MISSING
+from accelqsm.reports.page.content import Table
+from accelqsm.reports.tables import MISSING
 
 SIGNS = {"equivalent": "✓", "not equivalent": "✗", "undecided": "?"}
 

@@ -9,8 +9,8 @@ from importlib import resources
 
 from accelqsm.errors import InputError
 from accelqsm.figures.slices import region_colours
-from accelqsm.report.page.bundle import policy_source, viewer_bundle
-from accelqsm.report.page.content import Viewer
+from accelqsm.reports.page.bundle import policy_source, viewer_bundle
+from accelqsm.reports.page.content import Viewer
 
 GZIP_SIGNATURE = b"\x1f\x8b"
 BLACK = "#000000"
@@ -50,7 +50,7 @@ def script_policy() -> str:
 
 def own_script() -> str:
     """The script that starts the viewer."""
-    return resources.files("accelqsm.report.page").joinpath("viewer.js").read_text("utf-8")
+    return resources.files("accelqsm.reports.page").joinpath("viewer.js").read_text("utf-8")
 
 
 def label_colours(viewer: Viewer) -> dict[str, Sequence[object]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from accelqsm.report.bibliography import CITATIONS
-from accelqsm.report.sentences import margin_text
+from accelqsm.reports.bibliography import CITATIONS
+from accelqsm.reports.sentences import margin_text
 from accelqsm.results.comparison import StoredComparison
 
 METHODS = {

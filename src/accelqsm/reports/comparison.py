@@ -18,13 +18,13 @@ from accelqsm.figures.extreme import largest_difference, subject_figure
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.plots import bland_altman_figure
 from accelqsm.files.atomic import write_text
-from accelqsm.report import tables as report_tables
-from accelqsm.report.checklists.answers import checklists
-from accelqsm.report.methods import references, statistics_text
-from accelqsm.report.page.build import build_page
-from accelqsm.report.page.content import ReportContent, Table
-from accelqsm.report.record import comparison_provenance, comparison_settings
-from accelqsm.report.sentences import (
+from accelqsm.reports import tables as report_tables
+from accelqsm.reports.checklists.answers import checklists
+from accelqsm.reports.methods import references, statistics_text
+from accelqsm.reports.page.build import build_page
+from accelqsm.reports.page.content import ReportContent, Table
+from accelqsm.reports.record import comparison_provenance, comparison_settings
+from accelqsm.reports.sentences import (
     LEAST_PEOPLE,
     answer,
     headlines,
@@ -32,7 +32,7 @@ from accelqsm.report.sentences import (
     tests,
     undecided,
 )
-from accelqsm.report.verdicts import verdict_table
+from accelqsm.reports.verdicts import verdict_table
 from accelqsm.results.comparison import StoredComparison, is_comparison, read_comparison
 
 REPORT = "report.html"
@@ -82,7 +82,7 @@ def rebuild_report(out: Path) -> Path:
     if is_comparison(out):
         content = comparison_content(read_comparison(out))
     elif is_comparison(out / "agreement"):
-        from accelqsm.report.study import study_content
+        from accelqsm.reports.study import study_content
 
         content = study_content(out)
     else:

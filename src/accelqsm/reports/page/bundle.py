@@ -41,7 +41,7 @@ class Bundle:
 @cache
 def viewer_bundle() -> Bundle:
     """NiiVue, once its checksums are verified."""
-    return read_bundle(resources.files("accelqsm.report.page").joinpath("vendor"))
+    return read_bundle(resources.files("accelqsm.reports.page").joinpath("vendor"))
 
 
 def read_bundle(folder: Traversable) -> Bundle:

@@ -14,7 +14,7 @@ from accelqsm.agreement.similarity import lowest_ssim
 from accelqsm.agreement.statistics.equivalence import Verdict
 from accelqsm.agreement.values import POOLED
 from accelqsm.pipeline.comparison import Comparison
-from accelqsm.report.sentences import answer, tests, undecided
+from accelqsm.reports.sentences import answer, tests, undecided
 
 PIPE_WIDTH = 120
 STYLES = {Verdict.EQUIVALENT: "green", Verdict.NOT_EQUIVALENT: "red", Verdict.UNDECIDED: "yellow"}
