@@ -23,7 +23,7 @@ from accelqsm.files.nifti import read_image, write_image
 from accelqsm.files.tables import write_table
 from accelqsm.nuclei.register import motion_of
 from accelqsm.qsm.chain import susceptibility
-from accelqsm.qsm.field.mdi import lag_products
+from accelqsm.qsm.field.lags import lag_products
 from accelqsm.simulate.cohort import draw_cohort
 from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from accelqsm.simulate.heads.head import LOOKUP

@@ -19,13 +19,14 @@ from torch.nn import functional
 from accelqsm.grid import Triple
 from accelqsm.qsm.background.dipole_fit import dipole_fit
 from accelqsm.qsm.background.vsharp import vsharp
-from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, iron_magnitude, susceptibility
+from accelqsm.qsm.chain import DEFAULT, QsmResult, iron_magnitude, susceptibility
 from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.field.mdi import multilag_field
 from accelqsm.qsm.field.uncertainty import field_sd_hz
 from accelqsm.qsm.inversion.dynamic import DynamicTerms
 from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
 from accelqsm.qsm.mask import erode
+from accelqsm.qsm.settings import QsmSettings
 from accelqsm.units import hz_to_ppm, larmor_hz_per_ppm
 from qsm_head import ANCHOR, FIELD_STRENGTH_T, OBLIQUE, PAPER, Case, Protocol, scanned_head
 from qsm_peers import closed_form, fitted_field_hz, pdf, resharp, tkd

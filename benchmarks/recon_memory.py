@@ -22,7 +22,8 @@ import torch
 
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.kspace import KSpace, scratch
-from accelqsm.qsm.field.mdi import lag_products, zero_products
+from accelqsm.qsm.field.lags import lag_products
+from accelqsm.qsm.field.mdi import zero_products
 from accelqsm.recon.reconstruct import combine, reconstruct
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
 

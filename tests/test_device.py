@@ -11,7 +11,8 @@ from torch import Tensor
 from accelqsm.errors import InputWarning
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline.scan import ChannelSums, map_susceptibility
-from accelqsm.qsm.chain import QsmSettings, susceptibility
+from accelqsm.qsm.chain import susceptibility
+from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.reconstruct import Consistency, Method, combine, reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
-from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, iron_magnitude, susceptibility
-from accelqsm.qsm.field.mdi import LagProducts, lag_products
+from accelqsm.qsm.chain import DEFAULT, QsmResult, iron_magnitude, susceptibility
+from accelqsm.qsm.field.lags import LagProducts, lag_products
+from accelqsm.qsm.settings import QsmSettings
 
 GRID = centred_grid((56, 60, 36), (1.5, 1.5, 2.0))
 ECHO_TIMES_S = tuple(0.004 + 0.005 * k for k in range(4))

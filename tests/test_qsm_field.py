@@ -11,16 +11,10 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.qsm.field.mdi import (
-    LagProducts,
-    field_sd_hz,
-    lag1_field,
-    lag_products,
-    multilag_field,
-    phase_coherence,
-    r2star_per_s,
-    zero_products,
-)
+from accelqsm.qsm.field.lags import LagProducts, lag_products
+from accelqsm.qsm.field.mdi import lag1_field, multilag_field, phase_coherence, zero_products
+from accelqsm.qsm.field.relaxation import r2star_per_s
+from accelqsm.qsm.field.uncertainty import field_sd_hz
 from echo_phantom import (
     EIGHT_ECHOES_S,
     LONG_S,

@@ -26,7 +26,7 @@ _HOMES = {
     "prewhiten": "recon.channels",
     "load_network": "recon.network.weights",
     "reconstruct": "recon.reconstruct",
-    "lag_products": "qsm.field.mdi",
+    "lag_products": "qsm.field.lags",
     "susceptibility": "qsm.chain",
     "map_susceptibility": "pipeline.scan",
     "measure_nuclei": "nuclei.measure",

@@ -34,22 +34,22 @@ def conjugate_gradients(
     Source: Hestenes and Stiefel 1952, J Res Natl Bur Stand 49:409.
     """
 
-    def erode(a: Tensor, b: Tensor) -> Tensor:
+    def inner(a: Tensor, b: Tensor) -> Tensor:
         product = (a.conj() * b).real if a.is_complex() else a * b
         return product.sum() if axes is None else product.sum(dim=axes, keepdim=True)
 
     estimate = torch.zeros_like(wanted) if start is None else start
     residual = wanted if start is None else wanted - operator(start)
     direction = residual
-    power = erode(residual, residual)
+    power = inner(residual, residual)
     for _ in range(n_iterations):
         if not bool((power > 0).any()):
             break
         image = operator(direction)
-        step = power / erode(direction, image).clamp_min(_SMALLEST)
+        step = power / inner(direction, image).clamp_min(_SMALLEST)
         # Nothing in place, so that a gradient can be taken through the steps.
         estimate = estimate + step * direction
         residual = residual - step * image
-        previous, power = power, erode(residual, residual)
+        previous, power = power, inner(residual, residual)
         direction = residual + power / previous.clamp_min(_SMALLEST) * direction
     return estimate

@@ -12,7 +12,7 @@ from accelqsm.errors import InputWarning
 from accelqsm.files.megre.description import ScanDescription, describe_scan, find_files
 from accelqsm.files.megre.echoes import Echoes, read_scan
 from accelqsm.qsm.chain import QsmResult, susceptibility
-from accelqsm.qsm.field.mdi import lag_products
+from accelqsm.qsm.field.lags import lag_products
 from accelqsm.qsm.filtered import looks_filtered
 from accelqsm.results.maps import read_mask, read_qsm_settings, write_maps
 from accelqsm.runtime.device import CPU, on_device, on_gpu_or_cpu

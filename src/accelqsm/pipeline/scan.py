@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from accelqsm.kspace import KSpace
-from accelqsm.qsm.chain import DEFAULT, QsmResult, QsmSettings, susceptibility
-from accelqsm.qsm.field.mdi import LagProducts, lag_products, zero_products
+from accelqsm.qsm.chain import DEFAULT, QsmResult, susceptibility
+from accelqsm.qsm.field.lags import LagProducts, lag_products
+from accelqsm.qsm.field.mdi import zero_products
+from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.network.reconnet3d import Consistency, ReconNet3D
 from accelqsm.recon.network.weights import default_weights, load_network

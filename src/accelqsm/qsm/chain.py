@@ -10,81 +10,26 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
-from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM, dipole_fit
-from accelqsm.qsm.background.vsharp import DEFAULT_RADII_MM, DEFAULT_THRESHOLD, LocalField, vsharp
+from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM
+from accelqsm.qsm.background.local import LocalField
+from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.field.bipolar import readout_phase, without_readout_phase
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field, phase_coherence
 from accelqsm.qsm.field.relaxation import r2star_per_s
 from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, noise_sd
 from accelqsm.qsm.field.unwrap import spun
-from accelqsm.qsm.inversion.dynamic import DynamicTerms
-from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
+from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.mask import brain_mask, erode, without_incoherent
-from accelqsm.qsm.reference import referenced, ventricle_fluid
+from accelqsm.qsm.settings import QsmSettings
 from accelqsm.qsm.smooth import gaussian
 from accelqsm.qsm.spikes import spike_weight
+from accelqsm.reference.region import reference_region
 from accelqsm.units import hz_to_ppm, ppm_to_hz
 
 LARGEST_DATA_WEIGHT = 3.0
 NOISE_VOXELS = 50_000
 EDGE_SD_MM = 1.0
-FIELD_MODES = ("multi", "lag1")
-BACKGROUNDS = ("dipole-fit", "vsharp")
-REFERENCES = ("brain", "csf", "none")
-
-
-@dataclass(frozen=True)
-class QsmSettings:
-    """Every choice of the chain, in simple types that a settings file can hold.
-
-    Attributes:
-        field_mode: "multi" uses every echo-time difference, "lag1" the smallest, as published.
-        least_coherence: phase coherence, as a share of its median, below which voxels at its edge
-            leave the mask, and with them what they cut off (0: none do).
-        background: "dipole-fit" keeps the whole mask and weighs the field; "vsharp", as published,
-            loses the edge.
-        radii_mm: ball radii of vSHARP; the smallest is what the mask loses at its edge.
-        sharp_threshold: spectral truncation of vSHARP.
-        edge_mm: what an automatic mask loses at its edge after a dipole fit; a given one keeps it.
-        regularisation: lambda of the inversion, in ppm mm.
-        data_weighting: weigh the field by the inverse of its standard deviation.
-        magnitude_edges: smooth less across edges of the magnitude of late echoes.
-        dynamic_noise, dynamic_structure, dynamic_scale: terms learnt during the inversion.
-        reference: what has zero susceptibility: "brain", "csf" (fluid of the ventricles) or "none".
-        n_iterations: most iterations of the inversion.
-        tolerance: relative change at which the inversion stops.
-    """
-
-    field_mode: str = "multi"
-    least_coherence: float = 0.9
-    background: str = "dipole-fit"
-    radii_mm: tuple[float, ...] = DEFAULT_RADII_MM
-    sharp_threshold: float = DEFAULT_THRESHOLD
-    edge_mm: float = 2.0
-    regularisation: float = 2.5e-4
-    data_weighting: bool = True
-    magnitude_edges: bool = True
-    dynamic_noise: bool = True
-    dynamic_structure: bool = False
-    dynamic_scale: bool = False
-    reference: str = "brain"
-    n_iterations: int = 100
-    tolerance: float = 3e-2
-
-    def __post_init__(self) -> None:
-        for name, choices in (
-            ("field_mode", FIELD_MODES),
-            ("background", BACKGROUNDS),
-            ("reference", REFERENCES),
-        ):
-            if getattr(self, name) not in choices:
-                raise InputError(
-                    f"{name}: expected {', '.join(choices[:-1])} or {choices[-1]}, "
-                    f"found {getattr(self, name)}"
-                )
-
-
 DEFAULT = QsmSettings()
 
 
@@ -161,31 +106,29 @@ def susceptibility(
     weigh = settings.data_weighting
     direction = b0_direction or grid.b0_direction
     field_ppm = hz_to_ppm(field_hz, field_strength_t)
-    local = _local_field(
+    background = BACKGROUNDS[settings.background]
+    local: LocalField = background.load()(
         field_ppm,
         brain,
         noise.background_weight(field_ppm, brain, field_strength_t) if weigh else None,
-        size_mm,
-        direction,
-        settings,
+        voxel_size_mm=size_mm,
+        b0_direction=direction,
+        settings=settings.background_settings,
     )
-    chi_ppm = l1_dipole_inversion(
+    chi_ppm = INVERSIONS[settings.inversion].load()(
         local.field_ppm,
         local.mask,
         voxel_size_mm=size_mm,
         b0_direction=direction,
-        regularisation=settings.regularisation,
         data_weight=_relative_weight(noise.uncertainty_hz, brain) if weigh else None,
-        magnitude=iron_magnitude(products, size_mm) if settings.magnitude_edges else None,
-        dynamic=_dynamic_terms(settings),
-        n_iterations=settings.n_iterations,
-        tolerance=settings.tolerance,
+        magnitude=iron_magnitude(products, size_mm),
+        settings=settings.inversion_settings,
     )
     left = local.mask
-    if mask is None and settings.background == "dipole-fit":
+    if mask is None and background.keeps_edge:
         left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)
     return QsmResult(
-        chi_ppm=referenced(chi_ppm, left, _reference(noise.r2star_per_s, left, size_mm, settings)),
+        chi_ppm=_referenced(chi_ppm, left, noise.r2star_per_s, size_mm, settings.reference),
         mask=left,
         brain=brain,
         field_hz=field_hz,
@@ -251,37 +194,33 @@ class _Noise:
         return weight * spike_weight(field_ppm, brain)
 
 
-def _local_field(
-    field_ppm: Tensor,
-    brain: Tensor,
-    weight: Tensor | None,
-    size_mm: Triple,
-    b0_direction: Triple,
-    settings: QsmSettings,
-) -> LocalField:
-    """The field less that of sources outside the brain, by the method of the settings."""
-    if settings.background == "vsharp":
-        return vsharp(
-            field_ppm,
-            brain,
-            voxel_size_mm=size_mm,
-            radii_mm=settings.radii_mm,
-            threshold=settings.sharp_threshold,
-        )
-    return dipole_fit(field_ppm, brain, weight, voxel_size_mm=size_mm, b0_direction=b0_direction)
+def _referenced(
+    chi_ppm: Tensor, mask: Tensor, r2star_per_s: Tensor | None, size_mm: Triple, kind: str
+) -> Tensor:
+    """chi inside the mask, less its mean over the reference region, and zero outside."""
+    rate = None if r2star_per_s is None else r2star_per_s.cpu().numpy()
+    found = reference_region(kind, mask.cpu().numpy(), rate, voxel_size_mm=size_mm)
+    region = None if found is None else torch.from_numpy(found).to(mask.device)
+    return referenced(chi_ppm, mask, region)
 
 
-def _reference(
-    rate_per_s: Tensor | None, mask: Tensor, size_mm: Triple, settings: QsmSettings
-) -> Tensor | None:
-    """The region whose mean is taken as zero, or None for no reference."""
-    if settings.reference == "csf":
-        if rate_per_s is None:
-            raise InputError(
-                "reference csf: expected two echoes or more, which tell R2*, found one"
-            )
-        return ventricle_fluid(rate_per_s, mask, voxel_size_mm=size_mm)
-    return mask if settings.reference == "brain" else None
+def referenced(chi_ppm: Tensor, mask: Tensor, region: Tensor | None) -> Tensor:
+    """chi inside the mask, less its mean over a reference region, and zero outside.
+
+    Args:
+        chi_ppm: (x, y, z).
+        mask: bool (x, y, z).
+        region: bool (x, y, z) that has zero susceptibility, or None to shift nothing.
+
+    Raises:
+        InputError: a region without a voxel in the mask.
+    """
+    level: Tensor | float = 0.0
+    if region is not None:
+        if not bool((region & mask).any()):
+            raise InputError("reference region: expected some voxels in the mask, found none")
+        level = chi_ppm[region & mask].mean()
+    return torch.where(mask, chi_ppm - level, 0)
 
 
 def _checked(mask: Tensor, grid: Grid) -> Tensor:
@@ -296,13 +235,3 @@ def _checked(mask: Tensor, grid: Grid) -> Tensor:
 def _relative_weight(sd: Tensor, mask: Tensor) -> Tensor:
     """1 / sd of median 1 in the mask, at most 3, zero outside."""
     return torch.where(mask, (sd[mask].median() / sd).clamp_max(LARGEST_DATA_WEIGHT), 0)
-
-
-def _dynamic_terms(settings: QsmSettings) -> DynamicTerms | None:
-    """The dynamic terms that are switched on, or None for a fixed problem."""
-    terms = DynamicTerms(
-        noise=settings.dynamic_noise,
-        structure=settings.dynamic_structure,
-        scale=settings.dynamic_scale,
-    )
-    return terms if terms.noise or terms.structure or terms.scale else None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
+from accelqsm.morphology import Mask, depth_mm, distance_mm, erode_mask
 
 BIAS_WIDTH_MM = 25.0
 OPENING_MM = 5.0
@@ -18,7 +19,6 @@ HIGHEST_THRESHOLD = 0.5
 """Of the local mean: where there is no background, Otsu's value would split the tissue."""
 
 N_BINS = 256
-Mask = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.float32]
 
 
@@ -49,10 +49,10 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     if not image.max() > 0:
         raise InputError("magnitude: expected positive values, found none; no brain mask")
     tissue = _tissue(image, voxel_size_mm)
-    core = _largest(_depth_mm(tissue, voxel_size_mm) > OPENING_MM)
+    core = _largest(depth_mm(tissue, voxel_size_mm) > OPENING_MM)
     if not core.any():
         core = _largest(tissue)
-    brain = tissue & (_distance_mm(core, voxel_size_mm) <= OPENING_MM + max(voxel_size_mm) / 2)
+    brain = tissue & (distance_mm(core, voxel_size_mm) <= OPENING_MM + max(voxel_size_mm) / 2)
     brain = _filled(_closed(brain, voxel_size_mm))
     if not brain.any():
         raise InputError("magnitude: expected a brain, found an empty mask")
@@ -82,14 +82,14 @@ def without_incoherent(mask: Tensor, coherence: Tensor, *, least_coherence: floa
     return left if bool(left.any()) else mask
 
 
-def erode(mask: Tensor, depth_mm: float, *, voxel_size_mm: Triple) -> Tensor:
-    """Voxels of ``mask`` whose centre is further than ``depth_mm`` from the nearest one outside.
+def erode(mask: Tensor, by_mm: float, *, voxel_size_mm: Triple) -> Tensor:
+    """Voxels of ``mask`` whose centre is further than ``by_mm`` from the nearest one outside.
 
     What lies beyond the volume counts as mask, so that a crop keeps its sides. The distance is
     between centres: 2 mm takes a voxel of 1.5 mm off, and one of 2 mm.
     """
-    depth = _depth_mm(mask.cpu().numpy(), voxel_size_mm)
-    return torch.from_numpy(depth > depth_mm).to(mask.device)
+    eroded = erode_mask(mask.cpu().numpy(), by_mm, voxel_size_mm=voxel_size_mm)
+    return torch.from_numpy(eroded).to(mask.device)
 
 
 def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
@@ -116,18 +116,6 @@ def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
     return float(edges[1 + int((below * above * distance**2).argmax())])
 
 
-def _distance_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
-    """Distance of each voxel outside ``mask`` from it; zero inside."""
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm))
-
-
-def _depth_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
-    """Distance of each voxel of ``mask`` from the nearest one outside; infinite without one."""
-    if mask.all():
-        return np.full(mask.shape, np.inf)
-    return np.asarray(ndimage.distance_transform_edt(mask, sampling=voxel_size_mm))
-
-
 def _largest(mask: Mask) -> Mask:
     """The largest part of ``mask`` that is connected through faces."""
     labels, n_parts = ndimage.label(mask)
@@ -149,8 +137,8 @@ def _largest_in_each(mask: Mask, whole: Mask) -> Mask:
 
 def _closed(mask: Mask, voxel_size_mm: Triple) -> Mask:
     """``mask`` with gaps narrower than twice ``CLOSING_MM`` closed."""
-    grown = _distance_mm(mask, voxel_size_mm) <= CLOSING_MM
-    return _depth_mm(grown, voxel_size_mm) > CLOSING_MM
+    grown = distance_mm(mask, voxel_size_mm) <= CLOSING_MM
+    return depth_mm(grown, voxel_size_mm) > CLOSING_MM
 
 
 def _filled(mask: Mask) -> Mask:

@@ -17,7 +17,8 @@ from accelqsm.files.nifti import read_volume, write_image
 from accelqsm.files.settings import settings_from
 from accelqsm.files.tables import write_settings
 from accelqsm.grid import Grid
-from accelqsm.qsm.chain import QsmResult, QsmSettings
+from accelqsm.qsm.chain import QsmResult
+from accelqsm.qsm.settings import QsmSettings
 from accelqsm.results.provenance import device_name, software
 
 CHIMAP = "Chimap.nii.gz"

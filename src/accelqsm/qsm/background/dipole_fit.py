@@ -12,9 +12,11 @@ from accelqsm.conjugate import conjugate_gradients
 from accelqsm.dipole import dipole_kernel
 from accelqsm.errors import InputError
 from accelqsm.grid import Shape, Triple
-from accelqsm.qsm.background.vsharp import LocalField
+from accelqsm.qsm.background.local import LocalField
+from accelqsm.qsm.background.settings import DipoleFitSettings
 from accelqsm.qsm.volume import box_of, voxels_within
 
+DEFAULT = DipoleFitSettings()
 MARGIN_MM = 30.0
 COARSE_MM = 3.0
 INSIDE_SD_PPM, OUTSIDE_SD_PPM = 0.025, 1.0
@@ -29,8 +31,7 @@ def dipole_fit(
     *,
     voxel_size_mm: Triple,
     b0_direction: Triple,
-    n_coarse: int = 120,
-    n_fine: int = 30,
+    settings: DipoleFitSettings = DEFAULT,
 ) -> LocalField:
     """Subtract the field of the sources outside the mask that, with some inside, explain it.
 
@@ -46,8 +47,8 @@ def dipole_fit(
         data_weight: W, (x, y, z), about 1 in the mask; proportional to 1 / sd of the field.
         voxel_size_mm: edge lengths of a voxel in mm.
         b0_direction: unit vector of the main field along the array axes.
-        n_coarse, n_fine: iterations on coarse and on true voxels (all of them on true voxels,
-            where those are coarse).
+        settings: iterations on coarse and on true voxels (all of them on true voxels, where those
+            are coarse).
 
     Returns:
         The local field in ppm; the mask that is left is the mask that came in.
@@ -76,9 +77,9 @@ def dipole_fit(
     )
     if max(factors) > 1:
         coarse = fine.coarsened(factors)
-        chi = fine.solved(n_fine, fine.refined(coarse.solved(n_coarse), coarse))
+        chi = fine.solved(settings.n_fine, fine.refined(coarse.solved(settings.n_coarse), coarse))
     else:
-        chi = fine.solved(n_coarse + n_fine)
+        chi = fine.solved(settings.n_coarse + settings.n_fine)
     background = fine.field_of(torch.where(inside, 0, chi))
     local = box.unframe((fine.field - background) * inside, mask.shape)
     return LocalField(local, mask)

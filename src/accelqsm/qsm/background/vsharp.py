@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,10 +9,11 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Shape, Triple
+from accelqsm.qsm.background.local import LocalField
+from accelqsm.qsm.background.settings import VsharpSettings
 from accelqsm.qsm.volume import Box, box_of, voxels_within
 
-DEFAULT_RADII_MM = (16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0)
-DEFAULT_THRESHOLD = 0.1
+DEFAULT = VsharpSettings()
 LEAST_SHARE = 0.02
 """A voxel of which less lies in the ball does not count, so that no edge is lost to a sliver."""
 
@@ -23,26 +21,14 @@ SUBVOXELS = 5
 """Points per voxel and axis at which a ball is evaluated, for voxels that it cuts."""
 
 
-@dataclass(frozen=True)
-class LocalField:
-    """The field of sources inside the mask.
-
-    Attributes:
-        field_ppm: (x, y, z), zero outside ``mask``; in ppm of the main field.
-        mask: bool (x, y, z), the mask that is left.
-    """
-
-    field_ppm: Tensor
-    mask: Tensor
-
-
 def vsharp(
     field_ppm: Tensor,
     mask: Tensor,
+    data_weight: Tensor | None = None,
     *,
     voxel_size_mm: Triple,
-    radii_mm: Sequence[float] = DEFAULT_RADII_MM,
-    threshold: float = DEFAULT_THRESHOLD,
+    b0_direction: Triple | None = None,
+    settings: VsharpSettings = DEFAULT,
 ) -> LocalField:
     """Remove the harmonic part of a field by its mean over balls, with the largest that fits.
 
@@ -53,9 +39,9 @@ def vsharp(
     Args:
         field_ppm: (x, y, z), unwrapped, in ppm of the main field.
         mask: bool (x, y, z), where ``field_ppm`` is measured.
+        data_weight, b0_direction: of no use to balls; taken as every background removal does.
         voxel_size_mm: edge lengths of a voxel in mm.
-        radii_mm: radii of the balls; voxels nearer to the edge than the smallest are lost.
-        threshold: spectral truncation of the deconvolution, in 0 to 1.
+        settings: radii of the balls, and spectral truncation of the deconvolution.
 
     Returns:
         The local field in ppm, and the mask that is left.
@@ -65,7 +51,7 @@ def vsharp(
 
     Source: Wu et al. 2012, Magn Reson Med 67:137, doi 10.1002/mrm.23000.
     """
-    radii_mm = sorted(radii_mm, reverse=True)
+    radii_mm = sorted(settings.radii_mm, reverse=True)
     if not radii_mm or radii_mm[-1] < max(voxel_size_mm) / 2:
         raise InputError(
             f"vSHARP radii: expected at least half a voxel ({max(voxel_size_mm) / 2:g} mm), "
@@ -88,7 +74,7 @@ def vsharp(
     if not bool(left.any()):
         raise InputError(f"mask: expected room for a ball of {radii_mm[-1]:g} mm, found none")
     largest = 1 - _spectrum(ball_weights(radii_mm[0], voxel_size_mm), box, inside)
-    inverse = torch.where(largest.abs() < threshold, 0, 1 / largest)
+    inverse = torch.where(largest.abs() < settings.threshold, 0, 1 / largest)
     local = torch.fft.irfftn(torch.fft.rfftn(filtered) * inverse, s=box.padded) * left
     return LocalField(box.unframe(local, field_ppm.shape), box.unframe(left, field_ppm.shape))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from accelqsm.acquisition import check_echo_times
@@ -52,15 +53,6 @@ class LagProducts:
             n_channels=self.n_channels + other.n_channels,
         )
 
-    def readout(self, x: slice) -> LagProducts:
-        """A view of some readout positions; what is added to it in place is added to the whole."""
-        return replace(
-            self,
-            products=self.products[:, x],
-            odd_to_even=self.odd_to_even[:, x],
-            echo_power=self.echo_power[:, x],
-        )
-
     def inside(self, mask: Tensor) -> LagProducts:
         """The sums of the voxels of a bool (x, y, z) in a row, as a volume (voxel, 1, 1)."""
         return replace(
@@ -103,9 +95,109 @@ class LagProducts:
         return (times_s.square() @ self.echo_power.flatten(1)).view(self.echo_power[0].shape).sqrt()
 
 
-def lag_products(
-    images: Tensor, *, echo_times_s: tuple[float, ...], onto: LagProducts | None = None
-) -> LagProducts:
+class LagSums:
+    """Sums over channels and echo pairs, to which blocks of channel images are added.
+
+    Args:
+        shape: of the whole volume.
+        echo_times_s: increasing echo times in seconds, evenly spaced or not; a single echo has
+            the lag from time zero.
+        dtype, device: of the images.
+
+    Memory: for 8 even echoes 112 bytes a voxel, for any train at most 144 and 4 an echo.
+
+    Raises:
+        InputError: echo times that do not increase.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        echo_times_s: tuple[float, ...],
+        dtype: torch.dtype = torch.complex64,
+        device: torch.device | None = None,
+    ) -> None:
+        check_echo_times(echo_times_s)
+        self._echo_times_s = echo_times_s
+        self._lags = lags_of(echo_times_s)
+        n_lags, n_mixed = len(self._lags) or 1, sum(lag.alternates for lag in self._lags)
+        self._products = torch.zeros(n_lags, *shape, dtype=dtype, device=device)
+        self._odd_to_even = torch.zeros(n_mixed, *shape, dtype=dtype, device=device)
+        self._echo_power = torch.zeros(
+            len(echo_times_s), *shape, dtype=dtype.to_real(), device=device
+        )
+        self._readouts = 0
+
+    def add(self, images: Tensor, x: slice = slice(None)) -> LagSums:
+        """Add a block of channels at some readout positions.
+
+        Args:
+            images: complex (channel, echo, x, y, z).
+            x: readout positions of the block.
+
+        Returns:
+            These sums.
+
+        Raises:
+            InputError: shapes that do not fit, or a single echo of several channels, whose phases
+                cannot be told from the field.
+        """
+        n_echoes = len(self._echo_times_s)
+        if images.ndim != 5 or images.shape[1] != n_echoes or not images.is_complex():
+            raise InputError(
+                f"channel images: expected complex (channel, {n_echoes} echoes, x, y, z), "
+                f"found {images.dtype} {tuple(images.shape)}"
+            )
+        power = self._echo_power[:, x]
+        if power.shape[1:] != images.shape[2:]:
+            raise InputError(
+                f"channel images: expected the grid {tuple(power.shape[1:])} of the other "
+                f"channels, found {tuple(images.shape[2:])}"
+            )
+        self._readouts += images.shape[0] * images.shape[2]
+        if n_echoes == 1 and self._n_channels > 1:
+            raise InputError("echo times: expected two or more for several channels, found one")
+        for channel in images:
+            self._add_channel(channel, self._products[:, x], self._odd_to_even[:, x], power)
+        return self
+
+    @property
+    def _n_channels(self) -> int:
+        """Channels added so far, one that is not whole counting as one."""
+        return -(-self._readouts // self._echo_power.shape[1])
+
+    def products(self) -> LagProducts:
+        """The sums as they are now."""
+        return LagProducts(
+            echo_times_s=self._echo_times_s,
+            lags_s=tuple(lag.time_s for lag in self._lags) or self._echo_times_s,
+            products=self._products,
+            odd_to_even=self._odd_to_even,
+            echo_power=self._echo_power,
+            n_channels=self._n_channels,
+        )
+
+    def _add_channel(
+        self, channel: Tensor, products: Tensor, odd_to_even: Tensor, powers: Tensor
+    ) -> None:
+        """Add one channel (echo, x, y, z) to views of the sums."""
+        for power, echo in zip(powers, channel, strict=True):
+            power.addcmul_(echo.real, echo.real).addcmul_(echo.imag, echo.imag)
+        if not self._lags:
+            products[0] += channel[0] * channel[0].abs()
+            return
+        conjugate = channel.conj().resolve_conj()
+        mixed = iter(odd_to_even)
+        for lag, product in zip(self._lags, products, strict=True):
+            part = next(mixed) if lag.alternates else None
+            for (first, second), weight in zip(lag.pairs, lag.weights, strict=True):
+                product.addcmul_(conjugate[first], channel[second], value=weight)
+                if part is not None and first % 2:
+                    part.addcmul_(conjugate[first], channel[second], value=weight)
+
+
+def lag_products(images: Tensor, *, echo_times_s: tuple[float, ...]) -> LagProducts:
     """Sum conj(S_ce) S_ce' over channels c and the echo pairs of each lag TE_e' - TE_e.
 
     A single echo of one (combined) channel is compared with its own magnitude at time zero: the
@@ -114,10 +206,6 @@ def lag_products(
     Args:
         images: complex (channel, echo, x, y, z).
         echo_times_s: increasing echo times in seconds, evenly spaced or not.
-        onto: sums over other channels; these are added to in place, and must not be used again.
-
-    Returns:
-        The sums over these channels and those of ``onto``.
 
     Raises:
         InputError: shapes that do not fit, or a single echo of several channels, whose phases
@@ -125,63 +213,7 @@ def lag_products(
 
     Source: Ye et al. 2019, Proc ISMRM 27:4392 (multi-dimensional integration).
     """
-    check_echo_times(echo_times_s)
-    if images.ndim != 5 or images.shape[1] != len(echo_times_s) or not images.is_complex():
-        raise InputError(
-            f"channel images: expected complex (channel, {len(echo_times_s)} echoes, x, y, z), "
-            f"found {images.dtype} {tuple(images.shape)}"
-        )
-    if onto is None:
-        onto = zero_products(images[0], echo_times_s=echo_times_s)
-    total = replace(onto, n_channels=onto.n_channels + images.shape[0])
-    if len(echo_times_s) == 1 and total.n_channels > 1:
-        raise InputError("echo times: expected two or more for several channels, found one")
-    if total.products.shape[1:] != images.shape[2:] or total.echo_times_s != echo_times_s:
-        raise InputError(
-            f"channel images: expected the grid {tuple(total.products.shape[1:])} and echo times "
-            f"of the other channels, found {tuple(images.shape[2:])}"
-        )
-    for channel in images:
-        _add_channel(total, channel)
-    return total
-
-
-def zero_products(volume: Tensor, *, echo_times_s: tuple[float, ...]) -> LagProducts:
-    """Sums over no channel yet, to add the parts of a volume to.
-
-    Args:
-        volume: complex (..., x, y, z), of which only sizes, type and device are used.
-        echo_times_s: increasing echo times in seconds; a single echo has the lag from time zero.
-
-    Returns:
-        Zeros: for 8 even echoes 112 bytes a voxel, for any train at most 144 and 4 an echo.
-    """
-    lags = lags_of(echo_times_s)
-    lags_s = tuple(lag.time_s for lag in lags) or echo_times_s
-    shape = volume.shape[-3:]
-    return LagProducts(
-        echo_times_s=echo_times_s,
-        lags_s=lags_s,
-        products=volume.new_zeros(len(lags_s), *shape),
-        odd_to_even=volume.new_zeros(sum(lag.alternates for lag in lags), *shape),
-        echo_power=volume.real.new_zeros(len(echo_times_s), *shape),
-        n_channels=0,
+    sums = LagSums(
+        images.shape[-3:], echo_times_s=echo_times_s, dtype=images.dtype, device=images.device
     )
-
-
-def _add_channel(total: LagProducts, channel: Tensor) -> None:
-    """Add the products and powers of one channel (echo, x, y, z) to ``total`` in place."""
-    for power, echo in zip(total.echo_power, channel, strict=True):
-        power.addcmul_(echo.real, echo.real).addcmul_(echo.imag, echo.imag)
-    lags = lags_of(total.echo_times_s)
-    if not lags:
-        total.products[0] += channel[0] * channel[0].abs()
-        return
-    conjugate = channel.conj().resolve_conj()
-    odd_to_even = iter(total.odd_to_even)
-    for lag, product in zip(lags, total.products, strict=True):
-        share = next(odd_to_even) if lag.alternates else None
-        for (first, second), weight in zip(lag.pairs, lag.weights, strict=True):
-            product.addcmul_(conjugate[first], channel[second], value=weight)
-            if share is not None and first % 2:
-                share.addcmul_(conjugate[first], channel[second], value=weight)
+    return sums.add(images).products()

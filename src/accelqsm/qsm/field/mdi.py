@@ -7,22 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from accelqsm.qsm.field.lags import LagProducts, lag_products, zero_products
+from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.pairs import lags_of
 from accelqsm.qsm.field.relaxation import r2star_per_s, turned_back, weighed_parts
-from accelqsm.qsm.field.uncertainty import field_sd_hz
-
-__all__ = [
-    "LagProducts",
-    "field_sd_hz",
-    "lag1_field",
-    "lag1_phase_rad",
-    "lag_products",
-    "multilag_field",
-    "phase_coherence",
-    "r2star_per_s",
-    "zero_products",
-]
 
 LEAST_AGREEMENT = 0.9
 TRIALS_PER_TURN = 4

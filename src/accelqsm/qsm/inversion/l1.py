@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,9 +12,11 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, learnt_weights, magnitude_edges
 from accelqsm.qsm.inversion.gradient import Gradient
+from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.spikes import spike_weight
 from accelqsm.qsm.volume import box_of
 
+DEFAULT = L1Settings()
 MARGIN_VOXELS = (12, 12, 12)
 PENALTY_PER_REGULARISATION = 100.0
 DATA_PENALTY = 0.3
@@ -31,12 +33,9 @@ def l1_dipole_inversion(
     *,
     voxel_size_mm: Triple,
     b0_direction: Triple,
-    regularisation: float = 2.5e-4,
     data_weight: Tensor | None = None,
     magnitude: Tensor | None = None,
-    dynamic: DynamicTerms | None = None,
-    n_iterations: int = 100,
-    tolerance: float = 3e-2,
+    settings: L1Settings = DEFAULT,
 ) -> Tensor:
     """Solve min_chi 1/2 ||W (D chi - f)||^2 + lambda ||V grad chi||_1 by ADMM.
 
@@ -51,38 +50,36 @@ def l1_dipole_inversion(
             ``data_weight`` is given.
         voxel_size_mm: edge lengths of a voxel in mm.
         b0_direction: unit vector of the main field along the array axes.
-        regularisation: lambda, in ppm mm (field in ppm, gradient in ppm / mm).
         data_weight: (x, y, z), about 1 in the mask; proportional to 1 / sd of the field. The field
             outside the mask then is unknown, and sources there cost little, so that they take up
             what background removal has left.
         magnitude: (x, y, z) whose edges the susceptibility may share; None where it has none.
-        dynamic: terms learnt on the way, or None for a fixed problem.
-        n_iterations: upper limit.
-        tolerance: relative change of chi at which to stop.
+        settings: lambda in ppm mm (field in ppm, gradient in ppm / mm), terms learnt on the way,
+            and when to stop.
 
     Returns:
-        chi in ppm, (x, y, z), zero outside the mask; the field does not tell its level, which
-        ``reference.referenced`` sets.
+        chi in ppm, (x, y, z), zero outside the mask; the field does not tell its level.
 
     Raises:
-        InputError: shapes that differ, a regularisation that is not positive, or an empty mask.
+        InputError: shapes that differ, or an empty mask.
 
     Source: Bilgic et al. 2014, Magn Reson Med 72:1444, doi 10.1002/mrm.25029; noise term after
         Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272.
     """
-    if local_field_ppm.shape != mask.shape or not regularisation > 0:
+    if local_field_ppm.shape != mask.shape:
         raise InputError(
-            f"dipole inversion: expected field and mask of one shape and regularisation > 0, found "
-            f"{tuple(local_field_ppm.shape)}, {tuple(mask.shape)} and {regularisation}"
+            f"dipole inversion: expected field and mask of one shape, found "
+            f"{tuple(local_field_ppm.shape)} and {tuple(mask.shape)}"
         )
+    dynamic = _dynamic_terms(settings)
     if dynamic is not None and data_weight is None:
         data_weight = torch.ones_like(local_field_ppm)
     box = box_of(mask, margin_voxels=MARGIN_VOXELS)
     inside = box.frame(mask)
     weights = _initial_weights(
-        regularisation,
+        settings.regularisation,
         None if data_weight is None else box.frame(data_weight),
-        None if magnitude is None else box.frame(magnitude),
+        box.frame(magnitude) if settings.magnitude_edges and magnitude is not None else None,
         inside,
         voxel_size_mm,
     )
@@ -92,17 +89,26 @@ def l1_dipole_inversion(
         # Out of the field too: the first estimate comes from it, whatever the weights.
         field = field * unlike_spikes
         weights = replace(weights, data=weights.data * unlike_spikes)
-    chi = _admm(
-        field,
-        inside,
-        weights,
+    kernel = dipole_kernel(
+        box.padded,
         voxel_size_mm=voxel_size_mm,
         b0_direction=b0_direction,
-        dynamic=dynamic,
-        n_iterations=n_iterations,
-        tolerance=tolerance,
+        dtype=field.dtype,
+        device=field.device,
     )
+    problem = _Problem(field, inside, kernel, Gradient(voxel_size_mm), weights)
+    chi = _admm(problem, dynamic, settings)
     return torch.where(mask, box.unframe(chi, mask.shape), 0)
+
+
+def _dynamic_terms(settings: L1Settings) -> DynamicTerms | None:
+    """The dynamic terms that are switched on, or None for a fixed problem."""
+    terms = DynamicTerms(
+        noise=settings.dynamic_noise,
+        structure=settings.dynamic_structure,
+        scale=settings.dynamic_scale,
+    )
+    return terms if terms.noise or terms.structure or terms.scale else None
 
 
 def _initial_weights(
@@ -137,68 +143,97 @@ def _lost_share(before: Tensor, after: Tensor) -> Tensor:
     return torch.where(before > 0, after / before.clamp_min(1e-30), 1.0).clamp_max(1.0)
 
 
-def _admm(
-    field: Tensor,
-    inside: Tensor,
-    weights: Weights,
-    *,
-    voxel_size_mm: Triple,
-    b0_direction: Triple,
-    dynamic: DynamicTerms | None,
-    n_iterations: int,
-    tolerance: float,
-) -> Tensor:
+@dataclass(frozen=True)
+class _Problem:
+    """What is minimised, on one periodic grid; all tensors are (x, y, z).
+
+    Attributes:
+        field: f in ppm, zero outside the mask.
+        inside: bool, the mask.
+        kernel: unit dipole, half spectrum.
+        gradient: forward difference per mm.
+        weights: W, V and lambda at the start.
+    """
+
+    field: Tensor
+    inside: Tensor
+    kernel: Tensor
+    gradient: Gradient
+    weights: Weights
+
+    def field_of(self, spectrum: Tensor) -> Tensor:
+        """D chi, from the half spectrum of chi."""
+        field: Tensor = torch.fft.irfftn(spectrum * self.kernel, s=self.field.shape)
+        return field
+
+
+class _FieldSplit:
+    """The split v = D chi, which makes the weighted data term separable.
+
+    Attributes:
+        penalty: of v from D chi.
+        pull: half spectrum of penalty D^T (v - dual), what the data add to the equation of chi.
+    """
+
+    def __init__(self, problem: _Problem) -> None:
+        self._problem = problem
+        self._confidence = problem.weights.confidence(problem.field)
+        self._dual = torch.zeros_like(problem.field)
+        self.penalty = 1.0 if problem.weights.data is None else DATA_PENALTY
+        self.pull = torch.fft.rfftn(problem.field) * problem.kernel * self.penalty
+
+    def reweigh(self, weights: Weights) -> None:
+        """Take new data weights; the dual is proportional to W^2 and falls with it."""
+        before = self._confidence
+        self._confidence = weights.confidence(self._problem.field)
+        self._dual *= _lost_share(before, self._confidence)
+
+    def update(self, explained: Tensor) -> None:
+        """The v that fits the field and ``explained`` = D chi best, and its dual."""
+        proposed = explained + self._dual
+        split = (self._confidence * self._problem.field + self.penalty * proposed) / (
+            self._confidence + self.penalty
+        )
+        self._dual = proposed - split
+        self.pull = torch.fft.rfftn(split - self._dual) * self._problem.kernel * self.penalty
+
+
+def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings) -> Tensor:
     """Alternate between chi (Fourier space), its gradient and its field (image space)."""
-    shape = (field.shape[0], field.shape[1], field.shape[2])
-    kernel = dipole_kernel(
-        shape,
-        voxel_size_mm=voxel_size_mm,
-        b0_direction=b0_direction,
-        dtype=field.dtype,
-        device=field.device,
-    )
-    gradient = Gradient(voxel_size_mm)
-    initial = weights
+    field, gradient, weights = problem.field, problem.gradient, problem.weights
     penalty = PENALTY_PER_REGULARISATION * weights.regularisation
-    data_penalty = 1.0 if weights.data is None else DATA_PENALTY
-    system = data_penalty * kernel**2 + penalty * gradient.power_spectrum(field)
+    data = _FieldSplit(problem)
+    system = data.penalty * problem.kernel**2 + penalty * gradient.power_spectrum(field)
     system[0, 0, 0] = torch.inf
-    confidence = weights.confidence(field)
     chi = torch.zeros_like(field)
-    gradient_dual = gradient(chi)
-    gradient_target = gradient_dual
-    field_dual = chi
-    field_spectrum = torch.fft.rfftn(field) * kernel * data_penalty
-    for iteration in range(1, n_iterations + 1):
-        spectrum = torch.fft.rfftn(gradient.adjoint(gradient_target)) * penalty
-        spectrum += field_spectrum
+    dual = gradient(chi)
+    target = dual
+    for iteration in range(1, settings.n_iterations + 1):
+        spectrum = torch.fft.rfftn(gradient.adjoint(target)) * penalty
+        spectrum += data.pull
         spectrum /= system
-        previous, chi = chi, torch.fft.irfftn(spectrum, s=shape)
+        previous, chi = chi, torch.fft.irfftn(spectrum, s=field.shape)
         change = torch.linalg.vector_norm(chi - previous)
-        if change <= tolerance * torch.linalg.vector_norm(chi):
+        if change <= settings.tolerance * torch.linalg.vector_norm(chi):
             break
         slope = gradient(chi)
-        gradient_target = slope + gradient_dual
+        target = slope + dual
         limit = weights.shrinkage(penalty, field)
-        gradient_dual = torch.clamp(gradient_target, -limit, limit)
-        gradient_target -= 2 * gradient_dual
+        dual = torch.clamp(target, -limit, limit)
+        target -= 2 * dual
         if weights.data is None:
             continue
-        explained = torch.fft.irfftn(spectrum * kernel, s=shape)
+        explained = problem.field_of(spectrum)
         if dynamic is not None and iteration % dynamic.period == 0:
             weights = learnt_weights(
                 weights,
                 dynamic,
-                initial,
+                problem.weights,
                 update=iteration // dynamic.period,
                 residual=explained - field,
                 slope=slope,
-                inside=inside,
+                inside=problem.inside,
             )
-            before, confidence = confidence, weights.confidence(field)
-            field_dual *= _lost_share(before, confidence)
-        proposed = explained + field_dual
-        split = (confidence * field + data_penalty * proposed) / (confidence + data_penalty)
-        field_dual = proposed - split
-        field_spectrum = torch.fft.rfftn(split - field_dual) * kernel * data_penalty
+            data.reweigh(weights)
+        data.update(explained)
     return chi

@@ -1,0 +1,152 @@
+"""Settings records as arguments of a command, and the arguments given as a record."""
+
+from __future__ import annotations
+
+import argparse
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Any
+
+from accelqsm.options.setting import (
+    Setting,
+    Settings,
+    choices_of,
+    default_of,
+    kinds,
+    nested,
+    settings_in,
+)
+from accelqsm.options.table import simple
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A field as an argument.
+
+    Attributes:
+        path: tables and field, as in a settings file.
+        flag: with its dashes.
+        setting: of the field.
+        kind: type of the field.
+        default: of the field; ``MISSING`` where one must be given.
+        of: the choice that it belongs to, for help; empty for the record itself.
+    """
+
+    path: tuple[str, ...]
+    flag: str
+    setting: Setting
+    kind: Any
+    default: Any
+    of: str
+
+
+def arguments_of(
+    record: type[Settings], path: tuple[str, ...] = (), prefix: str = "", of: str = ""
+) -> Iterator[Argument]:
+    """Every field of a record, of the records in it, and of the choices that it offers."""
+    for name, known in settings_in(record).items():
+        flag = known.flag or f"{prefix}{name}".replace("_", "-")
+        yield Argument(
+            (*path, name), f"--{flag}", known, kinds(record)[name], default_of(record, name), of
+        )
+    for name, kind in nested(record).items():
+        yield from arguments_of(kind, (*path, name), f"{prefix}{name}-", name)
+    for name, row in choices_of(record):
+        yield from arguments_of(
+            row.settings, (*path, row.name), f"{prefix}{row.name}-", f"{name} {row.name}"
+        )
+
+
+def add_settings(
+    parser: argparse.ArgumentParser, record: type[Settings], *, only: tuple[str, ...] = ()
+) -> None:
+    """Add an argument for every field; ``only`` names fields of the record to restrict it to."""
+    groups: dict[str, Any] = {"": parser}
+    for argument in arguments_of(record):
+        if only and argument.path[-1] not in only:
+            continue
+        if argument.of not in groups:
+            groups[argument.of] = parser.add_argument_group(f"settings of {argument.of}")
+        _add(groups[argument.of], argument)
+
+
+def given_table(
+    options: argparse.Namespace, record: type[Settings]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was given on the command line, as a table of settings, and each field's flag."""
+    table: dict[str, Any] = {}
+    flags: dict[str, str] = {}
+    for argument in arguments_of(record):
+        flags[argument.path[-1]] = argument.flag
+        value = getattr(options, _destination(argument), None)
+        if value is None or value == []:
+            continue
+        if argument.setting.words is not None:
+            value = argument.setting.words(value)
+        argument.setting.check(argument.flag, tuple(value) if isinstance(value, list) else value)
+        inside = table
+        for name in argument.path[:-1]:
+            inside = inside.setdefault(name, {})
+        inside[argument.path[-1]] = value
+    return table, flags
+
+
+def _add(group: Any, argument: Argument) -> None:
+    known, kind = argument.setting, argument.kind
+    common: dict[str, Any] = {
+        "dest": _destination(argument),
+        "default": None,
+        "help": _help(argument),
+    }
+    if kind is bool:
+        if argument.default:
+            group.add_argument(argument.flag, action=argparse.BooleanOptionalAction, **common)
+        else:
+            group.add_argument(argument.flag, action=argparse.BooleanOptionalAction, **common)
+        return
+    if known.metavar:
+        common["metavar"] = known.metavar
+    if known.words is not None:
+        group.add_argument(argument.flag, action="append", default=[], **_less(common, "default"))
+        return
+    if known.offered:
+        names = known.offered
+        if known.registry is not None:
+            names = (*names, *(alias for row in known.registry for alias in row.aliases))
+        common["choices"] = (*names, *(known.aliases or ()))
+        common["metavar"] = "{" + ",".join(known.offered) + "}"
+    if typing.get_origin(kind) is tuple:
+        item, *rest = typing.get_args(kind)
+        fixed = rest and rest[0] is not Ellipsis
+        common["nargs"] = 1 + len(rest) if fixed else "+"
+        common["type"] = item
+        common.setdefault("metavar", "N" if item is int else "X")
+    else:
+        common["type"] = Path if kind is Path else kind
+        if "choices" not in common:
+            common.setdefault("metavar", {int: "N", float: "X"}.get(kind, "WORD"))
+    group.add_argument(argument.flag, **common)
+
+
+def _less(known: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in known.items() if key != name}
+
+
+def _destination(argument: Argument) -> str:
+    return "setting:" + ".".join(argument.path)
+
+
+def _help(argument: Argument) -> str:
+    known = argument.setting
+    facts = [known.unit, known.range_text]
+    if argument.default is not MISSING and argument.default not in (None, "", {}, ()):
+        shown = simple(argument.default)
+        text = " ".join(f"{v:g}" for v in shown) if isinstance(shown, list) else str(shown)
+        if isinstance(shown, bool):
+            text = "yes" if shown else "no"
+        facts.append(f"default {text}")
+    said = "; ".join(fact for fact in facts if fact)
+    text = known.help + (f" ({said})" if said else "")
+    return text.replace("%", "%%")

@@ -1,0 +1,20 @@
+"""What background field removal leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LocalField:
+    """The field of sources inside the mask.
+
+    Attributes:
+        field_ppm: (x, y, z), zero outside ``mask``; in ppm of the main field.
+        mask: bool (x, y, z), the mask that is left.
+    """
+
+    field_ppm: Tensor
+    mask: Tensor

@@ -1,0 +1,47 @@
+"""The background field removals on offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelqsm.options.registry import Choice, Registry
+from accelqsm.qsm.background.settings import DipoleFitSettings, VsharpSettings
+
+
+@dataclass(frozen=True)
+class BackgroundRemoval(Choice):
+    """A way to take the field of sources outside the mask away.
+
+    Its function takes ``(field_ppm, mask, data_weight, *, voxel_size_mm, b0_direction, settings)``
+    and returns a ``LocalField``.
+
+    Attributes:
+        keeps_edge: whether the mask that is left is the whole mask; an automatic one then loses
+            ``edge_mm`` afterwards.
+    """
+
+    keeps_edge: bool = False
+
+
+BACKGROUNDS: Registry[BackgroundRemoval] = Registry(
+    "background",
+    [
+        BackgroundRemoval(
+            "dipole-fit",
+            "accelqsm.qsm.background.dipole_fit:dipole_fit",
+            "removed by fitting dipoles outside and inside the mask together (after Liu et al. "
+            "2011)",
+            citations=("pdf",),
+            settings=DipoleFitSettings,
+            keeps_edge=True,
+        ),
+        BackgroundRemoval(
+            "vsharp",
+            "accelqsm.qsm.background.vsharp:vsharp",
+            "removed by vSHARP (Wu et al. 2012) with radii of {radii_mm} mm and a threshold of "
+            "{threshold}",
+            citations=("vsharp",),
+            settings=VsharpSettings,
+        ),
+    ],
+)

@@ -1,0 +1,31 @@
+"""The dipole inversions on offer."""
+
+from __future__ import annotations
+
+from accelqsm.options.registry import Choice, Registry
+from accelqsm.qsm.inversion.settings import L1Settings
+
+
+class Inversion(Choice):
+    """A way from the local field to susceptibility.
+
+    Its function takes ``(local_field_ppm, mask, *, voxel_size_mm, b0_direction, data_weight,
+    magnitude, settings)`` and returns susceptibility in ppm, (x, y, z), zero outside the mask.
+    ``data_weight`` is proportional to 1 / sd of the field, or None for equal weights; the edges of
+    ``magnitude`` are those that susceptibility may share.
+    """
+
+
+INVERSIONS: Registry[Inversion] = Registry(
+    "inversion",
+    [
+        Inversion(
+            "l1",
+            "accelqsm.qsm.inversion.l1:l1_dipole_inversion",
+            "dipole inversion with an L1 penalty on its gradient (Bilgic et al. 2014; lambda "
+            "{regularisation} ppm mm, at most {n_iterations} iterations, tolerance {tolerance})",
+            citations=("inversion",),
+            settings=L1Settings,
+        ),
+    ],
+)

@@ -1,0 +1,28 @@
+"""What can be chosen about each dipole inversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelqsm.options.setting import Settings, setting
+
+
+@dataclass(frozen=True)
+class L1Settings(Settings):
+    """Of the inversion with an L1 penalty on the gradient."""
+
+    regularisation: float = setting(
+        2.5e-4, above=0, unit="ppm mm", help="weight of the gradient against that of the field"
+    )
+    magnitude_edges: bool = setting(
+        True, help="smooth less across edges of the magnitude of late echoes"
+    )
+    dynamic_noise: bool = setting(
+        True, help="learn during the inversion which voxels have a field that no source explains"
+    )
+    dynamic_structure: bool = setting(
+        False, help="learn edges of susceptibility during the inversion"
+    )
+    dynamic_scale: bool = setting(False, help="learn the regularisation during the inversion")
+    n_iterations: int = setting(100, least=1, help="most iterations")
+    tolerance: float = setting(3e-2, least=0, help="relative change at which to stop")

@@ -1,0 +1,57 @@
+"""Every choice of the chain from field to susceptibility."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelqsm.options.setting import CHOSEN, Settings, setting
+from accelqsm.qsm.background.registry import BACKGROUNDS
+from accelqsm.qsm.inversion.registry import INVERSIONS
+from accelqsm.reference.registry import REFERENCES
+
+FORMER_KEYS = {
+    "radii_mm": ("vsharp", "radii_mm"),
+    "sharp_threshold": ("vsharp", "threshold"),
+    "regularisation": ("l1", "regularisation"),
+    "magnitude_edges": ("l1", "magnitude_edges"),
+    "dynamic_noise": ("l1", "dynamic_noise"),
+    "dynamic_structure": ("l1", "dynamic_structure"),
+    "dynamic_scale": ("l1", "dynamic_scale"),
+    "n_iterations": ("l1", "n_iterations"),
+    "tolerance": ("l1", "tolerance"),
+}
+"""Keys of earlier settings files -> table of the choice, and key in it."""
+
+
+@dataclass(frozen=True)
+class QsmSettings(Settings):
+    """Every choice of the chain, in simple types that a settings file can hold."""
+
+    field_mode: str = setting(
+        "multi",
+        choices=("multi", "lag1"),
+        help="echo-time differences that the field comes from: all, or the smallest, as published",
+    )
+    least_coherence: float = setting(
+        0.9,
+        least=0,
+        most=1,
+        help="phase coherence, as a share of its median, below which voxels at its edge leave the "
+        "mask, and with them what they cut off; 0: none do",
+    )
+    background: str = setting(
+        "dipole-fit", registry=BACKGROUNDS, help="how the field of sources outside is removed"
+    )
+    inversion: str = setting("l1", registry=INVERSIONS, help="how susceptibility is found")
+    reference: str = setting("brain", registry=REFERENCES, help="what has zero susceptibility")
+    data_weighting: bool = setting(
+        True, help="weigh the field by the inverse of its standard deviation"
+    )
+    edge_mm: float = setting(
+        2.0,
+        least=0,
+        unit="mm",
+        help="what an automatic mask loses at its edge where background removal keeps it whole",
+    )
+    background_settings: Settings | None = CHOSEN
+    inversion_settings: Settings | None = CHOSEN

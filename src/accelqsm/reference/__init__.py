@@ -1,0 +1,1 @@
+"""What has zero susceptibility: the field tells differences alone."""
