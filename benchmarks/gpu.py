@@ -22,7 +22,8 @@ from accelqsm.qsm import chain
 from accelqsm.recon.network.weights import load_network, packaged_weights
 from accelqsm.simulate.heads.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.scanner import scan
-from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset, sampling_pattern
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset
+from accelqsm.virtual.sampling import sampling_pattern
 from stages import CHAIN_STAGES, timed
 
 SEED = 62

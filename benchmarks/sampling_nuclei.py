@@ -32,7 +32,8 @@ from accelqsm.simulate.cohort import draw_cohort
 from accelqsm.simulate.heads.head import LOOKUP, NUCLEI
 from accelqsm.simulate.scanner import scan
 from accelqsm.units import ppm_to_hz
-from accelqsm.virtual.protocols import PROTOCOLS, sampling_pattern
+from accelqsm.virtual.protocols import PROTOCOLS
+from accelqsm.virtual.sampling import sampling_pattern
 from accelqsm.virtual.scans import at_scan_resolution
 from recon_nuclei import COHORT_SEED, LARGEST_COHORT, PRESET, head_of
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from accelqsm.api.agreement import compare
 from accelqsm.files.nifti import write_image
-from accelqsm.files.tables import write_settings, write_table
+from accelqsm.files.tables import write_table
+from accelqsm.files.toml import write_settings
 from accelqsm.grid import centred_grid
-from accelqsm.pipeline.comparison import CompareOptions, compare_values
 
 SHAPE = (40, 44, 24)
 GRID = centred_grid(SHAPE, (2.0, 2.0, 2.0))
@@ -72,11 +73,8 @@ def write_comparison(
     """Compare made-up values of some people; returns the folder of the comparison."""
     write_table(folder / "values.tsv", values_table(subjects) if values is None else values)
     write_table(folder / "participants.tsv", participants_table(subjects))
-    compare_values(
-        folder / "values.tsv", folder / "out", CompareOptions("PI"),
-        participants=folder / "participants.tsv",
-    )  # fmt: skip
-    return folder / "out"
+    made = compare(folder / "values.tsv", reference="PI", participants=folder / "participants.tsv")
+    return made.save(folder / "out")
 
 
 def write_study(out: Path, subjects: list[str]) -> Path:
@@ -99,7 +97,7 @@ def write_study(out: Path, subjects: list[str]) -> Path:
         {"seed": 4711, "preset": "small", "scanner": scanner, "software": {"torch": "9.8.7"}},
     )
     write_table(out / "values.tsv", values_table(subjects))
-    compare_values(out / "values.tsv", out / "agreement", CompareOptions("PI"))
+    compare(out / "values.tsv", reference="PI").save(out / "agreement")
     return out
 
 

@@ -112,9 +112,9 @@ def test_a_printed_p_value_is_held_against_its_correlation(r, printed, consisten
 
 
 def test_tables_1_to_3_come_out_as_printed(cohort, agreement):
-    assert different_cells(demographics_table(cohort.participants, beside=STUDY)) == []
-    second = correlation_table(agreement, beside=STUDY)
-    third = mean_table(agreement, reference="PI", beside=STUDY)
+    assert different_cells(demographics_table(cohort.participants, published=STUDY)) == []
+    second = correlation_table(agreement, published=STUDY)
+    third = mean_table(agreement, reference="PI", published=STUDY)
     assert second.shape == (7, 7)
     assert third.shape == (7, 15)
     assert different_cells(second) == []
@@ -122,7 +122,7 @@ def test_tables_1_to_3_come_out_as_printed(cohort, agreement):
 
 
 def test_table_4_comes_out_as_printed_but_for_the_misprint(ages):
-    table = age_table(ages, beside=STUDY)
+    table = age_table(ages, published=STUDY)
     assert table.shape == (7, 9)
     assert different_cells(table) == [("RN", "AF4", "0.517 (<0.001)", "0.517 (0.012)")]
 
@@ -191,7 +191,7 @@ def test_other_cohorts_get_the_same_layout(cohort):
     """Other names and regions: published cells where they are known, n/a where not."""
     values = cohort.values.replace({"protocol": {"AF3": "acq-af3", "AF4": "fast"}})
     values = values[values["region"].isin(["Pu", "RN"])].replace({"region": {"RN": "red"}})
-    table = correlation_table(compare_protocols(values, reference="PI"), beside=STUDY)
+    table = correlation_table(compare_protocols(values, reference="PI"), published=STUDY)
     assert list(table) == ["Region", "acq-af3", f"acq-af3{SHORT}", "fast", f"fast{SHORT}",
                            "AF5", f"AF5{SHORT}"]  # fmt: skip
     assert table[f"acq-af3{SHORT}"].tolist() == ["0.991", "n/a"]

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from accelqsm.errors import InputError
-from accelqsm.files import atlas as module
-from accelqsm.files.atlas import CACHE_VARIABLE, CIT168_SHA256, CIT168_URL, find_atlas, read_atlas
+from accelqsm.files import cit168 as module
+from accelqsm.files.atlas import read_atlas
+from accelqsm.files.atlases import find_atlas
+from accelqsm.files.cit168 import CACHE_VARIABLE, CIT168_SHA256, CIT168_URL
 from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.grid import centred_grid

@@ -14,7 +14,8 @@ import pytest
 from accelqsm.errors import InputError
 from accelqsm.files.megre.phase import phase_rad
 from accelqsm.files.nifti import Image, check_same_grid, read_image, read_volume, write_image
-from accelqsm.files.tables import read_table, write_settings, write_table
+from accelqsm.files.tables import read_table, write_table
+from accelqsm.files.toml import write_settings
 from accelqsm.grid import Grid, as_affine, centred_grid
 
 GRID = centred_grid((7, 5, 4), (1.0, 1.5, 2.0))

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from accelqsm.api.nuclei import as_atlas, locate_nuclei, mapped_head
 from accelqsm.cli import main
+from accelqsm.files.atlas import read_atlas
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.files.tables import read_table
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.atlas import SEVEN, Atlas, one_hot, paste, propagate_labels
 from accelqsm.nuclei.register import SynSettings, motion_of
 from accelqsm.nuclei.volume import Volume, affine_transform
-from accelqsm.pipeline import nuclei as study
-from accelqsm.pipeline import rescan as rescan_study
-from accelqsm.pipeline.nuclei import atlas_nuclei
+from accelqsm.pipeline import nuclei as pipeline
 from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from accelqsm.simulate.heads.head import LOOKUP
 from nuclei_phantom import (
@@ -40,6 +40,19 @@ COARSE = SynSettings(spacing_mm=3.0, iterations=(20, 10), margin_mm=9.0)
 FINER = SynSettings(iterations=(6, 4, 1), margin_mm=4.0)
 TURNED = Pose(rotation_deg=(2.0, -1.0, 1.5), translation_mm=(2.0, -1.0, 1.5))
 T1W_POSE = Pose(rotation_deg=(-2.0, 1.0, 1.0), translation_mm=(-3.0, 2.0, 1.0))
+
+
+def atlas_nuclei(
+    chimap: Path,
+    magnitude: Path,
+    out: Path,
+    *,
+    atlas: str,
+    t1w: Path | None = None,
+    syn: SynSettings,
+) -> None:
+    head = mapped_head(chimap, magnitude=magnitude)
+    locate_nuclei(head, atlas=atlas, t1w=t1w, syn=syn).save(out)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +260,7 @@ def test_labels_without_a_voxel_are_refused(
     )
     # A head that lies so that the midbrain is not in the image.
     away = pose_matrix(Pose(translation_mm=(0.0, 0.0, -75.0)))
-    monkeypatch.setattr(rescan_study, "register_rigid", lambda *_: np.linalg.inv(away))
+    monkeypatch.setattr(pipeline, "register_rigid", lambda *_: np.linalg.inv(away))
     assert refusal(capsys, *command, "--labels", scan / "dseg.nii.gz") == (
         f"{chimap}: expected the nuclei inside the image, found them outside"
     )
@@ -331,7 +344,7 @@ def test_cit168_registered_to_itself_stays_where_it_is(tmp_path: Path) -> None:
     image = read_image(template)
     write_image(tmp_path / "map.nii.gz", image.values.astype(np.float32) / 255, image.grid)
     atlas_nuclei(tmp_path / "map.nii.gz", template, tmp_path / "out", atlas=str(CIT168), syn=FINER)
-    known = study.as_atlas(study.read_atlas(CIT168))
+    known = as_atlas(read_atlas(CIT168))
     ours = read_image(tmp_path / "out" / "dseg.nii.gz").values
     best, shape = np.zeros(image.grid.shape), image.grid.shape
     truth = np.zeros(shape, dtype=int)

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Shape, Triple
+from accelqsm.qsm.background.settings import VsharpSettings
 from accelqsm.qsm.background.vsharp import ball_weights, vsharp
 
 SHAPE: Shape = (56, 56, 40)
 SIZE_MM: Triple = (1.0, 1.0, 1.5)
 RADII_MM = (8.0, 6.0, 4.0, 3.0)
+BALLS = VsharpSettings(radii_mm=RADII_MM)
 
 
 def positions_mm(
@@ -59,7 +61,7 @@ HARMONICS = {
 
 @pytest.mark.parametrize("name", HARMONICS)
 def test_harmonics_up_to_degree_2_leave_less_than_a_thousandth(name: str) -> None:
-    result = vsharp(HARMONICS[name], MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
+    result = vsharp(HARMONICS[name], MASK, voxel_size_mm=SIZE_MM, settings=BALLS)
     assert result.field_ppm[CORE & result.mask].abs().max() < 1e-3
 
 
@@ -79,14 +81,19 @@ def test_the_ball_has_unit_sum_and_isotropic_second_moments(
 
 def test_a_dipole_outside_is_suppressed_by_more_than_95_percent() -> None:
     field = sphere_field(6.0, (4.0, -3.0, 36.0))
-    result = vsharp(field, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
+    result = vsharp(field, MASK, voxel_size_mm=SIZE_MM, settings=BALLS)
     core = CORE & result.mask
     assert result.field_ppm[core].norm() < 0.05 * field[core].norm()
 
 
 def test_the_field_of_a_sphere_inside_is_recovered() -> None:
     field = sphere_field(4.0, (1.0, 2.0, 0.0))
-    result = vsharp(field, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM, threshold=0.02)
+    result = vsharp(
+        field,
+        MASK,
+        voxel_size_mm=SIZE_MM,
+        settings=VsharpSettings(radii_mm=RADII_MM, threshold=0.02),
+    )
     near = ball(10.0) & (field.abs() > 0.02)
     slope = (result.field_ppm * field)[near].sum() / (field * field)[near].sum()
     assert slope == pytest.approx(1, abs=0.06)
@@ -95,7 +102,7 @@ def test_the_field_of_a_sphere_inside_is_recovered() -> None:
 def test_the_mask_is_eroded_by_the_smallest_ball_and_nothing_else() -> None:
     mask = MASK.clone()
     mask[20, 30, 15] = False
-    result = vsharp(torch.ones_like(x), mask, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
+    result = vsharp(torch.ones_like(x), mask, voxel_size_mm=SIZE_MM, settings=BALLS)
     element = ball_weights(RADII_MM[-1], SIZE_MM) > 0
     eroded = torch.from_numpy(ndimage.binary_erosion(mask.numpy(), element))
     assert torch.equal(result.mask, eroded)
@@ -105,15 +112,17 @@ def test_the_mask_is_eroded_by_the_smallest_ball_and_nothing_else() -> None:
 def test_what_lies_outside_the_mask_has_no_influence() -> None:
     field = sphere_field(4.0, (1.0, 2.0, 0.0))
     other = torch.where(MASK, field, torch.nan)
-    reference = vsharp(field, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
-    result = vsharp(other, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
+    reference = vsharp(field, MASK, voxel_size_mm=SIZE_MM, settings=BALLS)
+    result = vsharp(other, MASK, voxel_size_mm=SIZE_MM, settings=BALLS)
     torch.testing.assert_close(result.field_ppm, reference.field_ppm)
 
 
 def test_the_order_of_the_radii_and_the_unit_of_the_field_do_not_matter() -> None:
     field = sphere_field(4.0, (1.0, 2.0, 0.0)).float()
-    reference = vsharp(field, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM)
-    result = vsharp(field * 128, MASK, voxel_size_mm=SIZE_MM, radii_mm=RADII_MM[::-1])
+    reference = vsharp(field, MASK, voxel_size_mm=SIZE_MM, settings=BALLS)
+    result = vsharp(
+        field * 128, MASK, voxel_size_mm=SIZE_MM, settings=VsharpSettings(radii_mm=RADII_MM[::-1])
+    )
     torch.testing.assert_close(result.field_ppm / 128, reference.field_ppm, atol=1e-6, rtol=1e-4)
     assert result.field_ppm.dtype == torch.float32
 
@@ -127,4 +136,4 @@ def test_a_mask_without_room_and_radii_below_half_a_voxel_are_refused() -> None:
     with pytest.raises(InputError, match="room for a ball of 3 mm"):
         vsharp(field, small, voxel_size_mm=(1, 1, 1))
     with pytest.raises(InputError, match="half a voxel"):
-        vsharp(field, small, voxel_size_mm=(1, 1, 3), radii_mm=(4.0, 1.0))
+        vsharp(field, small, voxel_size_mm=(1, 1, 3), settings=VsharpSettings(radii_mm=(4.0, 1.0)))

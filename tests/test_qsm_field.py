@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.qsm.field.lags import LagProducts, lag_products
-from accelqsm.qsm.field.mdi import lag1_field, multilag_field, phase_coherence, zero_products
+from accelqsm.qsm.field.lags import LagProducts, LagSums, lag_products
+from accelqsm.qsm.field.mdi import lag1_field, multilag_field, phase_coherence
 from accelqsm.qsm.field.relaxation import r2star_per_s
 from accelqsm.qsm.field.uncertainty import field_sd_hz
 from echo_phantom import (
@@ -150,22 +150,23 @@ def test_a_mask_limits_the_refinement() -> None:
 def test_channels_stream_in_any_order_and_any_slab() -> None:
     clean = images(frequencies(-100, 100), echo_times_s=EIGHT_ECHOES_S, noise_sd=0.05)
     whole = lag_products(clean, echo_times_s=EIGHT_ECHOES_S)
-    streamed = lag_products(clean[5:], echo_times_s=EIGHT_ECHOES_S)
+    shape, dtype = clean.shape[-3:], clean.dtype
+    sums = LagSums(shape, echo_times_s=EIGHT_ECHOES_S, dtype=dtype).add(clean[5:])
     for channel in range(5):
-        streamed = lag_products(
-            clean[channel : channel + 1], echo_times_s=EIGHT_ECHOES_S, onto=streamed
-        )
+        sums.add(clean[channel : channel + 1])
+    streamed = sums.products()
     added = lag_products(clean[:3], echo_times_s=EIGHT_ECHOES_S) + lag_products(
         clean[3:], echo_times_s=EIGHT_ECHOES_S
     )
-    slabs = zero_products(clean, echo_times_s=EIGHT_ECHOES_S)
+    sums = LagSums(shape, echo_times_s=EIGHT_ECHOES_S, dtype=dtype)
     for x in (slice(0, 2), slice(2, 3)):
-        lag_products(clean[:, :, x], echo_times_s=EIGHT_ECHOES_S, onto=slabs.readout(x))
+        sums.add(clean[:, :, x], x)
+    slabs = sums.products()
     for other in (streamed, added, slabs):
         torch.testing.assert_close(other.products, whole.products)
         torch.testing.assert_close(other.odd_to_even, whole.odd_to_even)
         torch.testing.assert_close(other.echo_power, whole.echo_power)
-    assert streamed.n_channels == added.n_channels == 8
+    assert streamed.n_channels == added.n_channels == slabs.n_channels == 8
 
 
 @pytest.mark.parametrize(
@@ -173,8 +174,7 @@ def test_channels_stream_in_any_order_and_any_slab() -> None:
     [EIGHT_ECHOES_S, UNEVEN_S, (0.003, 0.0064, 0.0099, 0.0131, 0.017, 0.0202, 0.0241, 0.028)],
 )
 def test_all_sums_of_a_large_scan_stay_below_1_2_gb(echo_times_s: tuple[float, ...]) -> None:
-    one = torch.zeros(1, 1, 1, dtype=torch.complex64)
-    sums = zero_products(one, echo_times_s=echo_times_s)
+    sums = LagSums((1, 1, 1), echo_times_s=echo_times_s).products()
     tensors = (sums.products, sums.odd_to_even, sums.echo_power)
     assert 300 * 280 * 80 * sum(t.numel() * t.element_size() for t in tensors) < 1.2e9
 
@@ -209,7 +209,7 @@ def test_a_single_echo_of_one_channel_counts_its_phase_from_time_zero() -> None:
     products = lag_products(clean, echo_times_s=(0.02,))
     torch.testing.assert_close(estimate(products), truth, atol=1e-9, rtol=0)
     with pytest.raises(InputError, match="expected two or more for several channels"):
-        lag_products(clean, echo_times_s=(0.02,), onto=products)
+        LagSums(clean.shape[-3:], echo_times_s=(0.02,), dtype=clean.dtype).add(clean).add(clean)
     with pytest.raises(InputError, match="R2"):
         r2star_per_s(products)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,14 +12,16 @@ from torch import Tensor
 from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
+from accelqsm.qsm.chain import referenced
 from accelqsm.qsm.inversion.dynamic import DynamicTerms
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
-from accelqsm.qsm.reference import referenced
+from accelqsm.qsm.inversion.settings import L1Settings
 
 SIZE_MM: Triple = (1.0, 1.0, 1.0)
 OBLIQUE: Triple = (0.36, -0.48, 0.8)
-NO_TERM = DynamicTerms(noise=False, structure=False, scale=False)
+FIXED = L1Settings(dynamic_noise=False)
+NOISE = L1Settings()
 
 
 def ball(shape: tuple[int, int, int], radius: float, centre: Triple = (0, 0, 0)) -> Tensor:
@@ -77,34 +80,12 @@ def test_without_weights_and_dynamic_terms_it_is_plain_total_variation(direction
         mask,
         voxel_size_mm=SIZE_MM,
         b0_direction=direction,
-        regularisation=lam,
-        n_iterations=25,
-        tolerance=0.0,
+        settings=replace(FIXED, regularisation=lam, n_iterations=25, tolerance=0.0),
     )
     expected = plain_tv_admm(field, lam=lam, rho=100 * lam, direction=direction, n=25)
     torch.testing.assert_close(
         chi[mask], expected[mask], atol=1e-6 * float(expected.abs().max()), rtol=0
     )
-
-
-def test_dynamic_terms_that_are_all_off_change_nothing() -> None:
-    mask = ball((20, 20, 20), 7)
-    field = forward_field(
-        0.1 * soft_sphere((20, 20, 20), 3), voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1)
-    )
-    weight = torch.ones_like(field)
-    plain, dynamic = (
-        l1_dipole_inversion(
-            field,
-            mask,
-            voxel_size_mm=SIZE_MM,
-            b0_direction=(0, 0, 1),
-            data_weight=weight,
-            dynamic=d,
-        )
-        for d in (None, NO_TERM)
-    )
-    torch.testing.assert_close(dynamic, plain, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -119,10 +100,8 @@ def test_a_sphere_is_recovered_to_95_percent(weighted: bool, direction: Triple) 
         mask,
         voxel_size_mm=SIZE_MM,
         b0_direction=direction,
-        regularisation=2e-5,
         data_weight=torch.ones_like(field) if weighted else None,
-        n_iterations=100,
-        tolerance=1e-4,
+        settings=replace(FIXED, regularisation=2e-5, tolerance=1e-4),
     )
     chi = referenced(chi, mask, mask & ~ball(shape, 9))
     assert chi[ball(shape, 4)].mean() == pytest.approx(0.1, rel=0.05)
@@ -142,10 +121,8 @@ def test_both_splits_solve_the_same_problem() -> None:
                 mask,
                 voxel_size_mm=SIZE_MM,
                 b0_direction=(0, 0, 1),
-                regularisation=3e-3,
                 data_weight=weight,
-                n_iterations=80,
-                tolerance=1e-5,
+                settings=replace(FIXED, regularisation=3e-3, n_iterations=80, tolerance=1e-5),
             ),
             mask,
             mask & ~ball(shape, 6),
@@ -166,7 +143,7 @@ def test_no_field_gives_no_susceptibility() -> None:
         b0_direction=(0, 0, 1),
         data_weight=weight,
         magnitude=weight,
-        dynamic=DynamicTerms(),
+        settings=L1Settings(dynamic_structure=True, dynamic_scale=True),
     )
     assert (chi == 0).all()
 
@@ -177,12 +154,15 @@ def test_turning_the_head_and_the_field_together_turns_the_map() -> None:
     size_mm: Triple = (1.0, 1.2, 1.5)
     mask = ball(shape, 10)
     field = forward_field(truth, voxel_size_mm=size_mm, b0_direction=(0, 0, 1))
-    upright = l1_dipole_inversion(field, mask, voxel_size_mm=size_mm, b0_direction=(0, 0, 1))
+    upright = l1_dipole_inversion(
+        field, mask, voxel_size_mm=size_mm, b0_direction=(0, 0, 1), settings=FIXED
+    )
     turned = l1_dipole_inversion(
         field.permute(2, 0, 1).contiguous(),
         mask.permute(2, 0, 1).contiguous(),
         voxel_size_mm=(1.5, 1.0, 1.2),
         b0_direction=(1, 0, 0),
+        settings=FIXED,
     )
     torch.testing.assert_close(turned.permute(1, 2, 0), upright, atol=1e-9, rtol=0)
 
@@ -197,23 +177,20 @@ def test_voxels_offset_by_a_whole_turn_do_little_harm_with_the_noise_term() -> N
     wrapped = torch.rand(shape, generator=generator) < 0.01
     broken = field + torch.where(wrapped, 1.26, 0.0)
 
-    def error(f: Tensor, terms: DynamicTerms | None) -> float:
+    def error(f: Tensor, settings: L1Settings) -> float:
         chi = l1_dipole_inversion(
             f,
             mask,
             voxel_size_mm=SIZE_MM,
             b0_direction=(0, 0, 1),
             data_weight=torch.ones_like(f),
-            dynamic=terms,
-            n_iterations=60,
-            tolerance=1e-3,
+            settings=replace(settings, n_iterations=60, tolerance=1e-3),
         )
         chi = referenced(chi, mask, mask & ~ball(shape, 8))
         return float((chi - truth)[mask].square().mean().sqrt())
 
-    noise_only = DynamicTerms(structure=False, scale=False)
-    assert error(broken, noise_only) < 1.5 * error(field, None)
-    assert error(broken, None) > 2 * error(broken, noise_only)
+    assert error(broken, NOISE) < 1.5 * error(field, FIXED)
+    assert error(broken, FIXED) > 2 * error(broken, NOISE)
 
 
 @pytest.mark.parametrize("source", ["magnitude", "estimate"])
@@ -223,25 +200,23 @@ def test_structure_keeps_an_edge_of_the_magnitude_or_of_the_estimate(source: str
     mask = ball(shape, 13)
     field = forward_field(0.1 * inside, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1))
 
-    def recovered(magnitude: Tensor | None, terms: DynamicTerms | None) -> float:
+    def recovered(magnitude: Tensor | None, settings: L1Settings) -> float:
         chi = l1_dipole_inversion(
             field,
             mask,
             voxel_size_mm=SIZE_MM,
             b0_direction=(0, 0, 1),
-            regularisation=2e-3,
             data_weight=torch.ones_like(field),
             magnitude=magnitude,
-            dynamic=terms,
-            tolerance=1e-3,
+            settings=replace(settings, regularisation=2e-3, tolerance=1e-3),
         )
         return float(referenced(chi, mask, mask & ~ball(shape, 8))[ball(shape, 3)].mean())
 
     if source == "magnitude":
-        kept = recovered(1 - 0.3 * inside, None)
+        kept = recovered(1 - 0.3 * inside, FIXED)
     else:
-        kept = recovered(None, DynamicTerms(noise=False, scale=False))
-    assert recovered(None, None) + 0.01 < kept < 0.11
+        kept = recovered(None, replace(FIXED, dynamic_structure=True))
+    assert recovered(None, FIXED) + 0.01 < kept < 0.11
 
 
 def test_sources_outside_take_up_what_background_removal_left() -> None:
@@ -253,7 +228,12 @@ def test_sources_outside_take_up_what_background_removal_left() -> None:
 
     def error(weight: Tensor | None) -> float:
         chi = l1_dipole_inversion(
-            field, mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1), data_weight=weight
+            field,
+            mask,
+            voxel_size_mm=SIZE_MM,
+            b0_direction=(0, 0, 1),
+            data_weight=weight,
+            settings=FIXED,
         )
         chi = referenced(chi, mask, mask & ~ball(shape, 8))
         return float((chi - truth)[mask].square().mean().sqrt())
@@ -294,10 +274,7 @@ def test_the_gradient_and_its_adjoint_agree() -> None:
 def test_bad_input_is_refused() -> None:
     mask = ball((8, 8, 8), 3)
     field = torch.zeros(8, 8, 8)
-    for arguments, message in (({"regularisation": 0.0}, "regularisation > 0"),):
-        with pytest.raises(InputError, match=message):
-            l1_dipole_inversion(
-                field, mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1), **arguments
-            )
+    with pytest.raises(InputError, match="regularisation: expected above 0 ppm mm, found 0"):
+        L1Settings(regularisation=0.0)
     with pytest.raises(InputError, match="one shape"):
         l1_dipole_inversion(field[:4], mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1))

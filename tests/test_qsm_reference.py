@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from accelqsm.errors import InputError
-from accelqsm.qsm.reference import referenced, ventricle_fluid
+from accelqsm.qsm.chain import referenced
+from accelqsm.reference.ventricles import csf
 
 
 def test_the_region_has_zero_mean_and_the_outside_is_zero() -> None:
@@ -39,7 +40,7 @@ def test_fluid_is_slow_decay_in_the_middle_without_its_edge() -> None:
     rate[24:36, 26:34, 16:24] = 2.0  # ventricles
     rate[0:4] = 1.0  # fluid at the surface, beyond the middle
     mask = torch.ones(shape, dtype=torch.bool)
-    fluid = ventricle_fluid(rate, mask, voxel_size_mm=size_mm)
+    fluid = torch.from_numpy(csf(mask.numpy(), rate.numpy(), voxel_size_mm=size_mm))
     expected = torch.zeros_like(mask)
     # 1.5 mm take one voxel of 1.5 mm off, and none of 2 mm.
     expected[25:35, 27:33, 16:24] = True
@@ -49,7 +50,7 @@ def test_fluid_is_slow_decay_in_the_middle_without_its_edge() -> None:
 def test_too_little_fluid_is_refused() -> None:
     rate = torch.full((20, 20, 20), 20.0)
     with pytest.raises(InputError) as refusal:
-        ventricle_fluid(rate, rate > 0, voxel_size_mm=(1.0, 1.0, 1.0))
+        csf((rate > 0).numpy(), rate.numpy(), voxel_size_mm=(1.0, 1.0, 1.0))
     assert str(refusal.value) == (
         "reference csf: expected 0.3 ml or more of R2* below 5 per s near the middle of the brain, "
         "found 0.00 ml"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from accelqsm.errors import InputWarning
-from accelqsm.reports.comparison import rebuild_report
+from accelqsm.reports.rebuild import rebuild_report
 from browser import Page, browser, executable
 from report_study import write_comparison, write_study
 

@@ -20,7 +20,7 @@ from accelqsm.errors import InputError, InputWarning
 from accelqsm.figures.extreme import largest_difference
 from accelqsm.files.tables import read_table, write_table
 from accelqsm.reports.checklists.items import CLAIM, GRRAS, OPEN
-from accelqsm.reports.comparison import rebuild_report
+from accelqsm.reports.rebuild import rebuild_report
 from report_study import QSM, WEIGHTS, values_table, write_comparison, write_study
 
 EVIL = "<script>alert(1)</script>"
@@ -326,7 +326,7 @@ def test_command_prints_where_the_page_is(
 def test_report_of_a_comparison_needs_no_torch(compared: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
-        "from accelqsm.reports.comparison import rebuild_report;"
+        "from accelqsm.reports.rebuild import rebuild_report;"
         f"rebuild_report(Path({str(compared)!r}));"
         "print(sorted({'torch', 'matplotlib.pyplot'} & sys.modules.keys()))"
     )

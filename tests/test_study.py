@@ -16,7 +16,8 @@ from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import read_table
 from accelqsm.virtual import protocols
 from accelqsm.virtual import scans as virtual
-from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
+from accelqsm.virtual.sampling import sampling_pattern
 
 SMALL = dataclasses.replace(
     PRESETS["demo"],

@@ -1,5 +1,10 @@
 """What users are meant to read: a single line, without a traceback."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Input that cannot be used.
@@ -15,3 +20,14 @@ class InputWarning(UserWarning):
     The message is one line that names the file and says what is lost. The command line prints it
     on stderr and goes on.
     """
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Put a file before the message of an ``InputError`` that does not name it."""
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        named = message.startswith(str(path))
+        raise InputError(message if named else f"{path}: {message}") from error

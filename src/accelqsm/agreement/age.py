@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from accelqsm.agreement.people import SEX, check_participants, plain_label
+from accelqsm.agreement.settings import DEFAULTS
 from accelqsm.agreement.statistics.coefficients import (
     NAN,
     Estimate,
@@ -28,7 +29,7 @@ def age_associations(
     participants: pd.DataFrame,
     *,
     reference: str,
-    confidence: float = 0.95,
+    confidence: float = DEFAULTS.confidence,
 ) -> pd.DataFrame:
     """Correlate every nucleus with age under every protocol, and compare with the reference.
 

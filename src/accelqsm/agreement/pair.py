@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelqsm.agreement.settings import DEFAULTS
 from accelqsm.agreement.statistics.coefficients import (
     NAN,
     Estimate,
@@ -21,13 +22,12 @@ from accelqsm.agreement.statistics.coefficients import (
     t_quantile,
     t_two_sided_p,
 )
-from accelqsm.agreement.statistics.equivalence import DEFAULT_POWER, equivalence
+from accelqsm.agreement.statistics.equivalence import equivalence
 from accelqsm.agreement.statistics.influence import most_influential
 from accelqsm.agreement.statistics.limits import limits_of_agreement
 from accelqsm.agreement.statistics.lines import MAX_PAIRS, deming, passing_bablok
 from accelqsm.errors import InputError
 
-DEFAULT_MARGIN_PERCENT = 5.0
 MIN_PAIRS = 3
 
 Figures = dict[str, Any]
@@ -108,10 +108,10 @@ def paired_agreement(
     reference: npt.ArrayLike,
     other: npt.ArrayLike,
     *,
-    margin_percent: float = DEFAULT_MARGIN_PERCENT,
+    margin_percent: float = DEFAULTS.margin_percent,
     margin: float | None = None,
-    confidence: float = 0.95,
-    power: float = DEFAULT_POWER,
+    confidence: float = DEFAULTS.confidence,
+    power: float = DEFAULTS.power,
 ) -> PairedAgreement:
     """Compare two measurements of the same subjects.
 

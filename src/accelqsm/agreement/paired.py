@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from accelqsm.agreement.pair import (
-    DEFAULT_MARGIN_PERCENT,
     PairedAgreement,
     paired_agreement,
 )
-from accelqsm.agreement.statistics.equivalence import DEFAULT_POWER
+from accelqsm.agreement.settings import DEFAULTS
 from accelqsm.agreement.statistics.multiplicity import false_discovery_rate, holm
 from accelqsm.agreement.values import POOLED, Values, check_values
 from accelqsm.errors import InputError
@@ -27,10 +26,10 @@ def compare_protocols(
     values: pd.DataFrame,
     *,
     reference: str,
-    margin_percent: float = DEFAULT_MARGIN_PERCENT,
+    margin_percent: float = DEFAULTS.margin_percent,
     margin_ppb: Mapping[str, float] | None = None,
-    confidence: float = 0.95,
-    power: float = DEFAULT_POWER,
+    confidence: float = DEFAULTS.confidence,
+    power: float = DEFAULTS.power,
 ) -> pd.DataFrame:
     """Compare each protocol with the reference, per region and pooled over regions.
 

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from accelqsm.agreement.pair import DEFAULT_MARGIN_PERCENT
+from accelqsm.agreement.settings import DEFAULTS
 from accelqsm.agreement.statistics.coefficients import NAN
 from accelqsm.agreement.statistics.equivalence import (
-    DEFAULT_POWER,
     difference_power,
     equivalence_power,
     subjects_to_decide,
@@ -26,10 +25,10 @@ SECONDS_PER_HOUR = 3600
 def plan_subjects(
     pilot: pd.DataFrame,
     *,
-    margin_percent: float = DEFAULT_MARGIN_PERCENT,
+    margin_percent: float = DEFAULTS.margin_percent,
     margin_ppb: Mapping[str, float] | None = None,
-    power: float = DEFAULT_POWER,
-    confidence: float = 0.95,
+    power: float = DEFAULTS.power,
+    confidence: float = DEFAULTS.confidence,
     bias_ppb: float | None = 0.0,
     scan_time_s: Mapping[str, float] | None = None,
     reference: str | None = None,

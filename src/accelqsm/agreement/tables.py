@@ -1,7 +1,7 @@
 """The four tables of an agreement study, laid out and rounded as Zhou et al. 2025 print them.
 
 Each function takes what ``compare_protocols`` and ``age_associations`` gave and returns text,
-ready to print; with ``beside``, every column is followed by the published one.
+ready to print; given a published study, every column is followed by its own.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Columns = dict[str, list[str]]
 
 
 def demographics_table(
-    participants: pd.DataFrame, *, beside: Published | None = None
+    participants: pd.DataFrame, *, published: Published | None = None
 ) -> pd.DataFrame:
     """Table 1: who took part.
 
     Args:
         participants: columns ``participant_id, age``, perhaps ``sex`` and others; a column of
             yes and no is counted, one of numbers gets mean and SD, any other is left out.
-        beside: a published study, for a column of its own.
+        published: a published study, for a column of its own.
 
     Returns:
         Columns ``Characteristic, Value`` and the published value.
@@ -61,33 +61,35 @@ def demographics_table(
         if text:
             rows[LABELS.get(str(name), str(name))] = text
     ours = {"Value": list(rows.values())}
-    if beside is None:
+    if published is None:
         return _table("Characteristic", list(rows), ours)
-    known = _published_people(beside)
+    known = _published_people(published)
     theirs = {"Value": [known.get(name, MISSING) for name in rows]}
-    return _table("Characteristic", list(rows), ours, theirs, beside)
+    return _table("Characteristic", list(rows), ours, theirs, published)
 
 
-def correlation_table(agreement: pd.DataFrame, *, beside: Published | None = None) -> pd.DataFrame:
+def correlation_table(
+    agreement: pd.DataFrame, *, published: Published | None = None
+) -> pd.DataFrame:
     """Table 2: Pearson correlation of each protocol with the reference.
 
     Args:
         agreement: the table of ``compare_protocols``.
-        beside: a published study, for columns of its own.
+        published: a published study, for columns of its own.
     """
     rows, regions, protocols = _nuclei(agreement)
     ours = {p: [_text(_number(rows, r, p, "pearson_r"), ".3f") for r in regions] for p in protocols}
-    if beside is None:
+    if published is None:
         return _table("Region", regions, ours)
     theirs = {
-        p: [_text(_printed(beside, beside.pearson_r, r, p), ".3f") for r in regions]
+        p: [_text(_printed(published, published.pearson_r, r, p), ".3f") for r in regions]
         for p in protocols
     }
-    return _table("Region", regions, ours, theirs, beside)
+    return _table("Region", regions, ours, theirs, published)
 
 
 def mean_table(
-    agreement: pd.DataFrame, *, reference: str, beside: Published | None = None
+    agreement: pd.DataFrame, *, reference: str, published: Published | None = None
 ) -> pd.DataFrame:
     """Table 3: mean and SD in ppb, and the difference of the means from the reference in percent.
 
@@ -97,7 +99,7 @@ def mean_table(
     Args:
         agreement: the table of ``compare_protocols``.
         reference: how the reference is called.
-        beside: a published study, for columns of its own.
+        published: a published study, for columns of its own.
     """
     rows, regions, protocols = _nuclei(agreement)
     ours: Columns = {
@@ -109,43 +111,45 @@ def mean_table(
             for r in regions
         ]
     }
-    theirs: Columns = {reference: _printed_means(beside, regions, reference)}
+    theirs: Columns = {reference: _printed_means(published, regions, reference)}
     for p in protocols:
         ours[p] = [
             _plus_minus(_number(rows, r, p, "mean"), _number(rows, r, p, "sd")) for r in regions
         ]
-        theirs[p] = _printed_means(beside, regions, p)
+        theirs[p] = _printed_means(published, regions, p)
         heading = f"{p} difference (%)"
         ours[heading] = [_text(_number(rows, r, p, "percent_difference"), ".2f") for r in regions]
         theirs[heading] = [
-            _text(_printed(beside, beside.percent_difference, r, p), ".2f") if beside else MISSING
+            _text(_printed(published, published.percent_difference, r, p), ".2f")
+            if published
+            else MISSING
             for r in regions
         ]
-    return _table("Region", regions, ours, theirs, beside)
+    return _table("Region", regions, ours, theirs, published)
 
 
-def age_table(ages: pd.DataFrame, *, beside: Published | None = None) -> pd.DataFrame:
+def age_table(ages: pd.DataFrame, *, published: Published | None = None) -> pd.DataFrame:
     """Table 4: correlation of each nucleus with age, and its p-value, under every protocol.
 
     Args:
         ages: the table of ``age_associations``.
-        beside: a published study, for columns of its own.
+        published: a published study, for columns of its own.
     """
     rows, regions, protocols = _nuclei(ages)
     ours = {
         p: [_r_and_p(_number(rows, r, p, "r"), _p(_number(rows, r, p, "r_p"))) for r in regions]
         for p in protocols
     }
-    if beside is None:
+    if published is None:
         return _table("Region", regions, ours)
     theirs: Columns = {}
     for p in protocols:
         printed = []
         for r in regions:
-            p_value = _printed(beside, beside.age_p, r, p)
-            printed.append(_r_and_p(_printed(beside, beside.age_r, r, p), str(p_value)))
+            p_value = _printed(published, published.age_p, r, p)
+            printed.append(_r_and_p(_printed(published, published.age_r, r, p), str(p_value)))
         theirs[p] = printed
-    return _table("Region", regions, ours, theirs, beside)
+    return _table("Region", regions, ours, theirs, published)
 
 
 def _table(
@@ -153,13 +157,13 @@ def _table(
     names: list[str],
     ours: Columns,
     theirs: Columns | None = None,
-    beside: Published | None = None,
+    published: Published | None = None,
 ) -> pd.DataFrame:
     columns: Columns = {first: names}
     for heading, cells in ours.items():
         columns[heading] = cells
-        if theirs is not None and beside is not None:
-            columns[f"{heading} ({beside.short})"] = theirs[heading]
+        if theirs is not None and published is not None:
+            columns[f"{heading} ({published.short})"] = theirs[heading]
     return pd.DataFrame(columns)
 
 
@@ -182,21 +186,21 @@ def _number(
     return float("nan") if row is None else float(row[name])
 
 
-def _printed(beside: Published, table: pd.DataFrame, region: str, protocol: str) -> object:
+def _printed(published: Published, table: pd.DataFrame, region: str, protocol: str) -> object:
     """A printed number, by whatever names the cohort has for region and protocol."""
-    known_region, known_protocol = beside.region(region), beside.protocol(protocol)
+    known_region, known_protocol = published.region(region), published.protocol(protocol)
     if known_region is None or known_protocol is None or known_protocol not in table.columns:
         return MISSING
     return table[known_protocol].to_dict()[known_region]
 
 
-def _printed_means(beside: Published | None, regions: list[str], protocol: str) -> list[str]:
-    if beside is None:
+def _printed_means(published: Published | None, regions: list[str], protocol: str) -> list[str]:
+    if published is None:
         return [MISSING] * len(regions)
     return [
         _plus_minus(
-            _printed(beside, beside.mean_ppb, region, protocol),
-            _printed(beside, beside.sd_ppb, region, protocol),
+            _printed(published, published.mean_ppb, region, protocol),
+            _printed(published, published.sd_ppb, region, protocol),
         )
         for region in regions
     ]

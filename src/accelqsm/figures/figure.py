@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with the words that go with it.
+    """A picture with the words that go with it; a notebook shows it by itself.
 
     Attributes:
         title: short heading.
@@ -19,4 +20,12 @@ class Figure:
     title: str
     caption: str
     alt: str
-    png: bytes
+    png: bytes = field(repr=False)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture as PNG."""
+        Path(path).write_bytes(self.png)
+        return Path(path)
+
+    def _repr_png_(self) -> bytes:
+        return self.png

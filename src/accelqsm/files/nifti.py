@@ -53,8 +53,7 @@ def read_image(path: Path) -> Image:
         header = loader.header_class.from_fileobj(io.BytesIO(raw))
         _check_declared_size(path, header)
         image = loader.from_bytes(raw)
-        stored = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[attr-defined]
-        values = np.asanyarray(image.dataobj)
+        return image_of(image, path)
     except InputError:
         raise
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -62,6 +61,16 @@ def read_image(path: Path) -> Image:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable NIfTI image ({reason})") from error
+
+
+def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
+    """A nibabel image with its grid; ``path`` is its name in messages.
+
+    Raises:
+        InputError: not 3D or 4D, or an unusable affine.
+    """
+    stored = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[attr-defined]
+    values = np.asanyarray(image.dataobj)
     if values.ndim not in (3, 4):
         raise InputError(f"{path}: expected a 3D or 4D image, found shape {values.shape}")
     shape = (values.shape[0], values.shape[1], values.shape[2])

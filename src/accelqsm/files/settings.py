@@ -1,49 +1,82 @@
-"""Settings of a stage from a table of ``settings.toml``."""
+"""Settings of a command: its defaults, what a settings file says, and what was given on top."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from accelqsm.errors import InputError
-from accelqsm.files.tables import read_settings
+from accelqsm.files.toml import read_settings
+from accelqsm.options.setting import Settings, settings_in
+from accelqsm.options.table import check_table, from_table
 
-Settings = TypeVar("Settings")
+RECORDS = ("command", "source", "inputs", "software")
+"""Parts of a ``settings.toml`` that say what was, and set nothing."""
+
+Record = TypeVar("Record", bound=Settings)
 
 
-def settings_from(path: Path | None, section: str, defaults: Settings) -> Settings:
-    """Defaults, replaced by what a table of a TOML file says.
+def read_settings_tables(path: Path | None, *sections: str) -> dict[str, Any]:
+    """The whole of a settings file, in which nothing but these tables may set anything.
 
     Args:
-        path: of ``settings.toml``; None gives the defaults.
-        section: name of the table, which may be missing.
-        defaults: a dataclass; fields that are dataclasses belong to tables of their own.
+        path: of ``settings.toml``; None gives an empty record.
+        sections: tables that the command uses.
 
     Raises:
-        InputError: a file that is not TOML, a setting that does not exist, or a value of another
-            type.
+        InputError: a file that is not TOML, or a table or key that the command does not use.
     """
     if path is None:
-        return defaults
-    table = read_settings(path).get(section, {})
-    known = {
-        field.name: getattr(defaults, field.name)
-        for field in dataclasses.fields(defaults)  # type: ignore[arg-type]
-        if not dataclasses.is_dataclass(getattr(defaults, field.name))
-    }
-    unknown = sorted(set(table) - set(known))
-    if unknown:
-        raise InputError(
-            f"{path}: expected settings of [{section}] among {', '.join(known)}, "
-            f"found {', '.join(unknown)}"
-        )
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    for name, value in values.items():
-        if type(value) is not type(known[name]):
-            raise InputError(
-                f"{path}: [{section}] {name}: expected {type(known[name]).__name__} such as "
-                f"{known[name]}, found {value!r}"
-            )
-    changed: Settings = dataclasses.replace(defaults, **values)  # type: ignore[type-var]
-    return changed
+        return {}
+    record = read_settings(path)
+    for name in record:
+        if name not in (*sections, *RECORDS):
+            used = ", ".join(f"[{section}]" for section in sections)
+            raise InputError(f"{path}: expected {used} alone, found {name}, which is not used here")
+    return record
+
+
+def settings_from(
+    record: type[Record],
+    section: str,
+    *,
+    path: Path | None = None,
+    file: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Record:
+    """A settings record from a table of a file and from what was given on top of it.
+
+    Args:
+        record: the kind of settings.
+        section: name of the table, for messages.
+        path: of the file, for messages.
+        file: the table.
+        given: a table of what was given on the command line.
+
+    Raises:
+        InputError: a setting that does not exist, a value of another type or out of range, or
+            settings that do not belong together.
+    """
+    table = dict(file or {})
+    try:
+        check_table(record, table)
+    except InputError as error:
+        raise InputError(f"{path}: [{section}] {error}") from error
+    return from_table(record, _merged(record, table, given or {}))
+
+
+def _merged(
+    record: type[Settings], file: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Both tables in one; where another choice is given, the settings of the file's choice go."""
+    merged = dict(file)
+    for name, known in settings_in(record).items():
+        if known.registry is not None and name in given and file.get(name) != given[name]:
+            merged.pop(str(file.get(name)), None)
+    for name, value in given.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
+            merged[name] = {**merged[name], **value}
+        else:
+            merged[name] = value
+    return merged

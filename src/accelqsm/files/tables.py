@@ -1,13 +1,11 @@
-"""Tables as tab-separated text (BIDS: ``n/a`` where there is no value), and settings as TOML."""
+"""Tables as tab-separated text (BIDS: ``n/a`` where there is no value)."""
 
 from __future__ import annotations
 
 import io
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -69,24 +67,3 @@ def write_described_table(
     text = json.dumps(meanings, indent=2, ensure_ascii=False)
     write_text(path.with_suffix(".json"), text + "\n")
     write_table(path, table)
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """What ``write_settings`` wrote.
-
-    Raises:
-        InputError: no file, or one that is not TOML.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML ({error})") from error
-
-
-def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write what produced a result, as TOML, so that it can be replayed."""
-    import tomli_w
-
-    write_text(path, tomli_w.dumps(dict(settings)))

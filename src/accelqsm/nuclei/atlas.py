@@ -12,6 +12,7 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid
 from accelqsm.nuclei.depth import REACH_MM, depth_mm
+from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.nuclei.volume import Mapping as WorldMapping
 from accelqsm.nuclei.volume import (
     Volume,
@@ -26,7 +27,6 @@ from accelqsm.nuclei.volume import affine_transform as by_matrix
 SEVEN = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
 """The nuclei of Zhou et al. 2025, doi 10.3389/fnins.2025.1522227."""
 
-DEFAULT_THRESHOLD = 0.5
 ROOM_MM = 3.0
 
 
@@ -116,7 +116,7 @@ def propagate_labels(
     *,
     to_template: WorldMapping,
     from_template: WorldMapping,
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = MeasureSettings.threshold,
 ) -> PropagatedLabels:
     """The atlas's nuclei in a scan: each label by itself, so that none arises between two others.
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from accelqsm.errors import InputError
+from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.units import PPB_PER_PPM
 
-DEFAULT_MIN_VOXELS = 3
 COLUMNS = (
     "region",
     "side",
@@ -74,7 +74,7 @@ def measure_nuclei(
     voxel_volume_mm3: float,
     mask: npt.NDArray[Any] | None = None,
     probabilities: Mapping[int, npt.NDArray[Any]] | None = None,
-    min_voxels: int = DEFAULT_MIN_VOXELS,
+    min_voxels: int = MeasureSettings.min_voxels,
     unavailable: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
     """Describe the susceptibility of each nucleus: left, right and both sides pooled.

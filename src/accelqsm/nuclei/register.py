@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Named
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from scipy import ndimage
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid
 from accelqsm.nuclei.engine import deformable_registration, linear_registration
+from accelqsm.nuclei.settings import COARSE_MM, SynSettings
 from accelqsm.nuclei.volume import (
     Points,
     Volume,
@@ -24,7 +25,6 @@ from accelqsm.nuclei.volume import (
 
 Matrix = npt.NDArray[np.float64]
 
-LINEAR_SPACING_MM = 2.0
 FINE_SPACING_MM = 1.2
 HISTOGRAM_BINS = 32
 BRAIN_MARGIN_MM = 4.0
@@ -33,36 +33,8 @@ LEAST_VOXELS = 4
 
 
 @dataclass(frozen=True)
-class SynSettings:
-    """How a head is bent to the template.
-
-    Attributes:
-        spacing_mm: voxel of the images that are compared.
-        iterations: per resolution, coarsest first; the last one is at ``spacing_mm``.
-        step: gradient step, voxels.
-        radius: of the window of the local correlation, voxels.
-        smoothing_voxels: standard deviation by which each update is smoothed.
-        margin_mm: how far around the nuclei images are compared.
-    """
-
-    spacing_mm: float = 1.0
-    iterations: tuple[int, ...] = (40, 25, 5)
-    step: float = 0.25
-    radius: int = 1
-    smoothing_voxels: float = 4.0
-    margin_mm: float = 10.0
-
-    @property
-    def rough(self) -> SynSettings:
-        """Without the last resolution, which takes most of the time, where 2 mm are reached."""
-        if 2 * self.spacing_mm > LINEAR_SPACING_MM:
-            return self
-        return replace(self, iterations=(*self.iterations[:-1], 0))
-
-
-@dataclass(frozen=True)
 class TemplateMap:
-    """The way from a scan to the template and back.
+    """The transform from a scan to a template, and its inverse.
 
     ``template = q + back(q)`` with ``q = affine (scan)``; ``scan = affine^-1 (p + there(p))``.
 
@@ -276,9 +248,9 @@ def _coarse(volume: Volume) -> Volume:
     if not np.ptp(values) > 0:
         raise InputError("registration: expected an image with contrast, found one value alone")
     sizes = np.asarray(volume.grid.voxel_size_mm)
-    width = 0.35 * np.sqrt(np.maximum(LINEAR_SPACING_MM**2 - sizes**2, 0)) / sizes
+    width = 0.35 * np.sqrt(np.maximum(COARSE_MM**2 - sizes**2, 0)) / sizes
     smooth = Volume(ndimage.gaussian_filter(values, width), volume.grid)
-    return resampled(smooth, isotropic_grid(volume.grid, LINEAR_SPACING_MM))
+    return resampled(smooth, isotropic_grid(volume.grid, COARSE_MM))
 
 
 def _middle(volume: Volume) -> npt.NDArray[np.float64]:

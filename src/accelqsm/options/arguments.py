@@ -95,21 +95,19 @@ def given_table(
 
 def _add(group: Any, argument: Argument) -> None:
     known, kind = argument.setting, argument.kind
+    flags = (argument.flag, *(f"--{name.replace('_', '-')}" for name in known.former))
     common: dict[str, Any] = {
         "dest": _destination(argument),
         "default": None,
         "help": _help(argument),
     }
     if kind is bool:
-        if argument.default:
-            group.add_argument(argument.flag, action=argparse.BooleanOptionalAction, **common)
-        else:
-            group.add_argument(argument.flag, action=argparse.BooleanOptionalAction, **common)
+        group.add_argument(*flags, action=argparse.BooleanOptionalAction, **common)
         return
     if known.metavar:
         common["metavar"] = known.metavar
     if known.words is not None:
-        group.add_argument(argument.flag, action="append", default=[], **_less(common, "default"))
+        group.add_argument(*flags, action="append", default=[], **_less(common, "default"))
         return
     if known.offered:
         names = known.offered
@@ -127,7 +125,7 @@ def _add(group: Any, argument: Argument) -> None:
         common["type"] = Path if kind is Path else kind
         if "choices" not in common:
             common.setdefault("metavar", {int: "N", float: "X"}.get(kind, "WORD"))
-    group.add_argument(argument.flag, **common)
+    group.add_argument(*flags, **common)
 
 
 def _less(known: dict[str, Any], name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from string import Formatter
 from typing import Any, Generic, TypeVar
 
 from accelqsm.errors import InputError
-from accelqsm.options.setting import NoSettings, Settings, one_of
+from accelqsm.options.setting import NoSettings, Settings, one_of, settings_in
 from accelqsm.options.table import plain
 
 
@@ -45,6 +45,14 @@ class Choice:
         shown = {name: _shown(value) for name, value in values.items()}
         names = [name for _, name, _, _ in Formatter().parse(self.sentence) if name]
         return self.sentence.format(**{name: shown.get(name, "unknown") for name in names})
+
+
+def said_of(settings: Settings | None) -> list[str]:
+    """Words of the methods text for what is on in a record."""
+    if settings is None:
+        return []
+    known = settings_in(type(settings))
+    return [s.said for name, s in known.items() if s.said and getattr(settings, name)]
 
 
 Row = TypeVar("Row", bound=Choice)

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from accelqsm.errors import InputError
 
@@ -54,19 +54,22 @@ class Setting:
     Attributes:
         help: one line for the command line and the documentation.
         unit: of the value.
-        above, least, most: range; open below with ``above``.
+        above, least, below, most: range; open with ``above`` and ``below``.
         choices: the words that can be chosen.
         registry: of the rows that can be chosen; their settings become part of the record.
         flag: on the command line, where it is not the field's name.
         metavar: how the value is shown in help.
         words: on the command line, read the value from this many or repeated words.
         aliases: old word -> word, for values that earlier versions wrote.
+        said: words of the methods text where it is on.
+        former: names of the field in earlier versions, in files and as flags.
     """
 
     help: str
     unit: str = ""
     above: float | None = None
     least: float | None = None
+    below: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
     registry: Offers | None = None
@@ -74,6 +77,8 @@ class Setting:
     metavar: str = ""
     words: Callable[[Sequence[str]], Any] | None = None
     aliases: Mapping[str, str] | None = None
+    said: str = ""
+    former: tuple[str, ...] = ()
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -85,9 +90,11 @@ class Setting:
         """The range in words; empty without one."""
         low = "" if self.above is None else f"above {self.above:g}"
         low = low if self.least is None else f"{self.least:g}"
+        if self.below is not None:
+            return f"{low} and below {self.below:g}" if low else f"below {self.below:g}"
         if self.most is not None:
-            return f"{low or 'at most'} to {self.most:g}" if low else f"at most {self.most:g}"
-        return low if self.above is not None or not low else f"{low} or more"
+            return f"{low} to {self.most:g}" if low else f"at most {self.most:g}"
+        return f"{low} or more" if self.least is not None else low
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value that is not offered or out of range.
@@ -103,13 +110,15 @@ class Setting:
                 raise InputError(f"{name}: expected {self.range_text}{unit}, found {one:g}")
 
     def _offers(self, word: str) -> bool:
-        return word in self.offered or (self.registry is not None and word in self.registry)
+        known = (*self.offered, *(self.aliases or ()))
+        return word in known or (self.registry is not None and word in self.registry)
 
     def _in(self, number: float) -> bool:
         return not (
             math.isnan(number)
             or (self.above is not None and not number > self.above)
             or (self.least is not None and not number >= self.least)
+            or (self.below is not None and not number < self.below)
             or (self.most is not None and not number <= self.most)
         )
 
@@ -125,14 +134,23 @@ def setting(default: Any = MISSING, *, help: str, **known: Any) -> Any:
 CHOSEN: Any = None
 """Default of a field that holds the settings of a choice: those of its row."""
 
+BESIDE: Mapping[str, Any] = {"accelqsm-beside": True}
+"""Metadata of a field that is a record whose table stands beside that of its owner, not in it."""
+
 
 @dataclass(frozen=True)
 class Settings:
     """A frozen record whose fields were made by :func:`setting`; checked when it is made.
 
+    Attributes:
+        FORMER: keys of earlier settings files -> the choice, and the field of its settings, that
+            they are now.
+
     Raises:
         InputError: a value out of range, or settings of another choice than the one made.
     """
+
+    FORMER: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     def __post_init__(self) -> None:
         for name, known in settings_in(type(self)).items():
@@ -193,10 +211,14 @@ def default_of(record: type[Settings], name: str) -> Any:
 
 def nested(record: type[Settings]) -> dict[str, type[Settings]]:
     """Field name -> record, of the fields that are records by themselves."""
+    own = {f.name for f in fields(record) if not BESIDE.keys() <= f.metadata.keys()}
     return {
         name: kind
         for name, kind in kinds(record).items()
-        if isinstance(kind, type) and issubclass(kind, Settings) and kind is not Settings
+        if name in own
+        and isinstance(kind, type)
+        and issubclass(kind, Settings)
+        and kind is not Settings
     }
 
 

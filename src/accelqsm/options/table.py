@@ -40,10 +40,29 @@ def plain(settings: Settings) -> dict[str, Any]:
     return table | tables
 
 
-def from_table(
-    record: type[Record], table: Mapping[str, Any], *, onto: Record | None = None
-) -> Record:
-    """The record that a table of settings says, on top of the defaults or of another record.
+def check_table(record: type[Settings], table: Mapping[str, Any]) -> None:
+    """Refuse a table with a name that is no setting, a value of another type or out of range.
+
+    Raises:
+        InputError: names the setting.
+    """
+    known, inner = settings_in(record), nested(record)
+    rows = {row.name: row.settings for _, row in choices_of(record)}
+    here, former = _renamed(record, table)
+    for name, value in here.items():
+        if name in known:
+            known[name].check(name, typed(name, value, kinds(record)[name]))
+        elif isinstance(value, Mapping) and (name in inner or name in rows):
+            check_table(inner.get(name) or rows[name], value)
+        else:
+            raise InputError(f"{name}: expected one of {', '.join((*known, *inner, *rows))}")
+    for name, values in former.items():
+        if name in rows:
+            check_table(rows[name], values)
+
+
+def from_table(record: type[Record], table: Mapping[str, Any]) -> Record:
+    """The record that a table of settings says; what it does not name keeps its default.
 
     The settings of a choice stand in a table by the name of the choice.
 
@@ -51,35 +70,47 @@ def from_table(
         InputError: a name that is no setting, a value of another type or out of range, settings
             of a choice that was not made, or no value where one is needed.
     """
+    check_table(record, table)
     known, inner = settings_in(record), nested(record)
-    rows = {row.name: (name, row) for name, row in choices_of(record)}
+    here, former = _renamed(record, table)
     given: dict[str, Any] = {}
-    own: dict[str, Mapping[str, Any]] = {}
-    for name, value in table.items():
+    for name, value in here.items():
         if name in known:
             given[name] = typed(name, value, kinds(record)[name])
-        elif name in inner and isinstance(value, Mapping):
-            base = None if onto is None else getattr(onto, name)
-            given[name] = from_table(inner[name], value, onto=base)
-        elif name in rows and isinstance(value, Mapping):
-            own[name] = value
-        else:
-            names = ", ".join((*known, *inner, *rows))
-            raise InputError(f"{name}: expected one of {names}")
-    missing = [n for n in known if n not in given and default_of(record, n) is MISSING]
-    if missing and onto is None:
-        raise InputError(f"{missing[0]}: expected a value, found none")
-    start = replace(onto, **_fresh(onto, given)) if onto is not None else record(**given)
-    for name, values in own.items():
-        of, row = rows[name]
-        if getattr(start, of) != row.name:
+        elif name in inner:
+            given[name] = from_table(inner[name], value)
+    for name in known:
+        if name not in given and default_of(record, name) is MISSING:
+            raise InputError(f"{name}: expected a value, found none")
+    made = record(**given)
+    for of, row in choices_of(record):
+        chosen = getattr(made, of) == row.name
+        if row.name in here and not chosen:
             raise InputError(
-                f"{name}: expected settings of {of} {getattr(start, of)}, found those of {name}"
+                f"{row.name}: expected settings of {of} {getattr(made, of)}, found those of "
+                f"{row.name}"
             )
-        field_name = of + OWN_SETTINGS
-        base = getattr(start, field_name)
-        start = replace(start, **{field_name: from_table(row.settings, values, onto=base)})
-    return start
+        # Earlier files held the settings of every choice, made or not.
+        own = {**former.get(row.name, {}), **here.get(row.name, {})}
+        if chosen and own:
+            made = replace(made, **{of + OWN_SETTINGS: from_table(row.settings, own)})
+    return made
+
+
+def _renamed(
+    record: type[Settings], table: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A table with the names of today, and by choice the settings that stood beside them once."""
+    names = {old: new for new, known in settings_in(record).items() for old in known.former}
+    here: dict[str, Any] = {}
+    of_choices: dict[str, dict[str, Any]] = {}
+    for name, value in table.items():
+        if name in record.FORMER:
+            choice, field = record.FORMER[name]
+            of_choices.setdefault(choice, {})[field] = value
+        else:
+            here[names.get(name, name)] = value
+    return here, of_choices
 
 
 def typed(name: str, value: Any, kind: Any) -> Any:
@@ -94,10 +125,7 @@ def typed(name: str, value: Any, kind: Any) -> Any:
         if rest and rest[0] is not Ellipsis and len(value) != 1 + len(rest):
             raise InputError(f"{name}: expected {1 + len(rest)} values, found {len(value)}")
         return tuple(typed(name, one, item) for one in value)
-    if origin in (dict, Mapping) or origin is Mapping or origin is type(Mapping):
-        if isinstance(value, Mapping):
-            return dict(value)
-    elif getattr(origin, "__name__", "") == "Mapping" and isinstance(value, Mapping):
+    if getattr(origin, "__name__", "") == "Mapping" and isinstance(value, Mapping):
         return dict(value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -117,16 +145,6 @@ def simple(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: simple(getattr(value, f.name)) for f in fields(value)}
     return str(value) if isinstance(value, Path) else value
-
-
-def _fresh(onto: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Changed values; where a choice changes, its old settings go."""
-    changed = dict(given)
-    for name, value in given.items():
-        own = name + OWN_SETTINGS
-        if hasattr(onto, own) and value != getattr(onto, name):
-            changed[own] = None
-    return changed
 
 
 def _kind_text(kind: Any) -> str:

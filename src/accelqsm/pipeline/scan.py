@@ -5,25 +5,115 @@ Channels stream: each reconstructed block adds to a few sums per voxel and is fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from accelqsm.kspace import KSpace
-from accelqsm.qsm.chain import DEFAULT, QsmResult, susceptibility
-from accelqsm.qsm.field.lags import LagProducts, lag_products
-from accelqsm.qsm.field.mdi import zero_products
+from accelqsm.pipeline.maps import as_echoes, as_maps
+from accelqsm.pipeline.network import network_for
+from accelqsm.qsm.chain import QsmResult, susceptibility
+from accelqsm.qsm.field.lags import LagProducts, LagSums
 from accelqsm.qsm.settings import QsmSettings
+from accelqsm.recon.blocks import ImageBlock, combine
 from accelqsm.recon.channels import prewhiten
-from accelqsm.recon.network.reconnet3d import Consistency, ReconNet3D
-from accelqsm.recon.network.weights import default_weights, load_network
-from accelqsm.recon.reconstruct import Method, combine, reconstruct
-from accelqsm.runtime.device import CPU, best_device, on_device, on_gpu_or_cpu
+from accelqsm.recon.network.protocol import Network
+from accelqsm.recon.reconstruct import reconstruct
+from accelqsm.recon.settings import ReconSettings, as_recon
+from accelqsm.results.echoes import Reconstruction
+from accelqsm.results.maps import SusceptibilityMaps
+from accelqsm.runtime.device import CPU, device_name, on_device, on_gpu_or_cpu
+
+DEFAULT = QsmSettings()
+
+
+def map_susceptibility(
+    kspace: KSpace,
+    method: str | ReconSettings = "reconnet3d",
+    *,
+    mask: Tensor | None = None,
+    settings: QsmSettings = DEFAULT,
+    network: Network | None = None,
+) -> SusceptibilityMaps:
+    """Under-sampled k-space to susceptibility, on the GPU where there is one with the memory.
+
+    Args:
+        kspace: samples of every channel and echo.
+        method: name of a reconstruction, or its settings.
+        mask: bool (x, y, z) to use instead of a brain extraction; it loses what is incoherent.
+        settings: of the chain from field to susceptibility.
+        network: instead of the weights that ``method`` names.
+
+    Returns:
+        Susceptibility with the maps and combined images that led to it.
+
+    Raises:
+        InputError: settings that do not belong together, or a scan that the method cannot use.
+    """
+    acquisition, recon = kspace.acquisition, as_recon(method)
+    # Chosen once: a scan that the GPU leaves to the CPU keeps its network.
+    network, weights = network_for(recon, network)
+
+    def mapped(device: torch.device) -> tuple[Tensor, QsmResult]:
+        sums = sum_channels(kspace.on(device), recon, network=network)
+        maps = susceptibility(
+            sums.lags,
+            grid=acquisition.grid,
+            field_strength_t=acquisition.field_strength_t,
+            mask=mask,
+            settings=settings,
+        )
+        return sums.images.cpu(), on_device(maps, CPU)
+
+    (images, maps), device = on_gpu_or_cpu(mapped)
+    return as_maps(
+        maps,
+        acquisition.grid,
+        settings=settings,
+        echoes=as_echoes(images),
+        recon=recon,
+        source=source_of(kspace) | weights,
+        device=device_name(device),
+        command="map",
+    )
+
+
+def combined_echoes(
+    kspace: KSpace,
+    method: str | ReconSettings = "reconnet3d",
+    *,
+    network: Network | None = None,
+) -> Reconstruction:
+    """Under-sampled k-space to magnitude and phase of every echo, channels combined.
+
+    Args:
+        kspace: samples of every channel and echo.
+        method: name of a reconstruction, or its settings.
+        network: instead of the weights that ``method`` names.
+
+    Raises:
+        InputError: settings that do not belong together, or a scan that the method cannot use.
+    """
+    recon = as_recon(method)
+    network, weights = network_for(recon, network)
+
+    def combined(device: torch.device) -> Tensor:
+        return sum_channels(kspace.on(device), recon, network=network).images.cpu()
+
+    images, device = on_gpu_or_cpu(combined)
+    return Reconstruction(
+        as_echoes(images),
+        kspace.acquisition.grid,
+        recon,
+        source_of(kspace) | weights,
+        device_name(device),
+    )
 
 
 @dataclass(frozen=True)
-class ChannelSums:
+class SummedScan:
     """What is kept of all channels.
 
     Attributes:
@@ -36,89 +126,60 @@ class ChannelSums:
     images: Tensor
 
 
-@dataclass(frozen=True)
-class MappedScan:
-    """A scan's combined images and its susceptibility with the maps that led to it.
-
-    Attributes:
-        images: complex (echo, x, y, z).
-        maps: result of the chain from field to susceptibility.
-        device: where they were computed.
-    """
-
-    images: Tensor
-    maps: QsmResult
-    device: torch.device
-
-
-def map_susceptibility(
-    kspace: KSpace,
-    *,
-    method: Method,
-    network: ReconNet3D | None = None,
-    consistency: Consistency = "channels",
-    mask: Tensor | None = None,
-    settings: QsmSettings = DEFAULT,
-) -> MappedScan:
-    """Under-sampled k-space to susceptibility, on the GPU where there is one with the memory.
+class ChannelSums:
+    """Sums over channels that grow block by block: all that is kept of the channels.
 
     Args:
-        kspace: samples of every channel and echo.
-        method: "zero-filled", "grappa", "cg-sense", "l1-wavelet" or "reconnet3d".
-        network, consistency: for "reconnet3d" (``recon.reconstruct``).
-        mask: bool (x, y, z) to use instead of a brain extraction; it loses what is incoherent.
-        settings: of the chain from field to susceptibility.
-
-    Returns:
-        The combined images and the maps, on the CPU.
+        kspace: the samples that the blocks are reconstructed from; the sums lie on the device of
+            its pattern (``KSpace.on``).
     """
-    acquisition = kspace.acquisition
-    if method == "reconnet3d" and network is None:
-        # Chosen once: a scan that the GPU leaves to the CPU keeps its network.
-        network = load_network(default_weights(consistency, best_device()))
 
-    def mapped(device: torch.device) -> tuple[Tensor, QsmResult]:
-        sums = sum_channels(
-            kspace.on(device), method=method, network=network, consistency=consistency
-        )
-        maps = susceptibility(
-            sums.lags,
-            grid=acquisition.grid,
-            field_strength_t=acquisition.field_strength_t,
-            mask=mask,
-            settings=settings,
-        )
-        return sums.images.cpu(), on_device(maps, CPU)
+    def __init__(self, kspace: KSpace) -> None:
+        acquisition, device = kspace.acquisition, kspace.sampled.device
+        shape, n_echoes = acquisition.grid.shape, acquisition.n_echoes
+        self._kspace = kspace
+        self._lags = LagSums(shape, echo_times_s=acquisition.echo_times_s, device=device)
+        self._numerator = torch.zeros(n_echoes, *shape, dtype=torch.complex64, device=device)
+        self._power = torch.zeros(shape, device=device)
 
-    (images, maps), device = on_gpu_or_cpu(mapped)
-    return MappedScan(images, maps, device)
+    def add(self, block: ImageBlock) -> None:
+        """Add a block of channels at some readout positions."""
+        self._lags.add(block.images, block.x)
+        part = combine(block, self._kspace)
+        self._numerator[:, block.x] += part.numerator
+        self._power[block.x] += part.power
+
+    def summed(self) -> SummedScan:
+        """The sums over channels, and the combined images that they give."""
+        smallest = torch.finfo(self._power.dtype).tiny
+        images = self._numerator / self._power.clamp_min(smallest).sqrt()
+        return SummedScan(self._lags.products(), images)
 
 
 def sum_channels(
-    kspace: KSpace,
-    *,
-    method: Method,
-    network: ReconNet3D | None = None,
-    consistency: Consistency = "channels",
-) -> ChannelSums:
+    kspace: KSpace, method: str | ReconSettings, *, network: Network | None = None
+) -> SummedScan:
     """Reconstruct the channels block by block, and keep only their sums.
 
-    Images are computed, and the sums lie, on the device of the pattern (``KSpace.on``).
+    Args:
+        kspace: samples of every channel and echo.
+        method: name of a reconstruction, or its settings.
+        network: instead of the weights that ``method`` names.
     """
     white = prewhiten(kspace)
-    device = white.sampled.device
-    shape, echo_times_s = white.acquisition.grid.shape, white.acquisition.echo_times_s
-    numerator = torch.zeros(len(echo_times_s), *shape, dtype=torch.complex64, device=device)
-    power = torch.zeros(shape, device=device)
-    lags = zero_products(numerator, echo_times_s=echo_times_s)
-    n_channels = white.n_channels
-    for block in reconstruct(white, method=method, network=network, consistency=consistency):
-        if block.channels is None:
-            n_channels = 1
-        lag_products(block.images, echo_times_s=echo_times_s, onto=lags.readout(block.x))
-        share = combine(block, white)
-        numerator[:, block.x] += share.numerator
-        power[block.x] += share.power
-    smallest = torch.finfo(power.dtype).tiny
-    images = numerator / power.clamp_min(smallest).sqrt()
-    return ChannelSums(replace(lags, n_channels=n_channels), images)
+    sums = ChannelSums(white)
+    for block in reconstruct(white, method, network=network):
+        sums.add(block)
+    return sums.summed()
+
+
+def source_of(kspace: KSpace) -> dict[str, Any]:
+    """What is known of a scan: acceleration, channels, echo times, field."""
+    acquisition = kspace.acquisition
+    return {
+        "acceleration": round(kspace.acceleration, 3),
+        "n_channels": kspace.n_channels,
+        "echo_times_s": list(acquisition.echo_times_s),
+        "b0_tesla": acquisition.field_strength_t,
+        "b0_direction": list(acquisition.b0_direction),
+    }

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from accelqsm.options.setting import CHOSEN, Settings, setting
 from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.reference.registry import REFERENCES
 
-FORMER_KEYS = {
-    "radii_mm": ("vsharp", "radii_mm"),
-    "sharp_threshold": ("vsharp", "threshold"),
-    "regularisation": ("l1", "regularisation"),
-    "magnitude_edges": ("l1", "magnitude_edges"),
-    "dynamic_noise": ("l1", "dynamic_noise"),
-    "dynamic_structure": ("l1", "dynamic_structure"),
-    "dynamic_scale": ("l1", "dynamic_scale"),
-    "n_iterations": ("l1", "n_iterations"),
-    "tolerance": ("l1", "tolerance"),
-}
-"""Keys of earlier settings files -> table of the choice, and key in it."""
-
 
 @dataclass(frozen=True)
 class QsmSettings(Settings):
     """Every choice of the chain, in simple types that a settings file can hold."""
+
+    FORMER: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "radii_mm": ("vsharp", "radii_mm"),
+        "sharp_threshold": ("vsharp", "threshold"),
+        "regularisation": ("l1", "regularisation"),
+        "magnitude_edges": ("l1", "magnitude_edges"),
+        "dynamic_noise": ("l1", "dynamic_noise"),
+        "dynamic_structure": ("l1", "dynamic_structure"),
+        "dynamic_scale": ("l1", "dynamic_scale"),
+        "n_iterations": ("l1", "n_iterations"),
+        "tolerance": ("l1", "tolerance"),
+    }
 
     field_mode: str = setting(
         "multi",
@@ -40,12 +41,16 @@ class QsmSettings(Settings):
         "mask, and with them what they cut off; 0: none do",
     )
     background: str = setting(
-        "dipole-fit", registry=BACKGROUNDS, help="how the field of sources outside is removed"
+        "dipole-fit",
+        registry=BACKGROUNDS,
+        help="how the field of sources outside the mask is removed",
     )
     inversion: str = setting("l1", registry=INVERSIONS, help="how susceptibility is found")
     reference: str = setting("brain", registry=REFERENCES, help="what has zero susceptibility")
     data_weighting: bool = setting(
-        True, help="weigh the field by the inverse of its standard deviation"
+        True,
+        help="weigh the field by the inverse of its standard deviation",
+        said="weights from the standard deviation of the field",
     )
     edge_mm: float = setting(
         2.0,

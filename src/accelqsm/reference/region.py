@@ -32,8 +32,7 @@ def reference_region(
     row = REFERENCES[kind]
     if row.needs_r2star and r2star_per_s is None:
         raise InputError(
-            f"reference {kind}: expected two echoes or more, or a map of R2*, which it is found "
-            "from; found neither"
+            f"reference {kind}: expected two echoes or more, which tell R2*, found one"
         )
     region: Mask | None = row.load()(mask, r2star_per_s, voxel_size_mm=voxel_size_mm)
     return region

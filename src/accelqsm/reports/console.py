@@ -13,8 +13,8 @@ from rich.text import Text
 from accelqsm.agreement.similarity import lowest_ssim
 from accelqsm.agreement.statistics.equivalence import Verdict
 from accelqsm.agreement.values import POOLED
-from accelqsm.pipeline.comparison import Comparison
 from accelqsm.reports.sentences import answer, tests, undecided
+from accelqsm.results.comparison import Comparison
 
 PIPE_WIDTH = 120
 STYLES = {Verdict.EQUIVALENT: "green", Verdict.NOT_EQUIVALENT: "red", Verdict.UNDECIDED: "yellow"}
@@ -30,7 +30,7 @@ def comparison_summary(comparison: Comparison) -> Group:
     """A row per nucleus and protocol, and what it comes to in a few lines."""
     single = comparison.agreement[comparison.agreement["region"] != POOLED]
     lines = [answer(comparison), *undecided(comparison), *tests(comparison)]
-    return Group(_agreement_rows(single, comparison.options.reference), *map(Text, lines))
+    return Group(_agreement_rows(single, comparison.settings.reference), *map(Text, lines))
 
 
 def _agreement_rows(single: pd.DataFrame, reference: str) -> Table:

@@ -1,32 +1,30 @@
-"""How a study was done, in paragraphs that could stand in a paper, from its settings on disk."""
+"""How a study was done, in paragraphs that could stand in a paper, from its settings on disk.
+
+Every sentence about a choice is that of its row, and so are the works that it cites.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from accelqsm.reports.bibliography import CITATIONS
+from accelqsm.files.atlases import ATLASES
+from accelqsm.options.registry import said_of
+from accelqsm.qsm.background.registry import BACKGROUNDS
+from accelqsm.qsm.inversion.registry import INVERSIONS
+from accelqsm.qsm.settings import QsmSettings
+from accelqsm.recon.registry import RECONSTRUCTIONS
+from accelqsm.recon.settings import ReconSettings
+from accelqsm.reference.registry import REFERENCES
 from accelqsm.reports.sentences import margin_text
-from accelqsm.results.comparison import StoredComparison
+from accelqsm.results.comparison import Comparison
 
-METHODS = {
-    "zero-filled": "zero filling",
-    "grappa": "GRAPPA (Griswold et al. 2002)",
-    "cg-sense": "CG-SENSE (Pruessmann et al. 2001)",
-    "l1-wavelet": "compressed sensing with wavelets (Lustig et al. 2007)",
-    "reconnet3d": "ReconNet3D (Zhou et al. 2025; after Schlemper et al. 2018 and Aggarwal et al. "
-    "2019), five blocks of five 3D convolution layers, each followed by data consistency",
-}
 CONSISTENCY = {
-    "channel": "every channel by itself",
-    "channels": "one image, kept consistent with the samples of all channels",
+    "per-coil": "every channel by itself",
+    "joint": "one image, kept consistent with the samples of all channels",
 }
-BACKGROUNDS = {
-    "dipole-fit": "removed by fitting dipoles outside and inside the mask together (after Liu et "
-    "al. 2011)",
-    "vsharp": "removed by vSHARP (Wu et al. 2012) with radii of {radii} mm and a threshold of "
-    "{threshold:g}",
-}
+FORMER_CONSISTENCY = {"channel": "per-coil", "channels": "joint"}
 
 
 def acquisition_text(scanner: Mapping[str, Any], seed: object) -> str:
@@ -46,54 +44,75 @@ def acquisition_text(scanner: Mapping[str, Any], seed: object) -> str:
     )
 
 
-def reconstruction_text(sources: Mapping[str, Mapping[str, Any]]) -> str:
-    """How each protocol was reconstructed, from the settings of its maps."""
+Recorded = tuple[ReconSettings | None, Mapping[str, Any]]
+"""Settings of a reconstruction, and what is recorded of its source."""
+
+
+def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
+    """How each protocol was reconstructed, from the settings and the source of its maps."""
     parts = []
-    for label, source in sources.items():
-        method = str(source.get("method", "not recorded"))
-        text = METHODS.get(method, method)
-        if source.get("consistency"):
-            text += f" ({CONSISTENCY.get(source['consistency'], source['consistency'])})"
+    for label, (settings, source) in recons.items():
+        if settings is None:
+            parts.append(f"{label} by a method that is not recorded")
+            continue
+        text = RECONSTRUCTIONS[settings.method].described(settings.method_settings)
+        found = str(source.get("consistency", ""))
+        if found:
+            found = FORMER_CONSISTENCY.get(found, found)
+            text += f" ({CONSISTENCY.get(found, found)})"
         factor = source.get("acceleration")
         known = "" if factor is None else f" (acceleration {factor:.2f})"
         parts.append(f"{label}{known} by {text}")
     return "Images were reconstructed: " + "; ".join(parts) + "."
 
 
-def susceptibility_text(qsm: Mapping[str, Any]) -> str:
-    """From channel images to susceptibility, from the ``[qsm]`` settings of a map."""
-    lags = "all differences of echo times" if qsm["field_mode"] == "multi" else "adjacent echoes"
-    background = BACKGROUNDS.get(qsm["background"], qsm["background"]).format(
-        radii=", ".join(f"{r:g}" for r in qsm["radii_mm"]), threshold=qsm["sharp_threshold"]
-    )
-    weights = {
-        "data_weighting": "weights from the standard deviation of the field",
-        "magnitude_edges": "less smoothing across edges of the magnitude",
-        "dynamic_noise": "noise weights learnt during the inversion",
-        "dynamic_structure": "structure weights learnt during the inversion",
-        "dynamic_scale": "a scale learnt during the inversion",
-    }
-    used = [text for name, text in weights.items() if qsm.get(name)]
-    zero = {
-        "brain": "relative to the mean of the brain mask",
-        "csf": "relative to the cerebrospinal fluid of the ventricles",
-        "none": "without a reference region",
-    }[qsm["reference"]]
+def susceptibility_text(qsm: QsmSettings) -> str:
+    """From channel images to susceptibility, from the settings of a map."""
+    lags = "all differences of echo times" if qsm.field_mode == "multi" else "adjacent echoes"
+    background = BACKGROUNDS[qsm.background].described(qsm.background_settings)
+    inversion = INVERSIONS[qsm.inversion].described(qsm.inversion_settings)
+    used = [*said_of(qsm), *said_of(qsm.inversion_settings)]
     return (
         "The field came from multi-dimensional integration (MDI, Ye et al. 2019) over channels and "
-        f"{lags}, "
-        "unwrapped by region growing from prioritised seeds (SPUN); the background field was "
-        f"{background}. Susceptibility was found by dipole inversion with an L1 penalty on its "
-        f"gradient (Bilgic et al. 2014; lambda {qsm['regularisation']:g} ppm mm, at most "
-        f"{qsm['n_iterations']} iterations, tolerance {qsm['tolerance']:g}"
-        + (f"; {', '.join(used)}" if used else "")
-        + f"), and is given {zero}. The mean over a nucleus is that of its voxels inside the mask."
+        f"{lags}, unwrapped by region growing from prioritised seeds (SPUN); the background field "
+        f"was {background}. Susceptibility was found by {inversion}"
+        + (f", with {', '.join(used)}" if used else "")
+        + f", and is given {REFERENCES[qsm.reference].sentence}. The mean over a nucleus is that "
+        "of its voxels inside the mask."
     )
 
 
-def statistics_text(stored: StoredComparison) -> str:
+def nuclei_text(record: Mapping[str, Any]) -> str:
+    """How nuclei were found and measured, from the settings next to their table."""
+    source, settings = record.get("source", {}), record.get("nuclei", {})
+    if "atlas" in source:
+        labels = (
+            f"{atlas_sentence(str(source['atlas']))}, registered to the scan: rigidly to the "
+            "T1-weighted image where there is one, affinely and then by SyN (Avants et al. 2008) "
+            "to the template"
+        )
+    elif "reference_magnitude" in source:
+        labels = "labels of another scan of the same head, co-registered rigidly"
+    else:
+        labels = "labels that lie on the map"
+    text = f"Nuclei were measured with {labels}."
+    if settings.get("erosion_mm"):
+        text += f" Labels were eroded by {settings['erosion_mm']:g} mm."
+    if settings.get("weighted"):
+        text += " Voxels were weighed with the probability of their label."
+    reference = REFERENCES[settings.get("reference", "brain")].sentence
+    return text + f" Values are means of susceptibility {reference}."
+
+
+def atlas_sentence(atlas: str) -> str:
+    """What is said of an atlas: the sentence of its row, or the name of its folder."""
+    name = Path(atlas).name
+    return ATLASES[name].sentence if name in ATLASES else f"an atlas of one's own ({name})"
+
+
+def statistics_text(stored: Comparison) -> str:
     """How agreement was judged, from the options of the comparison."""
-    comparison, options = stored.comparison, stored.comparison.options
+    options = stored.settings
     level = f"{100 * options.confidence:g} %"
     text = (
         f"Each protocol was compared with {options.reference}, nucleus by nucleus, over the people "
@@ -105,13 +124,13 @@ def statistics_text(stored: StoredComparison) -> str:
         "correlation (Lin 1989), the lines of Deming (Linnet 1993) and of Passing and Bablok "
         "(1983), and paired t tests. Equivalence was judged by two one-sided tests (Schuirmann "
         f"1987) at {100 * (1 - options.confidence):g} % each against a margin chosen beforehand, "
-        f"{margin_text(comparison)}; where they were undecided, the number of people who would "
+        f"{margin_text(stored)}; where they were undecided, the number of people who would "
         f"decide with a power of {100 * options.power:g} % (Phillips 1990) follows from the "
         "observed bias and SD. p-values were adjusted over all nuclei and protocols (Benjamini and "
         "Hochberg 1995; Holm 1979). "
         "A high correlation, or a paired t test that is not significant, is not agreement."
     )
-    if comparison.ages is not None:
+    if stored.ages is not None:
         text += (
             " Correlation with age was found for every protocol, also at equal sex where sex is "
             "known, and compared with that of the reference by Williams' t (1959) for "
@@ -120,25 +139,28 @@ def statistics_text(stored: StoredComparison) -> str:
     return text
 
 
-def references(
-    stored: StoredComparison,
-    *,
-    sources: Mapping[str, Mapping[str, Any]] | None = None,
-    qsm: Mapping[str, Any] | None = None,
-) -> list[str]:
-    """What the paragraphs rest on, one line each, in the order in which they do."""
-    names: list[str] = ["zhou2025"] if qsm or stored.comparison.options.beside else []
-    methods = {str(source.get("method")) for source in (sources or {}).values()}
-    names += [name for name in ("grappa", "cg-sense", "l1-wavelet") if name in methods]
-    names += ["schlemper", "modl"] if "reconnet3d" in methods else []
-    if qsm:
-        names += ["mdi", "vsharp" if qsm["background"] == "vsharp" else "pdf", "inversion"]
-        names += ["consensus"]
-    names += ["fieller", "bland1986", "carkeet", "icc", "ccc", "linnet", "passing", "tost"]
-    names += ["phillips", "bh", "holm"]
-    names += ["williams", "steiger"] if stored.comparison.ages is not None else []
-    return [CITATIONS[name] for name in _once([*names, "grras", "claim"])]
+def reconstruction_citations(settings: ReconSettings | None) -> list[str]:
+    """Keys of the works that a reconstruction rests on."""
+    return [] if settings is None else list(RECONSTRUCTIONS[settings.method].citations)
 
 
-def _once(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def susceptibility_citations(qsm: QsmSettings) -> list[str]:
+    """Keys of the works that the chain from field to susceptibility rests on."""
+    rows = BACKGROUNDS[qsm.background], INVERSIONS[qsm.inversion], REFERENCES[qsm.reference]
+    return ["mdi", *(key for row in rows for key in row.citations), "consensus"]
+
+
+def nuclei_citations(record: Mapping[str, Any]) -> list[str]:
+    """Keys of the works that the measurement of nuclei rests on."""
+    atlas = record.get("source", {}).get("atlas")
+    if atlas is None:
+        return []
+    name = Path(str(atlas)).name
+    return [*(ATLASES[name].citations if name in ATLASES else ()), "avants2008"]
+
+
+def statistics_citations(stored: Comparison) -> list[str]:
+    """Keys of the works that the judgement of agreement rests on."""
+    keys = ["fieller", "bland1986", "carkeet", "icc", "ccc", "linnet", "passing", "tost"]
+    keys += ["phillips", "bh", "holm"]
+    return keys + (["williams", "steiger"] if stored.ages is not None else [])

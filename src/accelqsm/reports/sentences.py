@@ -7,7 +7,7 @@ import pandas as pd
 
 from accelqsm.agreement.statistics.equivalence import Verdict
 from accelqsm.agreement.values import POOLED
-from accelqsm.pipeline.comparison import Comparison
+from accelqsm.results.comparison import Comparison
 
 ALPHA = 0.05
 LEAST_PEOPLE = 3
@@ -64,12 +64,12 @@ def answer(comparison: Comparison) -> str:
     single = comparison.agreement[comparison.agreement["region"] != POOLED]
     verdicts = single["verdict"][single["verdict"] != ""]
     if verdicts.empty:
-        return _no_answer(single, comparison.options.reference)
+        return _no_answer(single, comparison.settings.reference)
     counts = verdicts.value_counts()
     good, bad, open_ = (int(counts.get(verdict.value, 0)) for verdict in Verdict)
     n = len(verdicts)
     return (
-        f"Of {n} {'comparison' if n == 1 else 'comparisons'} with {comparison.options.reference}, "
+        f"Of {n} {'comparison' if n == 1 else 'comparisons'} with {comparison.settings.reference}, "
         f"{good} {'is' if good == 1 else 'are'} equivalent, {bad} not equivalent and {open_} "
         f"undecided; margin of the mean difference: {margin_text(comparison)}."
     )
@@ -90,7 +90,7 @@ def _no_answer(single: pd.DataFrame, reference: str) -> str:
 
 def margin_text(comparison: Comparison) -> str:
     """The margin of equivalence in words."""
-    options, rows = comparison.options, comparison.agreement
+    options, rows = comparison.settings, comparison.agreement
     given = [f"{region} {ppb:g} ppb" for region, ppb in options.margin_ppb.items()]
     share = f"{options.margin_percent:g} % of the {options.reference} mean"
     if not given:
@@ -108,7 +108,7 @@ def undecided(comparison: Comparison) -> list[str]:
         lines.append(
             f"Undecided: {row['region']} {row['protocol']}, difference {row['bias']:+.2f} ppb, "
             f"margin {row['tost_margin']:.2f} ppb; if the difference is as observed, {need} would "
-            f"decide with a power of {100 * comparison.options.power:g} %."
+            f"decide with a power of {100 * comparison.settings.power:g} %."
         )
     return lines
 
@@ -123,7 +123,7 @@ def changed_ages(comparison: Comparison) -> list[str]:
         return []
     raw, adjusted = (p < ALPHA).sum(), (ages["williams_p_fdr"] < ALPHA).sum()
     return [
-        f"Correlation with age differs from {comparison.options.reference} (Williams) in {raw} of "
+        f"Correlation with age differs from {comparison.settings.reference} (Williams) in {raw} of "
         f"{p.notna().sum()} with p < {ALPHA:g}; {adjusted} after Benjamini-Hochberg."
     ]
 

@@ -1,28 +1,37 @@
-"""A finished comparison, read back from its folder without computing anything again."""
+"""The folder of a comparison: tables of agreement, what was compared, and the settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from accelqsm.agreement.people import check_participants, plain_label
-from accelqsm.errors import InputError
-from accelqsm.files.tables import read_settings, read_table
-from accelqsm.pipeline.comparison import (
-    LABELS,
-    PEOPLE,
-    PEOPLE_LABELS,
-    SETTINGS,
-    VALUE_COLUMNS,
-    VALUES,
-    Comparison,
-    read_options,
+from accelqsm.agreement.columns import column_dictionary
+from accelqsm.agreement.people import (
+    AGE_NAMES,
+    SEX,
+    SUBJECT_NAMES,
+    check_participants,
+    plain_label,
 )
+from accelqsm.agreement.settings import CompareSettings
+from accelqsm.errors import InputError
+from accelqsm.files.tables import read_table, write_described_table, write_table
+from accelqsm.files.toml import read_settings, write_settings
+from accelqsm.options.table import from_table, plain
+from accelqsm.results.provenance import software
 
+SETTINGS = "settings.toml"
+VALUES = "compared-values.tsv"
+PEOPLE = "compared-participants.tsv"
+AGE, CHECKS = "age.tsv", "published-checks.tsv"
+NOTE = "note"
+LABELS = ("subject", "protocol", "region")
+VALUE_COLUMNS = (*LABELS, "value_ppb")
+PEOPLE_LABELS = (*SUBJECT_NAMES, SEX)
 AGREEMENT = "agreement.tsv"
 TEXT = ("region", "protocol", "influential_subject", "verdict", "note")
 PRINTED = ("table-1", "table-2", "table-3", "table-4")
@@ -41,26 +50,36 @@ AGE_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class StoredComparison:
-    """What lies in the folder of a comparison.
+class Comparison:
+    """Agreement of protocols with a reference protocol.
 
     Attributes:
-        comparison: options, agreement, ages, printed tables, checks of published numbers.
-        values: what was compared (``subject, protocol, region, value_ppb``); None where the
-            folder does not hold it.
+        settings: with which it was made.
+        agreement: one row per region and protocol, then pooled rows.
+        ages: correlations with age; None without participants.
+        tables: name of each printed table -> table.
+        checks: whether the published p-values hang together; None without a published study.
+        values: what was compared (``subject, protocol, region, value_ppb``); None where a folder
+            does not hold it.
         participants: label, age and sex; None without them.
-        settings: the whole of ``settings.toml``.
+        inputs: name -> path and SHA-256 of the files that were compared.
+        software: versions that made it; those of now where it was made just now.
     """
 
-    comparison: Comparison
+    settings: CompareSettings
+    agreement: pd.DataFrame
+    ages: pd.DataFrame | None
+    tables: Mapping[str, pd.DataFrame]
+    checks: pd.DataFrame | None
     values: pd.DataFrame | None
     participants: pd.DataFrame | None
-    settings: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=software)
 
     @property
     def reference(self) -> str:
         """The protocol that the others were compared with."""
-        return self.comparison.options.reference
+        return self.settings.reference
 
     @property
     def ages_years(self) -> dict[str, float]:
@@ -72,38 +91,114 @@ class StoredComparison:
         subjects = self.values["subject"].unique()
         return {s: known[plain_label(s)] for s in subjects if plain_label(s) in known}
 
+    def save(self, folder: str | Path) -> Path:
+        """Write the tables, each with a JSON file that describes its columns, and the settings.
+
+        ``agreement.tsv``, ``table-2.tsv``, ``table-3.tsv``; with participants ``age.tsv``,
+        ``table-1.tsv``, ``table-4.tsv``; with a published study ``published-checks.tsv``; copies of
+        what was compared, of the participants label, age and sex alone.
+
+        Returns:
+            The folder.
+        """
+        out = Path(folder)
+        (out / SETTINGS).unlink(missing_ok=True)
+        frames = {AGREEMENT: self.agreement}
+        frames |= {f"{name}.tsv": table for name, table in self.tables.items()}
+        frames |= {AGE: self.ages} if self.ages is not None else {}
+        frames |= {CHECKS: self.checks} if self.checks is not None else {}
+        for name, frame in frames.items():
+            write_described_table(out / name, frame, column_dictionary(map(str, frame)))
+        if self.values is not None:
+            kept = [name for name in (*VALUE_COLUMNS, NOTE) if name in self.values]
+            write_table(out / VALUES, self.values[kept])
+        (out / PEOPLE).unlink(missing_ok=True)
+        if self.participants is not None:
+            kept = [name for name in (*PEOPLE_LABELS, *AGE_NAMES) if name in self.participants]
+            write_table(out / PEOPLE, self.participants[kept])
+        write_settings(out / SETTINGS, self._record())
+        return out
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "command": "compare",
+            "compare": {name: value for name, value in plain(self.settings).items() if value != ""},
+            "inputs": {name: dict(known) for name, known in self.inputs.items()},
+            "software": dict(self.software),
+        }
+
 
 def is_comparison(folder: Path) -> bool:
     """Whether a folder holds a finished comparison."""
     return (folder / SETTINGS).is_file() and (folder / AGREEMENT).is_file()
 
 
-def read_comparison(folder: Path) -> StoredComparison:
-    """Read what ``compare`` wrote.
+def read_comparison(folder: str | Path) -> Comparison:
+    """Read what ``Comparison.save`` wrote.
 
     Raises:
         InputError: no comparison, or files that cannot be used.
     """
-    if not is_comparison(folder):
-        raise InputError(
-            f"{folder}: expected {AGREEMENT} and {SETTINGS} of a comparison, found none"
-        )
-    options = read_options(folder / SETTINGS)
-    agreement = read_table(folder / AGREEMENT, columns=AGREEMENT_COLUMNS, text=TEXT)
+    out = Path(folder)
+    if not is_comparison(out):
+        raise InputError(f"{out}: expected {AGREEMENT} and {SETTINGS} of a comparison, found none")
+    record = read_settings(out / SETTINGS)
+    agreement = read_table(out / AGREEMENT, columns=AGREEMENT_COLUMNS, text=TEXT)
     agreement = agreement.fillna(dict.fromkeys(("verdict", "note", "influential_subject"), ""))
     ages = checks = values = people = None
-    if (folder / "age.tsv").is_file():
-        ages = read_table(folder / "age.tsv", columns=AGE_COLUMNS, text=TEXT)
-    if (folder / "published-checks.tsv").is_file():
-        checks = read_table(folder / "published-checks.tsv", text=(*TEXT, "printed_p"))
-    if (folder / VALUES).is_file():
-        values = read_table(folder / VALUES, columns=VALUE_COLUMNS, text=(*LABELS, "note"))
-    if (folder / PEOPLE).is_file():
-        people = read_table(folder / PEOPLE, text=PEOPLE_LABELS)
-    printed = {name: folder / f"{name}.tsv" for name in PRINTED}
-    tables = {name: _printed(path) for name, path in printed.items() if path.is_file()}
-    comparison = Comparison(options, agreement, ages, tables, checks)
-    return StoredComparison(comparison, values, people, read_settings(folder / SETTINGS))
+    if (out / AGE).is_file():
+        ages = read_table(out / AGE, columns=AGE_COLUMNS, text=TEXT)
+    if (out / CHECKS).is_file():
+        checks = read_table(out / CHECKS, text=(*TEXT, "printed_p"))
+    if (out / VALUES).is_file():
+        values = read_table(out / VALUES, columns=VALUE_COLUMNS, text=(*LABELS, NOTE))
+    if (out / PEOPLE).is_file():
+        people = read_table(out / PEOPLE, text=PEOPLE_LABELS)
+    printed = {name: out / f"{name}.tsv" for name in PRINTED}
+    return Comparison(
+        settings=compare_settings_of(record, out / SETTINGS),
+        agreement=agreement,
+        ages=ages,
+        tables={name: _printed(path) for name, path in printed.items() if path.is_file()},
+        checks=checks,
+        values=values,
+        participants=people,
+        inputs=record.get("inputs", {}),
+        software=record.get("software", {}),
+    )
+
+
+def compare_table(record: Mapping[str, Any], path: Path | None) -> Mapping[str, Any]:
+    """The table of settings of an earlier comparison; empty without a file.
+
+    Raises:
+        InputError: a file that does not come from a comparison.
+    """
+    if not record:
+        return {}
+    found = record.get("command")
+    if found != "compare":
+        raise InputError(f"{path}: expected the settings of compare, found {found!r}")
+    # Earlier versions called the table [options].
+    table: Mapping[str, Any] = record.get("compare", record.get("options", {}))
+    return table
+
+
+def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSettings:
+    """The settings of an earlier comparison, from the ``settings.toml`` next to its tables.
+
+    Raises:
+        InputError: a file that does not come from a comparison, or settings that cannot be used.
+    """
+    try:
+        settings = from_table(CompareSettings, compare_table(record, path))
+    except InputError as error:
+        message = str(error)
+        named = message.startswith(str(path))
+        raise InputError(message if named else f"{path}: [compare] {message}") from error
+    if not settings.reference:
+        raise InputError(f"{path}: [compare] reference: expected a protocol, found none")
+    return settings
 
 
 def _printed(path: Path) -> pd.DataFrame:

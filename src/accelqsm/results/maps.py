@@ -1,113 +1,196 @@
-"""What a mapped scan leaves on disk: the maps, and the settings that made them."""
+"""The folder of a mapped scan: the maps, and the settings that made them."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from accelqsm.errors import InputError
+from accelqsm.figures.figure import Figure
 from accelqsm.files.nifti import read_volume, write_image
-from accelqsm.files.settings import settings_from
-from accelqsm.files.tables import write_settings
+from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
-from accelqsm.qsm.chain import QsmResult
+from accelqsm.options.table import from_table, plain
 from accelqsm.qsm.settings import QsmSettings
-from accelqsm.results.provenance import device_name, software
+from accelqsm.recon.settings import ReconSettings
+from accelqsm.results.echoes import EchoImages, read_echoes, write_echoes
+from accelqsm.results.provenance import software
 
 CHIMAP = "Chimap.nii.gz"
 FIELD = "fieldmap.nii.gz"
 FIELD_SD = "fieldsd.nii.gz"
 LOCAL_FIELD = "localfield.nii.gz"
 R2STAR = "R2starmap.nii.gz"
+MAGNITUDE = "magnitude.nii.gz"
 MASK = "mask.nii.gz"
 SETTINGS = "settings.toml"
+
+Volume = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SusceptibilityMaps:
+    """Susceptibility of one scan with the maps that led to it; all (x, y, z) on ``grid``.
+
+    Attributes:
+        grid: where the voxels are.
+        chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
+        mask: bool, where ``chi_ppm`` is known.
+        field_hz: total field, unwrapped.
+        field_sd_hz: standard deviation of ``field_hz``.
+        local_field_hz: field of the sources in the mask.
+        r2star_per_s: decay rate in 1/s; None for a single echo.
+        magnitude: root of the sum of squares over channels and echoes.
+        echoes: the images that were mapped, channels combined; None where images were given.
+        settings: of the chain from field to susceptibility.
+        recon: how the images were reconstructed; None where images were given.
+        source: what was mapped: files, echo times, field strength and the like.
+        device: in words.
+        command: the command that gives the same.
+    """
+
+    grid: Grid
+    chi_ppm: Volume
+    mask: npt.NDArray[np.bool_]
+    field_hz: Volume
+    field_sd_hz: Volume
+    local_field_hz: Volume
+    r2star_per_s: Volume | None
+    magnitude: Volume
+    echoes: EchoImages | None = None
+    settings: QsmSettings = field(default_factory=QsmSettings)
+    recon: ReconSettings | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+    device: str = ""
+    command: str = "qsm"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the maps as NIfTI: ppm, Hz, 1/s; ``settings.toml`` last, when all are complete.
+
+        Returns:
+            The folder.
+        """
+        out = Path(folder)
+        (out / SETTINGS).unlink(missing_ok=True)
+        if self.echoes is not None:
+            write_echoes(out, self.echoes, self.grid)
+        for name, values in self._files().items():
+            if values is None:  # a single echo has no R2*, whatever was here before
+                (out / name).unlink(missing_ok=True)
+            else:
+                write_image(out / name, values, self.grid)
+        write_settings(out / SETTINGS, self._record())
+        return out
+
+    def plot(self) -> Figure:
+        """Susceptibility, magnitude and R2* in three planes through the middle of the mask."""
+        from accelqsm.figures.maps import maps_figure
+
+        return maps_figure(
+            self.chi_ppm,
+            self.mask,
+            magnitude=self.magnitude,
+            r2star_per_s=self.r2star_per_s,
+            voxel_size_mm=self.grid.voxel_size_mm,
+        )
+
+    def _files(self) -> dict[str, npt.NDArray[Any] | None]:
+        return {
+            FIELD: self.field_hz,
+            FIELD_SD: self.field_sd_hz,
+            LOCAL_FIELD: self.local_field_hz,
+            R2STAR: self.r2star_per_s,
+            MAGNITUDE: self.magnitude,
+            MASK: self.mask,
+            CHIMAP: self.chi_ppm,
+        }
+
+    def _record(self) -> dict[str, Any]:
+        recon = {} if self.recon is None else {"recon": plain(self.recon)}
+        return {
+            "command": self.command,
+            "source": dict(self.source),
+            **recon,
+            "qsm": plain(self.settings),
+            "software": software() | {"device": self.device},
+        }
+
+
+def read_maps(folder: str | Path) -> SusceptibilityMaps:
+    """Read what ``SusceptibilityMaps.save`` wrote.
+
+    Raises:
+        InputError: no maps, or files that cannot be read or do not share a grid.
+    """
+    out = Path(folder)
+    record = read_settings(out / SETTINGS)
+    chi = read_volume(out / CHIMAP)
+
+    def volume(name: str) -> Volume:
+        return np.asarray(read_volume(out / name, grid=chi.grid).values, dtype=np.float32)
+
+    software_record = record.get("software", {})
+    return SusceptibilityMaps(
+        grid=chi.grid,
+        chi_ppm=np.asarray(chi.values, dtype=np.float32),
+        mask=volume(MASK) > 0.5,
+        field_hz=volume(FIELD),
+        field_sd_hz=volume(FIELD_SD),
+        local_field_hz=volume(LOCAL_FIELD),
+        r2star_per_s=volume(R2STAR) if (out / R2STAR).is_file() else None,
+        magnitude=volume(MAGNITUDE),
+        echoes=read_echoes(out, chi.grid),
+        settings=settings_of_record(record, out / SETTINGS),
+        recon=recon_of_record(record, out / SETTINGS),
+        source=record.get("source", {}),
+        device=str(software_record.get("device", "")),
+        command=str(record.get("command", "qsm")),
+    )
+
+
+def settings_of_record(record: Mapping[str, Any], path: Path) -> QsmSettings:
+    """The ``[qsm]`` table of a ``settings.toml``.
+
+    Raises:
+        InputError: a setting that cannot be used; names the file.
+    """
+    try:
+        return from_table(QsmSettings, record.get("qsm", {}))
+    except InputError as error:
+        raise InputError(f"{path}: [qsm] {error}") from error
+
+
+def recon_of_record(record: Mapping[str, Any], path: Path) -> ReconSettings | None:
+    """The ``[recon]`` table of a ``settings.toml``, or what earlier versions wrote in ``[source]``.
+
+    Raises:
+        InputError: a setting that cannot be used; names the file.
+    """
+    table = recon_table(record)
+    if not table:
+        return None
+    try:
+        return from_table(ReconSettings, table)
+    except InputError as error:
+        raise InputError(f"{path}: [recon] {error}") from error
+
+
+def recon_table(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of reconstruction settings of a ``settings.toml``; empty where there is none."""
+    if "recon" in record:
+        return dict(record["recon"])
+    source = record.get("source", {})
+    if "method" not in source:
+        return {}
+    network = {name: source[name] for name in ("weights", "consistency") if name in source}
+    return {"method": source["method"]} | ({"network": network} if network else {})
 
 
 def map_folder(out: Path, subject: str, protocol: str) -> Path:
     """Where the maps of one scan of a study are."""
     return out / "maps" / subject / f"acq-{protocol}"
-
-
-def write_echoes(out: Path, images: Tensor, grid: Grid) -> None:
-    """Write combined images, complex (echo, x, y, z), as magnitude and phase (rad) of each echo."""
-    for echo, image in enumerate(images, start=1):
-        write_image(out / f"echo-{echo}_part-mag.nii.gz", array(image.abs()), grid)
-        write_image(out / f"echo-{echo}_part-phase.nii.gz", array(image.angle()), grid)
-
-
-def write_maps(
-    out: Path,
-    result: QsmResult,
-    grid: Grid,
-    *,
-    settings: QsmSettings,
-    source: Mapping[str, Any],
-    device: torch.device,
-) -> None:
-    """Write susceptibility (ppm), fields (Hz), R2* (1/s), the mask left, and ``settings.toml``.
-
-    The settings come last, with the source and the device that computed: where they stand, the
-    maps are complete.
-    """
-    (out / SETTINGS).unlink(missing_ok=True)
-    write_image(out / FIELD, array(result.field_hz), grid)
-    write_image(out / FIELD_SD, array(result.field_sd_hz), grid)
-    write_image(out / LOCAL_FIELD, array(result.local_field_hz), grid)
-    (out / R2STAR).unlink(missing_ok=True)  # a single echo has none, whatever was here before
-    if result.r2star_per_s is not None:
-        write_image(out / R2STAR, array(result.r2star_per_s), grid)
-    write_image(out / MASK, array(result.mask), grid)
-    write_image(out / CHIMAP, array(result.chi_ppm), grid)
-    write_settings(
-        out / SETTINGS,
-        {
-            "source": dict(source),
-            "qsm": plain(dataclasses.asdict(settings)),
-            "software": software() | {"device": device_name(device)},
-        },
-    )
-
-
-def read_qsm_settings(path: Path | None) -> QsmSettings:
-    """Settings of the chain from the ``[qsm]`` table of a ``settings.toml``; defaults without one.
-
-    Raises:
-        InputError: a file that is not TOML, or names a setting that does not exist.
-    """
-    return settings_from(path, "qsm", QsmSettings())
-
-
-def read_mask(path: Path | None, grid: Grid) -> Tensor | None:
-    """A mask on ``grid`` (inside: above one half), or None without a path.
-
-    Raises:
-        InputError: another grid, or nothing inside.
-    """
-    if path is None:
-        return None
-    inside = read_volume(path, grid=grid).values > 0.5
-    if not inside.any():
-        raise InputError(f"{path}: expected a mask with voxels above 0.5, found none")
-    return torch.from_numpy(np.ascontiguousarray(inside))
-
-
-def array(tensor: Tensor) -> npt.NDArray[Any]:
-    """A tensor as an array on the CPU."""
-    values: npt.NDArray[Any] = tensor.detach().cpu().numpy()
-    return values
-
-
-def plain(value: Any) -> Any:
-    """Nested settings as TOML can hold them (None is left out)."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items() if v is not None}
-    if isinstance(value, tuple | list):
-        return [plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value

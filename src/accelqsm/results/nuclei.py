@@ -1,9 +1,9 @@
-"""What measuring nuclei leaves on disk, and what its columns mean."""
+"""The folder of measured nuclei: table, labels, quality, picture and settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from accelqsm.errors import InputError
-from accelqsm.figures.nuclei import outline_figure
+from accelqsm.figures.figure import Figure
 from accelqsm.files.atomic import whole_file
 from accelqsm.files.nifti import read_volume, write_image
-from accelqsm.files.tables import write_described_table, write_settings, write_table
-from accelqsm.grid import Grid, centred_grid
-from accelqsm.nuclei.measure import split_side
-from accelqsm.nuclei.volume import Volume, affine_transform, box_around, resampled
+from accelqsm.files.tables import read_table, write_described_table, write_table
+from accelqsm.files.toml import read_settings, write_settings
+from accelqsm.grid import Grid
+from accelqsm.nuclei.settings import MeasureSettings
+from accelqsm.options.table import from_table, plain
 from accelqsm.results.provenance import software
-from accelqsm.units import PPB_PER_PPM
 
-REFERENCES = ("brain", "csf", "none")
 TABLE, LABELS, LOOKUP = "nuclei.tsv", "dseg.nii.gz", "dseg.tsv"
 QUALITY, FIGURE, SETTINGS = "quality.tsv", "quality.png", "settings.toml"
-FIGURE_MARGIN_MM = 30.0
+TEXT = ("region", "side", "note", "reference", "flag")
 
 COLUMN_MEANINGS: Mapping[str, Mapping[str, str]] = {
     "region": {"Description": "Nucleus, as the lookup names it without its side"},
@@ -52,142 +50,88 @@ QUALITY_MEANINGS: Mapping[str, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class MeasureOptions:
-    """How nuclei are measured.
+class NucleiResult:
+    """Nuclei of one map, and how they were found.
 
     Attributes:
-        reference: what has zero susceptibility: "brain" (the mask), "csf" or "none".
-        erosion_mm: voxels nearer than this to the edge of their label are left out.
-        weighted: weigh voxels with the label's share of them instead of counting whole ones.
-        min_voxels: a nucleus with fewer gets n/a.
-        threshold: least probability of a voxel's label in a probabilistic atlas.
-        regions: which nuclei, in order; the study's seven where the atlas has them.
+        table: one row per nucleus and side (``nuclei.measure.measure_nuclei``), with its reference
+            and what stands out.
+        labels: int16 (x, y, z).
+        grid: of the labels.
+        lookup: columns index and name.
+        quality: name, value and unit of each metric.
+        figure: outlines of the labels, to judge them by.
+        settings: how they were measured.
+        source: map, magnitude, atlas and the like.
     """
 
-    reference: str = "brain"
-    erosion_mm: float = 0.0
-    weighted: bool = False
-    min_voxels: int = 3
-    threshold: float = 0.5
-    regions: tuple[str, ...] | None = None
+    table: pd.DataFrame
+    labels: npt.NDArray[np.int16]
+    grid: Grid
+    lookup: pd.DataFrame
+    quality: Sequence[tuple[str, float, str]]
+    figure: Figure
+    settings: MeasureSettings
+    source: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        if self.reference not in REFERENCES:
-            raise InputError(
-                f"--reference: expected one of {', '.join(REFERENCES)}, found {self.reference!r}"
-            )
-        if not 0 < self.threshold <= 1:
-            raise InputError(f"--threshold: expected above 0 to 1, found {self.threshold:g}")
-        if not self.erosion_mm >= 0:
-            raise InputError(f"--erode-mm: expected 0 or more, found {self.erosion_mm:g}")
-        if self.weighted and self.erosion_mm:
-            raise InputError("--erode-mm: expected 0 with --weighted, which takes no labels")
+    def save(self, folder: str | Path) -> Path:
+        """Write labels, quality, picture and table; ``settings.toml`` last, when all are complete.
+
+        Returns:
+            The folder.
+        """
+        out = Path(folder)
+        (out / SETTINGS).unlink(missing_ok=True)
+        write_image(out / LABELS, self.labels.astype(np.int16), self.grid)
+        write_table(out / LOOKUP, self.lookup)
+        metrics = pd.DataFrame(list(self.quality), columns=["metric", "value", "unit"])
+        write_described_table(out / QUALITY, metrics, QUALITY_MEANINGS)
+        with whole_file(out / FIGURE) as temporary:
+            temporary.write_bytes(self.figure.png)
+        write_nuclei(out / TABLE, self.table)
+        write_settings(out / SETTINGS, nuclei_record(self.settings, self.source))
+        return out
 
 
-def reference_ppm(
-    chi_ppm: npt.NDArray[Any],
-    grid: Grid,
-    mask: npt.NDArray[np.bool_],
-    kind: str,
-    *,
-    r2star: Path | None,
-) -> float:
-    """Mean susceptibility of the reference region, in ppm.
+def read_nuclei(folder: str | Path) -> NucleiResult:
+    """Read what ``NucleiResult.save`` wrote.
 
     Raises:
-        InputError: CSF without an R2* map, or without enough of it; an empty mask.
+        InputError: files that are missing or cannot be read.
     """
-    if kind == "none":
-        return 0.0
-    if not mask.any():
-        raise InputError(f"--reference {kind}: expected a mask with voxels, found none")
-    if kind == "brain":
-        return float(chi_ppm[mask].mean(dtype=np.float64))
-    if r2star is None:
-        raise InputError("--reference csf: expected an R2* map (--r2star FILE), found none")
-    import torch
-
-    from accelqsm.qsm.reference import ventricle_fluid
-
-    values = read_volume(r2star, grid=grid).values.astype(np.float32)
-    fluid = ventricle_fluid(
-        torch.from_numpy(values), torch.from_numpy(mask), voxel_size_mm=grid.voxel_size_mm
+    out = Path(folder)
+    record = read_settings(out / SETTINGS)
+    image = read_volume(out / LABELS)
+    metrics = read_table(out / QUALITY, columns=("metric", "value", "unit"), text=("metric",))
+    rows = zip(metrics["metric"], metrics["value"], metrics["unit"], strict=True)
+    return NucleiResult(
+        table=read_nuclei_table(out / TABLE),
+        labels=np.asarray(image.values, dtype=np.int16),
+        grid=image.grid,
+        lookup=read_table(out / LOOKUP, columns=("index", "name")),
+        quality=[(str(name), float(value), str(unit)) for name, value, unit in rows],
+        figure=Figure("Nuclei", "", "", (out / FIGURE).read_bytes()),
+        settings=from_table(MeasureSettings, record.get("nuclei", {})),
+        source=record.get("source", {}),
     )
-    return float(chi_ppm[fluid.numpy()].mean(dtype=np.float64))
 
 
-def referred(table: pd.DataFrame, kind: str, value_ppm: float) -> pd.DataFrame:
-    """The table relative to a reference region, which it names."""
-    out = table.copy()
-    shift_ppb = value_ppm * PPB_PER_PPM
-    for column in ("mean_ppb", "median_ppb"):
-        out[column] = out[column] - shift_ppb
-    out["reference"], out["reference_ppb"] = kind, shift_ppb
-    return out
+def read_nuclei_table(path: Path) -> pd.DataFrame:
+    """A table of nuclei, with empty text where there is none."""
+    table = read_table(path, columns=("region", "side", "mean_ppb"), text=TEXT)
+    return table.fillna({name: "" for name in TEXT if name in table})
 
 
-def write_values(path: Path, table: pd.DataFrame) -> None:
-    """Write a table of nuclei and, beside it, what its columns mean."""
+def write_nuclei(path: Path, table: pd.DataFrame) -> None:
+    """Write a table of nuclei and, next to it, what its columns mean."""
     write_described_table(path, table, {name: COLUMN_MEANINGS[name] for name in table.columns})
 
 
-def write_results(
-    out: Path,
-    table: pd.DataFrame,
-    labels: npt.NDArray[Any],
-    grid: Grid,
-    lookup: pd.DataFrame,
-    *,
-    quality: list[tuple[str, float, str]],
-    figure: bytes,
-    source: Mapping[str, Any],
-    options: MeasureOptions,
-) -> None:
-    """Write labels, quality, figure and table; ``settings.toml`` last, when all are complete."""
-    (out / SETTINGS).unlink(missing_ok=True)
-    write_image(out / LABELS, labels.astype(np.int16), grid)
-    write_table(out / LOOKUP, lookup)
-    metrics = pd.DataFrame(quality, columns=["metric", "value", "unit"])
-    write_described_table(out / QUALITY, metrics, QUALITY_MEANINGS)
-    with whole_file(out / FIGURE) as temporary:
-        temporary.write_bytes(figure)
-    write_values(out / TABLE, table)
-    chosen = {k: v for k, v in asdict(options).items() if v is not None}
-    settings = {"source": dict(source), "nuclei": chosen, "software": software()}
-    write_settings(out / SETTINGS, settings)
-
-
-def quality_figure(
-    chi: Volume,
-    magnitude: Volume,
-    labels: npt.NDArray[Any],
-    lookup: pd.DataFrame,
-    *,
-    notes: Mapping[str, str],
-) -> bytes:
-    """The outlines of all regions on an upright grid of 1 mm around them."""
-    around = box_around(Volume(labels, chi.grid), margin_mm=1.0)
-    last = np.asarray(around.shape) - 1
-    corners = np.stack([np.asarray(corner) * last for corner in np.ndindex(2, 2, 2)], axis=1)
-    ends = affine_transform(around.matrix)(corners.astype(np.float64))
-    low, high = ends.min(1) - FIGURE_MARGIN_MM, ends.max(1) + FIGURE_MARGIN_MM
-    x, y, z = (int(n) for n in np.ceil(high - low))
-    middle = low + np.array([x // 2, y // 2, z // 2])
-    grid = centred_grid(
-        (x, y, z), (1.0, 1.0, 1.0), centre_mm=(float(middle[0]), float(middle[1]), float(middle[2]))
-    )
-    regions: dict[str, list[int]] = {}
-    for index, name in zip(lookup["index"], lookup["name"], strict=True):
-        regions.setdefault(split_side(str(name))[0], []).append(int(index))
-    probabilities = {}
-    for region, indices in regions.items():
-        here = np.isin(labels, indices).astype(np.float32)
-        if here.any():
-            probabilities[region] = resampled(Volume(here, chi.grid), grid).values
-    return outline_figure(
-        resampled(chi, grid).values,
-        resampled(magnitude, grid).values,
-        probabilities,
-        voxel_size_mm=1.0,
-        notes=notes,
-    ).png
+def nuclei_record(settings: MeasureSettings, source: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written next to a table of nuclei, so that it can be replayed."""
+    return {
+        "command": "nuclei",
+        "source": dict(source),
+        "nuclei": plain(settings),
+        "software": software(),
+    }

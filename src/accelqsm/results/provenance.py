@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
 
 from accelqsm import __version__
-
-if TYPE_CHECKING:
-    import torch
 
 PACKAGES = (
     "torch",
@@ -34,12 +30,3 @@ def software() -> dict[str, str]:
         except PackageNotFoundError:
             versions[name] = "missing"
     return versions
-
-
-def device_name(device: torch.device) -> str:
-    """A device in words."""
-    import torch
-
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)"

@@ -44,6 +44,13 @@ def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> tuple[Value, torc
     return compute(CPU), CPU
 
 
+def device_name(device: torch.device) -> str:
+    """A device in words."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
 def on_device(value: Value, device: torch.device) -> Value:
     """A dataclass with all of its tensors on a device; the rest of it is shared."""
     there: dict[str, Any] = {

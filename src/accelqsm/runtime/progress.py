@@ -1,18 +1,26 @@
-"""Progress of long work: bars on a terminal, silence elsewhere."""
+"""Progress of long work: bars and lines where somebody asked for them, silence elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
+_SHOWN = False
+
+
+def show_progress(on: bool = True) -> None:
+    """Switch progress on (the command line does) or off, as it is when Python starts."""
+    global _SHOWN
+    _SHOWN = on
 
 
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
     """Pass ``items`` on, showing how many of ``total`` are done when on a terminal."""
-    if not sys.stderr.isatty():
+    if not (_SHOWN and sys.stderr.isatty()):
         yield from items
         return
     from rich.console import Console
@@ -26,11 +34,14 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
 @contextmanager
 def step(description: str, say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Say what is being done (on a terminal, from the start) and how many seconds it took."""
-    import time
-
-    if say is None and sys.stdout.isatty():
+    if say is None and _SHOWN and sys.stdout.isatty():
         print(f"  {description} ...", end="\r", flush=True)
-    say = say or (lambda line: print(line, flush=True))
+    say = say or _say
     start = time.perf_counter()
     yield
     say(f"  {description:<58s} {time.perf_counter() - start:6.1f} s")
+
+
+def _say(line: str) -> None:
+    if _SHOWN:
+        print(line, flush=True)

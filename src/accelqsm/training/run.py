@@ -11,7 +11,7 @@ from typing import Any
 
 from accelqsm.errors import InputError
 from accelqsm.files.settings import settings_from
-from accelqsm.files.tables import write_settings
+from accelqsm.files.toml import write_settings
 from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.network.weights import save_network
 from accelqsm.training.curve import draw_curve

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from accelqsm.acquisition import Acquisition
-from accelqsm.grid import Shape, Triple, centred_grid
-from accelqsm.recon.reconstruct import Method
-from accelqsm.recon.sampling import poisson_disk, regular
+if TYPE_CHECKING:
+    from accelqsm.acquisition import Acquisition
+    from accelqsm.grid import Shape, Triple
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Protocol:
     name: str
     label: str
     acceleration: float
-    method: Method
+    method: str
 
 
 PROTOCOLS = {
@@ -73,6 +71,9 @@ class Preset:
     @property
     def acquisition(self) -> Acquisition:
         """The acquisition on an axial grid centred on the head."""
+        from accelqsm.acquisition import Acquisition
+        from accelqsm.grid import centred_grid
+
         return Acquisition(
             grid=centred_grid(self.shape, self.voxel_size_mm, centre_mm=HEAD_CENTRE_MM),
             echo_times_s=self.echo_times_s,
@@ -115,24 +116,3 @@ PRESETS = {
         moves_between_scans=True,
     ),
 }
-
-
-def sampling_pattern(protocol: Protocol, preset: Preset, *, seed: int) -> Tensor:
-    """Where the protocol samples the (ky, kz) plane: bool (y, z).
-
-    Parallel imaging skips every other line along y outside its calibration lines; the others are
-    Poisson disks with exactly the acceleration asked for.
-    """
-    plane = (preset.shape[1], preset.shape[2])
-    if protocol.method == "grappa":
-        centre = (preset.calibration_lines, plane[1])
-        return regular(plane, acceleration=(2, 1), calibration=centre)
-    if protocol.acceleration == 1.0:
-        return regular(plane, acceleration=(1, 1), calibration=preset.calibration)
-    return poisson_disk(
-        plane,
-        acceleration=protocol.acceleration,
-        calibration=preset.calibration,
-        seed=seed,
-        voxel_size_mm=preset.voxel_size_mm[1:],
-    )

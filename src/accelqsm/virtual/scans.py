@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,20 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.files.nifti import write_image
-from accelqsm.files.tables import write_settings, write_table
+from accelqsm.files.tables import write_table
+from accelqsm.files.toml import write_settings
 from accelqsm.fourier import centred_slice, fft, ifft
 from accelqsm.grid import Grid
-from accelqsm.results.maps import array, plain
+from accelqsm.options.table import simple
+from accelqsm.pipeline.maps import as_array
 from accelqsm.results.provenance import software
 from accelqsm.runtime.progress import track
 from accelqsm.simulate.cohort import Subject, draw_cohort, random_pose
 from accelqsm.simulate.heads.head import LOOKUP, UPRIGHT, Head, Pose, digital_head
 from accelqsm.simulate.mprage import T1W_GRID, t1w_scan
 from accelqsm.simulate.scanner import scan
-from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset, sampling_pattern
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset
+from accelqsm.virtual.sampling import sampling_pattern
 
 LOOKUP_NAME = "dseg.tsv"
 T1W_SNR = 25.0
@@ -113,7 +115,7 @@ def simulate_study(
             "preset": preset,
             "protocols": list(protocols),
             "t1w": t1w,
-            "scanner": plain(dataclasses.asdict(chosen)),
+            "scanner": simple(chosen),
             "software": software(),
         },
     )
@@ -149,8 +151,8 @@ def simulate_subject(
         for name, kspace in kspaces.items():
             files = scan_files(out, subject.label, name)
             write_mrd(files.raw, kspace)
-            write_image(files.labels, array(labels), acquisition.grid)
-            write_image(files.truth, array(truth), acquisition.grid)
+            write_image(files.labels, as_array(labels), acquisition.grid)
+            write_image(files.truth, as_array(truth), acquisition.grid)
             yield files
 
 
@@ -165,7 +167,7 @@ def simulate_t1w(out: Path, subject: Subject) -> Path:
         nuclei_chi_ppm=subject.nuclei_chi_ppm,
     )
     path = out / subject.label / f"{subject.label}_T1w.nii.gz"
-    write_image(path, array(t1w_scan(head, snr=T1W_SNR, seed=seed)), T1W_GRID)
+    write_image(path, as_array(t1w_scan(head, snr=T1W_SNR, seed=seed)), T1W_GRID)
     return path
 
 

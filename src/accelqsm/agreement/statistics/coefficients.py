@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import fdtri, ndtri, stdtr, stdtrit
 
+from accelqsm.agreement.settings import DEFAULTS
+
 Vector = npt.NDArray[np.float64]
 
 NAN = float("nan")
@@ -51,7 +53,7 @@ def t_two_sided_p(t: float, degrees: int) -> float:
     return float(2 * stdtr(degrees, -abs(t)))
 
 
-def pearson(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
+def pearson(x: Vector, y: Vector, *, confidence: float = DEFAULTS.confidence) -> Estimate:
     """Pearson correlation, its p-value, and Fisher's interval ``tanh(atanh r +- z/sqrt(n - 3))``.
 
     Vectors ``(n,)``; NaN for fewer than 3 pairs or for a constant vector.
@@ -81,7 +83,7 @@ def _with_interval(dx: Vector, dy: Vector, degrees: int, confidence: float) -> E
 
 
 def partial_pearson(
-    x: Vector, y: Vector, groups: Sequence[str], *, confidence: float = 0.95
+    x: Vector, y: Vector, groups: Sequence[str], *, confidence: float = DEFAULTS.confidence
 ) -> Estimate:
     """Pearson correlation of x and y at equal group: of their distances from the group means.
 
@@ -111,7 +113,7 @@ def partial_pearson(
     return _with_interval(dx, dy, degrees, confidence)
 
 
-def regression_slope(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
+def regression_slope(x: Vector, y: Vector, *, confidence: float = DEFAULTS.confidence) -> Estimate:
     """Least-squares slope of y on x with Student's interval and p-value (n - 2 degrees).
 
     Vectors ``(n,)``, n >= 3; NaN where x does not vary; no p-value for a perfect line.
@@ -128,7 +130,7 @@ def regression_slope(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estim
     return Estimate(slope, slope - half, slope + half, p)
 
 
-def concordance(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
+def concordance(x: Vector, y: Vector, *, confidence: float = DEFAULTS.confidence) -> Estimate:
     """Lin's concordance correlation ``2 sxy / (sx^2 + sy^2 + (mx - my)^2)``, moments over n.
 
     The interval is ``tanh(atanh c +- z se)`` with, for u^2 = (mx - my)^2 / (sx sy),
@@ -162,7 +164,7 @@ def concordance(x: Vector, y: Vector, *, confidence: float = 0.95) -> Estimate:
     return Estimate(c, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
 
 
-def intraclass(scores: Vector, *, confidence: float = 0.95) -> Estimate:
+def intraclass(scores: Vector, *, confidence: float = DEFAULTS.confidence) -> Estimate:
     """Intraclass correlation ICC(A,1): absolute agreement, single measurement, two-way model.
 
     ``(MSR - MSE) / (MSR + (k - 1) MSE + k (MSC - MSE) / n)`` from the mean squares of subjects

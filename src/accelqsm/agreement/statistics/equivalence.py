@@ -10,10 +10,10 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import chdtri, gammaln, ndtr, stdtr, stdtrit
 
+from accelqsm.agreement.settings import DEFAULTS
 from accelqsm.agreement.statistics.coefficients import NAN, Vector
 from accelqsm.errors import InputError
 
-DEFAULT_POWER = 0.8
 MAX_SUBJECTS = 1_000_000
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _TAIL = 1e-16
@@ -55,7 +55,7 @@ class Equivalence:
 
 
 def equivalence(
-    difference: Vector, *, margin: float, alpha: float = 0.05, power: float = DEFAULT_POWER
+    difference: Vector, *, margin: float, alpha: float = 0.05, power: float = DEFAULTS.power
 ) -> Equivalence:
     """Test whether paired differences have a mean within ``+- margin`` (TOST).
 
@@ -143,7 +143,7 @@ def subjects_to_decide(
     *,
     bias: float = 0.0,
     alpha: float = 0.05,
-    power: float = DEFAULT_POWER,
+    power: float = DEFAULTS.power,
 ) -> float:
     """Fewest subjects with whom a difference is found inside, or outside, the margin.
 

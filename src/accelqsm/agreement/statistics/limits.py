@@ -8,6 +8,7 @@ from typing import Literal
 
 from scipy.special import chdtri, nctdtrit
 
+from accelqsm.agreement.settings import DEFAULTS
 from accelqsm.agreement.statistics.coefficients import Estimate, Vector, t_quantile
 
 LIMIT_SD = 1.96
@@ -39,7 +40,7 @@ def limits_of_agreement(
     difference: Vector,
     *,
     limit_sd: float = LIMIT_SD,
-    confidence: float = 0.95,
+    confidence: float = DEFAULTS.confidence,
     interval: LimitInterval = "exact",
 ) -> Limits:
     """Bias and limits of agreement of paired differences, with confidence intervals.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from accelqsm.agreement.settings import DEFAULTS
 from accelqsm.agreement.statistics.coefficients import Estimate, Vector, is_constant, t_quantile
 
 UNDEFINED = Estimate()
@@ -29,7 +30,11 @@ class Line:
 
 
 def deming(
-    reference: Vector, other: Vector, *, variance_ratio: float = 1.0, confidence: float = 0.95
+    reference: Vector,
+    other: Vector,
+    *,
+    variance_ratio: float = 1.0,
+    confidence: float = DEFAULTS.confidence,
 ) -> Line:
     """Deming's line, with intervals from the jackknife.
 
@@ -82,7 +87,9 @@ def _jackknife(value: float, without: Vector, confidence: float) -> Estimate:
     return Estimate(value, value - half, value + half)
 
 
-def passing_bablok(reference: Vector, other: Vector, *, confidence: float = 0.95) -> Line:
+def passing_bablok(
+    reference: Vector, other: Vector, *, confidence: float = DEFAULTS.confidence
+) -> Line:
     """Passing and Bablok's line: the shifted median of the slopes between all pairs of points.
 
     Of the N slopes (identical points and slopes of -1 left out), the median moved up by the

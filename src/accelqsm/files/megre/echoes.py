@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,8 +17,8 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.files.megre.description import ScanDescription
 from accelqsm.files.megre.phase import given_unit, phase_rad, phase_unit
-from accelqsm.files.megre.phase_unit import PhaseUnit
-from accelqsm.files.nifti import Image, check_finite, check_same_grid, read_image
+from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
+from accelqsm.grid import Triple, unit_vector
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,16 @@ class Echoes:
     Attributes:
         images: complex (1, echo, x, y, z).
         acquisition: grid, echo times and field.
-        unit: how its phase was stored.
+        b0_direction: unit vector of the main field along the array axes.
+        name: of the phase, for messages.
+        source: files and how they were read, as it is recorded beside results.
     """
 
     images: Tensor
     acquisition: Acquisition
-    unit: PhaseUnit
+    b0_direction: Triple
+    name: str
+    source: Mapping[str, Any]
 
 
 def read_scan(scan: ScanDescription, *, invert_phase: bool = False) -> Echoes:
@@ -72,7 +78,70 @@ def read_scan(scan: ScanDescription, *, invert_phase: bool = False) -> Echoes:
         torch.polar(_tensor(echo.values), sign * _tensor(angle))
         for echo, angle in zip(magnitudes, phase_rad(phases, unit), strict=True)
     ]
-    return Echoes(torch.stack(images)[None], acquisition, unit)
+    direction = scan.b0_direction or acquisition.b0_direction
+    source = {
+        "magnitude": [str(path) for path in scan.files.magnitude],
+        "phase": [str(path) for path in scan.files.phase],
+        "phase_unit": unit.name + (", slope ignored" if unit.stored else ""),
+        "echo_times_s": list(acquisition.echo_times_s),
+        "b0_tesla": acquisition.field_strength_t,
+        "b0_direction": list(direction),
+        "invert_phase": invert_phase,
+    }
+    name = str(scan.files.phase[0])
+    return Echoes(torch.stack(images)[None], acquisition, direction, name, source)
+
+
+def echoes_of_arrays(
+    magnitude: nibabel.Nifti1Image,
+    phase: nibabel.Nifti1Image,
+    *,
+    echo_times_s: tuple[float, ...],
+    field_strength_t: float,
+    b0_direction: Sequence[float] | None = None,
+    invert_phase: bool = False,
+) -> Echoes:
+    """Magnitude and phase that are in memory, phase in radians.
+
+    Args:
+        magnitude, phase: 4D images (x, y, z, echo), or 3D of a single echo.
+        echo_times_s: one per echo, in seconds.
+        field_strength_t: main field in tesla.
+        b0_direction: along the array axes; by default scanner +z, from the affine.
+        invert_phase: the phase falls where the field adds to B0.
+
+    Raises:
+        InputError: images that do not fit each other or the echo times.
+    """
+    parts = []
+    for name, image in (("magnitude", magnitude), ("phase", phase)):
+        found = image_of(image, Path(name))
+        check_finite(found.values, found.path)
+        parts.append(found)
+    shapes = [part.values.shape for part in parts]
+    n_echoes = shapes[0][3] if len(shapes[0]) == 4 else 1
+    if shapes[0] != shapes[1] or n_echoes != len(echo_times_s):
+        raise InputError(
+            f"images: expected magnitude and phase of {len(echo_times_s)} echoes, found shapes "
+            f"{shapes[0]} and {shapes[1]}"
+        )
+    grid = parts[0].grid
+    check_same_grid(parts[1].grid, grid, parts[1].path, reference=parts[0].path)
+    acquisition = Acquisition(grid, echo_times_s, field_strength_t)
+    values = [_tensor(part.values).reshape(*grid.shape, n_echoes) for part in parts]
+    sign = -1.0 if invert_phase else 1.0
+    images = torch.polar(values[0], sign * values[1]).movedim(-1, 0).contiguous()
+    direction = acquisition.b0_direction if b0_direction is None else unit_vector(b0_direction)
+    source = {
+        "magnitude": "given",
+        "phase": "given",
+        "phase_unit": "rad",
+        "echo_times_s": list(echo_times_s),
+        "b0_tesla": field_strength_t,
+        "b0_direction": list(direction),
+        "invert_phase": invert_phase,
+    }
+    return Echoes(images[None], acquisition, direction, "phase", source)
 
 
 def read_echoes(paths: Sequence[Path]) -> list[Image]:

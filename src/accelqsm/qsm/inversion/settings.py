@@ -15,14 +15,24 @@ class L1Settings(Settings):
         2.5e-4, above=0, unit="ppm mm", help="weight of the gradient against that of the field"
     )
     magnitude_edges: bool = setting(
-        True, help="smooth less across edges of the magnitude of late echoes"
+        True,
+        help="smooth less across edges of the magnitude of late echoes",
+        said="less smoothing across edges of the magnitude",
     )
     dynamic_noise: bool = setting(
-        True, help="learn during the inversion which voxels have a field that no source explains"
+        True,
+        help="learn during the inversion which voxels have a field that no source explains",
+        said="noise weights learnt during the inversion",
     )
     dynamic_structure: bool = setting(
-        False, help="learn edges of susceptibility during the inversion"
+        False,
+        help="learn edges of susceptibility during the inversion",
+        said="structure weights learnt during the inversion",
     )
-    dynamic_scale: bool = setting(False, help="learn the regularisation during the inversion")
+    dynamic_scale: bool = setting(
+        False,
+        help="learn the regularisation during the inversion",
+        said="a scale learnt during the inversion",
+    )
     n_iterations: int = setting(100, least=1, help="most iterations")
     tolerance: float = setting(3e-2, least=0, help="relative change at which to stop")

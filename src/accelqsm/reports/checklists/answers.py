@@ -8,12 +8,12 @@ from accelqsm.agreement.values import POOLED
 from accelqsm.reports.checklists.items import checklist_tables
 from accelqsm.reports.page.content import Table
 from accelqsm.reports.sentences import LEAST_PEOPLE, margin_text
-from accelqsm.results.comparison import StoredComparison
+from accelqsm.results.comparison import Comparison
 
 METHODS, TABLES, PEOPLE, SETTINGS = "see Methods", "see Tables", "see Participants", "see Settings"
 
 
-def checklists(stored: StoredComparison, gaps: pd.DataFrame, *, study: bool) -> tuple[Table, Table]:
+def checklists(stored: Comparison, gaps: pd.DataFrame, *, study: bool) -> tuple[Table, Table]:
     """GRRAS and CLAIM with the answers of this comparison.
 
     Args:
@@ -21,7 +21,7 @@ def checklists(stored: StoredComparison, gaps: pd.DataFrame, *, study: bool) -> 
         gaps: who was left out, as ``agreement.flow.left_out`` has it.
         study: whether scans and maps lie in the folder, so that their making is known.
     """
-    single = stored.comparison.agreement
+    single = stored.agreement
     single = single[single["region"] != POOLED]
     least, most = int(single["n"].min()), int(single["n"].max())
     n = f"{least}" if least == most else f"{least} to {most}"
@@ -29,7 +29,7 @@ def checklists(stored: StoredComparison, gaps: pd.DataFrame, *, study: bool) -> 
     pairs = f"{n} {people} per nucleus, each measured once under every protocol compared"
     precision = (
         f"n = {n}, how it was chosen is for the authors to write; equivalence margin "
-        f"{margin_text(stored.comparison)}; "
+        f"{margin_text(stored)}; "
     ) + (
         "where undecided, the subjects needed stand beside the verdict"
         if most >= LEAST_PEOPLE
@@ -79,5 +79,5 @@ def checklists(stored: StoredComparison, gaps: pd.DataFrame, *, study: bool) -> 
     )
 
 
-def _people(stored: StoredComparison) -> str:
-    return TABLES if "table-1" in stored.comparison.tables else ""
+def _people(stored: Comparison) -> str:
+    return TABLES if "table-1" in stored.tables else ""

@@ -13,12 +13,12 @@ from accelqsm.agreement.values import POOLED
 from accelqsm.figures.extreme import largest_difference
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.plots import scatter_figure
-from accelqsm.files.tables import read_settings, read_table
+from accelqsm.files.tables import read_table
 from accelqsm.reports import tables as report_tables
+from accelqsm.reports.bibliography import references
 from accelqsm.reports.checklists.answers import checklists
-from accelqsm.reports.comparison import (
+from accelqsm.reports.content.comparison import (
     RESEARCH_ONLY,
-    LeftOut,
     comparison_cautions,
     comparison_figures,
     comparison_tables,
@@ -30,15 +30,8 @@ from accelqsm.reports.comparison import (
     verdict_highlights,
     verdict_lines,
 )
-from accelqsm.reports.methods import (
-    acquisition_text,
-    reconstruction_text,
-    references,
-    statistics_text,
-    susceptibility_text,
-)
-from accelqsm.reports.page.content import ReportContent, Table, Viewer
-from accelqsm.reports.pictures import (
+from accelqsm.reports.content.left_out import LeftOut
+from accelqsm.reports.content.pictures import (
     TRUTH,
     StudyFolder,
     StudyImages,
@@ -48,9 +41,9 @@ from accelqsm.reports.pictures import (
     read_images,
     viewer_of_maps,
 )
-from accelqsm.reports.record import comparison_provenance, comparison_settings, flat, versions
-from accelqsm.results.comparison import StoredComparison, is_comparison, read_comparison
-from accelqsm.results.maps import SETTINGS
+from accelqsm.reports.content.study_records import StudyRecords
+from accelqsm.reports.page.content import ReportContent, Table, Viewer
+from accelqsm.results.comparison import Comparison, is_comparison, read_comparison
 
 SIMILARITY = "similarity.tsv"
 SIMULATED = (
@@ -64,34 +57,31 @@ ONE_HEAD = (
 
 
 def study_content(out: Path) -> ReportContent:
-    """Everything to say about a study whose maps lie beside its comparison."""
+    """Everything to say about a study whose maps lie next to its comparison."""
     stored = read_comparison(out / "agreement")
     notes = LeftOut()
     folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
     figures, viewers = _pictures(out, stored, folder, notes)
-    likeness = _likeness_tables(out, notes)
+    similarity = _similarity_tables(out, notes)
     gaps = people_left_out(stored)
-    maps = {} if folder is None else _map_settings(folder)
-    sources = {label: record.get("source", {}) for label, record in maps.items()}
-    qsm: Mapping[str, Any] = maps.get(stored.reference, {}).get("qsm", {})
-    scans = _scan_settings(out)
+    records = StudyRecords.of(out, {} if folder is None else folder.maps)
     return ReportContent(
         title=f"Accelerated QSM against {stored.reference}",
-        subtitle=_subtitle(stored, scans),
+        subtitle=_subtitle(stored, records.scans),
         summary=[*verdict_lines(stored), *finding_lines(out)],
         highlights=verdict_highlights(stored) or _pooled_highlights(out, stored.reference),
         verdict=verdict(stored),
-        cautions=_cautions(stored, scans, notes),
+        cautions=_cautions(stored, records.scans, notes),
         figures=figures,
         viewer=next(iter(viewers), None),
-        tables=[*_nuclei_tables(out), *_pooled_tables(out, stored), *likeness],
+        tables=[*_nuclei_tables(out), *_pooled_tables(out, stored), *similarity],
         people=people_lines(stored, gaps),
         people_table=people_table(gaps),
-        settings=_settings(stored, scans, sources, qsm),
-        provenance=_provenance(stored, scans, maps),
-        methods=_methods(stored, scans, sources, qsm),
-        references=references(stored, sources=sources, qsm=qsm),
-        checklists=checklists(stored, gaps, study=bool(scans)),
+        settings=records.settings(stored),
+        provenance=records.provenance(stored),
+        methods=records.methods(stored),
+        references=references(records.citations(stored)),
+        checklists=checklists(stored, gaps, study=bool(records.scans)),
     )
 
 
@@ -141,8 +131,8 @@ def finding_lines(out: Path) -> list[str]:
     return [*lines, *last]
 
 
-def _pooled(stored: StoredComparison) -> pd.DataFrame:
-    rows = stored.comparison.agreement
+def _pooled(stored: Comparison) -> pd.DataFrame:
+    rows = stored.agreement
     return rows[rows["region"] == POOLED].set_index("protocol")
 
 
@@ -154,7 +144,7 @@ def _pooled_highlights(out: Path, reference: str) -> dict[str, str]:
     }
 
 
-def _folder(out: Path, stored: StoredComparison) -> StudyFolder:
+def _folder(out: Path, stored: Comparison) -> StudyFolder:
     """The person to show: the one whom a protocol changes most."""
     if stored.values is None:
         subject = min(path.name for path in (out / "maps").iterdir())
@@ -164,7 +154,7 @@ def _folder(out: Path, stored: StoredComparison) -> StudyFolder:
 
 
 def _pictures(
-    out: Path, stored: StoredComparison, folder: StudyFolder | None, notes: LeftOut
+    out: Path, stored: Comparison, folder: StudyFolder | None, notes: LeftOut
 ) -> tuple[list[Figure], list[Viewer]]:
     """Figures in the order of the paper, then what a simulation adds; and the viewer."""
     figures: dict[str, list[Figure]] = {}
@@ -194,7 +184,7 @@ def _accuracy_figure(out: Path) -> Figure:
     values = accuracy.values
     if values is None:
         values = read_table(out / "values-truth.tsv")
-    return scatter_figure(values, accuracy.comparison.agreement, reference=accuracy.reference)
+    return scatter_figure(values, accuracy.agreement, reference=accuracy.reference)
 
 
 def _nuclei_tables(out: Path) -> list[Table]:
@@ -209,24 +199,24 @@ def _nuclei_tables(out: Path) -> list[Table]:
     return [report_tables.nuclei_table(both)]
 
 
-def _pooled_tables(out: Path, stored: StoredComparison) -> list[Table]:
+def _pooled_tables(out: Path, stored: Comparison) -> list[Table]:
     """The paper's tables and every figure; for few people those over all nuclei."""
     tables = comparison_tables(stored)
-    level = stored.comparison.options.confidence
-    rows = stored.comparison.agreement
+    level = stored.settings.confidence
+    rows = stored.agreement
     if not (single_rows(stored)["verdict"] != "").any():
         pooled = rows[rows["region"] == POOLED]
         tables += report_tables.agreement_tables(
             pooled, reference=stored.reference, confidence=level
         )
     if is_comparison(out / "accuracy"):
-        accuracy = read_comparison(out / "accuracy").comparison.agreement
+        accuracy = read_comparison(out / "accuracy").agreement
         pooled = accuracy[accuracy["region"] == POOLED]
         tables += report_tables.agreement_tables(pooled, reference=TRUTH, confidence=level)
     return tables
 
 
-def _likeness_tables(out: Path, notes: LeftOut) -> list[Table]:
+def _similarity_tables(out: Path, notes: LeftOut) -> list[Table]:
     if not (out / SIMILARITY).is_file():
         return []
     columns, text = ("protocol", *FIGURE_COLUMNS), ("subject", "protocol", "profile", "unit")
@@ -238,7 +228,7 @@ def _likeness_tables(out: Path, notes: LeftOut) -> list[Table]:
     )
 
 
-def _cautions(stored: StoredComparison, scans: Mapping[str, Any], notes: LeftOut) -> list[str]:
+def _cautions(stored: Comparison, scans: Mapping[str, Any], notes: LeftOut) -> list[str]:
     one = stored.values is not None and stored.values["subject"].nunique() == 1
     return [
         *([SIMULATED] if scans else []),
@@ -249,62 +239,7 @@ def _cautions(stored: StoredComparison, scans: Mapping[str, Any], notes: LeftOut
     ]
 
 
-def _subtitle(stored: StoredComparison, scans: Mapping[str, Any]) -> str:
+def _subtitle(stored: Comparison, scans: Mapping[str, Any]) -> str:
     people = [] if stored.values is None else list(stored.values["subject"].unique())
     who = ", ".join(people) if len(people) == 1 else f"{len(people)} people"
     return f"Digital head {who}, seed {scans['seed']}" if scans else who
-
-
-def _scan_settings(out: Path) -> dict[str, Any]:
-    """Settings of simulated scans; empty where the scans are not simulated."""
-    path = out / "scans" / SETTINGS
-    return read_settings(path) if path.is_file() else {}
-
-
-def _map_settings(folder: StudyFolder) -> dict[str, dict[str, Any]]:
-    paths = {label: maps / SETTINGS for label, maps in folder.maps.items()}
-    return {label: read_settings(path) for label, path in paths.items() if path.is_file()}
-
-
-def _settings(
-    stored: StoredComparison,
-    scans: Mapping[str, Any],
-    sources: Mapping[str, Mapping[str, Any]],
-    qsm: Mapping[str, Any],
-) -> dict[str, object]:
-    settings = flat("scanner", scans.get("scanner", {}))
-    for label, source in sources.items():
-        kept = {k: v for k, v in source.items() if k not in ("scan", "weights_sha256")}
-        settings |= flat(label, kept)
-    return settings | flat("qsm", qsm) | comparison_settings(stored.comparison.options)
-
-
-def _provenance(
-    stored: StoredComparison, scans: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]]
-) -> dict[str, object]:
-    provenance: dict[str, object] = {k: scans[k] for k in ("seed", "preset") if k in scans}
-    for label, record in maps.items():
-        checksum = record.get("source", {}).get("weights_sha256")
-        if checksum:
-            provenance[f"{label} weights sha256"] = checksum
-    steps = {"scans": scans.get("software", {})}
-    steps |= {f"{label} maps": record.get("software", {}) for label, record in maps.items()}
-    steps["compare"] = stored.settings.get("software", {})
-    inputs = comparison_provenance({"inputs": stored.settings.get("inputs", {})})
-    return provenance | inputs | versions(steps)
-
-
-def _methods(
-    stored: StoredComparison,
-    scans: Mapping[str, Any],
-    sources: Mapping[str, Mapping[str, Any]],
-    qsm: Mapping[str, Any],
-) -> list[str]:
-    paragraphs = []
-    if scans:
-        paragraphs.append(acquisition_text(scans["scanner"], scans["seed"]))
-    if sources:
-        paragraphs.append(reconstruction_text(sources))
-    if qsm:
-        paragraphs.append(susceptibility_text(qsm))
-    return [*paragraphs, statistics_text(stored)]

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from accelqsm.pipeline.comparison import CompareOptions
+from accelqsm.agreement.settings import CompareSettings
+from accelqsm.results.comparison import Comparison
 
 
-def comparison_settings(options: CompareOptions) -> dict[str, object]:
+def comparison_settings(options: CompareSettings) -> dict[str, object]:
     """Every option of a comparison."""
     record = dataclasses.asdict(options)
     margins = record.pop("margin_ppb")
@@ -18,13 +19,13 @@ def comparison_settings(options: CompareOptions) -> dict[str, object]:
     return settings | {f"compare: margin_ppb {r}": ppb for r, ppb in margins.items()}
 
 
-def comparison_provenance(settings: Mapping[str, Any]) -> dict[str, object]:
+def comparison_provenance(comparison: Comparison) -> dict[str, object]:
     """Inputs with their checksums, and software, of a comparison."""
     inputs = {
         f"{name} sha256": f"{record['sha256']} ({Path(record['path']).name})"
-        for name, record in settings.get("inputs", {}).items()
+        for name, record in comparison.inputs.items()
     }
-    return inputs | versions({"compare": settings.get("software", {})})
+    return inputs | versions({"compare": comparison.software})
 
 
 def versions(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
@@ -42,5 +43,11 @@ def versions(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
 
 
 def flat(prefix: str, settings: Mapping[str, Any]) -> dict[str, object]:
-    """Settings with their step before their name."""
-    return {f"{prefix}: {name}": value for name, value in settings.items()}
+    """Settings with their step before their name, those of tables in it with the table's."""
+    found: dict[str, object] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(f"{prefix}: {name}", value)
+        else:
+            found[f"{prefix}: {name}"] = value
+    return found

@@ -1,29 +1,24 @@
-"""The report of a finished comparison or study, rebuilt from its folder without computing again."""
+"""What to say about a finished comparison of values."""
 
 from __future__ import annotations
-
-import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
 
 import pandas as pd
 
 from accelqsm import __version__
 from accelqsm.agreement.flow import left_out
 from accelqsm.agreement.values import POOLED
-from accelqsm.errors import InputError, InputWarning
+from accelqsm.errors import InputError
 from accelqsm.figures.ages import age_figure
 from accelqsm.figures.extreme import largest_difference, subject_figure
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.plots import bland_altman_figure
-from accelqsm.files.atomic import write_text
 from accelqsm.reports import tables as report_tables
+from accelqsm.reports.bibliography import references
 from accelqsm.reports.checklists.answers import checklists
-from accelqsm.reports.methods import references, statistics_text
-from accelqsm.reports.page.build import build_page
+from accelqsm.reports.content.left_out import LeftOut
+from accelqsm.reports.content.record import comparison_provenance, comparison_settings
+from accelqsm.reports.methods import statistics_citations, statistics_text
 from accelqsm.reports.page.content import ReportContent, Table
-from accelqsm.reports.record import comparison_provenance, comparison_settings
 from accelqsm.reports.sentences import (
     LEAST_PEOPLE,
     answer,
@@ -33,9 +28,11 @@ from accelqsm.reports.sentences import (
     undecided,
 )
 from accelqsm.reports.verdicts import verdict_table
-from accelqsm.results.comparison import StoredComparison, is_comparison, read_comparison
+from accelqsm.results.comparison import Comparison
 
-REPORT = "report.html"
+CHECKLISTS = ("grras", "claim")
+"""Keys of the reporting checklists that are answered."""
+
 RESEARCH_ONLY = "Research software, not a medical device."
 TABLE_TITLES = {
     "table-1": ("Participants", "Mean ± SD (range), or count (percent)."),
@@ -46,61 +43,14 @@ TABLE_TITLES = {
     ),
     "table-4": ("Correlation with age, r (p)", "p-values as they are, not adjusted."),
 }
-Made = TypeVar("Made")
 
 
-class LeftOut:
-    """Makes the parts of a report, and notes those that cannot be made."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def make(self, title: str, draw: Callable[[], Made]) -> list[Made]:
-        """The part in a list, or an empty list and a line that says why."""
-        try:
-            return [draw()]
-        except InputError as error:
-            self.lines.append(f"Left out: {title} ({error}).")
-            warnings.warn(InputWarning(self.lines[-1]), stacklevel=2)
-            return []
-
-
-def rebuild_report(out: Path) -> Path:
-    """Write ``report.html`` into a folder of ``demo`` or ``compare``, from what lies there.
-
-    Parts whose files are missing are left out, and the page says so.
-
-    Returns:
-        The page.
-
-    Raises:
-        InputError: no results there, or results that cannot be read.
-
-    Warns:
-        InputWarning: for each part left out.
-    """
-    if is_comparison(out):
-        content = comparison_content(read_comparison(out))
-    elif is_comparison(out / "agreement"):
-        from accelqsm.reports.study import study_content
-
-        content = study_content(out)
-    else:
-        where = "no such folder" if not out.is_dir() else "found neither"
-        raise InputError(
-            f"{out}: expected the folder of a finished demo (with agreement/) or compare (with "
-            f"agreement.tsv and settings.toml), {where}"
-        )
-    page = out / REPORT
-    write_text(page, build_page(content))
-    return page
-
-
-def comparison_content(stored: StoredComparison) -> ReportContent:
+def comparison_content(stored: Comparison) -> ReportContent:
     """Everything to say about a comparison of values alone."""
     notes = LeftOut()
     figures = comparison_figures(stored, notes)
     gaps = people_left_out(stored)
+    cited = ["zhou2025"] if stored.settings.published else []
     return ReportContent(
         title=f"Agreement with {stored.reference}",
         subtitle=f"{_protocols(stored)}, compared by accelqsm {__version__}",
@@ -112,35 +62,35 @@ def comparison_content(stored: StoredComparison) -> ReportContent:
         tables=comparison_tables(stored),
         people=people_lines(stored, gaps),
         people_table=people_table(gaps),
-        settings=comparison_settings(stored.comparison.options),
-        provenance=comparison_provenance(stored.settings),
+        settings=comparison_settings(stored.settings),
+        provenance=comparison_provenance(stored),
         methods=[statistics_text(stored)],
-        references=references(stored),
+        references=references([*cited, *statistics_citations(stored), *CHECKLISTS]),
         checklists=checklists(stored, gaps, study=False),
     )
 
 
-def single_rows(stored: StoredComparison) -> pd.DataFrame:
+def single_rows(stored: Comparison) -> pd.DataFrame:
     """Agreement per nucleus, without the pooled rows."""
-    rows = stored.comparison.agreement
+    rows = stored.agreement
     return rows[rows["region"] != POOLED]
 
 
-def verdict_lines(stored: StoredComparison) -> list[str]:
+def verdict_lines(stored: Comparison) -> list[str]:
     """The answer first, then what qualifies it."""
     single = single_rows(stored)
-    first = answer(stored.comparison)
+    first = answer(stored)
     if not (single["verdict"] != "").any():
         return [first]
     return [
         first,
         *headlines(single, stored.reference),
-        *undecided(stored.comparison),
-        *tests(stored.comparison),
+        *undecided(stored),
+        *tests(stored),
     ]
 
 
-def verdict_highlights(stored: StoredComparison) -> dict[str, str]:
+def verdict_highlights(stored: Comparison) -> dict[str, str]:
     """Protocol -> in how many nuclei it is equivalent."""
     judged = single_rows(stored)
     judged = judged[judged["verdict"] != ""]
@@ -150,15 +100,15 @@ def verdict_highlights(stored: StoredComparison) -> dict[str, str]:
     return {f"nuclei equivalent under {protocol}": text for protocol, text in counts.items()}
 
 
-def verdict(stored: StoredComparison) -> Table | None:
+def verdict(stored: Comparison) -> Table | None:
     """The verdict per nucleus and protocol; None where nothing could be judged."""
     single = single_rows(stored)
     if not (single["verdict"] != "").any():
         return None
-    return verdict_table(single, reference=stored.reference, margin=margin_text(stored.comparison))
+    return verdict_table(single, reference=stored.reference, margin=margin_text(stored))
 
 
-def comparison_cautions(stored: StoredComparison) -> list[str]:
+def comparison_cautions(stored: Comparison) -> list[str]:
     """What the reader of any comparison must know."""
     return [
         f"{stored.reference} is the reference, not the truth: equal values may be equally wrong.",
@@ -167,9 +117,9 @@ def comparison_cautions(stored: StoredComparison) -> list[str]:
     ]
 
 
-def comparison_figures(stored: StoredComparison, notes: LeftOut) -> list[Figure]:
+def comparison_figures(stored: Comparison, notes: LeftOut) -> list[Figure]:
     """Bland-Altman per nucleus, the person with the largest difference, ages."""
-    reference, agreement = stored.reference, stored.comparison.agreement
+    reference, agreement = stored.reference, stored.agreement
     values = stored.values
     if values is None:
         return notes.make("Bland-Altman, largest difference and ages", _no_values)
@@ -182,7 +132,7 @@ def comparison_figures(stored: StoredComparison, notes: LeftOut) -> list[Figure]
             agreement,
             reference=reference,
             regions=regions,
-            confidence=stored.comparison.options.confidence,
+            confidence=stored.settings.confidence,
         ),
     )
     figures += notes.make(
@@ -191,42 +141,41 @@ def comparison_figures(stored: StoredComparison, notes: LeftOut) -> list[Figure]
             values, largest_difference(values, reference=reference), reference=reference
         ),
     )
-    ages = stored.comparison.ages
+    ages = stored.ages
     if ages is not None:
         figures += notes.make("Ages", lambda: age_figure(values, stored.ages_years, ages))
     return figures
 
 
-def comparison_tables(stored: StoredComparison) -> list[Table]:
+def comparison_tables(stored: Comparison) -> list[Table]:
     """The paper's tables, then every figure of the agreement."""
-    comparison = stored.comparison
     single = single_rows(stored)
     enough = bool((single["n"] >= LEAST_PEOPLE).any())
     tables = []
-    for name, frame in comparison.tables.items():
+    for name, frame in stored.tables.items():
         if name == "table-2" and not enough:
             continue
         title, caption = (text.format(reference=stored.reference) for text in TABLE_TITLES[name])
         tables.append(Table(title, frame, caption))
     if enough:
         tables += report_tables.agreement_tables(
-            single, reference=stored.reference, confidence=comparison.options.confidence
+            single, reference=stored.reference, confidence=stored.settings.confidence
         )
-    if comparison.ages is not None:
-        tables.append(report_tables.age_table(comparison.ages, reference=stored.reference))
-    if comparison.checks is not None:
-        tables.append(report_tables.checks_table(comparison.checks))
+    if stored.ages is not None:
+        tables.append(report_tables.age_table(stored.ages, reference=stored.reference))
+    if stored.checks is not None:
+        tables.append(report_tables.checks_table(stored.checks))
     return tables
 
 
-def people_left_out(stored: StoredComparison) -> pd.DataFrame:
+def people_left_out(stored: Comparison) -> pd.DataFrame:
     """Who was left out of what; no row where the folder does not tell."""
     if stored.values is None:
         return pd.DataFrame(columns=["subject"])
     return left_out(stored.values, reference=stored.reference, participants=stored.participants)
 
 
-def people_lines(stored: StoredComparison, gaps: pd.DataFrame) -> list[str]:
+def people_lines(stored: Comparison, gaps: pd.DataFrame) -> list[str]:
     """How many people were compared, in words."""
     single = single_rows(stored)
     least, most = int(single["n"].min()), int(single["n"].max())
@@ -264,5 +213,5 @@ def _no_values() -> Figure:
     raise InputError("compared-values.tsv: no such file; run compare again")
 
 
-def _protocols(stored: StoredComparison) -> str:
+def _protocols(stored: Comparison) -> str:
     return ", ".join(dict.fromkeys(single_rows(stored)["protocol"].astype(str)))

@@ -1,0 +1,34 @@
+from .agreement.age import age_associations as age_associations
+from .agreement.paired import compare_protocols as compare_protocols
+from .agreement.planning import plan_subjects as plan_subjects
+from .agreement.settings import CompareSettings as CompareSettings
+from .agreement.similarity import similarity_figures as similarity_figures
+from .api.agreement import compare as compare
+from .api.agreement import report as report
+from .api.agreement import values as values
+from .api.images import map_susceptibility as map_susceptibility
+from .api.images import read_images as read_images
+from .api.images import read_mrd as read_mrd
+from .api.images import reconstruct_echoes as reconstruct_echoes
+from .api.images import susceptibility as susceptibility
+from .api.nuclei import coregister_nuclei as coregister_nuclei
+from .api.nuclei import locate_nuclei as locate_nuclei
+from .api.nuclei import mapped_head as mapped_head
+from .api.nuclei import measure_nuclei as measure_nuclei
+from .errors import InputError as InputError
+from .errors import InputWarning as InputWarning
+from .files.mrd.writer import write_mrd as write_mrd
+from .nuclei.settings import MeasureSettings as MeasureSettings
+from .qsm.settings import QsmSettings as QsmSettings
+from .recon.network.weights import load_network as load_network
+from .recon.sampling import poisson_disk as poisson_disk
+from .recon.sampling import regular as regular
+from .recon.settings import ReconSettings as ReconSettings
+from .results.comparison import read_comparison as read_comparison
+from .results.maps import read_maps as read_maps
+from .results.nuclei import read_nuclei as read_nuclei
+from .runtime.progress import show_progress as show_progress
+from .simulate.heads.head import digital_head as digital_head
+from .simulate.scanner import scan as scan
+
+__version__: str

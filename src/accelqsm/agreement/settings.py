@@ -1,0 +1,78 @@
+"""How protocols are compared, and how a study is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from accelqsm.errors import InputError
+from accelqsm.options.setting import Settings, setting
+
+EVERY_REGION = "*"
+
+
+def named_numbers(words: Iterable[str], what: str, *, default: str = "") -> dict[str, float]:
+    """Read ``NAME=NUMBER`` words of the command line; a bare number goes by ``default``.
+
+    Raises:
+        InputError: a word of another form, or a name that comes twice.
+    """
+    numbers: dict[str, float] = {}
+    for word in words:
+        name, equals, text = word.rpartition("=")
+        if not equals:
+            name = default
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not name or not number > 0 or number == float("inf"):
+            form = "NAME=NUMBER" + (" or NUMBER" if default else "")
+            raise InputError(f"{what}: expected {form} with a number above 0, found '{word}'")
+        if name in numbers:
+            raise InputError(f"{what}: expected '{name}' once, found it twice")
+        numbers[name] = number
+    return numbers
+
+
+def _margins(words: Sequence[str]) -> dict[str, float]:
+    return named_numbers(words, "--margin-ppb", default=EVERY_REGION)
+
+
+@dataclass(frozen=True)
+class EquivalenceSettings(Settings):
+    """When two protocols count as equivalent, and with what certainty."""
+
+    margin_percent: float = setting(
+        5.0, above=0, unit="%", help="half-width of the equivalence region, of the reference mean"
+    )
+    margin_ppb: Mapping[str, float] = setting(
+        {},
+        words=_margins,
+        metavar="[REGION=]PPB",
+        help="half-width of a region, or of all, in ppb in its place; may be repeated",
+    )
+    confidence: float = setting(
+        0.95, above=0, below=1, help="level of all intervals; 1 less it is that of each test"
+    )
+    power: float = setting(
+        0.8, above=0, below=1, help="with which the number of subjects named would decide"
+    )
+
+
+DEFAULTS = EquivalenceSettings()
+
+
+@dataclass(frozen=True)
+class CompareSettings(EquivalenceSettings):
+    """What a comparison was asked to do."""
+
+    reference: str = setting(
+        "", metavar="PROTOCOL", help="the protocol that the others are compared with"
+    )
+    published: str = setting(
+        "",
+        metavar="STUDY",
+        former=("beside",),
+        help="a published study whose numbers stand next to the tables: zhou2025",
+    )

@@ -1,0 +1,1 @@
+"""What people call: paths and arrays in, records out."""

@@ -1,0 +1,126 @@
+"""From tables of nuclei to agreement and its report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from accelqsm.agreement.published import published
+from accelqsm.agreement.settings import CompareSettings
+from accelqsm.api.inputs import PathLike
+from accelqsm.errors import InputError
+from accelqsm.files.tables import read_table
+from accelqsm.pipeline.comparison import compare as compare_tables
+from accelqsm.reports.rebuild import rebuild_report
+from accelqsm.results.comparison import LABELS, PEOPLE_LABELS, VALUE_COLUMNS, Comparison
+from accelqsm.results.nuclei import TABLE, NucleiResult, read_nuclei_table
+
+Measured = pd.DataFrame | NucleiResult | PathLike
+DEFAULT = CompareSettings()
+
+
+def values(nuclei: Mapping[tuple[str, str], Measured], *, sides: bool = False) -> pd.DataFrame:
+    """One table of values from the nuclei of many scans.
+
+    Args:
+        nuclei: (subject, protocol) -> table of nuclei, a folder or file that holds one, or what
+            ``locate_nuclei`` gave.
+        sides: one value for each side instead of one for both together.
+
+    Returns:
+        Columns subject, protocol, region, value_ppb and note (why a value is missing).
+
+    Raises:
+        InputError: nothing given, or a table that cannot be used.
+    """
+    if not nuclei:
+        raise InputError("values: expected the nuclei of one scan or more, found none")
+    parts = []
+    for (subject, protocol), measured in nuclei.items():
+        table = _table(measured)
+        kept = table[table["side"].isin(["L", "R", ""] if sides else ["both", ""])]
+        region = kept["region"].astype(str)
+        named = (kept["side"].astype(str) + " " + region).str.strip() if sides else region
+        parts.append(
+            pd.DataFrame(
+                {
+                    "subject": subject,
+                    "protocol": protocol,
+                    "region": named,
+                    "value_ppb": kept["mean_ppb"],
+                    "note": kept.get("note", ""),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def compare(
+    values: pd.DataFrame | PathLike,
+    *,
+    reference: str = "",
+    participants: pd.DataFrame | PathLike | None = None,
+    settings: CompareSettings = DEFAULT,
+) -> Comparison:
+    """Agreement of every protocol with a reference protocol, nucleus by nucleus.
+
+    Args:
+        values: columns subject, protocol, region, value_ppb (``values``), or the file of such a
+            table.
+        reference: the protocol that the others are compared with.
+        participants: columns participant_id, age (years), perhaps sex: adds age.
+        settings: margins, levels, a published study to compare with.
+
+    Raises:
+        InputError: tables that cannot be read or compared.
+    """
+    wanted = replace(settings, reference=reference) if reference else settings
+    if not wanted.reference:
+        raise InputError("compare: expected a reference protocol, found none")
+    if wanted.published:
+        wanted = replace(wanted, published=published(wanted.published).name)
+    table = values
+    if not isinstance(table, pd.DataFrame):
+        table = read_table(Path(table), columns=VALUE_COLUMNS, text=LABELS)
+    people = participants
+    if people is not None and not isinstance(people, pd.DataFrame):
+        people = read_table(Path(people), text=PEOPLE_LABELS)
+    inputs = {
+        name: {"path": str(path), "sha256": _sha256(Path(path))}
+        for name, path in (("values", values), ("participants", participants))
+        if isinstance(path, str | os.PathLike)
+    }
+    return compare_tables(table, wanted, participants=people, inputs=inputs)
+
+
+def report(folder: PathLike) -> Path:
+    """Rebuild the report of a comparison or demo from its folder; returns the HTML file.
+
+    Raises:
+        InputError: no results there, or results that cannot be read.
+
+    Warns:
+        InputWarning: for each part that is left out.
+    """
+    return rebuild_report(Path(folder))
+
+
+def _table(measured: Measured) -> pd.DataFrame:
+    if isinstance(measured, NucleiResult):
+        return measured.table
+    if isinstance(measured, pd.DataFrame):
+        missing = [name for name in ("region", "side", "mean_ppb") if name not in measured]
+        if missing:
+            raise InputError(f"values: expected a table of nuclei, found no column {missing[0]}")
+        return measured
+    path = Path(measured)
+    return read_nuclei_table(path / TABLE if path.is_dir() else path)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

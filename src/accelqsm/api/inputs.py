@@ -1,0 +1,86 @@
+"""Paths, NIfTI objects, arrays and tensors as arrays on a grid."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from accelqsm.errors import InputError
+from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
+from accelqsm.grid import Grid
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+VolumeLike: TypeAlias = Any
+"""A path, a nibabel image, or an array or tensor on a grid that is known."""
+
+
+def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image:
+    """A 3D or 4D image of whatever holds one.
+
+    Args:
+        value: path, nibabel image, numpy array or torch tensor.
+        name: what it is, for messages.
+        grid: of an array, which has none of its own; an image must lie on it.
+
+    Raises:
+        InputError: what cannot be read, an array without a grid, or another grid.
+    """
+    if isinstance(value, str | os.PathLike):
+        image = read_image(Path(value))
+    elif hasattr(value, "affine") and hasattr(value, "dataobj"):
+        image = image_of(value, Path(name))
+    else:
+        values = _array(value)
+        if grid is None:
+            raise InputError(
+                f"{name}: expected an image with an affine, found {type(value).__name__}"
+            )
+        if values.shape[:3] != grid.shape:
+            raise InputError(f"{name}: expected shape {grid.shape}, found {values.shape}")
+        return Image(Path(name), grid, values, values)
+    if grid is not None:
+        check_same_grid(image.grid, grid, image.path)
+    return image
+
+
+def as_volume(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image:
+    """A 3D image without NaN.
+
+    Raises:
+        InputError: as ``as_image``, or not 3D, or not finite.
+    """
+    image = as_image(value, name, grid=grid)
+    if image.values.ndim != 3:
+        raise InputError(f"{image.path}: expected a 3D image, found shape {image.values.shape}")
+    check_finite(image.values, image.path)
+    return image
+
+
+def as_mask(value: VolumeLike | None, grid: Grid) -> npt.NDArray[np.bool_] | None:
+    """A mask on ``grid`` (inside: above one half), or None for none.
+
+    Raises:
+        InputError: another grid, or nothing inside.
+    """
+    if value is None:
+        return None
+    image = as_volume(value, "mask", grid=grid)
+    inside = image.values > 0.5
+    if not inside.any():
+        raise InputError(f"{image.path}: expected a mask with voxels above 0.5, found none")
+    return np.ascontiguousarray(inside)
+
+
+def name_of(value: object, otherwise: str) -> str:
+    """The path of an input, or what it is called without one."""
+    return str(value) if isinstance(value, str | os.PathLike) else otherwise
+
+
+def _array(value: Any) -> npt.NDArray[Any]:
+    detached = value.detach().cpu() if hasattr(value, "detach") else value
+    values = np.asarray(detached)
+    return values.astype(np.uint8) if values.dtype == np.bool_ else values

@@ -1,0 +1,296 @@
+"""From a susceptibility map to its nuclei."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from accelqsm.api.inputs import PathLike, VolumeLike, as_image, as_mask, as_volume, name_of
+from accelqsm.errors import InputError
+from accelqsm.files.atlas import read_atlas
+from accelqsm.files.atlas_images import AtlasImages
+from accelqsm.files.atlases import DEFAULT as DEFAULT_ATLAS
+from accelqsm.files.atlases import find_atlas
+from accelqsm.files.nifti import Image, check_finite, check_same_grid
+from accelqsm.files.tables import read_table
+from accelqsm.grid import Grid
+from accelqsm.nuclei.atlas import Atlas, one_hot
+from accelqsm.nuclei.labels import chosen_rows
+from accelqsm.nuclei.settings import MeasureSettings, SynSettings
+from accelqsm.nuclei.volume import Volume, check_perpendicular
+from accelqsm.pipeline.nuclei import (
+    MappedHead,
+    chosen_labels,
+    measure_atlas,
+    measure_coregistered,
+    measure_labels,
+)
+from accelqsm.results.maps import SusceptibilityMaps
+from accelqsm.results.nuclei import NucleiResult
+
+MeasuredIn = MappedHead | SusceptibilityMaps | VolumeLike
+DEFAULT, SYN = MeasureSettings(), SynSettings()
+
+
+def measure_nuclei(
+    chi: MeasuredIn,
+    *,
+    atlas: PathLike | None = None,
+    t1w: VolumeLike | None = None,
+    labels: VolumeLike | None = None,
+    lookup: PathLike | pd.DataFrame | None = None,
+    magnitude: VolumeLike | None = None,
+    settings: MeasureSettings = DEFAULT,
+) -> pd.DataFrame:
+    """Susceptibility of each nucleus: of an atlas that is registered, or of labels on the map.
+
+    Args:
+        chi: maps of a scan, a susceptibility map in ppm (path or image), or ``mapped_head``.
+        atlas: a name ("cit168") or a folder.
+        t1w: T1-weighted image of the same head, in any pose and grid.
+        labels: integers on the map's grid, in place of an atlas.
+        lookup: columns index and name of the labels.
+        magnitude: of the same scan, where ``chi`` does not bring it.
+        settings: how to measure.
+
+    Returns:
+        Columns region, side, mean_ppb, sd_ppb, median_ppb, iqr_ppb, n_voxels, volume_mm3, note,
+        reference, reference_ppb, and flag where an atlas was registered.
+
+    Raises:
+        InputError: inputs that cannot be read or do not fit each other.
+    """
+    if labels is None:
+        return locate_nuclei(
+            chi, atlas=atlas, t1w=t1w, magnitude=magnitude, settings=settings
+        ).table
+    if atlas is not None or t1w is not None:
+        raise InputError("nuclei: expected an atlas and a T1w image without labels")
+    head = head_of(chi, magnitude)
+    image, rows = labels_of(labels, lookup, grid=head.chi.grid)
+    return measure_labels(head, image.values, rows, settings=settings)
+
+
+def locate_nuclei(
+    chi: MeasuredIn,
+    *,
+    atlas: PathLike | None = None,
+    t1w: VolumeLike | None = None,
+    magnitude: VolumeLike | None = None,
+    settings: MeasureSettings = DEFAULT,
+    syn: SynSettings = SYN,
+) -> NucleiResult:
+    """Nuclei of an atlas that is registered to a scan: table, labels, quality and a picture.
+
+    Args:
+        chi: maps of a scan, a susceptibility map in ppm (path or image), or ``mapped_head``.
+        atlas: a name ("cit168", by default) or a folder.
+        t1w: T1-weighted image of the same head, in any pose and grid.
+        magnitude: of the same scan, where ``chi`` does not bring it.
+        settings: how to measure.
+        syn: how the head is registered around the nuclei.
+
+    Raises:
+        InputError: inputs that cannot be read or do not fit each other.
+    """
+    head = head_of(chi, magnitude)
+    images = read_atlas(find_atlas(DEFAULT_ATLAS if atlas is None else atlas))
+    image = None if t1w is None else _perpendicular(as_volume(t1w, "T1w"))
+    return measure_atlas(
+        head,
+        as_atlas(images),
+        t1w=None if image is None else _volume(image),
+        settings=settings,
+        syn=syn,
+        source=source_of(chi, head, magnitude)
+        | {"t1w": "none" if t1w is None else name_of(t1w, "given")},
+    )
+
+
+def coregister_nuclei(
+    chi: MeasuredIn,
+    *,
+    labels: VolumeLike,
+    lookup: PathLike | pd.DataFrame,
+    reference_magnitude: VolumeLike,
+    magnitude: VolumeLike | None = None,
+    resample: bool = False,
+    settings: MeasureSettings = DEFAULT,
+) -> NucleiResult:
+    """Nuclei of one scan with the labels of another scan of the same head, co-registered rigidly.
+
+    Args:
+        chi: maps of this scan, its susceptibility map in ppm, or ``mapped_head``.
+        labels: integers on the grid of the other scan.
+        lookup: columns index and name of the labels.
+        reference_magnitude: of the other scan.
+        magnitude: of this scan, where ``chi`` does not bring it.
+        resample: resample the map instead of propagating the labels, which smooths it.
+        settings: how to measure.
+
+    Raises:
+        InputError: inputs that cannot be read or do not fit each other.
+    """
+    head = head_of(chi, magnitude)
+    reference = as_image(reference_magnitude, "reference magnitude")
+    check_finite(reference.values, reference.path)
+    _perpendicular(reference)
+    image, rows = labels_of(labels, lookup, grid=reference.grid)
+    chosen_labels(image.values, chosen_rows(rows, settings.regions), str(image.path))
+    return measure_coregistered(
+        head,
+        Volume(image.values.astype(np.int16), reference.grid),
+        rows,
+        reference_magnitude=Volume(combined(reference), reference.grid),
+        resample=resample,
+        settings=settings,
+        source=source_of(chi, head, magnitude)
+        | {
+            "reference_magnitude": name_of(reference_magnitude, "given"),
+            "labels": name_of(labels, "given"),
+            "lookup": name_of(lookup, "given"),
+        },
+    )
+
+
+def mapped_head(
+    chi: VolumeLike,
+    *,
+    magnitude: VolumeLike | None = None,
+    mask: VolumeLike | None = None,
+    r2star_per_s: VolumeLike | None = None,
+) -> MappedHead:
+    """A susceptibility map with what belongs to it, all on one grid.
+
+    Args:
+        chi: susceptibility in ppm (path or nibabel image).
+        magnitude: of the same scan; echoes of a 4D image are combined.
+        mask: the brain; by default where the map is not zero.
+        r2star_per_s: 1/s, for a reference that needs it.
+
+    Raises:
+        InputError: images that cannot be read or do not share a grid.
+    """
+    image = as_volume(chi, "susceptibility map")
+    inside = as_mask(mask, image.grid)
+    rate = None if r2star_per_s is None else as_volume(r2star_per_s, "R2*", grid=image.grid)
+    return MappedHead(
+        chi=_volume(image),
+        brain=image.values != 0 if inside is None else inside,
+        name=str(image.path),
+        magnitude=None if magnitude is None else _magnitude(magnitude, image),
+        r2star_per_s=None if rate is None else rate.values.astype(np.float32),
+        within=inside,
+    )
+
+
+def head_of(chi: MeasuredIn, magnitude: VolumeLike | None = None) -> MappedHead:
+    """What nuclei are measured in, of whatever holds a map."""
+    if isinstance(chi, MappedHead):
+        return chi
+    if isinstance(chi, SusceptibilityMaps):
+        return MappedHead(
+            chi=Volume(chi.chi_ppm, chi.grid),
+            brain=chi.mask,
+            name="susceptibility map",
+            magnitude=Volume(chi.magnitude, chi.grid),
+            r2star_per_s=chi.r2star_per_s,
+            within=chi.mask,
+        )
+    return mapped_head(chi, magnitude=magnitude)
+
+
+def labels_of(
+    labels: VolumeLike, lookup: PathLike | pd.DataFrame | None, *, grid: Grid
+) -> tuple[Image, pd.DataFrame]:
+    """Labels as integers on a grid, and their table.
+
+    Raises:
+        InputError: no lookup, another grid, or labels that are not whole numbers.
+    """
+    if lookup is None:
+        raise InputError("nuclei: expected a lookup with the labels, found none")
+    image = as_volume(labels, "labels", grid=grid)
+    rounded = np.round(image.values)
+    if not np.array_equal(rounded, image.values):
+        raise InputError(f"{image.path}: expected whole-number labels, found fractions")
+    if isinstance(lookup, str | os.PathLike):
+        lookup = read_table(Path(lookup), columns=("index", "name"))
+    whole = rounded.astype(np.int32)
+    return Image(image.path, image.grid, whole, whole), lookup
+
+
+def as_atlas(images: AtlasImages) -> Atlas:
+    """An atlas as read, ready to be registered."""
+    templates = {name: _volume(image) for name, image in images.templates.items()}
+    first = next(iter(templates.values()))
+    brain = first if images.brain is None else Volume(images.brain.values, images.brain.grid)
+    inside = brain.values > (0 if images.brain is None else 0.5)
+    indices = [int(i) for i in images.lookup["index"]]
+    if images.labels is None:
+        probabilities = {i: Volume(p, images.label_grid) for i, p in images.probabilities.items()}
+    else:
+        probabilities = one_hot(Volume(images.labels, images.label_grid), indices)
+    return Atlas(
+        str(images.folder),
+        templates,
+        Volume(inside.astype(np.float32), brain.grid),
+        probabilities,
+        images.lookup,
+        probabilistic=images.labels is None,
+    )
+
+
+def combined(image: Image) -> npt.NDArray[np.float32]:
+    """One magnitude: the root of the sum of squares over the echoes of a 4D image."""
+    values = np.asarray(image.values, dtype=np.float32)
+    return values if values.ndim == 3 else np.sqrt((values**2).sum(-1))
+
+
+def source_of(chi: MeasuredIn, head: MappedHead, magnitude: VolumeLike | None) -> dict[str, Any]:
+    """What is recorded of a map and its magnitude."""
+    return {
+        "chimap": name_of(chi, head.name),
+        "magnitude": name_of(magnitude, "given"),
+        "mask": "where the map is not zero" if head.within is None else "given",
+    }
+
+
+def _magnitude(magnitude: VolumeLike, chi: Image) -> Volume:
+    image = as_image(magnitude, "magnitude", grid=None if _has_grid(magnitude) else chi.grid)
+    check_finite(image.values, image.path)
+    _check_flip(image, chi)
+    check_same_grid(image.grid, chi.grid, image.path, reference=chi.path)
+    check_perpendicular(chi.grid, str(chi.path))
+    return Volume(combined(image), image.grid)
+
+
+def _has_grid(value: VolumeLike) -> bool:
+    return isinstance(value, str | os.PathLike) or hasattr(value, "affine")
+
+
+def _check_flip(image: Image, chi: Image) -> None:
+    """Say that an axis is flipped, because a distance between corners does not."""
+    if image.grid.shape != chi.grid.shape:
+        return
+    ours, theirs = image.grid.matrix[:3, :3], chi.grid.matrix[:3, :3]
+    for axis, name in enumerate("xyz"):
+        if np.allclose(ours[:, axis], -theirs[:, axis], atol=1e-3):
+            raise InputError(
+                f"{image.path}: expected the same affine as {chi.path}, found its {name} axis "
+                "flipped"
+            )
+
+
+def _perpendicular(image: Image) -> Image:
+    check_perpendicular(image.grid, str(image.path))
+    return image
+
+
+def _volume(image: Image) -> Volume:
+    return Volume(np.asarray(image.values, dtype=np.float32), image.grid)

@@ -1,0 +1,94 @@
+"""``accelqsm qsm``: magnitude and phase images to susceptibility."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from accelqsm.commands.common import (
+    SettingsFile,
+    add_mask,
+    add_qsm,
+    add_settings_file,
+    save_maps,
+)
+from accelqsm.qsm.settings import QsmSettings
+
+NAME = "qsm"
+HELP = "magnitude and phase images to susceptibility"
+EXAMPLE = """accelqsm qsm out --megre sub-01/anat
+accelqsm qsm out --magnitude mag*.nii.gz --phase phase*.nii.gz --echo-times-s 0.004 0.009 \
+--b0-tesla 3"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which images, what is known of them, and how they are mapped."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    parser.add_argument(
+        "--megre",
+        type=Path,
+        metavar="PREFIX",
+        help="BIDS folder or prefix of one scan, *_echo-N_part-{mag,phase}_MEGRE.nii[.gz]",
+    )
+    for part in ("magnitude", "phase"):
+        parser.add_argument(
+            f"--{part}",
+            type=Path,
+            nargs="+",
+            default=(),
+            metavar="FILE",
+            help=f"{part} of every echo, 3D files or one 4D file, in place of --megre",
+        )
+    parser.add_argument(
+        "--echo-times-s",
+        type=float,
+        nargs="+",
+        metavar="T",
+        help="in seconds; by default EchoTime of the JSON sidecars",
+    )
+    parser.add_argument(
+        "--b0-tesla",
+        type=float,
+        metavar="B",
+        help="main field in tesla; by default MagneticFieldStrength of the JSON sidecars",
+    )
+    parser.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="of the main field along the array axes; by default B0_dir, else scanner +z",
+    )
+    parser.add_argument(
+        "--phase-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values that are -pi and pi; by default found from sidecars and values",
+    )
+    parser.add_argument(
+        "--invert-phase",
+        action="store_true",
+        help="the scanner's phase falls where the field adds to B0",
+    )
+    add_mask(parser, "found from the magnitude")
+    add_settings_file(parser)
+    add_qsm(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Map, and write maps and settings."""
+    settings = SettingsFile.of(options, "qsm").settings(QsmSettings, "qsm")
+    from accelqsm.api.images import read_images, susceptibility
+
+    images = read_images(
+        options.megre,
+        magnitude=list(options.magnitude),
+        phase=list(options.phase),
+        echo_times_s=options.echo_times_s,
+        b0_tesla=options.b0_tesla,
+        b0_direction=options.b0_direction,
+        phase_range=options.phase_range,
+        invert_phase=options.invert_phase,
+    )
+    save_maps(susceptibility(images, mask=options.mask, settings=settings), options.out)

@@ -1,0 +1,33 @@
+"""``accelqsm recon``: MRD k-space to magnitude and phase of every echo."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from accelqsm.commands.common import SettingsFile, add_scan_arguments, recon_of, say
+from accelqsm.errors import naming
+
+NAME = "recon"
+HELP = "raw data (MRD) to magnitude and phase of every echo"
+EXAMPLE = "accelqsm recon scan.h5 out --method grappa"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is reconstructed, and how."""
+    add_scan_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Reconstruct, and write images and settings."""
+    recon = recon_of(SettingsFile.of(options, "recon"))
+    from accelqsm.api.images import read_mrd, reconstruct_echoes
+    from accelqsm.reports.boilerplate import write_methods
+
+    kspace = read_mrd(options.scan)
+    with naming(options.scan):
+        images = reconstruct_echoes(kspace, recon)
+    images = replace(images, source={"scan": str(options.scan), **images.source})
+    images.save(options.out)
+    write_methods(options.out)
+    say(options.out, "magnitude and phase (rad) of every echo, settings, methods text")

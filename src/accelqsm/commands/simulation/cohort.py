@@ -1,0 +1,50 @@
+"""``accelqsm cohort``: people and values that have exactly the statistics of a published study."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+NAME = "cohort"
+HELP = "people and values with the statistics of a published study"
+EXAMPLE = "accelqsm cohort zhou2025 cohort"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which study, and where the tables go."""
+    parser.add_argument("study", metavar="STUDY", help="a published study: zhou2025")
+    parser.add_argument(
+        "out", type=Path, metavar="OUT", help="folder for values.tsv and participants.tsv"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="draws the people, on which no statistic depends (default 0)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the tables and where they come from, and say so."""
+    from accelqsm.agreement.published import published
+    from accelqsm.agreement.summary import cohort_with_statistics
+    from accelqsm.files.tables import write_table
+    from accelqsm.files.toml import write_settings
+    from accelqsm.results.provenance import software
+
+    study = published(options.study)
+    cohort = cohort_with_statistics(study, seed=options.seed)
+    write_table(options.out / "values.tsv", cohort.values)
+    write_table(options.out / "participants.tsv", cohort.participants)
+    source = {
+        "name": options.study,
+        "citation": study.citation,
+        "doi": study.doi,
+        "seed": options.seed,
+    }
+    write_settings(
+        options.out / "settings.toml",
+        {"command": "cohort", "source": source, "software": software()},
+    )
+    print(options.out / "values.tsv")

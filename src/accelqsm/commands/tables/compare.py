@@ -1,0 +1,54 @@
+"""``accelqsm compare``: agreement of protocols, nucleus by nucleus."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from accelqsm.agreement.settings import CompareSettings
+from accelqsm.commands.common import SettingsFile, add_settings_file
+from accelqsm.errors import InputError
+from accelqsm.options.arguments import add_settings
+
+NAME = "compare"
+HELP = "agreement of protocols, nucleus by nucleus"
+EXAMPLE = """accelqsm compare values.tsv out --reference PI
+accelqsm compare values.tsv out --reference PI --participants people.tsv --published zhou2025"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A table of values, and how protocols are compared."""
+    parser.add_argument(
+        "values",
+        type=Path,
+        metavar="VALUES.tsv",
+        help="columns subject, protocol, region, value_ppb",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    parser.add_argument(
+        "--participants",
+        type=Path,
+        metavar="TSV",
+        help="columns participant_id, age, perhaps sex: adds age",
+    )
+    add_settings_file(parser)
+    add_settings(parser, CompareSettings)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare, write tables and settings, and show the verdict."""
+    file = SettingsFile.of(options, "compare", "options")
+    from accelqsm.results.comparison import compare_table
+
+    table = compare_table(file.record, options.settings)
+    settings = file.settings(CompareSettings, "compare", table)
+    if not settings.reference:
+        raise InputError("compare: expected --reference PROTOCOL or --settings TOML, found neither")
+    from accelqsm.api.agreement import compare
+    from accelqsm.reports.boilerplate import write_methods
+    from accelqsm.reports.console import comparison_summary, show
+
+    comparison = compare(options.values, participants=options.participants, settings=settings)
+    comparison.save(options.out)
+    write_methods(options.out)
+    show(comparison_summary(comparison))

@@ -1,0 +1,38 @@
+"""``accelqsm similarity``: how similar two susceptibility maps are."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+NAME = "similarity"
+HELP = "similarity of two susceptibility maps, every figure with its range and region"
+EXAMPLE = "accelqsm similarity af5/Chimap.nii.gz pi/Chimap.nii.gz out.tsv --mask pi/mask.nii.gz"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Two maps on one grid, and where both are defined."""
+    parser.add_argument("chimap", type=Path, metavar="CHIMAP", help="susceptibility, NIfTI, ppm")
+    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="the map to compare with")
+    parser.add_argument("out", type=Path, metavar="OUT.tsv", help="table to write")
+    parser.add_argument(
+        "--mask", type=Path, required=True, metavar="FILE", help="where both maps are defined"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare the maps, and write and show the figures."""
+    from accelqsm.agreement.columns import column_dictionary
+    from accelqsm.agreement.similarity import similarity_figures
+    from accelqsm.files.nifti import read_volume
+    from accelqsm.files.tables import write_described_table
+    from accelqsm.reports.console import show, similarity_summary
+
+    image = read_volume(options.chimap)
+    figures = similarity_figures(
+        image.values,
+        read_volume(options.reference, grid=image.grid).values,
+        read_volume(options.mask, grid=image.grid).values > 0.5,
+    )
+    write_described_table(options.out, figures, column_dictionary(map(str, figures)))
+    show(similarity_summary(figures))

@@ -1,0 +1,44 @@
+"""The atlases that go by a name; any folder with a template, labels and a table is one too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from accelqsm.errors import InputError
+from accelqsm.options.registry import Choice, Registry
+
+
+class NamedAtlas(Choice):
+    """An atlas that goes by a name; its function returns the folder that holds it."""
+
+
+ATLASES: Registry[NamedAtlas] = Registry(
+    "atlas",
+    [
+        NamedAtlas(
+            "cit168",
+            "accelqsm.files.cit168:cached_cit168",
+            "the CIT168 atlas of subcortical nuclei (Pauli et al. 2018)",
+            citations=("pauli2018",),
+        ),
+    ],
+)
+DEFAULT = "cit168"
+
+
+def find_atlas(atlas: str | os.PathLike[str]) -> Path:
+    """The folder of an atlas: a path, or a name from the cache or the network.
+
+    Raises:
+        InputError: no such folder, or no network; says what to do.
+    """
+    name = str(atlas).lower()
+    if name in ATLASES and not Path(atlas).is_dir():
+        folder: Path = ATLASES[name].load()()
+        return folder
+    folder = Path(atlas)
+    if not folder.is_dir():
+        names = " or ".join(ATLASES.names)
+        raise InputError(f"{folder}: expected a folder with an atlas or {names}, found none")
+    return folder

@@ -1,0 +1,76 @@
+"""How nuclei are measured, and how a head is registered to a template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from accelqsm.errors import InputError
+from accelqsm.options.setting import Settings, setting
+from accelqsm.reference.registry import REFERENCES
+
+COARSE_MM = 2.0
+"""Voxel size at which a head and a template are compared coarsely."""
+
+
+def _names(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for word in words for name in word.split(",") if name)
+
+
+@dataclass(frozen=True)
+class MeasureSettings(Settings):
+    """How nuclei are measured."""
+
+    reference: str = setting("brain", registry=REFERENCES, help="what has zero susceptibility")
+    erosion_mm: float = setting(
+        0.0,
+        least=0,
+        unit="mm",
+        flag="erode-mm",
+        help="voxels nearer than this to the edge of their label are left out",
+    )
+    weighted: bool = setting(
+        False, help="weigh voxels with the probability of the label instead of counting whole ones"
+    )
+    threshold: float = setting(
+        0.5, above=0, most=1, help="least probability of a voxel's label in a probabilistic atlas"
+    )
+    min_voxels: int = setting(3, least=1, help="a nucleus of fewer voxels has no value (n/a)")
+    regions: tuple[str, ...] | None = setting(
+        None,
+        words=_names,
+        metavar="NAME,NAME",
+        help="which nuclei, in order; by default the study's seven where an atlas has them",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weighted and self.erosion_mm:
+            raise InputError("--erode-mm: expected 0 with --weighted, which takes no labels")
+
+
+@dataclass(frozen=True)
+class SynSettings(Settings):
+    """How a head is registered to a template around the nuclei (SyN)."""
+
+    spacing_mm: float = setting(
+        1.0, above=0, unit="mm", help="voxel size at which images are compared"
+    )
+    iterations: tuple[int, ...] = setting(
+        (40, 25, 5), least=0, help="of each resolution, coarsest first"
+    )
+    step: float = setting(0.25, above=0, unit="voxels", help="gradient step")
+    radius: int = setting(1, least=1, unit="voxels", help="of the window of the local correlation")
+    smoothing_voxels: float = setting(
+        4.0, least=0, unit="voxels", help="standard deviation by which each update is smoothed"
+    )
+    margin_mm: float = setting(
+        10.0, least=0, unit="mm", help="how far around the nuclei images are compared"
+    )
+
+    @property
+    def coarse(self) -> SynSettings:
+        """Without the last resolution, which takes most of the time, where 2 mm are reached."""
+        if 2 * self.spacing_mm > COARSE_MM:
+            return self
+        return replace(self, iterations=(*self.iterations[:-1], 0))

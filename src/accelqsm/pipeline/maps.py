@@ -1,0 +1,58 @@
+"""What the chain computed, as records that hold arrays on a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+from torch import Tensor
+
+from accelqsm.grid import Grid
+from accelqsm.qsm.chain import QsmResult
+from accelqsm.qsm.settings import QsmSettings
+from accelqsm.recon.settings import ReconSettings
+from accelqsm.results.echoes import EchoImages
+from accelqsm.results.maps import SusceptibilityMaps
+
+
+def as_maps(
+    result: QsmResult,
+    grid: Grid,
+    *,
+    settings: QsmSettings,
+    source: Mapping[str, Any],
+    device: str,
+    command: str,
+    echoes: EchoImages | None = None,
+    recon: ReconSettings | None = None,
+) -> SusceptibilityMaps:
+    """The maps of a scan, as arrays on its grid."""
+    rate = result.r2star_per_s
+    return SusceptibilityMaps(
+        grid=grid,
+        chi_ppm=as_array(result.chi_ppm),
+        mask=as_array(result.mask),
+        field_hz=as_array(result.field_hz),
+        field_sd_hz=as_array(result.field_sd_hz),
+        local_field_hz=as_array(result.local_field_hz),
+        r2star_per_s=None if rate is None else as_array(rate),
+        magnitude=as_array(result.magnitude),
+        echoes=echoes,
+        settings=settings,
+        recon=recon,
+        source=dict(source),
+        device=device,
+        command=command,
+    )
+
+
+def as_echoes(images: Tensor) -> EchoImages:
+    """Complex (echo, x, y, z) as magnitude and phase."""
+    return EchoImages(as_array(images.abs()), as_array(images.angle()))
+
+
+def as_array(tensor: Tensor) -> npt.NDArray[Any]:
+    """A tensor as an array on the CPU."""
+    values: npt.NDArray[Any] = tensor.detach().cpu().numpy()
+    return values

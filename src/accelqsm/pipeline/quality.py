@@ -1,0 +1,125 @@
+"""Whether the labels of a head can be trusted: expectations, metrics and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from accelqsm.figures.figure import Figure
+from accelqsm.figures.nuclei import outline_figure
+from accelqsm.grid import centred_grid
+from accelqsm.nuclei.atlas import Atlas, PropagatedLabels
+from accelqsm.nuclei.measure import split_side
+from accelqsm.nuclei.metrics import (
+    Metrics,
+    bend_metrics,
+    t1w_metrics,
+    template_metrics,
+    tissue_metrics,
+)
+from accelqsm.nuclei.quality import Expected, centre_mm
+from accelqsm.nuclei.volume import Volume, affine_transform, box_around, resampled
+from accelqsm.pipeline.registration import RegisteredHead
+
+FIGURE_MARGIN_MM = 30.0
+
+
+def expected_nuclei(
+    atlas: Atlas, registered: RegisteredHead, propagated: PropagatedLabels, rows: pd.DataFrame
+) -> tuple[dict[int, Expected], dict[int, npt.NDArray[np.float64]]]:
+    """By index: size and place by the affine map alone, and the centre of the label in mm."""
+    affine = registered.to_template.affine
+    to_scan = affine_transform(np.linalg.inv(affine @ registered.to_head))
+    growth = 1 / abs(float(np.linalg.det(affine[:3, :3])))
+    volumes_mm3 = atlas.volumes_mm3()
+    expected, centres_mm = {}, {}
+    for index in (int(i) for i in rows["index"]):
+        probability = atlas.probabilities[index]
+        total = probability.values.sum(dtype=np.float64)
+        places = np.indices(probability.values.shape)
+        at = np.asarray([float((places[a] * probability.values).sum() / total) for a in range(3)])
+        world = affine_transform(probability.grid.matrix)(at[:, None])
+        x, y, z = to_scan(world)[:, 0].tolist()
+        expected[index] = Expected(volumes_mm3[index] * growth, (x, y, z))
+        centres_mm[index] = centre_mm(propagated.labels, index, propagated.grid)
+    return expected, centres_mm
+
+
+def atlas_metrics(
+    atlas: Atlas,
+    registered: RegisteredHead,
+    brain: npt.NDArray[np.bool_],
+    labels: npt.NDArray[Any],
+    rows: pd.DataFrame,
+) -> Metrics:
+    """How well head and template meet, how far the head was deformed, whether labels lie on tissue.
+
+    Args:
+        atlas: template and labels.
+        registered: the head's images and their transform to the template.
+        brain: bool (x, y, z), on the grid of the scan.
+        labels: integers (x, y, z), on the grid of the scan.
+        rows: columns index and name.
+    """
+    images, magnitude = registered.images, registered.magnitude
+    t1w, signal = images.get("T1w"), None
+    if t1w is not None:
+        signal = resampled(t1w, magnitude.grid, affine_transform(registered.to_head)).values
+    return [
+        *([] if t1w is None else t1w_metrics(t1w, magnitude, brain, registered.to_head)),
+        *template_metrics(atlas.templates, images, registered.to_template),
+        *bend_metrics(registered.to_template, atlas, rows),
+        *tissue_metrics(labels, rows, brain, t1w_signal=signal),
+    ]
+
+
+def notes_of(table: pd.DataFrame) -> dict[str, str]:
+    """What is odd about each region, for the figure."""
+    notes: dict[str, str] = {}
+    for region, side, note, flag in zip(
+        table["region"], table["side"], table["note"], table["flag"], strict=True
+    ):
+        said = "; ".join(text for text in (note, flag) if text)
+        if said and side != "both":
+            notes[region] = f"{notes.get(region, '')} {side}: {said}".strip()
+    return notes
+
+
+def quality_figure(
+    chi: Volume,
+    magnitude: Volume,
+    labels: npt.NDArray[Any],
+    lookup: pd.DataFrame,
+    *,
+    notes: Mapping[str, str],
+) -> Figure:
+    """The outlines of all regions on an upright grid of 1 mm around them."""
+    around = box_around(Volume(labels, chi.grid), margin_mm=1.0)
+    last = np.asarray(around.shape) - 1
+    corners = np.stack([np.asarray(corner) * last for corner in np.ndindex(2, 2, 2)], axis=1)
+    ends = affine_transform(around.matrix)(corners.astype(np.float64))
+    low, high = ends.min(1) - FIGURE_MARGIN_MM, ends.max(1) + FIGURE_MARGIN_MM
+    x, y, z = (int(n) for n in np.ceil(high - low))
+    middle = low + np.array([x // 2, y // 2, z // 2])
+    grid = centred_grid(
+        (x, y, z), (1.0, 1.0, 1.0), centre_mm=(float(middle[0]), float(middle[1]), float(middle[2]))
+    )
+    regions: dict[str, list[int]] = {}
+    for index, name in zip(lookup["index"], lookup["name"], strict=True):
+        regions.setdefault(split_side(str(name))[0], []).append(int(index))
+    volumes = {}
+    for region, indices in regions.items():
+        here = np.isin(labels, indices).astype(np.float32)
+        if here.any():
+            volumes[region] = resampled(Volume(here, chi.grid), grid).values
+    return outline_figure(
+        resampled(chi, grid).values,
+        resampled(magnitude, grid).values,
+        volumes,
+        voxel_size_mm=1.0,
+        notes=notes,
+    )

@@ -1,0 +1,145 @@
+"""From a scan to an atlas: rigid to the T1w image, affine and SyN to the template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelqsm.nuclei.atlas import Atlas
+from accelqsm.nuclei.contrast import with_contrast_of
+from accelqsm.nuclei.register import (
+    Matrix,
+    TemplateMap,
+    paired_contrasts,
+    register_affine,
+    register_rigid,
+    register_template,
+)
+from accelqsm.nuclei.settings import SynSettings
+from accelqsm.nuclei.volume import Mapping as WorldMapping
+from accelqsm.nuclei.volume import Volume, affine_transform, resampled
+from accelqsm.runtime.progress import step
+
+
+@dataclass(frozen=True)
+class Transform:
+    """World points of a map to those of the labels, and the inverse.
+
+    Attributes:
+        forward: of the map to the labels.
+        inverse: of the labels to the map.
+    """
+
+    forward: WorldMapping
+    inverse: WorldMapping
+
+    @classmethod
+    def of_matrix(cls, matrix: Matrix) -> Transform:
+        """Of a 4 x 4 matrix."""
+        return cls(affine_transform(matrix), affine_transform(np.linalg.inv(matrix)))
+
+    def then(self, other: TemplateMap) -> Transform:
+        """This transform, followed by one to a template."""
+        return Transform(
+            lambda points: other.to_template(self.forward(points)),
+            lambda points: self.inverse(other.from_template(points)),
+        )
+
+
+@dataclass(frozen=True)
+class RegisteredHead:
+    """A head registered to a template.
+
+    Attributes:
+        images: by contrast, in the world of the T1w image where there is one.
+        to_head: 4 x 4, world of the map to that of ``images``.
+        to_template: world of ``images`` to that of the template.
+        magnitude: of the scan, on its own grid.
+        contrasts: those that head and template were compared in.
+    """
+
+    images: Mapping[str, Volume]
+    to_head: Matrix
+    to_template: TemplateMap
+    magnitude: Volume
+    contrasts: tuple[str, ...]
+
+    @property
+    def transform(self) -> Transform:
+        """World of the map to that of the template, and the inverse."""
+        return Transform.of_matrix(self.to_head).then(self.to_template)
+
+
+def register_atlas(
+    chi: Volume,
+    magnitude: Volume,
+    brain: npt.NDArray[np.bool_],
+    atlas: Atlas,
+    *,
+    t1w: Volume | None,
+    syn: SynSettings,
+) -> RegisteredHead:
+    """Register a scan to a template: rigid, affine, and SyN around the nuclei.
+
+    Args:
+        chi, magnitude: of one scan, on one grid.
+        brain: bool (x, y, z), on that grid.
+        atlas: template images by contrast, brain and labels.
+        t1w: of the same head, in any pose and grid.
+        syn: how the head is registered around the nuclei.
+    """
+    images, to_head = _images(chi, magnitude, t1w)
+    with step("Head to template: affine"):
+        first = next(iter(atlas.templates))
+        contrast = "T1w" if "T1w" in images and "T1w" in atlas.templates else first
+        affine = register_affine(
+            atlas.templates[contrast],
+            images.get(contrast, next(iter(images.values()))),
+            template_brain=atlas.brain,
+            scan_brain=_brain_of(images, brain, chi, to_head),
+        )
+    with step("Head to template: SyN around the nuclei"):
+        to_template = _syn(atlas, images, affine, syn)
+    shared = tuple(name for name in atlas.templates if name in images) or (contrast,)
+    return RegisteredHead(images, to_head, to_template, magnitude, shared)
+
+
+def _images(chi: Volume, magnitude: Volume, t1w: Volume | None) -> tuple[dict[str, Volume], Matrix]:
+    """The head's images by contrast in one world, and the map's world to it."""
+    own = {"magnitude": magnitude, "susceptibility": chi}
+    if t1w is None:
+        return own, np.eye(4)
+    with step("T1w to magnitude: rigid"):
+        to_head = register_rigid(magnitude, t1w)
+    inverse = affine_transform(np.linalg.inv(to_head))
+    there = {name: resampled(image, t1w.grid, inverse) for name, image in own.items()}
+    return {"T1w": t1w} | there, to_head
+
+
+def _syn(
+    atlas: Atlas, images: Mapping[str, Volume], affine: Matrix, syn: SynSettings
+) -> TemplateMap:
+    """SyN, coarsely first, and then to a template whose nuclei are as bright as this head's."""
+    box = atlas.box(syn.margin_mm)
+    templates, paired = paired_contrasts(atlas.templates, images)
+    if atlas.templates.keys() & images.keys():
+        coarse = register_template(templates, paired, box=box, affine=affine, settings=syn.coarse)
+        templates = {
+            name: with_contrast_of(
+                paired[name], template, probabilities=atlas.probabilities, transform=coarse
+            )
+            for name, template in templates.items()
+        }
+    return register_template(templates, paired, box=box, affine=affine, settings=syn)
+
+
+def _brain_of(
+    images: Mapping[str, Volume], brain: npt.NDArray[np.bool_], chi: Volume, to_head: Matrix
+) -> Volume:
+    """The brain on the grid of the head's images."""
+    grid = next(iter(images.values())).grid
+    inside = Volume(brain.astype(np.float32), chi.grid)
+    return resampled(inside, grid, affine_transform(np.linalg.inv(to_head)))

@@ -1,0 +1,1 @@
+"""What a report holds, gathered from folders of results."""

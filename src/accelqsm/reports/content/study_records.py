@@ -1,0 +1,116 @@
+"""Settings that the steps of a study left on disk, as paragraphs, references and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelqsm.files.toml import read_settings
+from accelqsm.qsm.settings import QsmSettings
+from accelqsm.reports.content.comparison import CHECKLISTS
+from accelqsm.reports.content.record import (
+    comparison_provenance,
+    comparison_settings,
+    flat,
+    versions,
+)
+from accelqsm.reports.methods import (
+    Recorded,
+    acquisition_text,
+    reconstruction_citations,
+    reconstruction_text,
+    statistics_citations,
+    statistics_text,
+    susceptibility_citations,
+    susceptibility_text,
+)
+from accelqsm.results.comparison import Comparison
+from accelqsm.results.maps import SETTINGS, recon_of_record, settings_of_record
+
+UNSHOWN = ("scan", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class StudyRecords:
+    """What lies in the ``settings.toml`` files of a study.
+
+    Attributes:
+        scans: of simulated scans; empty where the scans are not simulated.
+        maps: protocol label -> of its maps.
+        paths: protocol label -> the file, to be named.
+    """
+
+    scans: Mapping[str, Any]
+    maps: Mapping[str, Mapping[str, Any]]
+    paths: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, out: Path, folders: Mapping[str, Path]) -> StudyRecords:
+        """Read them from a study's folder and the folders of its maps."""
+        scans = out / "scans" / SETTINGS
+        paths = {label: maps / SETTINGS for label, maps in folders.items()}
+        paths = {label: path for label, path in paths.items() if path.is_file()}
+        return cls(
+            read_settings(scans) if scans.is_file() else {},
+            {label: read_settings(path) for label, path in paths.items()},
+            paths,
+        )
+
+    def recons(self) -> dict[str, Recorded]:
+        """Protocol label -> how it was reconstructed."""
+        return {
+            label: (recon_of_record(record, self.paths[label]), record.get("source", {}))
+            for label, record in self.maps.items()
+        }
+
+    def qsm(self, reference: str) -> QsmSettings | None:
+        """The chain of the reference's map; None where it is not recorded."""
+        record = self.maps.get(reference, {})
+        return settings_of_record(record, self.paths[reference]) if "qsm" in record else None
+
+    def methods(self, stored: Comparison) -> list[str]:
+        """How the study was done, in paragraphs."""
+        qsm, paragraphs = self.qsm(stored.reference), []
+        if self.scans:
+            paragraphs.append(acquisition_text(self.scans["scanner"], self.scans["seed"]))
+        if self.maps:
+            paragraphs.append(reconstruction_text(self.recons()))
+        if qsm is not None:
+            paragraphs.append(susceptibility_text(qsm))
+        return [*paragraphs, statistics_text(stored)]
+
+    def citations(self, stored: Comparison) -> list[str]:
+        """Keys of the works that the paragraphs rest on, in their order."""
+        qsm = self.qsm(stored.reference)
+        keys = ["zhou2025"] if qsm is not None or stored.settings.published else []
+        for settings, _ in self.recons().values():
+            keys += reconstruction_citations(settings)
+        keys += [] if qsm is None else susceptibility_citations(qsm)
+        return [*keys, *statistics_citations(stored), *CHECKLISTS]
+
+    def settings(self, stored: Comparison) -> dict[str, object]:
+        """Every setting, flat enough for a page."""
+        settings = flat("scanner", self.scans.get("scanner", {}))
+        for label, record in self.maps.items():
+            known = {**record.get("source", {}), **record.get("recon", {})}
+            settings |= flat(label, {k: v for k, v in known.items() if k not in UNSHOWN})
+        qsm = self.maps.get(stored.reference, {}).get("qsm", {})
+        return settings | flat("qsm", qsm) | comparison_settings(stored.settings)
+
+    def provenance(self, stored: Comparison) -> dict[str, object]:
+        """Seeds, checksums and versions."""
+        known: dict[str, object] = {
+            name: self.scans[name] for name in ("seed", "preset") if name in self.scans
+        }
+        for label, record in self.maps.items():
+            checksum = record.get("source", {}).get("weights_sha256")
+            if checksum:
+                known[f"{label} weights sha256"] = checksum
+        steps = {"scans": self.scans.get("software", {})}
+        steps |= {
+            f"{label} maps": record.get("software", {}) for label, record in self.maps.items()
+        }
+        steps["compare"] = stored.software
+        return known | comparison_provenance(stored) | versions(steps)

@@ -1,0 +1,45 @@
+"""The report of a finished comparison or study, rebuilt from its folder without computing again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelqsm.errors import InputError
+from accelqsm.files.atomic import write_text
+from accelqsm.reports.content.comparison import comparison_content
+from accelqsm.reports.page.build import build_page
+from accelqsm.results.comparison import is_comparison, read_comparison
+
+REPORT = "report.html"
+
+
+def rebuild_report(out: Path) -> Path:
+    """Write ``report.html`` into a folder of ``demo`` or ``compare``, from what lies there.
+
+    Parts whose files are missing are left out, and the page says so.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: no results there, or results that cannot be read.
+
+    Warns:
+        InputWarning: for each part left out.
+    """
+    if is_comparison(out):
+        content = comparison_content(read_comparison(out))
+    elif is_comparison(out / "agreement"):
+        # Its pictures read maps and k-space, which a comparison of values does without.
+        from accelqsm.reports.content.study import study_content
+
+        content = study_content(out)
+    else:
+        where = "no such folder" if not out.is_dir() else "found neither"
+        raise InputError(
+            f"{out}: expected the folder of a finished demo (with agreement/) or compare (with "
+            f"agreement.tsv and settings.toml), {where}"
+        )
+    page = out / REPORT
+    write_text(page, build_page(content))
+    return page

@@ -1,0 +1,111 @@
+"""The folder of a reconstruction: magnitude and phase of every echo, and what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelqsm.files.nifti import read_volume, write_image
+from accelqsm.files.toml import write_settings
+from accelqsm.grid import Grid
+from accelqsm.options.table import plain
+from accelqsm.recon.settings import ReconSettings
+from accelqsm.results.provenance import software
+
+SETTINGS = "settings.toml"
+
+Volume = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EchoImages:
+    """Magnitude and phase of every echo, channels combined; (echo, x, y, z).
+
+    Attributes:
+        magnitude: any scale.
+        phase_rad: in radians, -pi to pi.
+    """
+
+    magnitude: Volume
+    phase_rad: Volume
+
+    @property
+    def images(self) -> npt.NDArray[np.complex64]:
+        """Complex (echo, x, y, z)."""
+        images = self.magnitude * np.exp(1j * self.phase_rad)
+        return np.asarray(images, dtype=np.complex64)
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Images of every echo of a scan, and what made them.
+
+    Attributes:
+        echoes: magnitude and phase, (echo, x, y, z).
+        grid: where the voxels are.
+        settings: how they were reconstructed.
+        source: scan, acceleration, echo times and the like.
+        device: in words.
+    """
+
+    echoes: EchoImages
+    grid: Grid
+    settings: ReconSettings
+    source: Mapping[str, Any]
+    device: str = ""
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``echo-N_part-{mag,phase}.nii.gz`` and, last, ``settings.toml``.
+
+        Returns:
+            The folder.
+        """
+        out = Path(folder)
+        (out / SETTINGS).unlink(missing_ok=True)
+        write_echoes(out, self.echoes, self.grid)
+        record = {
+            "command": "recon",
+            "source": dict(self.source),
+            "recon": plain(self.settings),
+            "software": software() | {"device": self.device},
+        }
+        write_settings(out / SETTINGS, record)
+        return out
+
+
+def write_echoes(out: Path, echoes: EchoImages, grid: Grid) -> None:
+    """Write magnitude and phase (rad) of each echo."""
+    for echo, magnitude in enumerate(echoes.magnitude, start=1):
+        write_image(out / echo_name(echo, "mag"), magnitude, grid)
+        write_image(out / echo_name(echo, "phase"), echoes.phase_rad[echo - 1], grid)
+
+
+def read_echoes(folder: Path, grid: Grid) -> EchoImages | None:
+    """What ``write_echoes`` wrote; None where there is nothing of it."""
+    parts: dict[str, list[Volume]] = {"mag": [], "phase": []}
+    while (folder / echo_name(len(parts["mag"]) + 1, "mag")).is_file():
+        echo = len(parts["mag"]) + 1
+        for part, images in parts.items():
+            image = read_volume(folder / echo_name(echo, part), grid=grid)
+            images.append(np.asarray(image.values, dtype=np.float32))
+    if not parts["mag"]:
+        return None
+    return EchoImages(np.stack(parts["mag"]), np.stack(parts["phase"]))
+
+
+def last_echo(folder: Path, part: str) -> Path | None:
+    """The file of the last echo's magnitude ("mag") or phase, where there is one."""
+    echo = 0
+    while (folder / echo_name(echo + 1, part)).is_file():
+        echo += 1
+    return folder / echo_name(echo, part) if echo else None
+
+
+def echo_name(echo: int, part: str) -> str:
+    """The file name of an echo's magnitude ("mag") or phase."""
+    return f"echo-{echo}_part-{part}.nii.gz"

@@ -1,0 +1,29 @@
+"""Where each protocol samples k-space."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.virtual.protocols import Preset, Protocol
+
+
+def sampling_pattern(protocol: Protocol, preset: Preset, *, seed: int) -> Tensor:
+    """Where the protocol samples the (ky, kz) plane: bool (y, z).
+
+    Parallel imaging skips every other line along y outside its calibration lines; the others are
+    Poisson disks with exactly the acceleration asked for.
+    """
+    plane = (preset.shape[1], preset.shape[2])
+    if protocol.method == "grappa":
+        centre = (preset.calibration_lines, plane[1])
+        return regular(plane, acceleration=(2, 1), calibration=centre)
+    if protocol.acceleration == 1.0:
+        return regular(plane, acceleration=(1, 1), calibration=preset.calibration)
+    return poisson_disk(
+        plane,
+        acceleration=protocol.acceleration,
+        calibration=preset.calibration,
+        seed=seed,
+        voxel_size_mm=preset.voxel_size_mm[1:],
+    )
