@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from accelqsm.commands.nuclei import nuclei_command
+from accelqsm.api.nuclei import locate_nuclei, mapped_head
 from accelqsm.files.nifti import read_image
 from accelqsm.files.tables import write_table
 from accelqsm.nuclei.measure import measure_nuclei
@@ -63,14 +63,12 @@ def one_head(folder: Path, person: Person, atlas: Path, pose_seed: int) -> list[
     scan_person(folder, person, pose=random_pose(pose_seed), noise_seed=pose_seed)
     scan_t1w(folder, person, pose=random_pose(pose_seed + 1), noise_seed=pose_seed + 1)
     start = time.process_time()
-    found = nuclei_command(
-        folder / "Chimap.nii.gz",
-        folder / "nuclei",
-        magnitude=folder / "mag.nii.gz",
-        t1w=folder / "T1w.nii.gz",
-        atlas=str(atlas),
-        mask=folder / "mask.nii.gz",
-    ).set_index(["region", "side"])
+    scan = mapped_head(
+        folder / "Chimap.nii.gz", magnitude=folder / "mag.nii.gz", mask=folder / "mask.nii.gz"
+    )
+    located = locate_nuclei(scan, atlas=atlas, t1w=folder / "T1w.nii.gz")
+    located.save(folder / "nuclei")
+    found = located.table.set_index(["region", "side"])
     cpu_s = time.process_time() - start
     chi, truth, ours = (
         read_image(folder / name).values

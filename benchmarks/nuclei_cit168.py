@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from accelqsm.commands.nuclei import nuclei_command
-from accelqsm.files.atlas import CIT168_TEMPLATE, read_atlas
+from accelqsm.api.nuclei import as_atlas, locate_nuclei
+from accelqsm.files.atlas import read_atlas
+from accelqsm.files.cit168 import CIT168_TEMPLATE
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.nuclei.atlas import SEVEN, paste, propagate_labels
 from accelqsm.nuclei.volume import affine_transform
-from accelqsm.pipeline.nuclei import as_atlas
 
 
 def main() -> None:
@@ -26,7 +26,8 @@ def main() -> None:
     chimap = out / "map.nii.gz"
     write_image(chimap, template.values.astype(np.float32) / 255, template.grid)
     start = time.perf_counter()
-    nuclei_command(chimap, out / "nuclei", magnitude=folder / CIT168_TEMPLATE, atlas=str(folder))
+    found = locate_nuclei(chimap, magnitude=folder / CIT168_TEMPLATE, atlas=folder)
+    found.save(out / "nuclei")
     print(f"{time.perf_counter() - start:.0f} s")
     atlas = as_atlas(read_atlas(folder))
     same = affine_transform(np.eye(4))

@@ -18,12 +18,13 @@ import pandas as pd
 import torch
 from scipy.spatial.transform import Rotation
 
-from accelqsm.commands.nuclei import nuclei_command
+from accelqsm.api.nuclei import coregister_nuclei, mapped_head, measure_nuclei
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.files.tables import write_table
 from accelqsm.nuclei.register import motion_of
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.field.lags import lag_products
+from accelqsm.results.nuclei import write_nuclei
 from accelqsm.simulate.cohort import draw_cohort
 from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from accelqsm.simulate.heads.head import LOOKUP
@@ -90,7 +91,7 @@ def one_head(
             row[f"{what}_side_ppb"] = float(difference[["L", "R"]].abs().max().max())
             row[f"{what}_mean_ppb"] = float(difference["both"].mean())
             row |= {f"{what}_{region}_ppb": float(v) for region, v in difference["both"].items()}
-    settings = tomllib.loads((folder / "moved-Chimap" / "settings.toml").read_text())
+    settings = tomllib.loads((folder / "propagated-Chimap" / "settings.toml").read_text())
     found = np.asarray(settings["source"]["to_reference"])
     shift_mm, turn_deg = motion_of(found @ pose_matrix(pose), CENTRE_MM)
     return {"error_mm": shift_mm, "error_deg": turn_deg, **row}
@@ -103,17 +104,22 @@ def measured(
     mask = scan / ("mask.nii.gz" if name == "Chimap" else "mask-qsm.nii.gz")
     if first is None:
         out = folder / f"first-{name}.tsv"
-        table = nuclei_command(
-            scan / f"{name}.nii.gz", out, labels=scan / "dseg.nii.gz",
-            lookup=folder / "dseg.tsv", mask=mask,
-        )  # fmt: skip
+        table = measure_nuclei(
+            mapped_head(scan / f"{name}.nii.gz", mask=mask),
+            labels=scan / "dseg.nii.gz",
+            lookup=folder / "dseg.tsv",
+        )
+        write_nuclei(out, table)
     else:
-        table = nuclei_command(
-            scan / f"{name}.nii.gz", folder / f"{'resampled' if resample else 'moved'}-{name}",
-            magnitude=scan / "mag.nii.gz", reference_magnitude=first / "mag.nii.gz",
-            labels=first / "dseg.nii.gz", lookup=folder / "dseg.tsv", mask=mask,
+        found = coregister_nuclei(
+            mapped_head(scan / f"{name}.nii.gz", magnitude=scan / "mag.nii.gz", mask=mask),
+            labels=first / "dseg.nii.gz",
+            lookup=folder / "dseg.tsv",
+            reference_magnitude=first / "mag.nii.gz",
             resample=resample,
-        )  # fmt: skip
+        )
+        found.save(folder / f"{'resampled' if resample else 'propagated'}-{name}")
+        table = found.table
     return table.set_index(["region", "side"])["mean_ppb"]
 
 

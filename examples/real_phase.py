@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+import accelqsm as aq
 from accelqsm.files.megre.phase import phase_rad
 from accelqsm.files.nifti import read_image, read_volume
-from accelqsm.pipeline.images import qsm_images
 
 PANELS = (
     ("fieldmap.nii.gz", "Field, unwrapped (Hz)", None),
@@ -24,7 +24,10 @@ PANELS = (
 
 def main(magnitude: Path, phase: Path, out: Path, echo_times_s: list[float]) -> Path:
     """Map the scan at 3 T and draw three axial slices of wrapped phase and of every map."""
-    qsm_images([magnitude], [phase], out, echo_times_s=echo_times_s, field_strength_t=3.0)
+    images = aq.read_images(
+        magnitude=magnitude, phase=phase, echo_times_s=echo_times_s, b0_tesla=3.0
+    )
+    aq.susceptibility(images).save(out)
     wrapped = phase_rad([read_image(phase)])[0][..., -1]
     columns = [("Phase of the last echo (rad)", wrapped, np.pi)]
     for name, title, limit in PANELS:

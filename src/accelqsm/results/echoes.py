@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelqsm.files.megre.writer import write_megre
 from accelqsm.files.nifti import read_volume, write_image
 from accelqsm.files.toml import write_settings
 from accelqsm.grid import Grid
@@ -76,6 +77,28 @@ class Reconstruction:
         }
         write_settings(out / SETTINGS, record)
         return out
+
+    def save_bids(self, folder: str | Path, *, subject: str, acq: str = "") -> Path:
+        """Write the echoes as BIDS MEGRE images with sidecars, which ``read_images`` reads.
+
+        Args:
+            folder: such as ``sub-01/anat``.
+            subject: label, with or without ``sub-``.
+            acq: label of the acquisition; none without it.
+
+        Returns:
+            The folder.
+        """
+        entities = [f"sub-{subject.removeprefix('sub-')}", *([f"acq-{acq}"] if acq else [])]
+        write_megre(
+            Path(folder) / "_".join(entities),
+            self.echoes.magnitude,
+            self.echoes.phase_rad,
+            self.grid,
+            echo_times_s=self.source["echo_times_s"],
+            field_strength_t=float(self.source["b0_tesla"]),
+        )
+        return Path(folder)
 
 
 def write_echoes(out: Path, echoes: EchoImages, grid: Grid) -> None:
