@@ -6,7 +6,7 @@ from there to susceptibility on the CPU, prewhitening, network, sums and the who
 Each network runs twice, since the first run loads and chooses kernels. Then the demo's size on
 the GPU and on the CPU, and how far the nuclei lie apart.
 
-Usage: python benchmarks/gpu.py [--cases paper agreement] [--weights channel channel-wide channels]
+Usage: python benchmarks/gpu.py [--cases paper agreement] [--weights per-coil per-coil-wide joint]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline import scan as subject
 from accelqsm.qsm import chain
-from accelqsm.recon.network.weights import load_network, packaged_weights
+from accelqsm.recon.weights import load_network, packaged_weights
 from accelqsm.simulate.heads.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset

@@ -21,25 +21,30 @@ from torch import Tensor
 
 from accelqsm.grid import Grid
 from accelqsm.pipeline.scan import map_susceptibility
-from accelqsm.recon.network.reconnet3d import Consistency
-from accelqsm.recon.reconstruct import Method
+from accelqsm.recon.method_settings import NetworkSettings
+from accelqsm.recon.settings import ReconSettings
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.simulate.heads.head import Head, digital_head
 from accelqsm.simulate.scanner import scan
-from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
+from accelqsm.virtual.sampling import sampling_pattern
 
 PRESET = PRESETS["demo"]
+PER_COIL, JOINT = (
+    ReconSettings("reconnet3d", network=NetworkSettings(consistency=consistency))
+    for consistency in ("per-coil", "joint")
+)
 BLEED_RADIUS_MM, LESION_RADIUS_MM = 3.0, 5.0
 BLEED_CHI_PPM, BLEED_R2STAR = 0.8, 80.0
 LESION_CHI_PPM, LESION_T1_S, LESION_WATER, LESION_R2STAR = 0.02, 1.6, 1.2, -8.0
 # Template coordinates: white matter of the left frontal lobe, and of the right parietal lobe.
 PLACES_MM = {"bleed": (-24.0, 22.0, 24.0), "lesion": (26.0, -36.0, 28.0)}
-ARMS: dict[str, tuple[str, Method, Consistency]] = {
-    "full": ("full", "zero-filled", "channel"),
-    "PI": ("pi", "grappa", "channel"),
-    "all channels AF 5": ("af5", "reconnet3d", "channels"),
-    "channel by channel AF 5": ("af5", "reconnet3d", "channel"),
-    "L1-wavelet AF 5": ("af5", "l1-wavelet", "channel"),
+ARMS: dict[str, tuple[str, ReconSettings]] = {
+    "full": ("full", ReconSettings("zero-filled")),
+    "PI": ("pi", ReconSettings("grappa")),
+    "joint AF 5": ("af5", JOINT),
+    "per-coil AF 5": ("af5", PER_COIL),
+    "L1-wavelet AF 5": ("af5", ReconSettings("l1-wavelet")),
 }
 
 
@@ -60,7 +65,7 @@ def rows(seed: int) -> list[str]:
     acquisition = PRESET.acquisition
     plain = digital_head(acquisition.grid.refined(PRESET.refinement), seed=seed)
     head = with_findings(plain)
-    names = {protocol for protocol, _, _ in ARMS.values()}
+    names = {protocol for protocol, _ in ARMS.values()}
     patterns = {
         name: sampling_pattern(PROTOCOLS[name], PRESET, seed=seed + number)
         for number, name in enumerate(sorted(names))
@@ -69,13 +74,13 @@ def rows(seed: int) -> list[str]:
         head, acquisition, patterns, n_channels=PRESET.n_channels, snr=PRESET.snr, seed=seed
     )
     lines, full = [], None
-    for arm, (protocol, method, consistency) in ARMS.items():
-        mapped = map_susceptibility(kspaces[protocol], method=method, consistency=consistency)
-        bleed = 1000 * contrast(
-            mapped.maps.chi_ppm, acquisition.grid, PLACES_MM["bleed"], BLEED_RADIUS_MM
-        )
-        magnitude = mapped.images[0].abs()
-        level = magnitude[mapped.maps.mask].mean()
+    for arm, (protocol, recon) in ARMS.items():
+        maps = map_susceptibility(kspaces[protocol], recon)
+        assert maps.echoes is not None
+        chi_ppm, mask = torch.from_numpy(maps.chi_ppm), torch.from_numpy(maps.mask)
+        bleed = 1000 * contrast(chi_ppm, acquisition.grid, PLACES_MM["bleed"], BLEED_RADIUS_MM)
+        magnitude = torch.from_numpy(maps.echoes.magnitude[0])
+        level = magnitude[mask].mean()
         lesion = contrast(
             magnitude / level, acquisition.grid, PLACES_MM["lesion"], LESION_RADIUS_MM
         )

@@ -22,10 +22,12 @@ import torch
 
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.kspace import KSpace, scratch
-from accelqsm.qsm.field.lags import lag_products
-from accelqsm.qsm.field.mdi import zero_products
-from accelqsm.recon.reconstruct import combine, reconstruct
-from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
+from accelqsm.pipeline.scan import ChannelSums
+from accelqsm.recon.method_settings import NetworkSettings
+from accelqsm.recon.reconstruct import reconstruct
+from accelqsm.recon.settings import ReconSettings
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
+from accelqsm.virtual.sampling import sampling_pattern
 
 PRESET = PRESETS["paper"]
 POLL_S = 0.05
@@ -41,15 +43,10 @@ def main() -> None:
     watcher = threading.Thread(target=watch, args=(peaks, stop))
     watcher.start()
     cpu, wall = time.process_time(), time.perf_counter()
-    acquisition = kspace.acquisition
-    images = torch.zeros(acquisition.n_echoes, *acquisition.grid.shape, dtype=torch.complex64)
-    lags = zero_products(images, echo_times_s=acquisition.echo_times_s)
-    blocks = reconstruct(kspace, method=method, consistency=consistency)  # type: ignore[arg-type]
-    for count, block in enumerate(blocks, 1):
-        lag_products(
-            block.images, echo_times_s=acquisition.echo_times_s, onto=lags.readout(block.x)
-        )
-        images[:, block.x] += combine(block, kspace).numerator
+    network = NetworkSettings(consistency=consistency if method == "reconnet3d" else None)
+    sums = ChannelSums(kspace)
+    for count, block in enumerate(reconstruct(kspace, ReconSettings(method, network=network)), 1):
+        sums.add(block)
         if count == n_blocks:
             break
     stop.set()

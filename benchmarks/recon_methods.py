@@ -29,17 +29,14 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, READOUT, SPATIAL, centred_slice, fft, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.espirit import Sensitivities, espirit
-from accelqsm.recon.grappa import grappa
+from accelqsm.recon.method_settings import SenseSettings
+from accelqsm.recon.methods.cg_sense import cg_sense
+from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.recon.network.slabs import apply_network
-from accelqsm.recon.network.weights import load_network
+from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.recon.sense import (
-    SENSE_ITERATIONS,
-    SENSE_WEIGHT,
-    Encoding,
-    cg_sense,
-    l1_wavelet,
-)
+from accelqsm.recon.sense import Encoding
+from accelqsm.recon.weights import load_network
 from recon_head import (
     CALIBRATION,
     SHAPE,
@@ -49,7 +46,7 @@ from recon_head import (
 )
 
 LAMBDAS = (0.002, 0.005, 0.01)
-WAVELET_ITERATIONS = 60
+SENSE, WAVELET_ITERATIONS = SenseSettings(), 60
 PEER_KERNEL = (5, 5, 3)
 
 Result = TypeVar("Result")
@@ -102,9 +99,9 @@ def print_ours(acceleration: int, images: Tensor, kspace: KSpace, found: Sensiti
 
 
 def print_network(acceleration: int, images: Tensor, kspace: KSpace, found: Sensitivities) -> None:
-    """The network of all channels."""
+    """The network of joint consistency."""
     try:
-        network = load_network("channels")
+        network = load_network("joint")
     except InputError:
         return
     planes = kspace.planes()[:, 0]
@@ -114,8 +111,8 @@ def print_network(acceleration: int, images: Tensor, kspace: KSpace, found: Sens
 
 def print_grappa(acceleration: int, images: Tensor, kspace: KSpace) -> None:
     """Ours, and pygrappa's on the same samples and centre with a kernel of the same reach."""
-    blocks, cpu_s = _timed(lambda: list(grappa(kspace)))
-    found = torch.cat([block[:, 0] for _, block in blocks], dim=1)
+    blocks, cpu_s = _timed(lambda: list(reconstruct(kspace, "grappa")))
+    found = torch.cat([block.images[:, 0] for block in blocks], dim=1)
     _row(acceleration, "ours: GRAPPA", error_percent(images, found), cpu_s)
     try:
         from pygrappa import mdgrappa
@@ -139,7 +136,7 @@ def print_bart(acceleration: int, images: Tensor, kspace: KSpace, folder: Path) 
         words = ["ecalib", "-m1", "-r", box, "-k5", "-t", "0.001", *crop, "k", "s"]
         _, cpu_s = _timed(lambda words=words: _bart(folder, words))
         _row(acceleration, f"BART: sensitivities {where}", None, cpu_s)
-        least_squares = ["-i", str(SENSE_ITERATIONS), "-R", f"Q:{SENSE_WEIGHT}"]
+        least_squares = ["-i", str(SENSE.n_iterations), "-R", f"Q:{SENSE.weight}"]
         error, cpu_s = _solved(folder, images, least_squares)
         _row(acceleration, f"BART: CG-SENSE, maps {where}", error, cpu_s)
         if acceleration > 2:

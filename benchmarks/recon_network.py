@@ -1,12 +1,12 @@
 """Errors of both networks on heads that nothing was trained, tuned or looked at with.
 
-Complex NRMSE against the image without noise: of the network of one channel beside zero-filling,
-of the network of all channels beside CG-SENSE and L1-wavelet from the same samples and estimated
-sensitivities. Volumes, grids and noise are drawn as those of validation, from other seeds; twelve
-readout positions count, and the network sees as many beside them as it depends on, as in a scan.
-NOISE is one standard deviation for all instead, in units of the peak. Heads are kept in OUT.
+Complex NRMSE against the image without noise: of the per-coil network and of zero-filling, or of
+the joint network, CG-SENSE and L1-wavelet from the same samples and estimated sensitivities.
+Volumes, grids and noise are drawn as those of validation, from other seeds; twelve readout
+positions count, and the network sees as many beside them as it depends on, as in a scan. NOISE is
+one standard deviation for all instead, in units of the peak. Heads are kept in OUT.
 
-Usage: python benchmarks/recon_network.py OUT [channel | channel-wide | channels] [HEADS] [NOISE]
+Usage: python benchmarks/recon_network.py OUT [per-coil | per-coil-wide | joint] [HEADS] [NOISE]
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.recon.network.reconnet3d import ReconNet3D
-from accelqsm.recon.network.weights import load_network
-from accelqsm.recon.sense import cg_sense, l1_wavelet
+from accelqsm.recon.methods.cg_sense import cg_sense
+from accelqsm.recon.methods.l1_wavelet import l1_wavelet
+from accelqsm.recon.network.protocol import Network
+from accelqsm.recon.weights import load_network
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.training import data
 from accelqsm.training.data import Pair, validation_pairs
@@ -38,17 +39,17 @@ def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    out, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "channel"
+    out, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "per-coil"
     n_heads = int(sys.argv[3]) if len(sys.argv) > 3 else 4
     if len(sys.argv) > 4:
         data.QUIETEST = data.LOUDEST = float(sys.argv[4])
     network = load_network(name)
-    kind, reach = network.architecture.consistency, network.architecture.readout_reach
+    kind, reach = network.consistency, network.readout_reach
     heads = cached_volumes(
         out / kind,
         seeds=range(FIRST_SEED, FIRST_SEED + n_heads),
         n_volumes=N_VOLUMES,
-        all_channels=kind == "channels",
+        all_channels=kind == "joint",
     )
     rows = []
     for acceleration in ACCELERATIONS:
@@ -62,10 +63,10 @@ def main() -> None:
     print(table(pd.DataFrame(rows)))
 
 
-def errors(network: ReconNet3D, pair: Pair, acceleration: float) -> list[dict[str, float]]:
+def errors(network: Network, pair: Pair, acceleration: float) -> list[dict[str, float]]:
     """NRMSE by method of every item of a pair."""
     rows = []
-    reach = network.architecture.readout_reach
+    reach = network.readout_reach
     counted = slice(reach, reach + READOUTS)
     with torch.inference_mode():
         images = network(pair.measured, pair.sampled, pair.maps)

@@ -23,28 +23,33 @@ import pandas as pd
 import torch
 
 from accelqsm.pipeline.scan import map_susceptibility
-from accelqsm.recon.network.reconnet3d import Consistency
-from accelqsm.recon.reconstruct import Method
+from accelqsm.recon.method_settings import NetworkSettings
+from accelqsm.recon.settings import ReconSettings
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.simulate.cohort import Subject, draw_cohort
 from accelqsm.simulate.heads.head import LOOKUP, NUCLEI, Head, digital_head
 from accelqsm.simulate.scanner import scan
-from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
+from accelqsm.virtual.sampling import sampling_pattern
 from accelqsm.virtual.scans import at_scan_resolution
 
 COHORT_SEED, LARGEST_COHORT = 3, 20
 PRESET = PRESETS["demo"]
-ARMS: dict[str, tuple[str, Method, Consistency]] = {
-    "full": ("full", "zero-filled", "channel"),
-    "PI": ("pi", "grappa", "channel"),
-    "PI again": ("pi-rescan", "grappa", "channel"),
+PER_COIL, JOINT = (
+    ReconSettings("reconnet3d", network=NetworkSettings(consistency=consistency))
+    for consistency in ("per-coil", "joint")
+)
+ARMS: dict[str, tuple[str, ReconSettings]] = {
+    "full": ("full", ReconSettings("zero-filled")),
+    "PI": ("pi", ReconSettings("grappa")),
+    "PI again": ("pi-rescan", ReconSettings("grappa")),
     **{
-        f"{name} AF {af}": (f"af{af}", method, consistency)
+        f"{name} AF {af}": (f"af{af}", recon)
         for af in (3, 4, 5)
-        for name, method, consistency in (
-            ("all channels", "reconnet3d", "channels"),
-            ("channel by channel", "reconnet3d", "channel"),
-            ("L1-wavelet", "l1-wavelet", "channel"),
+        for name, recon in (
+            ("joint", JOINT),
+            ("per-coil", PER_COIL),
+            ("L1-wavelet", ReconSettings("l1-wavelet")),
         )
     },
 }
@@ -90,7 +95,7 @@ def measure(person: Subject, arms: list[str], out: Path) -> None:
     acquisition = PRESET.acquisition
     head = head_of(person)
     labels, truth = at_scan_resolution(head, acquisition)
-    names = sorted({protocol for protocol, _, _ in ARMS.values()})
+    names = sorted({protocol for protocol, _ in ARMS.values()})
     # Every pattern, also where few arms are wanted: noise is drawn from one after another.
     patterns = {
         name: sampling_pattern(PROTOCOLS[name], PRESET, seed=person.seed % 10_000 + number)
@@ -106,10 +111,10 @@ def measure(person: Subject, arms: list[str], out: Path) -> None:
     )
     write_values(values_file(out, person, "truth"), rows_of(person, "truth", truth, labels, 0.0))
     for arm in arms:
-        protocol, method, consistency = ARMS[arm]
+        protocol, recon = ARMS[arm]
         start = time.process_time()
-        mapped = map_susceptibility(kspaces[protocol], method=method, consistency=consistency)
-        chi, cpu_s = mapped.maps.chi_ppm, time.process_time() - start
+        maps = map_susceptibility(kspaces[protocol], recon)
+        chi, cpu_s = torch.from_numpy(maps.chi_ppm), time.process_time() - start
         write_values(values_file(out, person, arm), rows_of(person, arm, chi, labels, cpu_s))
         print(f"{person.label} {arm}: {cpu_s:.0f} CPU-s", file=sys.stderr, flush=True)
 

@@ -22,8 +22,10 @@ import torch
 from torch import Tensor
 
 from accelqsm.fourier import centred_slice
+from accelqsm.recon.methods.cg_sense import cg_sense
+from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.recon.sampling import poisson_disk
-from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet
+from accelqsm.recon.sense import Encoding
 from recon_head import (
     CALIBRATION,
     SHAPE,

@@ -23,10 +23,10 @@ from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.espirit import espirit
-from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.network.slabs import apply_network
-from accelqsm.recon.network.weights import load_network
 from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.weights import load_network
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.simulate.cohort import draw_cohort
 from accelqsm.simulate.heads.head import LOOKUP, NUCLEI
@@ -80,7 +80,7 @@ def main() -> None:
         return scan(head, acquisition, patterns, n_channels=n, snr=snr, seed=seed)
 
     wanted = _phase_difference(scans(NOISELESS, {"full": full})["full"], x)[:, y, z].flatten()
-    network = load_network("channels")
+    network = load_network("joint")
     print(f"| centre, pattern | phase, rad | {' | '.join(NUCLEI)} |")
     print(f"|---|{'---:|' * (1 + len(NUCLEI))}")
     for name, kspace in scans(PRESET.snr, patterns).items():
@@ -110,7 +110,7 @@ def _field_hz(labels: Tensor, truth_ppm: Tensor, nucleus: str) -> Tensor:
     return ppm_to_hz(field_ppm, PRESET.acquisition.field_strength_t)
 
 
-def _phase_difference(kspace: KSpace, x: slice, network: ReconNet3D | None = None) -> Tensor:
+def _phase_difference(kspace: KSpace, x: slice, network: Network | None = None) -> Tensor:
     """Last echo times the first's conjugate, summed over channels, complex (x, y, z)."""
     if network is None:
         images = ifft(kspace.planes(x=x), PHASE_ENCODES)

@@ -19,7 +19,9 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.recon.espirit import espirit_maps
-from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet
+from accelqsm.recon.methods.cg_sense import cg_sense
+from accelqsm.recon.methods.l1_wavelet import l1_wavelet
+from accelqsm.recon.sense import Encoding
 
 
 def main(measured: Path, picture: Path) -> Path:

@@ -24,7 +24,7 @@ from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline.scan import sum_channels
 from accelqsm.recon.channels import compress_channels, prewhiten
-from accelqsm.recon.grappa import grappa
+from accelqsm.recon.reconstruct import reconstruct
 from mrd_files import Scan, Space, line, write_lines
 
 N_X, N_Y, N_Z, N_CHANNELS = 8, 10, 6, 2
@@ -188,7 +188,9 @@ def test_a_centre_scanned_apart_is_kept_apart_and_used(tmp_path: Path, mode: str
     assert read.calibration.shape == (2, 1, 12, 16, 12)
     apart = fft(torch.from_numpy(read.calibration[:, 0]), (-3,)).numpy()
     np.testing.assert_allclose(apart, 2 * values[:, :, 8:24], atol=1e-5)
-    found_image = torch.cat([block for _, block in grappa(read)], dim=2)[:, 0].numpy()
+    found_image = torch.cat([block.images for block in reconstruct(read, "grappa")], dim=2)[
+        :, 0
+    ].numpy()
     assert np.linalg.norm(found_image - image) < 0.02 * np.linalg.norm(image)
     combined = sum_channels(read, method="cg-sense").images[0].abs().numpy()
     expected = np.sqrt((np.abs(image) ** 2).sum(0))

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from accelqsm.errors import InputError
+from accelqsm.recon.blocks import combine
 from accelqsm.recon.channels import compress_channels, low_resolution, prewhiten
-from accelqsm.recon.reconstruct import combine, reconstruct
+from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import regular
 from recon_phantom import ECHO_TIMES_S, channel_images, sample
 

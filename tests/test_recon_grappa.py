@@ -7,16 +7,19 @@ import torch
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
-from accelqsm.recon.grappa import fit_kernel, grappa, line_step
+from accelqsm.kspace import KSpace
+from accelqsm.recon.method_settings import GrappaSettings
+from accelqsm.recon.methods.grappa import fit_kernel, line_step
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.recon.settings import ReconSettings
 from recon_phantom import channel_images, sample
 
 SHAPE = (16, 50, 20)
 
 
-def _images(kspace, method: str = "grappa") -> torch.Tensor:  # type: ignore[no-untyped-def]
-    blocks = list(reconstruct(kspace, method=method))  # type: ignore[arg-type]
+def _images(kspace: KSpace, method: str | ReconSettings = "grappa") -> torch.Tensor:
+    blocks = list(reconstruct(kspace, method))
     n_channels, n_echoes = kspace.samples.shape[:2]
     images = torch.zeros(n_channels, n_echoes, *SHAPE, dtype=torch.complex64)
     for block in blocks:
@@ -53,8 +56,8 @@ def test_slabs_of_the_readout_agree_with_the_whole(monkeypatch: pytest.MonkeyPat
     pattern = regular((50, 20), acceleration=(2, 1), calibration=(18, 20))
     kspace = sample(channel_images(SHAPE, 4), pattern, noise_sd=0.02)
     whole = _images(kspace)
-    monkeypatch.setattr("accelqsm.recon.grappa.SOURCES_AT_ONCE", 4 * 12 * 25 * 20 * 3)
-    assert len(list(grappa(kspace))) > 4
+    monkeypatch.setattr("accelqsm.recon.methods.grappa.SOURCES_AT_ONCE", 4 * 12 * 25 * 20 * 3)
+    assert len(list(reconstruct(kspace, "grappa"))) > 4
     assert (_images(kspace) - whole).abs().max() < 1e-5
 
 
@@ -77,6 +80,31 @@ def test_readout_taps_are_a_convolution_along_kx() -> None:
     assert (turned - 1).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("kernel", [(3, 2, 1), (5, 4, 3), (7, 2, 5), (1, 6, 1)])
+def test_kernels_of_other_sizes_leave_no_aliasing_either(kernel: tuple[int, int, int]) -> None:
+    images = channel_images(SHAPE, 8)
+    kspace = sample(images, regular((50, 20), acceleration=(2, 1), calibration=(18, 20)))
+    settings = ReconSettings("grappa", GrappaSettings(kernel=kernel))
+    energy = images.abs().square().sum()
+    left = (_images(kspace, settings) - images).abs().square().sum() / energy
+    aliased = (_images(kspace, "zero-filled") - images).abs().square().sum() / energy
+    assert left < 0.1 * aliased
+    assert torch.equal(_images(kspace, settings), _images(kspace)) == (kernel == (5, 4, 3))
+
+
+def test_an_endless_regularisation_leaves_zero_filling() -> None:
+    images = channel_images(SHAPE, 4)
+    kspace = sample(images, regular((50, 20), acceleration=(2, 1), calibration=(18, 20)))
+    settings = ReconSettings("grappa", GrappaSettings(tikhonov=1e12))
+    assert (_images(kspace, settings) - _images(kspace, "zero-filled")).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kernel", [(4, 4, 3), (5, 3, 3), (5, 4, 2), (5, 4, 0)])
+def test_kernels_that_are_not_symmetric_are_refused(kernel: tuple[int, int, int]) -> None:
+    with pytest.raises(InputError, match="kernel: expected"):
+        GrappaSettings(kernel=kernel)
+
+
 def test_patterns_without_regular_lines_are_refused() -> None:
     with pytest.raises(InputError, match="every n-th line"):
         line_step(poisson_disk((50, 20), acceleration=3, calibration=(8, 8), seed=0))
@@ -85,4 +113,4 @@ def test_patterns_without_regular_lines_are_refused() -> None:
 def test_a_centre_smaller_than_the_kernel_is_refused() -> None:
     pattern = regular((50, 20), acceleration=(3, 1), calibration=(6, 20))
     with pytest.raises(InputError, match="calibration region"):
-        list(grappa(sample(channel_images(SHAPE, 2), pattern)))
+        list(reconstruct(sample(channel_images(SHAPE, 2), pattern), "grappa"))

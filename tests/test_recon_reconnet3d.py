@@ -10,15 +10,17 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
+from accelqsm.recon.method_settings import SenseSettings
+from accelqsm.recon.methods.cg_sense import cg_sense
+from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.network.reconnet3d import (
-    Architecture,
     ReconNet3D,
     _folded,
     _unfolded,
     data_consistency,
 )
 from accelqsm.recon.sampling import poisson_disk
-from accelqsm.recon.sense import Encoding, cg_sense, least_squares, unit_maps
+from accelqsm.recon.sense import Encoding, least_squares, unit_maps
 
 SMALL = Architecture(width=4, cascades=2, readout_kernels=(3, 1, 3))
 
@@ -72,7 +74,7 @@ def test_a_large_weight_is_hard_consistency() -> None:
 
 
 @pytest.mark.parametrize("log_weight", [-2.0, 0.0, 3.0])
-def test_consistency_of_one_channel_is_a_case_of_that_of_all(log_weight: float) -> None:
+def test_per_coil_consistency_is_a_case_of_joint(log_weight: float) -> None:
     """With sensitivity one, (A^H A + 1 / v) is solved by the weighted mean in k-space."""
     pattern, weight = _pattern(), torch.tensor(log_weight, dtype=torch.float64)
     image = _noise(1, 2, 15, 12, dtype=torch.complex128)
@@ -90,7 +92,7 @@ def test_consistency_of_one_channel_is_a_case_of_that_of_all(log_weight: float) 
     assert (found - expected).abs().max() < 1e-10
 
 
-def test_gradients_pass_through_the_consistency_of_all_channels() -> None:
+def test_gradients_pass_through_joint_consistency() -> None:
     pattern = _pattern(8, 6)
     maps = _noise(3, 1, 1, 8, 6, dtype=torch.complex128)
     encoding = Encoding(unit_maps(maps), pattern)
@@ -112,27 +114,32 @@ def _channels(seed: int = 3) -> tuple[Tensor, Tensor]:
     return fft(maps[:, None] * truth, PHASE_ENCODES) * _pattern(), maps
 
 
-def test_untrained_network_of_all_channels_is_conjugate_gradients() -> None:
+def test_untrained_joint_network_is_conjugate_gradients() -> None:
     measured, maps = _channels()
-    network = ReconNet3D(Architecture(4, 2, (3, 1, 3), consistency="channels"))
+    network = ReconNet3D(Architecture(4, 2, (3, 1, 3), consistency="joint"))
     image = network(measured, _pattern(), maps)
-    expected = cg_sense(measured, maps, sampled=_pattern(), n_iterations=40, weight=1e-3)
+    expected = cg_sense(
+        measured,
+        maps,
+        sampled=_pattern(),
+        settings=SenseSettings(n_iterations=40, weight=1e-3),
+    )
     assert (image - expected).norm() < 0.15 * expected.norm()
 
 
-def test_result_of_all_channels_scales_with_the_data() -> None:
+def test_joint_result_scales_with_the_data() -> None:
     measured, maps = _channels()
-    network = _random_network(Architecture(8, 2, (3, 1, 3), consistency="channels"))
+    network = _random_network(Architecture(8, 2, (3, 1, 3), consistency="joint"))
     image, scaled = (network(s * measured, _pattern(), maps) for s in (1.0, 1e5))
     assert (scaled / 1e5 - image).abs().max() < 1e-4 * image.abs().max()
 
 
-def test_sensitivities_belong_to_a_network_of_all_channels() -> None:
+def test_sensitivities_belong_to_joint_consistency() -> None:
     measured, maps = _channels()
-    with pytest.raises(InputError, match="for 'channels', and for that alone"):
+    with pytest.raises(InputError, match="with joint consistency, and with that alone"):
         _random_network()(measured, _pattern(), maps)
-    with pytest.raises(InputError, match="for 'channels', and for that alone"):
-        ReconNet3D(Architecture(4, 2, (3, 1, 3), consistency="channels"))(measured[0], _pattern())
+    with pytest.raises(InputError, match="with joint consistency, and with that alone"):
+        ReconNet3D(Architecture(4, 2, (3, 1, 3), consistency="joint"))(measured[0], _pattern())
 
 
 @pytest.mark.parametrize("plane", [(15, 12), (14, 11), (5, 5)])

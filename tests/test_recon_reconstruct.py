@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,15 @@ import torch
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
-from accelqsm.pipeline.scan import map_susceptibility
+from accelqsm.recon.blocks import ImageBlock, combine
 from accelqsm.recon.espirit import espirit_maps
-from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
+from accelqsm.recon.method_settings import NetworkSettings, SensitivitySettings
+from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.network.slabs import apply_network
-from accelqsm.recon.reconstruct import combine, reconstruct
+from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.recon.settings import ReconSettings
 from recon_phantom import channel_images, sample
 
 SHAPE = (20, 24, 16)
@@ -41,7 +46,9 @@ def _scan(method: str, noise_sd: float = 0.0) -> KSpace:
 def test_blocks_cover_every_channel_and_readout_once(method: str) -> None:
     kspace = _scan(method)
     covered = torch.zeros(4, SHAPE[0])
-    for block in reconstruct(kspace, method=method, network=_network()):  # type: ignore[arg-type]
+    for block in reconstruct(
+        kspace, method, network=_network() if method == "reconnet3d" else None
+    ):
         covered[block.channels, block.x] += 1
         n_channels, n_x = covered[block.channels, block.x].shape
         assert block.images.shape == (n_channels, 2, n_x, 24, 16)
@@ -53,8 +60,8 @@ def test_an_untrained_network_and_zero_filling_agree() -> None:
     kspace = _scan("reconnet3d")
     network = ReconNet3D(Architecture(4, 2, (3, 1, 3)))
     blocks = zip(
-        reconstruct(kspace, method="zero-filled"),
-        reconstruct(kspace, method="reconnet3d", network=network),
+        reconstruct(kspace, "zero-filled"),
+        reconstruct(kspace, "reconnet3d", network=network),
         strict=True,
     )
     for plain, untrained in blocks:
@@ -70,9 +77,9 @@ def test_slabs_equal_the_whole_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (slabs - whole).abs().max() < 1e-5
 
 
-def _network_of_all_channels() -> ReconNet3D:
+def _joint_network() -> ReconNet3D:
     torch.manual_seed(0)
-    network = ReconNet3D(Architecture(8, 2, (3, 1, 3), consistency="channels"))
+    network = ReconNet3D(Architecture(8, 2, (3, 1, 3), consistency="joint"))
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() == 5:
@@ -81,10 +88,10 @@ def _network_of_all_channels() -> ReconNet3D:
 
 
 @pytest.mark.parametrize("plane", [24 * 16 * 4, 24 * 16 * 4 * 9])
-def test_slabs_of_all_channels_equal_the_whole_volume(
+def test_slabs_of_joint_consistency_equal_the_whole_volume(
     plane: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kspace, network = _scan("reconnet3d"), _network_of_all_channels()
+    kspace, network = _scan("reconnet3d"), _joint_network()
     measured, maps = kspace.planes()[:, 0], espirit_maps(kspace)
     whole = apply_network(network, measured, kspace.sampled, maps)
     direct = network(measured[:, None], kspace.sampled, maps)[0].detach()
@@ -100,7 +107,7 @@ def test_out_of_memory_halves_the_slabs(monkeypatch: pytest.MonkeyPatch) -> None
     measured = kspace.planes()[0, 0]
     whole = apply_network(network, measured, kspace.sampled)
     seen: list[int] = []
-    run, room = network.forward, 2 * network.architecture.readout_reach + 1
+    run, room = network.forward, 2 * network.readout_reach + 1
 
     def forward(measured: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         seen.append(measured.shape[1])
@@ -117,11 +124,16 @@ def test_out_of_memory_halves_the_slabs(monkeypatch: pytest.MonkeyPatch) -> None
         apply_network(network, measured, kspace.sampled)
 
 
+def _blocks_of_one_image(kspace: KSpace, method: str) -> Iterator[ImageBlock]:
+    network = _joint_network() if method == "reconnet3d" else None
+    return reconstruct(kspace, method, network=network)
+
+
 @pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet", "reconnet3d"])
 def test_one_image_of_all_channels_covers_the_scan(method: str) -> None:
     kspace = _scan(method)
     covered = torch.zeros(SHAPE[0])
-    for block in reconstruct(kspace, method=method, network=_network_of_all_channels()):  # type: ignore[arg-type]
+    for block in _blocks_of_one_image(kspace, method):
         assert block.channels is None
         assert block.images.shape[:2] == (1, 2)
         part = combine(block, kspace)
@@ -137,10 +149,10 @@ def test_one_image_has_the_phase_and_size_of_the_combined_channels(method: str) 
     full = torch.ones(24, 16, dtype=torch.bool)
     kspace = sample(channel_images(SHAPE, 4), full, noise_sd=0.0)
     together = torch.zeros(2, *SHAPE, dtype=torch.complex64)
-    for block in reconstruct(kspace, method=method):  # type: ignore[arg-type]
+    for block in reconstruct(kspace, method):
         together[:, block.x] = block.images[0]
     apart, power = torch.zeros_like(together), torch.zeros(SHAPE)
-    for block in reconstruct(kspace, method="zero-filled"):
+    for block in reconstruct(kspace, "zero-filled"):
         part = combine(block, kspace)
         apart[:, part.x] += part.numerator
         power[part.x] += part.power
@@ -180,11 +192,11 @@ def test_empty_data_give_empty_images() -> None:
 def test_combined_image_does_not_depend_on_the_order_of_blocks(method: str) -> None:
     kspace = _scan(method)
     numerator = np.zeros((2, *SHAPE), np.complex64)
-    for block in reversed(list(reconstruct(kspace, method=method))):  # type: ignore[arg-type]
+    for block in reversed(list(reconstruct(kspace, method))):
         part = combine(block, kspace)
         numerator[:, part.x] += part.numerator.numpy()
     images = torch.zeros(4, 2, *SHAPE, dtype=torch.complex64)
-    for block in reconstruct(kspace, method=method):  # type: ignore[arg-type]
+    for block in reconstruct(kspace, method):
         images[block.channels, :, block.x] = block.images
     from accelqsm.recon.channels import low_resolution
 
@@ -194,26 +206,51 @@ def test_combined_image_does_not_depend_on_the_order_of_blocks(method: str) -> N
 
 def test_unknown_methods_are_refused_at_once() -> None:
     with pytest.raises(
-        InputError, match="expected one of zero-filled grappa cg-sense l1-wavelet reconnet3d"
+        InputError, match="expected zero-filled, grappa, cg-sense, l1-wavelet or reconnet3d, found"
     ):
-        reconstruct(_scan("grappa"), method="sense")  # type: ignore[arg-type]
+        reconstruct(_scan("grappa"), "sense")
 
 
-def test_blocks_of_the_network_of_all_channels_equal_the_whole(
+def test_blocks_of_joint_consistency_equal_the_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kspace, network = _scan("reconnet3d"), _network_of_all_channels()
-    (whole,) = reconstruct(kspace, method="reconnet3d", network=network)
-    monkeypatch.setattr("accelqsm.recon.reconstruct.READOUTS_OF_A_BLOCK", 7)
-    for block in reconstruct(kspace, method="reconnet3d", network=network):
+    kspace, network = _scan("reconnet3d"), _joint_network()
+    (whole,) = reconstruct(kspace, "reconnet3d", network=network)
+    monkeypatch.setattr("accelqsm.recon.network.run.READOUTS_OF_A_BLOCK", 7)
+    for block in reconstruct(kspace, "reconnet3d", network=network):
         inside = slice(max(block.x.start, 3), min(block.x.stop, 17))
         part = block.images[:, :, inside.start - block.x.start : inside.stop - block.x.start]
         assert (part - whole.images[:, :, inside]).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("method", ["zero-filled", "reconnet3d"])
-def test_an_unknown_consistency_is_refused_whatever_the_method(method: str) -> None:
-    kspace = _scan("grappa")
-    for run in (reconstruct, map_susceptibility):
-        with pytest.raises(InputError, match="consistency: expected one of channel channels"):
-            run(kspace, method=method, consistency="none")
+def test_a_network_is_for_methods_that_are_networks() -> None:
+    with pytest.raises(InputError, match="expected with a network, found method grappa"):
+        reconstruct(_scan("grappa"), "grappa", network=_network())
+
+
+def test_a_network_of_another_consistency_than_asked_for_is_refused() -> None:
+    settings = ReconSettings("reconnet3d", network=NetworkSettings(consistency="joint"))
+    with pytest.raises(InputError, match="expected consistency joint, found one of per-coil"):
+        reconstruct(_scan("reconnet3d"), settings, network=_network())
+
+
+def test_consistency_chooses_the_weights_of_the_package() -> None:
+    kspace = _scan("reconnet3d")
+    settings = ReconSettings("reconnet3d", network=NetworkSettings(consistency="channel"))
+    assert next(reconstruct(kspace, settings)).channels == slice(0, 1)
+    assert next(reconstruct(kspace, "reconnet3d")).channels is None
+
+
+def test_few_virtual_channels_hold_the_image_of_many() -> None:
+    """Twelve channels that are mixtures of four: four virtual ones lose nothing, two do."""
+    images = channel_images(SHAPE, 4)
+    mixing = torch.linalg.qr(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)))[0]
+    mixed = torch.einsum("dc,cexyz->dexyz", mixing.to(images.dtype), images)
+    kspace = sample(mixed, POISSON)
+
+    def image(n_virtual: int) -> torch.Tensor:
+        settings = ReconSettings("cg-sense", sensitivities=SensitivitySettings(n_virtual=n_virtual))
+        return torch.cat([block.images for block in reconstruct(kspace, settings)], dim=2).abs()
+
+    assert (image(4) - image(12)).norm() < 0.02 * image(12).norm()
+    assert (image(2) - image(12)).norm() > 0.05 * image(12).norm()

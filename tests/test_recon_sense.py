@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
+from accelqsm.recon.channels import low_resolution
 from accelqsm.recon.espirit import espirit, espirit_maps
-from accelqsm.recon.reconstruct import Method, reconstruct
+from accelqsm.recon.method_settings import SenseSettings, SensitivitySettings, WaveletSettings
+from accelqsm.recon.methods.cg_sense import cg_sense
+from accelqsm.recon.methods.l1_wavelet import l1_wavelet
+from accelqsm.recon.methods.wavelet import HIGH, LOW, Wavelet
+from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.recon.sense import Encoding, cg_sense, l1_wavelet, unit_maps
-from accelqsm.recon.wavelet import HIGH, LOW, Wavelet
+from accelqsm.recon.sense import Encoding, unit_maps
 from recon_phantom import channel_images, sample
 
 SHAPE = (12, 48, 40)
@@ -40,7 +46,7 @@ def test_wavelets_come_back_and_keep_the_energy(shape: tuple[int, int, int]) -> 
     torch.testing.assert_close(wavelet.inverse(coefficients), volume)
     if all(n % wavelet.period == 0 for n in shape):
         assert float(coefficients.norm()) == pytest.approx(float(volume.norm()), rel=1e-12)
-    torch.testing.assert_close(wavelet.shrunk(volume, 0.0, (3, 1, 5)), volume)
+    torch.testing.assert_close(wavelet.shrink(volume, 0.0, (3, 1, 5)), volume)
 
 
 def test_wavelets_of_a_line_are_nought_away_from_its_ends() -> None:
@@ -72,7 +78,9 @@ def test_sense_solves_the_normal_equation() -> None:
     matrix = torch.stack([encoding.normal(column).flatten() for column in basis], 1)
     matrix += 0.02 * torch.eye(30)
     expected = torch.linalg.solve(matrix, encoding.adjoint(measured).flatten())
-    found = cg_sense(measured, maps, sampled=sampled, weight=0.02, n_iterations=60)
+    found = cg_sense(
+        measured, maps, sampled=sampled, settings=SenseSettings(n_iterations=60, weight=0.02)
+    )
     torch.testing.assert_close(found.flatten(), expected, atol=1e-9, rtol=1e-7)
 
 
@@ -88,6 +96,53 @@ def test_sensitivities_are_those_of_the_channels() -> None:
     assert alike.min() > 0.999
     part = espirit_maps(kspace, x=slice(4, 7))
     torch.testing.assert_close(part, maps[:, 4:7], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SensitivitySettings(kernel=4),
+        SensitivitySettings(kernel=6, singular_share=0.01),
+        SensitivitySettings(calibration=(12, 14)),
+    ],
+)
+def test_other_settings_find_the_same_sensitivities_by_other_numbers(
+    settings: SensitivitySettings,
+) -> None:
+    """Any kernel and part of the centre that hold smooth sensitivities find them."""
+    images = channel_images(SHAPE, 6)
+    kspace = sample(images, pattern(3.0))
+    found, usual = (espirit(kspace, settings=s).maps for s in (settings, SensitivitySettings()))
+    power = images[:, 0].abs().square().sum(0)
+    true = images[:, 0] / power.clamp_min(1e-20).sqrt()
+    alike = (true.conj() * found).sum(0).abs()[power > 0.2 * power.max()]
+    assert alike.min() > 0.995
+    assert not torch.equal(found, usual)
+
+
+def test_samples_beyond_the_part_of_the_centre_do_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But for the image that the phase is that of, which is held here."""
+    kspace = sample(channel_images(SHAPE, 6), pattern(3.0), noise_sd=0.01)
+    larger = SensitivitySettings(calibration=(400, 400))
+    assert torch.equal(espirit(kspace, settings=larger).maps, espirit(kspace).maps)
+    reference = low_resolution(kspace)
+    monkeypatch.setattr("accelqsm.recon.espirit.low_resolution", lambda *_, **__: reference)
+    inside = torch.zeros(SHAPE[1:], dtype=torch.bool)
+    inside[centred_slice(SHAPE[1], 10), centred_slice(SHAPE[2], 12)] = True
+    samples = kspace.samples.copy()
+    samples[..., ~inside[kspace.sampled].numpy()] *= 1.2
+    changed = replace(kspace, samples=samples)
+    part = SensitivitySettings(calibration=(10, 12))
+    assert torch.equal(espirit(kspace, settings=part).maps, espirit(changed, settings=part).maps)
+    assert not torch.equal(espirit(kspace).maps, espirit(changed).maps)
+
+
+def test_a_plane_smaller_than_the_lags_of_the_kernel_is_refused() -> None:
+    kspace = sample(channel_images((4, 12, 8), 2), torch.ones(12, 8, dtype=torch.bool))
+    with pytest.raises(InputError, match=r"expected 9 positions or more .* found 12 x 8"):
+        espirit(kspace)
 
 
 def test_air_that_is_not_trusted_leaves_tissue_less_noise() -> None:
@@ -110,16 +165,14 @@ def test_air_that_is_not_trusted_leaves_tissue_less_noise() -> None:
 
 
 @pytest.mark.parametrize(("method", "largest"), [("cg-sense", 0.45), ("l1-wavelet", 0.25)])
-def test_methods_bring_missing_samples_back(method: Method, largest: float) -> None:
+def test_methods_bring_missing_samples_back(method: str, largest: float) -> None:
     images = channel_images(SHAPE, 6)
     sampled = pattern(3.0)
     kspace = sample(images, sampled)
     found = torch.zeros_like(images)
-    for block in reconstruct(kspace, method=method):
+    for block in reconstruct(kspace, method):
         found[:, :, block.x] = espirit_maps(kspace, x=block.x)[:, None] * block.images
-    zero_filled = torch.cat(
-        [b.images for b in reconstruct(sample(images, sampled), method="zero-filled")]
-    )
+    zero_filled = torch.cat([b.images for b in reconstruct(sample(images, sampled), "zero-filled")])
     assert nrmse(found, images) < largest * nrmse(zero_filled, images)
     phase = (found * images.conj()).sum(0).angle()
     assert (phase[0] - phase[1]).abs()[3:9, 16:32, 14:26].max() < 0.05
@@ -135,7 +188,9 @@ def test_wavelets_take_noise_that_least_squares_leave() -> None:
         nrmse(maps * image, images[:, 0])
         for image in (
             cg_sense(measured, maps, sampled=sampled),
-            l1_wavelet(measured, maps, sampled=sampled, regularisation=0.01),
+            l1_wavelet(
+                measured, maps, sampled=sampled, settings=WaveletSettings(regularisation=0.01)
+            ),
         )
     ]
     assert errors[1] < 0.9 * errors[0]

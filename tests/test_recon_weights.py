@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from accelqsm.errors import InputError
-from accelqsm.recon.network import weights
-from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.network.weights import (
+from accelqsm.recon import weights
+from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.weights import (
     default_weights,
     load_network,
+    packaged_weights,
     save_network,
     weights_checksum,
 )
@@ -44,6 +46,7 @@ def test_what_was_saved_is_loaded(network: ReconNet3D, tmp_path: Path) -> None:
 def test_packaged_weights_have_the_checksum_of_the_registry() -> None:
     network = load_network()
     assert len(weights_checksum()) == 64
+    assert isinstance(network, ReconNet3D)
     assert len(network.blocks) == 5
 
 
@@ -75,12 +78,48 @@ def test_unknown_names_and_missing_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_gpu_gets_the_wide_network() -> None:
-    assert default_weights("channel", torch.device("cpu")) == "channel"
-    assert default_weights("channel", torch.device("cuda")) == "channel-wide"
-    assert default_weights("channels", torch.device("cuda")) == "channels"
-    wide, small = (load_network(name).architecture for name in ("channel-wide", "channel"))
+    assert default_weights("per-coil", torch.device("cpu")) == "per-coil"
+    assert default_weights("per-coil", torch.device("cuda")) == "per-coil-wide"
+    assert default_weights("joint", torch.device("cuda")) == "joint"
+    wide, small = (load_network(name).architecture for name in ("per-coil-wide", "per-coil"))
+    assert isinstance(wide, Architecture)
+    assert isinstance(small, Architecture)
     assert wide.width > small.width
-    assert wide.consistency == small.consistency == "channel"
+    assert wide.consistency == small.consistency == "per-coil"
+    with pytest.raises(InputError, match="consistency: expected per-coil or joint, found 'none'"):
+        default_weights("none", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "former"),
+    [("per-coil", "channel"), ("per-coil-wide", "channel-wide"), ("joint", "channels")],
+)
+def test_former_names_of_weights_are_aliases(name: str, former: str) -> None:
+    assert name in packaged_weights()
+    assert weights_checksum(former) == weights_checksum(name)
+    assert default_weights("channels", torch.device("cpu")) == "joint"
+
+
+def test_files_of_the_former_format_are_read(network: ReconNet3D, tmp_path: Path) -> None:
+    """They name no network, and their consistency by a word that is no longer offered."""
+    file = tmp_path / "former.safetensors"
+    architecture = asdict(network.architecture) | {"consistency": "channel"}
+    record = {"format": "reconnet3d-1", "architecture": architecture}
+    tensors = {k: v.contiguous() for k, v in network.state_dict().items()}
+    save_file(tensors, file, {weights.HEADER: json.dumps(record)})
+    loaded = load_network(file)
+    assert loaded.architecture == network.architecture
+    assert loaded.consistency == "per-coil"
+
+
+def test_networks_that_no_row_names_are_refused(network: ReconNet3D, tmp_path: Path) -> None:
+    file = tmp_path / "foreign.safetensors"
+    record = {"format": weights.FORMAT, "network": "unet", "architecture": {}}
+    save_file({"a": torch.zeros(3)}, file, {weights.HEADER: json.dumps(record)})
+    with pytest.raises(InputError, match="network: expected reconnet3d, found 'unet'"):
+        load_network(file)
+    with pytest.raises(InputError, match="network: expected reconnet3d, found Linear"):
+        save_network(torch.nn.Linear(2, 2), file, about={})  # type: ignore[arg-type]
 
 
 def test_all_weights_fit_ten_megabytes() -> None:

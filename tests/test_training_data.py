@@ -13,6 +13,7 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.training import data, volumes
 from accelqsm.training.data import training_pair, validation_pairs
+from accelqsm.training.processes import in_processes
 from accelqsm.training.volumes import Volumes, cached_volumes, simulate_volumes
 from training_phantom import blob_volumes
 
@@ -140,4 +141,4 @@ def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_heads_are_simulated_at_once_and_in_order() -> None:
-    assert list(volumes._at_once(partial(pow, 2), [1, 2, 3])) == [2, 4, 8]
+    assert list(in_processes(partial(pow, 2), [1, 2, 3], each_bytes=10**8)) == [2, 4, 8]

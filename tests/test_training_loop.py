@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from accelqsm.errors import InputError
-from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.network.weights import load_network
+from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.weights import HEADER, load_network
 from accelqsm.training import loop, run
-from accelqsm.training.loop import (
-    CHECKPOINT,
-    LOG,
-    TrainingSettings,
-    relative_errors,
-    train,
-)
-from accelqsm.training.run import DataSettings, read_training_settings, train_network
+from accelqsm.training.loop import CHECKPOINT, LOG, train
+from accelqsm.training.run import read_training_settings, train_network
+from accelqsm.training.settings import DataSettings, TrainingSettings
+from accelqsm.training.validation import relative_errors
 from training_phantom import blob_volumes
 
 SETTINGS = TrainingSettings(
@@ -96,8 +95,71 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     train(tmp_path, heads, [], settings=replace(SETTINGS, steps=7), stop_after=2)
 
 
+def test_a_checkpoint_of_former_words_is_resumed(tmp_path: Path) -> None:
+    """Earlier checkpoints say "channel" for per-coil consistency."""
+    heads = [blob_volumes()]
+    train(tmp_path, heads, [], settings=SETTINGS, stop_after=1)
+    checkpoint = tmp_path / CHECKPOINT
+    with safe_open(checkpoint, framework="pt") as file:
+        header = {k: v.replace('"per-coil"', '"channel"') for k, v in file.metadata().items()}
+    assert '"channel"' in header[HEADER]
+    save_file(load_file(checkpoint), checkpoint, header)
+    train(tmp_path, heads, [], settings=SETTINGS, stop_after=2)
+
+
+FORMER_SETTINGS = """
+[network]
+width = 8
+cascades = 5
+readout_kernels = [3, 1, 3, 1, 1]
+patch = 2
+consistency = "channels"
+
+[training]
+seed = 0
+steps = 12018
+readouts = 16
+items = 4
+learning_rate = 0.02
+warm_up_steps = 60
+averaging = 0.997
+
+[data]
+scans = ""
+heads = 48
+validation_heads = 3
+volumes_per_head = 6
+"""
+
+
+def test_settings_of_earlier_runs_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(FORMER_SETTINGS)
+    settings, data = read_training_settings(file)
+    assert settings == TrainingSettings(
+        Architecture(width=8, consistency="joint"), steps=12018, readouts=16, items=4
+    )
+    assert data == DataSettings(heads=48, validation_heads=3)
+    assert read_training_settings(None) == (TrainingSettings(), DataSettings())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nsteps = 0", r"settings.toml: \[training\] steps: expected 1 or more"),
+        ("[network]\nwidth = 4.5", r"\[network\] width: expected a whole number, found 4.5"),
+        ("[network]\nconsistency = 'none'", "consistency: expected per-coil or joint"),
+        ("[data]\ncolour = 'red'", r"\[data\] colour: expected one of scans"),
+    ],
+)
+def test_files_of_impossible_settings_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_training_settings(tmp_path / "settings.toml")
+
+
 def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(InputError, match="steps >= 1"):
+    with pytest.raises(InputError, match="steps: expected 1 or more, found 0"):
         TrainingSettings(steps=0)
 
 

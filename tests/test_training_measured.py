@@ -16,8 +16,8 @@ from accelqsm.cli import main
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.kspace import KSpace
-from accelqsm.recon.network.weights import load_network
 from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.weights import load_network
 from accelqsm.training import measured
 from accelqsm.training.measured import cached_scans, find_scans, scan_volumes
 from recon_phantom import channel_images, sample
@@ -128,7 +128,7 @@ def test_scans_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         np.testing.assert_array_equal(one.images, other.images)
 
 
-@pytest.mark.parametrize("consistency", ["channel", "channels"])
+@pytest.mark.parametrize("consistency", ["per-coil", "joint"])
 def test_the_command_trains_on_a_folder_and_replays_its_settings(
     tmp_path: Path, consistency: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +141,7 @@ def test_the_command_trains_on_a_folder_and_replays_its_settings(
     assert main(["train", str(second), "--settings", str(first / "settings.toml")]) == 0
     weights = [out / "reconnet3d.safetensors" for out in (first, second)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert load_network(weights[0]).architecture.consistency == consistency
+    assert load_network(weights[0]).consistency == consistency
     assert (first / "learning_curve.png").is_file()
     assert len((first / "log.csv").read_text().splitlines()) == 2
 
@@ -151,14 +151,15 @@ import sys
 from pathlib import Path
 import torch
 sys.path.insert(0, {tests!r})
-from accelqsm.recon.network.reconnet3d import Architecture
-from accelqsm.training import data, loop
-from accelqsm.training.loop import TrainingSettings, train
+from accelqsm.recon.network.architecture import Architecture
+from accelqsm.training import data, state
+from accelqsm.training.loop import train
 from accelqsm.training.processes import joined_processes
+from accelqsm.training.settings import TrainingSettings
 from training_phantom import blob_volumes
 torch.set_num_threads(1)
 data.CALIBRATIONS = ((6, 6),)
-loop.multiplies_half_the_bits = lambda: False
+state.cpu_has_bfloat16 = lambda: False
 heads = [blob_volumes()]
 settings = TrainingSettings(Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2)
 with joined_processes():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from accelqsm.training.muon import Muon, orthogonalised
+from accelqsm.training.muon import Muon, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8), (8, 8)])
@@ -14,7 +14,7 @@ def test_singular_vectors_stay_and_singular_values_come_near_one(shape: tuple[in
     generator = torch.Generator().manual_seed(1)
     u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
     values = torch.logspace(-1.5, 1, len(v))
-    found = u.T @ orthogonalised(u @ (values[:, None] * v)) @ v.T
+    found = u.T @ orthogonalise(u @ (values[:, None] * v)) @ v.T
     kept = found.diagonal()
     assert float(kept.min()) > 0.6
     assert float(kept.max()) < 1.3
@@ -23,7 +23,7 @@ def test_singular_vectors_stay_and_singular_values_come_near_one(shape: tuple[in
 
 def test_scale_of_the_gradient_does_not_matter() -> None:
     matrix = torch.randn(6, 20, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(orthogonalised(1e-4 * matrix), orthogonalised(matrix))
+    torch.testing.assert_close(orthogonalise(1e-4 * matrix), orthogonalise(matrix))
 
 
 def test_no_gradient_moves_nothing() -> None:

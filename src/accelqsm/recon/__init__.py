@@ -1,1 +1,1 @@
-
+"""Under-sampled k-space to complex images of every echo."""

@@ -67,7 +67,7 @@ def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
     return replace(kspace, samples=kept, calibration=_mixed_calibration(kspace, mixing))
 
 
-def compressed(maps: Tensor, image: Tensor, n_virtual: int) -> Tensor:
+def compress_maps(maps: Tensor, image: Tensor, n_virtual: int) -> Tensor:
     """The maps (channel, x, y, z) of the virtual channels that hold most of an image's signal."""
     if len(maps) <= n_virtual:
         return maps

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace
+from accelqsm.recon.blocks import readout_slabs
 from accelqsm.recon.channels import calibration_samples, low_resolution
+from accelqsm.recon.method_settings import SensitivitySettings
+from accelqsm.runtime.progress import track
 
-KERNEL = 5
-SINGULAR_SHARE = 0.02
+DEFAULT = SensitivitySettings()
 NEIGHBOURS = 1
 """Readout positions to either side whose calibration helps."""
 
@@ -28,7 +30,7 @@ LEAST_SUPPORT = 0.1
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """What the centre of k-space says of the channels.
+    """Receive sensitivities, and where they are defined by signal.
 
     Attributes:
         maps: complex64 (channel, x, y, z), sum |C_c|^2 = 1, defined in air too.
@@ -52,66 +54,108 @@ def espirit_maps(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Te
     return espirit(kspace, echo=echo, x=x).maps
 
 
-def espirit(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Sensitivities:
+def espirit_in_slabs(kspace: KSpace, settings: SensitivitySettings = DEFAULT) -> Sensitivities:
+    """``espirit`` of all readout positions, a few at a time."""
+    slabs = readout_slabs(kspace)
+    found = [
+        espirit(kspace, x=x, settings=settings) for x in track(slabs, "sensitivities", len(slabs))
+    ]
+    return Sensitivities(
+        torch.cat([each.maps for each in found], dim=1),
+        torch.cat([each.support for each in found]),
+    )
+
+
+def espirit(
+    kspace: KSpace,
+    *,
+    echo: int = 0,
+    x: slice = slice(None),
+    settings: SensitivitySettings = DEFAULT,
+) -> Sensitivities:
     """Sensitivities C_c with sum |C_c|^2 = 1, from one echo, one readout position after another.
 
-    Windows of 5 x 5 samples of all channels span a space of few dimensions; the sensitivities at
-    a voxel are the eigenvector, to the eigenvalue one, of the projection onto it. The phase of
-    each voxel is that of the channels' own smooth combination. In air the largest eigenvalue is
-    smaller.
+    Windows of k x k samples of all channels (the rows of the calibration matrix) span a space of
+    few dimensions; the sensitivities at a voxel are the eigenvector, to the eigenvalue one, of the
+    projection onto it. The phase of each voxel is that of the channels' own smooth combination.
+    In air the largest eigenvalue is smaller.
 
     Args:
         kspace: whitened samples with a fully sampled centre.
         echo: which echo.
         x: which readout positions.
+        settings: size k of the kernel, threshold of the singular values, and the part of the
+            centre that the windows are taken from.
 
     Returns:
-        Maps, and where they are to be trusted.
+        Maps, and where they are defined by signal.
 
     Raises:
-        InputError: a centre smaller than the window.
+        InputError: a centre smaller than the kernel, or a plane too small for it.
 
     Source: Uecker et al. 2014, Magn Reson Med 71:990, doi 10.1002/mrm.24751.
     """
     positions = range(*x.indices(kspace.acquisition.grid.shape[0]))
     around = slice(max(positions[0] - NEIGHBOURS, 0), positions[-1] + NEIGHBOURS + 1)
-    centre = calibration_samples(kspace, echo=echo, x=around)
-    if min(centre.shape[-2:]) < KERNEL:
-        raise InputError(
-            f"calibration: expected {KERNEL} x {KERNEL} samples or more for the sensitivities, "
-            f"found {centre.shape[-2]} x {centre.shape[-1]}"
-        )
-    grams = _grams(centre)
+    centre = _part(calibration_samples(kspace, echo=echo, x=around), settings.calibration)
+    _check(centre, kspace, settings.kernel)
+    grams = _grams(centre, settings.kernel)
     reference = low_resolution(kspace, echo=echo, x=x)
     maps, support = torch.empty_like(reference), torch.empty_like(reference[0].real)
     for index, position in enumerate(positions):
         place = position - around.start
         near = grams[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS + 1].sum(0)
-        maps[:, index], eigenvalue = _plane(near, reference[:, index])
+        maps[:, index], eigenvalue = _plane(near, reference[:, index], settings)
         support[index] = ((eigenvalue - AIR) / (TISSUE - AIR)).clamp(LEAST_SUPPORT, 1.0)
     return Sensitivities(maps, support)
 
 
-def _grams(centre: Tensor) -> Tensor:
-    """A^H A of the windows of every readout position, (x, channel * 25, channel * 25)."""
-    windows = centre.unfold(-2, KERNEL, 1).unfold(-2, KERNEL, 1)
+def _part(centre: Tensor, largest: tuple[int, int] | None) -> Tensor:
+    """The middle of a centre of k-space (..., ky, kz), at most that large."""
+    if largest is None:
+        return centre
+    y, z = (
+        centred_slice(n, min(n, most)) for n, most in zip(centre.shape[-2:], largest, strict=True)
+    )
+    return centre[..., y, z]
+
+
+def _check(centre: Tensor, kspace: KSpace, kernel: int) -> None:
+    """Refuse a centre, or a plane, that is too small for the kernel."""
+    if min(centre.shape[-2:]) < kernel:
+        raise InputError(
+            f"calibration: expected {kernel} x {kernel} samples or more for the sensitivities, "
+            f"found {centre.shape[-2]} x {centre.shape[-1]}"
+        )
+    n_y, n_z = kspace.sampled.shape
+    if min(n_y, n_z) < 2 * kernel - 1:
+        raise InputError(
+            f"sensitivities: expected {2 * kernel - 1} positions or more along ky and kz for a "
+            f"kernel of {kernel}, found {n_y} x {n_z}"
+        )
+
+
+def _grams(centre: Tensor, kernel: int) -> Tensor:
+    """A^H A of the windows of every readout position, (x, channel * k^2, channel * k^2)."""
+    windows = centre.unfold(-2, kernel, 1).unfold(-2, kernel, 1)
     channels, n_x = centre.shape[:2]
-    rows = windows.permute(1, 2, 3, 0, 4, 5).reshape(n_x, -1, channels * KERNEL**2)
+    rows = windows.permute(1, 2, 3, 0, 4, 5).reshape(n_x, -1, channels * kernel**2)
     grams: Tensor = rows.mH @ rows
     return grams
 
 
-def _plane(gram: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def _plane(gram: Tensor, reference: Tensor, settings: SensitivitySettings) -> tuple[Tensor, Tensor]:
     """Sensitivities of one plane, (channel, y, z), in phase with the reference; eigenvalues."""
     channels, y, z = reference.shape
+    kernel = settings.kernel
     values, vectors = torch.linalg.eigh(gram)
-    kept = vectors[:, values > SINGULAR_SHARE**2 * values[-1]]
-    lags = _lags((kept.conj() @ kept.T).reshape(channels, KERNEL**2, channels, KERNEL**2))
-    reach = KERNEL - 1
+    kept = vectors[:, values > settings.singular_share**2 * values[-1]]
+    lags = _lags((kept.conj() @ kept.T).reshape(channels, kernel**2, channels, kernel**2), kernel)
+    reach = kernel - 1
     padded = lags.new_zeros(channels, channels, y, z)
-    middle = (slice(y // 2 - reach, y // 2 + KERNEL), slice(z // 2 - reach, z // 2 + KERNEL))
+    middle = (slice(y // 2 - reach, y // 2 + kernel), slice(z // 2 - reach, z // 2 + kernel))
     padded[..., *middle] = lags
-    scale = math.sqrt(y * z) / KERNEL**2
+    scale = math.sqrt(y * z) / kernel**2
     projection = scale * fft(padded, PHASE_ENCODES).permute(2, 3, 0, 1)
     vector = reference.permute(1, 2, 0)[..., None]
     vector = vector / _norm(vector).clamp_min(1e-20)
@@ -133,18 +177,19 @@ def _norm(vector: Tensor) -> Tensor:
     return norm[..., None]
 
 
-def _lags(products: Tensor) -> Tensor:
+def _lags(products: Tensor, kernel: int) -> Tensor:
     """Sums over pairs of positions (a, b) of a window that differ by the same lag b - a.
 
     Args:
-        products: (channel, 25, channel, 25).
+        products: (channel, k^2, channel, k^2).
+        kernel: k.
 
     Returns:
-        (channel, channel, 9, 9), lag zero in the middle.
+        (channel, channel, 2 k - 1, 2 k - 1), lag zero in the middle.
     """
-    n = 2 * KERNEL - 1
-    y, z = np.divmod(np.arange(KERNEL**2), KERNEL)
-    place = (y[None] - y[:, None] + KERNEL - 1) * n + z[None] - z[:, None] + KERNEL - 1
+    n = 2 * kernel - 1
+    y, z = np.divmod(np.arange(kernel**2), kernel)
+    place = (y[None] - y[:, None] + kernel - 1) * n + z[None] - z[:, None] + kernel - 1
     channels = products.shape[0]
     flat = products.permute(0, 2, 1, 3).reshape(channels, channels, -1)
     sums = flat.new_zeros(channels, channels, n * n)

@@ -39,7 +39,7 @@ SUFFIXES = (".h5", ".mrd")
 
 @dataclass(frozen=True)
 class Scans:
-    """MRD files to learn from, and those of other subjects to look at."""
+    """MRD files to train on, and those of other subjects to validate on."""
 
     training: tuple[Path, ...]
     validation: tuple[Path, ...]
@@ -53,7 +53,7 @@ def find_scans(folder: Path, *, n_validation: int, seed: int) -> Scans:
 
     Args:
         folder: holds MRD files, at any depth.
-        n_validation: subjects that are only looked at.
+        n_validation: subjects that are only validated on.
         seed: draws which.
 
     Raises:
@@ -181,7 +181,7 @@ def _check_fully_sampled(path: Path) -> None:
     acceleration = sampled.numel() / max(int(sampled.sum()), 1)
     if acceleration > LARGEST_ACCELERATION:
         raise InputError(
-            f"{path}: expected a fully sampled scan to learn from, found {int(sampled.sum())} of "
+            f"{path}: expected a fully sampled scan to train on, found {int(sampled.sum())} of "
             f"{sampled.numel()} positions of k-space (acceleration {acceleration:.2f})"
         )
     if acceleration > 1:

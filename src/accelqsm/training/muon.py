@@ -45,14 +45,14 @@ class Muon(torch.optim.Optimizer):
         gradients = torch.stack([p.grad for p in alike if p.grad is not None])
         momenta = torch.stack([self.state[p]["momentum"] for p in alike])
         momenta.lerp_(gradients, 1 - MOMENTUM)
-        changes = orthogonalised(gradients.lerp(momenta, MOMENTUM).flatten(2)).view_as(gradients)
+        changes = orthogonalise(gradients.lerp(momenta, MOMENTUM).flatten(2)).view_as(gradients)
         n_out, n_in = gradients.shape[1], gradients[0, 0].numel()
         for parameter, momentum, change in zip(alike, momenta, changes, strict=True):
             self.state[parameter]["momentum"].copy_(momentum)
             parameter.add_(change, alpha=-rate * max(1.0, n_out / n_in) ** 0.5)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
+def orthogonalise(matrix: Tensor) -> Tensor:
     """The matrix with its singular vectors, and singular values between 0.6 and 1.3 instead.
 
     An odd polynomial, applied five times, lifts singular values from 0.01 of the largest on; it

@@ -1,21 +1,22 @@
-"""One process or several: who trains on what, and where.
+"""One process or several: groups that train together, and pools that simulate or draw.
 
-Under ``torchrun`` every process draws the same pair and takes its share of the slabs; gradients
-are averaged, so that the weights go the way that a single process takes them.
+Under ``torchrun`` every process draws the same pair and trains on some of its slabs; gradients
+are averaged, so that the weights are those of a single process.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
-from accelqsm.errors import InputError
-from accelqsm.training.data import Pair
-from accelqsm.training.volumes import n_cores
+Value = TypeVar("Value")
 
 MOST_DRAWING = 12
 """Processes beyond which a GPU waits for no pair."""
@@ -55,7 +56,7 @@ def training_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def multiplies_half_the_bits() -> bool:
+def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 by itself, which halves a training step."""
     if not hasattr(torch.cpu, "get_capabilities"):  # not in every version that will do
         return False
@@ -71,19 +72,11 @@ def n_drawing(device: torch.device) -> int:
     return max(1, min(MOST_DRAWING, n_cores() // here - 1))
 
 
-def share_of(pair: Pair) -> Pair:
-    """The items of a pair that this process trains on.
-
-    Raises:
-        InputError: items that cannot be shared out evenly.
-    """
+def rank_of_group() -> tuple[int, int]:
+    """Number of this process in the group, from 0 on, and number of processes."""
     if not distributed.is_initialized():
-        return pair
-    count, n = distributed.get_world_size(), len(pair.truth)
-    if n % count:
-        raise InputError(f"training: expected items in a multiple of {count} processes, found {n}")
-    rank, each = distributed.get_rank(), n // count
-    return pair.items(slice(rank * each, (rank + 1) * each))
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
 
 
 def average_gradients(network: nn.Module) -> None:
@@ -102,3 +95,42 @@ def average_loss(value: Tensor) -> float:
         distributed.all_reduce(value)
         value /= distributed.get_world_size()
     return float(value)
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_processes(
+    function: Callable[[int], Value], seeds: Sequence[int], *, each_bytes: int
+) -> Iterator[Value]:
+    """``function`` of every seed, one process a core; in this process where there is one to do.
+
+    Args:
+        function: can be sent to another process.
+        seeds: in the order of the results.
+        each_bytes: memory that a process takes.
+    """
+    n_processes = min(len(seeds), n_cores(), _memory_bytes() // each_bytes)
+    if n_processes < 2:
+        yield from map(function, seeds)
+        return
+    # Started afresh: a copy of a process whose libraries have threads may wait for them forever.
+    with ProcessPoolExecutor(
+        n_processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    ) as pool:
+        yield from pool.map(function, seeds)
+
+
+def _memory_bytes() -> int:
+    """Of the machine, or 8 GB where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 8 * 10**9

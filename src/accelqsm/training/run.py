@@ -1,77 +1,62 @@
-"""From heads or scans to weights, and how good they are."""
+"""Training of a network from digital heads or scans to weights and their errors."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from accelqsm.errors import InputError
-from accelqsm.files.settings import settings_from
+import pandas as pd
+
+from accelqsm.figures.learning_curve import learning_curve
+from accelqsm.files.settings import read_settings_tables, settings_from
 from accelqsm.files.toml import write_settings
-from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.network.weights import save_network
-from accelqsm.training.curve import draw_curve
-from accelqsm.training.loop import (
-    LOG,
-    VALIDATION_ACCELERATIONS,
-    TrainingSettings,
-    relative_errors,
-    train,
-)
+from accelqsm.options.table import plain
+from accelqsm.recon.method_settings import JOINT
+from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.weights import save_network
+from accelqsm.training.loop import LOG, train
 from accelqsm.training.measured import Scans, cached_scans, find_scans
 from accelqsm.training.processes import first_process, joined_processes, wait_for_all
-from accelqsm.training.volumes import (
+from accelqsm.training.settings import (
     FIRST_TRAINING_SEED,
     FIRST_VALIDATION_SEED,
-    Volumes,
-    cached_volumes,
+    DataSettings,
+    TrainingSettings,
 )
+from accelqsm.training.validation import write_errors
+from accelqsm.training.volumes import Volumes, cached_volumes
 
 WEIGHTS = "reconnet3d.safetensors"
 ERRORS = "errors.csv"
 CURVE = "learning_curve.png"
 SETTINGS = "settings.toml"
 
-
-@dataclass(frozen=True)
-class DataSettings:
-    """What is learned from.
-
-    Attributes:
-        scans: folder of fully sampled MRD files; empty for digital heads.
-        heads: digital heads to learn from.
-        validation_heads: other heads, or subjects of the folder, that are only looked at.
-        volumes_per_head: contrasts, and channels where each is received by one, of a head.
-    """
-
-    scans: str = ""
-    heads: int = 14
-    validation_heads: int = 4
-    volumes_per_head: int = 6
-
-    def __post_init__(self) -> None:
-        span = FIRST_VALIDATION_SEED - FIRST_TRAINING_SEED
-        if not 1 <= self.heads <= span or self.validation_heads < 1 or self.volumes_per_head < 2:
-            raise InputError(
-                f"training: expected 1 to {span} heads, 1 or more for validation and 2 or more "
-                f"volumes of each, found {self.heads}, {self.validation_heads} and "
-                f"{self.volumes_per_head}"
-            )
+NETWORK, TRAINING, DATA = "network", "training", "data"
+"""Tables of ``settings.toml``."""
 
 
 def read_training_settings(path: Path | None) -> tuple[TrainingSettings, DataSettings]:
     """Settings of a run from the tables ``[network]``, ``[training]`` and ``[data]``.
 
+    Args:
+        path: of ``settings.toml``; None gives the defaults.
+
     Raises:
-        InputError: a file that is not TOML, or names a setting that does not exist.
+        InputError: a file that is not TOML, names a setting that does not exist, or holds a value
+            of another type or out of range.
     """
-    architecture = settings_from(path, "network", Architecture())
-    training = settings_from(path, "training", TrainingSettings(architecture))
-    return training, settings_from(path, "data", DataSettings())
+    tables = read_settings_tables(path, NETWORK, TRAINING, DATA)
+    architecture = settings_from(Architecture, NETWORK, path=path, file=tables.get(NETWORK))
+    training = settings_from(TrainingSettings, TRAINING, path=path, file=tables.get(TRAINING))
+    data = settings_from(DataSettings, DATA, path=path, file=tables.get(DATA))
+    return replace(training, architecture=architecture), data
+
+
+def training_tables(settings: TrainingSettings, data: DataSettings) -> dict[str, dict[str, Any]]:
+    """The settings as the tables that ``read_training_settings`` reads."""
+    return {NETWORK: plain(settings.architecture), TRAINING: plain(settings), DATA: plain(data)}
 
 
 @joined_processes()
@@ -88,7 +73,7 @@ def train_network(
         out: folder for volumes (``heads/``), checkpoint, log, learning curve, weights, errors and
             ``settings.toml``, with which the run can be replayed.
         settings: what determines the weights, together with the data.
-        data: what is learned from.
+        data: to train and to validate on.
         validate_every: steps between validations and checkpoints.
 
     Returns:
@@ -97,20 +82,20 @@ def train_network(
     Raises:
         InputError: data that cannot be used, or a checkpoint of other settings.
     """
-    everywhere = settings.architecture.consistency == "channels"
+    joint = settings.architecture.consistency == JOINT
     scans = None
     if data.scans:
         scans = find_scans(Path(data.scans), n_validation=data.validation_heads, seed=settings.seed)
     if first_process():
         out.mkdir(parents=True, exist_ok=True)
-        write_settings(out / SETTINGS, _tables(settings, data))
-        _volumes(out, data, scans, all_channels=everywhere)
+        write_settings(out / SETTINGS, training_tables(settings, data))
+        _volumes(out, data, scans, all_channels=joint)
     wait_for_all()
-    training, validation = _volumes(out, data, scans, all_channels=everywhere)
+    training, validation = _volumes(out, data, scans, all_channels=joint)
     network = train(out, training, validation, settings=settings, validate_every=validate_every)
     if first_process():
         write_errors(out / ERRORS, network, validation)
-        draw_curve(out / LOG, out / CURVE)
+        (out / CURVE).write_bytes(learning_curve(pd.read_csv(out / LOG)))
         save_network(network, out / WEIGHTS, about=_about(settings, data, scans))
     wait_for_all()
     return out / WEIGHTS
@@ -119,7 +104,7 @@ def train_network(
 def _volumes(
     out: Path, data: DataSettings, scans: Scans | None, *, all_channels: bool
 ) -> tuple[list[Volumes], list[Volumes]]:
-    """What is learned from and what is looked at, from the cache where it is there already."""
+    """Training and validation volumes, from the cache where they are there already."""
     folder, n = out / "heads", data.volumes_per_head
     if scans is not None:
         return (
@@ -137,14 +122,6 @@ def _volumes(
     return training, validation
 
 
-def _tables(settings: TrainingSettings, data: DataSettings) -> Mapping[str, Any]:
-    """The settings as the tables that ``read_training_settings`` reads."""
-    training = asdict(settings)
-    network = training.pop("architecture")
-    network["readout_kernels"] = list(network["readout_kernels"])
-    return {"network": network, "training": training, "data": asdict(data)}
-
-
 def _about(settings: TrainingSettings, data: DataSettings, scans: Scans | None) -> dict[str, str]:
     """What the header of the weights says of their training."""
     if scans is not None:
@@ -152,23 +129,3 @@ def _about(settings: TrainingSettings, data: DataSettings, scans: Scans | None) 
     else:
         learned = f"digital heads {FIRST_TRAINING_SEED}-{FIRST_TRAINING_SEED + data.heads - 1}"
     return {"training": json.dumps(asdict(settings)), "learned_from": learned}
-
-
-def write_errors(path: Path, network: ReconNet3D, heads: Sequence[Volumes]) -> None:
-    """One line per acceleration and validation slab: echo time, NRMSE, NRMSE of zero-filling."""
-    pairs_per_head = min(len(head.images) for head in heads) // 2
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["acceleration", "echo_time_ms", "nrmse", "nrmse_zero_filled"])
-        for acceleration in VALIDATION_ACCELERATIONS:
-            for error in relative_errors(
-                network, heads, acceleration=acceleration, pairs_per_head=pairs_per_head
-            ):
-                writer.writerow(
-                    [
-                        f"{acceleration:g}",
-                        f"{1000 * error.echo_time_s:.2f}",
-                        f"{error.network:.4f}",
-                        f"{error.zero_filled:.4f}",
-                    ]
-                )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +20,7 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
 from accelqsm.grid import Grid, Shape, Triple, centred_grid
 from accelqsm.kspace import KSpace
-from accelqsm.recon.channels import compressed
+from accelqsm.recon.channels import compress_maps
 from accelqsm.recon.espirit import espirit
 from accelqsm.recon.sense import unit_maps
 from accelqsm.runtime.progress import track
@@ -31,12 +28,7 @@ from accelqsm.simulate.coils import head_coil
 from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
 from accelqsm.training.lesions import draw_spots, with_spots
-
-Value = TypeVar("Value")
-
-FIRST_TRAINING_SEED = 1000
-FIRST_VALIDATION_SEED = 2000
-"""Seeds below ``FIRST_TRAINING_SEED`` are for demonstrations, tests and reports alone."""
+from accelqsm.training.processes import in_processes
 
 GRIDS: tuple[tuple[Shape, Triple], ...] = (
     ((108, 132, 76), (1.6, 1.6, 2.0)),
@@ -56,7 +48,7 @@ VIRTUAL_CHANNELS = 8
 CENTRES = ((16, 16), (24, 24), (32, 24), (48, 32))
 CENTRE_NOISE = (0.001, 0.02)
 HEAD_BYTES = 2 * 10**9
-"""What a process that simulates a head takes, with room to spare (1.3 GB measured)."""
+"""Memory of a process that simulates a head, with room to spare (1.3 GB measured)."""
 
 
 @dataclass(frozen=True)
@@ -156,53 +148,24 @@ def cached_volumes(
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / f"head-{seed}.json").exists()]
     simulate = partial(_simulate_into, folder, n_volumes=n_volumes, all_channels=all_channels)
-    for _ in track(_at_once(simulate, missing), "simulating heads", len(missing)):
+    for _ in track(
+        in_processes(simulate, missing, each_bytes=HEAD_BYTES), "simulating heads", len(missing)
+    ):
         pass
-    heads = [load_volumes(folder / f"head-{seed}") for seed in seeds]
-    for seed, head in zip(seeds, heads, strict=True):
+    loaded = [load_volumes(folder / f"head-{seed}") for seed in seeds]
+    for seed, head in zip(seeds, loaded, strict=True):
         if len(head.images) != n_volumes or (head.coils is not None) != all_channels:
             kind = "all channels" if all_channels else "one channel each"
             raise InputError(
                 f"{folder / f'head-{seed}.json'}: expected {n_volumes} volumes of {kind}, found "
                 f"{len(head.images)}{'' if head.coils is None else ' of all channels'}"
             )
-    return heads
+    return loaded
 
 
 def _simulate_into(folder: Path, seed: int, *, n_volumes: int, all_channels: bool) -> None:
     volumes = simulate_volumes(seed=seed, n_volumes=n_volumes, all_channels=all_channels)
     save_volumes(folder / f"head-{seed}", volumes)
-
-
-def n_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory_bytes() -> int:
-    """Of the machine, or 8 GB where it does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 8 * 10**9
-
-
-def _at_once(simulate: Callable[[int], Value], seeds: Sequence[int]) -> Iterator[Value]:
-    """Call for every seed, one process a core; in this process where there is one to do."""
-    n_processes = min(len(seeds), n_cores(), _memory_bytes() // HEAD_BYTES)
-    if n_processes < 2:
-        yield from map(simulate, seeds)
-        return
-    # Started afresh: a copy of a process whose libraries have threads may wait for them forever.
-    with ProcessPoolExecutor(
-        n_processes,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(1,),
-    ) as pool:
-        yield from pool.map(simulate, seeds)
 
 
 def save_volumes(stem: Path, volumes: Volumes) -> None:
@@ -238,7 +201,7 @@ def _coils(images: list[npt.NDArray[np.complex64]], grid: Grid, rng: np.random.G
         whitening = np.linalg.inv(np.linalg.cholesky(coil.noise_covariance)).astype(np.complex64)
         received = torch.stack(list(coil))
         received = torch.einsum("cd,dxyz->cxyz", torch.from_numpy(whitening), received)
-        maps = unit_maps(compressed(received, torch.from_numpy(image), VIRTUAL_CHANNELS))
+        maps = unit_maps(compress_maps(received, torch.from_numpy(image), VIRTUAL_CHANNELS))
         true.append(_filled_up(maps))
         estimated.append(_filled_up(_estimated(maps, image, grid, rng)))
     return Coils(np.stack(true), np.stack(estimated))

@@ -1,16 +1,14 @@
 """ReconNet3D: the network, and nothing else.
 
-Five cascades of five 3D convolutions, each followed by data consistency. One echo goes in as a
-complex volume, of one channel as published or of all channels with their sensitivities; k-space is
+Five cascades of five 3D convolutions, each followed by data consistency: per coil, as published,
+or joint, of one image with the samples of all channels. One echo goes in at a time; k-space is
 under-sampled in the (ky, kz) plane alone.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,65 +16,17 @@ from torch.nn import functional
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.recon.sense import Encoding, between, least_squares
-
-Consistency = Literal["channel", "channels"]
+from accelqsm.recon.method_settings import JOINT, PER_COIL
+from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.sense import Encoding, broadcast_maps, least_squares
 
 LEAK = 0.1
-INITIAL_LOG_WEIGHT = {"channel": math.log(10.0), "channels": 0.0}
-FIRST_ITERATIONS = 8
+INITIAL_LOG_WEIGHT = {PER_COIL: math.log(10.0), JOINT: 0.0}
+FIRST_ITERATIONS, FIRST_WEIGHT = 8, 1e-2
+"""Of the CG-SENSE that joint consistency starts from."""
+
 ITERATIONS = 3
-"""Conjugate gradients before the first cascade, and in each consistency of all channels."""
-
-
-def check_consistency(consistency: str) -> None:
-    """Raise an ``InputError`` for a consistency that no network has."""
-    if consistency not in get_args(Consistency):
-        raise InputError(
-            f"consistency: expected one of {' '.join(get_args(Consistency))}, found '{consistency}'"
-        )
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Shape of the network.
-
-    Attributes:
-        width: channels of the hidden layers.
-        cascades: blocks of convolutions, each followed by data consistency.
-        readout_kernels: kernel size along x of each convolution of a block. Aliasing lies in the
-            (y, z) plane, where every kernel is 3 x 3; context along x costs three times as much
-            and is taken in some layers only.
-        patch: voxels along y and z that are folded into channels before the first convolution:
-            2 halves the plane, which quarters the cost and doubles the reach in it.
-        consistency: with the samples of the one "channel" that goes in, or of all "channels".
-    """
-
-    width: int = 48
-    cascades: int = 5
-    readout_kernels: tuple[int, ...] = (3, 1, 3, 1, 1)
-    patch: int = 2
-    consistency: Consistency = "channel"
-
-    def __post_init__(self) -> None:
-        if self.consistency not in get_args(Consistency) or self.patch < 1:
-            raise InputError(
-                f"network: expected patch >= 1 and consistency {' or '.join(get_args(Consistency))}"
-                f", found {self}"
-            )
-        if self.width < 1 or self.cascades < 1 or len(self.readout_kernels) < 2:
-            raise InputError(
-                f"network: expected width >= 1, cascades >= 1 and two layers or more, found {self}"
-            )
-        if any(size < 1 or size % 2 == 0 for size in self.readout_kernels):
-            raise InputError(
-                f"network: expected odd kernels along the readout, found {self.readout_kernels}"
-            )
-
-    @property
-    def readout_reach(self) -> int:
-        """Readout positions to either side that a result depends on."""
-        return self.cascades * sum(size // 2 for size in self.readout_kernels)
+"""Conjugate gradients of each joint data consistency."""
 
 
 class ReconNet3D(nn.Module):
@@ -84,9 +34,9 @@ class ReconNet3D(nn.Module):
 
     Convolutions have no bias and LeakyReLU is positively homogeneous, so that the result scales
     with the data. The last convolution of each block starts at zero: untrained, the network
-    returns what it starts from. Of one channel, that is the zero-filled image, and data
-    consistency is soft with one learned weight per cascade, except for the last, which puts the
-    measured samples back. Of all channels, it is a few steps of CG-SENSE, and consistency is
+    returns what it starts from. Per coil, that is the zero-filled image, and data consistency is
+    soft with one learned weight per cascade, except for the last, which puts the measured samples
+    back. Joint, it is a few steps of CG-SENSE, and consistency is
     min_x sum_c ||M F C_c x - y_c||^2 + exp(-log v) ||x - z||^2 about each refined image z, by a
     few conjugate gradients; for one channel of sensitivity one that is the same thing.
 
@@ -100,13 +50,33 @@ class ReconNet3D(nn.Module):
         # Not for reconstructions: what a CPU reconstructs is the same on all of them.
         self.half_on_cpu = False
         n = architecture.cascades
-        soft = n - 1 if architecture.consistency == "channel" else n
+        soft = n - 1 if architecture.consistency == PER_COIL else n
         self.blocks = nn.ModuleList(_block(architecture) for _ in range(n))
         initial = INITIAL_LOG_WEIGHT[architecture.consistency]
         self.log_weights = nn.Parameter(torch.full((soft,), initial))
         for convolution in self.parameters():
             if convolution.dim() == 5:
                 convolution.data = convolution.data.to(memory_format=torch.channels_last_3d)
+
+    @property
+    def consistency(self) -> str:
+        """Per-coil or joint."""
+        return self.architecture.consistency
+
+    @property
+    def readout_reach(self) -> int:
+        """Readout positions to either side that a result depends on."""
+        return self.architecture.readout_reach
+
+    @property
+    def hidden_per_voxel(self) -> float:
+        """Values that a hidden layer holds per voxel of the image."""
+        return self.architecture.hidden_per_voxel
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.log_weights.device
 
     def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
         """Images of under-sampled planes.
@@ -116,25 +86,24 @@ class ReconNet3D(nn.Module):
                 (channel, batch, x, ky, kz), of white noise.
             sampled: bool (ky, kz), or (batch, 1, ky, kz) for a pattern of each item.
             maps: complex (channel, x, y, z) or (channel, batch, x, y, z), sum |C_c|^2 at most 1,
-                less where little signal is expected; for a network of all channels, and for that
-                alone.
+                less where little signal is expected; for joint consistency, and for that alone.
 
         Returns:
-            complex (batch, x, y, z), the signal that the channels receive together.
+            complex (batch, x, y, z), the signal of the channel or of all channels.
 
         Raises:
-            InputError: maps without a network of all channels, or the other way round.
+            InputError: maps with per-coil consistency, or none with joint.
         """
-        if (maps is not None) != (self.architecture.consistency == "channels"):
+        if (maps is not None) != (self.consistency == JOINT):
             raise InputError(
-                f"network of consistency '{self.architecture.consistency}': sensitivities are "
-                "for 'channels', and for that alone"
+                f"network of consistency {self.consistency}: expected sensitivities with joint "
+                "consistency, and with that alone"
             )
         if maps is None:
-            return self._of_one_channel(measured, sampled)
-        return self._of_all_channels(measured, sampled, between(maps, measured))
+            return self._per_coil(measured, sampled)
+        return self._joint(measured, sampled, broadcast_maps(maps, measured))
 
-    def _of_one_channel(self, measured: Tensor, sampled: Tensor) -> Tensor:
+    def _per_coil(self, measured: Tensor, sampled: Tensor) -> Tensor:
         zero_filled = ifft(measured, PHASE_ENCODES)
         image = zero_filled
         for index in range(len(self.blocks)):
@@ -144,10 +113,10 @@ class ReconNet3D(nn.Module):
             )
         return image
 
-    def _of_all_channels(self, measured: Tensor, sampled: Tensor, maps: Tensor) -> Tensor:
+    def _joint(self, measured: Tensor, sampled: Tensor, maps: Tensor) -> Tensor:
         encoding = Encoding(maps, sampled)
         wanted = encoding.adjoint(measured)
-        image = least_squares(encoding, wanted, n_iterations=FIRST_ITERATIONS)
+        image = least_squares(encoding, wanted, weight=FIRST_WEIGHT, n_iterations=FIRST_ITERATIONS)
         for index, log_weight in enumerate(self.log_weights):
             image = least_squares(
                 encoding,

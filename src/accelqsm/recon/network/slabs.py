@@ -1,4 +1,4 @@
-"""The network on one echo, a slab of readout positions after another."""
+"""A network on one echo, a slab of readout positions after another."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import torch
 from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.network.protocol import Network
 
 VALUES_AT_ONCE = 24_000_000
-"""Complex samples of all channels that a slab holds, or voxels times hidden channels over four."""
+"""Complex samples of all channels that a slab holds, or voxels times ``hidden_per_voxel`` / 4."""
+
 QUIET_ABOVE_FLOOR = 1.15
 QUIET_BELOW_PEAK = 1e-2
 
 
 def apply_network(
-    network: ReconNet3D, measured: Tensor, sampled: Tensor, maps: Tensor | None = None
+    network: Network, measured: Tensor, sampled: Tensor, maps: Tensor | None = None
 ) -> Tensor:
     """Images of one echo, by slabs whose results are those of the whole volume.
 
     The network is positively homogeneous, so that data need no scaling. Slabs overlap by as much
     as a result depends on; a slab that does not fit a GPU's memory is halved. Readout positions
-    that hold noise alone stay as they came.
+    that hold noise alone stay zero-filled.
 
     Args:
-        network: in evaluation mode; slabs go to the device of its weights.
+        network: in evaluation mode; slabs go to its device.
         measured: hybrid-space samples, complex64 (x, ky, kz), or (channel, x, ky, kz) with maps.
         sampled: bool (ky, kz).
-        maps: sensitivities (channel, x, y, z), weaker where little signal is expected; for a
-            network of all channels.
+        maps: sensitivities (channel, x, y, z), weaker where little signal is expected; for
+            joint consistency.
 
     Returns:
         complex64 (x, y, z), on the device of the samples.
@@ -57,26 +58,26 @@ def apply_network(
 
 
 def _slab(
-    network: ReconNet3D, measured: Tensor, sampled: Tensor, maps: Tensor | None, slab: slice
+    network: Network, measured: Tensor, sampled: Tensor, maps: Tensor | None, slab: slice
 ) -> Tensor:
     """The network's image of some readout positions, from these and those about them."""
-    reach = network.architecture.readout_reach
+    reach = network.readout_reach
     first = max(slab.start - reach, 0)
     around = slice(first, min(slab.stop + reach, measured.shape[-3]))
-    device = network.log_weights.device
+    device = network.device
     seen = None if maps is None else maps[:, around].to(device)
     planes = measured[..., None, around, :, :].to(device)
     image: Tensor = network(planes, sampled.to(device), seen)[0]
     return image[slab.start - first : slab.stop - first].to(measured.device)
 
 
-def _thickness(network: ReconNet3D, measured: Tensor) -> int:
+def _thickness(network: Network, measured: Tensor) -> int:
     """Readout positions of a slab beyond what it needs on either side."""
     plane = measured.shape[-2] * measured.shape[-1]
     channels = measured.shape[0] if measured.ndim == 4 else 1
-    hidden = network.architecture.width / network.architecture.patch**2 / 4
+    hidden = network.hidden_per_voxel / 4
     at_once = int(VALUES_AT_ONCE / max(channels, hidden)) // plane
-    return max(at_once - 2 * network.architecture.readout_reach, 1)
+    return max(at_once - 2 * network.readout_reach, 1)
 
 
 def _signal_range(measured: Tensor) -> slice:

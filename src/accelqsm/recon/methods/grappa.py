@@ -11,15 +11,44 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.kspace import KSpace
+from accelqsm.recon.blocks import ImageBlock, readout_slabs
 from accelqsm.recon.channels import calibration_samples
+from accelqsm.recon.method_settings import GrappaSettings, MethodSettings
 
-READOUT_TAPS = (-2, -1, 0, 1, 2)
-ACQUIRED_LINES = (-1, 0, 1, 2)
-PARTITIONS = (-1, 0, 1)
-TIKHONOV = 1e-4
+DEFAULT = GrappaSettings()
 EQUATIONS_PER_UNKNOWN = 24
 SOURCES_AT_ONCE = 24_000_000
 """Neighbours that are gathered at a time: 190 MB."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Offsets of the neighbours that a missing sample is a sum of.
+
+    Attributes:
+        taps: along kx, in samples; symmetric about zero.
+        lines: along ky, in steps between acquired lines; zero is the line before the missing one.
+        partitions: along kz, in samples; symmetric about zero.
+    """
+
+    taps: range
+    lines: range
+    partitions: range
+
+    @classmethod
+    def of(cls, kernel: tuple[int, int, int]) -> Neighbours:
+        """Of a kernel of readout taps, acquired lines and partitions."""
+        taps, lines, partitions = kernel
+        return cls(
+            range(-(taps // 2), taps // 2 + 1),
+            range(1 - lines // 2, lines // 2 + 1),
+            range(-(partitions // 2), partitions // 2 + 1),
+        )
+
+    @property
+    def in_plane(self) -> list[tuple[int, int]]:
+        """Every acquired line with every partition."""
+        return [(line, part) for line in self.lines for part in self.partitions]
 
 
 @dataclass(frozen=True)
@@ -28,11 +57,13 @@ class Kernel:
 
     Attributes:
         step: acquired lines along y are this far apart.
+        neighbours: offsets of the sources.
         weights: complex (readout tap, source, target); sources are (channel, acquired line,
             partition), targets are (missing line, channel).
     """
 
     step: int
+    neighbours: Neighbours
     weights: Tensor
 
     def at_readouts(self, x: Tensor, n_x: int) -> Tensor:
@@ -40,7 +71,7 @@ class Kernel:
 
         A shift by d along kx multiplies the image by exp(-2 pi i d x / n).
         """
-        taps = torch.tensor(READOUT_TAPS, dtype=torch.float64)
+        taps = torch.tensor(list(self.neighbours.taps), dtype=torch.float64)
         angle = -2 * torch.pi * taps[None, :] * (x[:, None] - n_x // 2) / n_x
         phases = torch.polar(torch.ones_like(angle), angle).to(self.weights)
         return torch.einsum("xt,tsc->xsc", phases, self.weights)
@@ -64,23 +95,25 @@ def line_step(sampled: Tensor) -> int:
     return step
 
 
-def fit_kernel(calibration: Tensor, *, step: int) -> Kernel:
+def fit_kernel(calibration: Tensor, *, step: int, settings: GrappaSettings = DEFAULT) -> Kernel:
     """Weights by regularised least squares on the calibration region.
 
-    min_w |A w - b|^2 + lambda |w|^2, lambda = 1e-4 trace(A^H A) / n.
+    min_w |A w - b|^2 + lambda |w|^2, lambda = tikhonov trace(A^H A) / n.
 
     Args:
         calibration: hybrid-space samples, complex (channel, x, ky, kz), without gaps.
         step: distance of acquired lines along y.
+        settings: size of the kernel, and regularisation.
 
     Raises:
         InputError: a calibration region smaller than the kernel.
 
     Source: Griswold et al. 2002, Magn Reson Med 47:1202, doi 10.1002/mrm.10171.
     """
+    near = Neighbours.of(settings.kernel)
     n_channels, n_x, n_y, n_z = calibration.shape
-    first, last = ACQUIRED_LINES[0] * step, ACQUIRED_LINES[-1] * step
-    spans = (READOUT_TAPS[-1] - READOUT_TAPS[0], last - first, PARTITIONS[-1] - PARTITIONS[0])
+    first = near.lines[0] * step
+    spans = (len(near.taps) - 1, near.lines[-1] * step - first, len(near.partitions) - 1)
     counts = [n - span for n, span in zip((n_x, n_y, n_z), spans, strict=True)]
     if min(counts) < 1:
         raise InputError(
@@ -88,15 +121,15 @@ def fit_kernel(calibration: Tensor, *, step: int) -> Kernel:
             f"along x, y, z, found {n_x} x {n_y} x {n_z}"
         )
     spectrum = fft(calibration, (1,))
-    n_sources = n_channels * len(ACQUIRED_LINES) * len(PARTITIONS)
+    n_sources = n_channels * len(near.in_plane)
     # The centre of kx holds nearly all of the signal; more equations than needed cost time only.
-    wanted = EQUATIONS_PER_UNKNOWN * n_sources * len(READOUT_TAPS) // (counts[1] * counts[2])
+    wanted = EQUATIONS_PER_UNKNOWN * n_sources * len(near.taps) // (counts[1] * counts[2])
     n_rows = min(counts[0], max(wanted, 8))
     start = (counts[0] - n_rows) // 2
 
     def shifted(tap: int, line: int, partition: int) -> Tensor:
-        along_x = start + tap - READOUT_TAPS[0]
-        along_y, along_z = line - first, partition - PARTITIONS[0]
+        along_x = start + tap - near.taps[0]
+        along_y, along_z = line - first, partition - near.partitions[0]
         return spectrum[
             :,
             along_x : along_x + n_rows,
@@ -107,62 +140,66 @@ def fit_kernel(calibration: Tensor, *, step: int) -> Kernel:
     sources = torch.stack(
         [
             torch.stack(
-                [shifted(tap, line * step, part) for line in ACQUIRED_LINES for part in PARTITIONS],
-                dim=1,
+                [shifted(tap, line * step, part) for line, part in near.in_plane], dim=1
             ).flatten(0, 1)
-            for tap in READOUT_TAPS
+            for tap in near.taps
         ]
     ).flatten(0, 1)
     targets = torch.cat([shifted(0, missing, 0) for missing in range(1, step)])
     gram = sources @ sources.mH
-    gram.diagonal().add_(TIKHONOV * gram.diagonal().real.mean())
+    gram.diagonal().add_(settings.tikhonov * gram.diagonal().real.mean())
     # Neighbours are nearly dependent: single precision would not do for the solution.
     solution = torch.linalg.solve(
         gram.mT.to(torch.complex128), (targets @ sources.mH).mT.to(torch.complex128)
     ).to(calibration)
-    return Kernel(step, solution.reshape(len(READOUT_TAPS), n_sources, -1))
+    return Kernel(step, near, solution.reshape(len(near.taps), n_sources, -1))
 
 
-def grappa(kspace: KSpace) -> Iterator[tuple[slice, Tensor]]:
-    """Images of all channels and echoes, one slab of readout positions after another.
+def grappa_blocks(kspace: KSpace, settings: MethodSettings[GrappaSettings]) -> Iterator[ImageBlock]:
+    """Images of every channel, one slab of readout positions after another.
 
     Args:
-        kspace: every n-th line along y, with a fully sampled centre.
+        kspace: every n-th line along ky, with a fully sampled centre.
+        settings: of the method.
 
     Returns:
-        Readout positions, and complex64 (channel, echo, x, y, z); measured samples are kept.
+        Images of every channel and echo; measured samples are kept.
 
     Raises:
         InputError: another pattern, or a centre that is too small.
 
     Source: Griswold et al. 2002, Magn Reson Med 47:1202, doi 10.1002/mrm.10171.
     """
+    chosen = settings.method_settings
+    near = Neighbours.of(chosen.kernel)
     step = line_step(kspace.sampled)
     n_x, n_y, n_z = kspace.acquisition.grid.shape
     kernels = [
-        fit_kernel(calibration_samples(kspace, echo=echo), step=step) if step > 1 else None
+        fit_kernel(calibration_samples(kspace, echo=echo), step=step, settings=chosen)
+        if step > 1
+        else None
         for echo in range(kspace.acquisition.n_echoes)
     ]
-    per_readout = kspace.n_channels * len(ACQUIRED_LINES) * len(PARTITIONS) * (n_y // step) * n_z
+    per_readout = kspace.n_channels * len(near.in_plane) * (n_y // step) * n_z
     thickness = max(1, SOURCES_AT_ONCE // per_readout)
-    for start in range(0, n_x, thickness):
-        slab = slice(start, min(start + thickness, n_x))
+    for slab in readout_slabs(kspace, thickness):
         planes = kspace.planes(x=slab)
         for echo, kernel in enumerate(kernels):
             if kernel is not None:
                 weights = kernel.at_readouts(torch.arange(slab.start, slab.stop), n_x)
-                filled = fill_lines(planes[:, echo], weights, step=step)
+                filled = fill_lines(planes[:, echo], weights, step=step, near=near)
                 planes[:, echo] = torch.where(kspace.sampled, planes[:, echo], filled)
-        yield slab, ifft(planes, PHASE_ENCODES)
+        yield ImageBlock(slice(0, kspace.n_channels), slab, ifft(planes, PHASE_ENCODES))
 
 
-def fill_lines(planes: Tensor, weights: Tensor, *, step: int) -> Tensor:
+def fill_lines(planes: Tensor, weights: Tensor, *, step: int, near: Neighbours) -> Tensor:
     """Apply hybrid-space weights to the acquired lines.
 
     Args:
         planes: complex (channel, x, ky, kz).
         weights: complex (x, source, target), of ``Kernel.at_readouts``.
         step: distance of acquired lines along y.
+        near: offsets of the sources.
 
     Returns:
         complex (channel, x, ky, kz): estimates on the missing lines, zero on the acquired ones.
@@ -170,15 +207,16 @@ def fill_lines(planes: Tensor, weights: Tensor, *, step: int) -> Tensor:
     n_channels, n_x, n_y, n_z = planes.shape
     origin = n_y // 2 % step
     lines = torch.arange(origin - step, n_y, step)
-    reach = PARTITIONS[-1]
+    before, reach = 1 - near.lines[0], near.partitions[-1]
     # Beyond the edge of k-space there is nothing.
-    padded = planes.new_zeros(n_channels, n_x, n_y + 5 * step, n_z + 2 * reach)
-    padded[:, :, 2 * step : 2 * step + n_y, reach : reach + n_z] = planes
+    padded = planes.new_zeros(
+        n_channels, n_x, n_y + (before + near.lines[-1] + 1) * step, n_z + 2 * reach
+    )
+    padded[:, :, before * step : before * step + n_y, reach : reach + n_z] = planes
     sources = torch.stack(
         [
-            padded[:, :, lines + (2 + line) * step, reach + part : reach + part + n_z]
-            for line in ACQUIRED_LINES
-            for part in PARTITIONS
+            padded[:, :, lines + (before + line) * step, reach + part : reach + part + n_z]
+            for line, part in near.in_plane
         ],
         dim=1,
     )

@@ -32,7 +32,7 @@ class Wavelet:
         self._axes = [axis for axis, n in enumerate(shape) if n >= self.period]
         self._extra = [-n % self.period if n >= self.period else 0 for n in shape]
 
-    def shrunk(self, volume: Tensor, threshold: float, shift: Shape = (0, 0, 0)) -> Tensor:
+    def shrink(self, volume: Tensor, threshold: float, shift: Shape = (0, 0, 0)) -> Tensor:
         """The volume with the magnitude of every detail lowered by ``threshold``, at least to zero.
 
         Args:

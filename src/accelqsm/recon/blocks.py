@@ -1,0 +1,77 @@
+"""Images of a scan, block by block: what a reconstruction gives, and their combination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accelqsm.kspace import KSpace
+from accelqsm.recon.channels import low_resolution
+
+READOUTS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class ImageBlock:
+    """Part of the images of a scan; the blocks cover every channel and readout position once.
+
+    Attributes:
+        channels: which channels; None for the one image of all channels.
+        x: which readout positions.
+        images: complex64 (channel, echo, x, y, z), all echoes and the whole (y, z) plane; one
+            "channel" where they were combined.
+    """
+
+    channels: slice | None
+    x: slice
+    images: Tensor
+
+
+@dataclass(frozen=True)
+class CombinedBlock:
+    """What a block adds to the combined images.
+
+    Attributes:
+        x: which readout positions.
+        numerator: complex64 (echo, x, y, z), sum_c conj(C_c) S_ce.
+        power: float32 (x, y, z), sum_c |C_c|^2.
+    """
+
+    x: slice
+    numerator: Tensor
+    power: Tensor
+
+
+def combine(block: ImageBlock, kspace: KSpace) -> CombinedBlock:
+    """A block's part of the combined images, sum_c conj(C_c) S_ce and sum_c |C_c|^2.
+
+    C_c is the channel's low-resolution first echo, the same for all echoes, so that phase
+    differences between echoes stay those of the channels. Summed over blocks,
+    numerator / sqrt(power) is the combined image. The one image of all channels is that already:
+    the phase of its sensitivities is that of the same low-resolution echo.
+
+    Args:
+        block: images of some channels and readout positions.
+        kspace: the samples that the block was reconstructed from.
+
+    Source: Roemer et al. 1990, Magn Reson Med 16:192, doi 10.1002/mrm.1910160203.
+    """
+    if block.channels is None:
+        ones = torch.ones_like(block.images[0, 0].real)
+        return CombinedBlock(block.x, block.images[0], ones)
+    maps = low_resolution(kspace, channels=block.channels, x=block.x)
+    numerator = torch.einsum("cxyz,cexyz->exyz", maps.conj(), block.images)
+    return CombinedBlock(block.x, numerator, maps.abs().square().sum(0))
+
+
+def readout_slabs(kspace: KSpace, at_once: int = READOUTS_AT_ONCE) -> list[slice]:
+    """All readout positions, a few at a time."""
+    n = kspace.acquisition.grid.shape[0]
+    return [slice(x, min(x + at_once, n)) for x in range(0, n, at_once)]
+
+
+def all_readouts(kspace: KSpace) -> slice:
+    """All readout positions as one slab."""
+    return slice(0, kspace.acquisition.grid.shape[0])

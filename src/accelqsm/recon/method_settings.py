@@ -1,0 +1,150 @@
+"""What can be chosen about each reconstruction, and about what several of them use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from accelqsm.errors import InputError
+from accelqsm.options.setting import Settings, setting
+
+PER_COIL, JOINT = "per-coil", "joint"
+CONSISTENCIES: Mapping[str, str] = {
+    PER_COIL: "every coil channel by itself",
+    JOINT: "one image, kept consistent with the samples of all channels through sensitivities by "
+    "ESPIRiT (Uecker et al. 2014)",
+}
+"""Data consistency of a network, and how the methods text says it."""
+
+FORMER_CONSISTENCIES: Mapping[str, str] = {"channel": PER_COIL, "channels": JOINT}
+"""Words of earlier settings and weights files."""
+
+
+@dataclass(frozen=True)
+class GrappaSettings(Settings):
+    """Of GRAPPA.
+
+    Raises:
+        InputError: a kernel that is not symmetric about the missing lines.
+    """
+
+    kernel: tuple[int, int, int] = setting(
+        (5, 4, 3),
+        least=1,
+        unit="samples",
+        help="size of the kernel: readout taps (odd), acquired lines (even), partitions (odd)",
+    )
+    tikhonov: float = setting(
+        1e-4,
+        least=0,
+        help="Tikhonov regularisation of the weights, relative to the mean diagonal of A^H A",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        taps, lines, partitions = self.kernel
+        if taps % 2 == 0 or lines % 2 == 1 or partitions % 2 == 0:
+            raise InputError(
+                "kernel: expected odd readout taps, an even number of acquired lines and odd "
+                f"partitions, found {taps} {lines} {partitions}"
+            )
+
+
+@dataclass(frozen=True)
+class SenseSettings(Settings):
+    """Of CG-SENSE."""
+
+    n_iterations: int = setting(15, least=1, help="iterations of conjugate gradients")
+    weight: float = setting(
+        1e-2,
+        least=0,
+        help="Tikhonov weight of the image, relative to the norm of the encoding, which is one",
+    )
+
+
+@dataclass(frozen=True)
+class WaveletSettings(Settings):
+    """Of compressed sensing with an L1 penalty on wavelet coefficients."""
+
+    n_iterations: int = setting(40, least=1, help="iterations of FISTA")
+    regularisation: float = setting(
+        0.004,
+        least=0,
+        help="weight of the L1 norm of the wavelet coefficients, relative to the largest "
+        "magnitude of the zero-filled image",
+    )
+
+
+@dataclass(frozen=True)
+class SensitivitySettings(Settings):
+    """Of the receive sensitivities (ESPIRiT)."""
+
+    kernel: int = setting(
+        5, least=2, unit="samples", help="size of the calibration kernel along ky and kz"
+    )
+    singular_share: float = setting(
+        0.02,
+        above=0,
+        below=1,
+        help="singular values of the calibration matrix, relative to the largest, that span the "
+        "signal space",
+    )
+    n_virtual: int = setting(
+        12,
+        least=1,
+        unit="channels",
+        help="virtual channels that more receive channels are compressed to",
+    )
+    calibration: tuple[int, int] | None = setting(
+        None,
+        least=2,
+        unit="samples",
+        help="largest part of the fully sampled centre along ky and kz that is used; all of it "
+        "unless given",
+    )
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Settings):
+    """Of a reconstruction by a network."""
+
+    weights: str = setting(
+        "",
+        flag="weights",
+        metavar="NAME_OR_FILE",
+        help="network weights: a name of the package's (per-coil, per-coil-wide, joint) or a "
+        "safetensors file; those of the package for the consistency unless given",
+    )
+    consistency: str | None = setting(
+        None,
+        flag="consistency",
+        choices=tuple(CONSISTENCIES),
+        aliases=FORMER_CONSISTENCIES,
+        help="data consistency of the network: with the samples of each channel by itself, as "
+        "published (per-coil), or of one image with those of all channels (joint); joint, or that "
+        "of the weights, unless given",
+    )
+
+
+class SharedSettings(Protocol):
+    """What several reconstructions read of ``ReconSettings``."""
+
+    @property
+    def sensitivities(self) -> SensitivitySettings:
+        """Of the receive sensitivities."""
+
+    @property
+    def network(self) -> NetworkSettings:
+        """Of the network."""
+
+
+Own = TypeVar("Own", bound=Settings, covariant=True)
+
+
+class MethodSettings(SharedSettings, Protocol[Own]):
+    """What one reconstruction reads of ``ReconSettings``: its own settings besides."""
+
+    @property
+    def method_settings(self) -> Own:
+        """Of the method alone."""

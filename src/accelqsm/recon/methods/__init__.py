@@ -1,0 +1,1 @@
+"""The reconstructions, one file each; rows of ``recon.registry`` name them."""

@@ -1,0 +1,78 @@
+"""CG-SENSE: one image of all channels by least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from accelqsm.kspace import KSpace
+from accelqsm.recon.blocks import ImageBlock, readout_slabs
+from accelqsm.recon.channels import compress_channels
+from accelqsm.recon.espirit import espirit
+from accelqsm.recon.method_settings import MethodSettings, SenseSettings
+from accelqsm.recon.sense import Encoding, broadcast_maps, least_squares
+from accelqsm.runtime.progress import track
+
+DEFAULT = SenseSettings()
+
+
+def cg_sense_blocks(
+    kspace: KSpace, settings: MethodSettings[SenseSettings]
+) -> Iterator[ImageBlock]:
+    """``cg_sense`` with sensitivities by ESPIRiT, a few readout positions after another.
+
+    Args:
+        kspace: whitened samples with a fully sampled centre.
+        settings: of the method, and of the sensitivities.
+
+    Returns:
+        One image of all channels.
+
+    Raises:
+        InputError: a centre smaller than the calibration kernel.
+    """
+    few = compress_channels(kspace, settings.sensitivities.n_virtual)
+    slabs = readout_slabs(few)
+    for x in track(slabs, "CG-SENSE", len(slabs)):
+        found = espirit(few, x=x, settings=settings.sensitivities)
+        image = cg_sense(
+            few.planes(x=x),
+            found.supported,
+            sampled=few.sampled,
+            settings=settings.method_settings,
+        )
+        yield ImageBlock(None, x, found.support * image[None])
+
+
+def cg_sense(
+    measured: Tensor,
+    maps: Tensor,
+    *,
+    sampled: Tensor,
+    start: Tensor | None = None,
+    settings: SenseSettings = DEFAULT,
+) -> Tensor:
+    """min_x sum_c ||M F C_c x - y_c||^2 + weight ||x - x0||^2 by conjugate gradients.
+
+    Args:
+        measured: hybrid-space samples, complex (channel, ..., x, ky, kz), of white noise, zero
+            where nothing was measured.
+        maps: complex (channel, x, y, z) or with the axes of the samples, sum |C_c|^2 <= 1.
+        sampled: bool (ky, kz).
+        start: x0, (..., x, y, z); zero if absent.
+        settings: weight of the distance from x0, and number of iterations.
+
+    Returns:
+        complex (..., x, y, z).
+
+    Source: Pruessmann et al. 2001, Magn Reson Med 46:638, doi 10.1002/mrm.1241.
+    """
+    encoding = Encoding(broadcast_maps(maps, measured), sampled)
+    return least_squares(
+        encoding,
+        encoding.adjoint(measured),
+        start=start,
+        weight=settings.weight,
+        n_iterations=settings.n_iterations,
+    )

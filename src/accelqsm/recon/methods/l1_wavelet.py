@@ -1,0 +1,90 @@
+"""Compressed sensing: one image of all channels that is sparse in wavelets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from accelqsm.kspace import KSpace
+from accelqsm.recon.blocks import ImageBlock, all_readouts
+from accelqsm.recon.channels import compress_channels
+from accelqsm.recon.espirit import espirit_in_slabs
+from accelqsm.recon.method_settings import MethodSettings, WaveletSettings
+from accelqsm.recon.methods.wavelet import Wavelet
+from accelqsm.recon.sense import Encoding
+from accelqsm.runtime.progress import track
+
+DEFAULT = WaveletSettings()
+
+
+def l1_wavelet_blocks(
+    kspace: KSpace, settings: MethodSettings[WaveletSettings]
+) -> Iterator[ImageBlock]:
+    """``l1_wavelet`` with sensitivities by ESPIRiT, one echo after another.
+
+    Wavelets reach over all readout positions, so that there is one block.
+
+    Args:
+        kspace: whitened samples with a fully sampled centre.
+        settings: of the method, and of the sensitivities.
+
+    Returns:
+        One image of all channels.
+
+    Raises:
+        InputError: a centre smaller than the calibration kernel.
+    """
+    few = compress_channels(kspace, settings.sensitivities.n_virtual)
+    found, n_echoes = espirit_in_slabs(few, settings.sensitivities), few.acquisition.n_echoes
+    maps = found.supported
+    images = maps.new_empty(1, n_echoes, *few.acquisition.grid.shape)
+    for echo in track(range(n_echoes), "L1-wavelet", n_echoes):
+        measured = few.planes(echoes=slice(echo, echo + 1))[:, 0]
+        image = l1_wavelet(measured, maps, sampled=few.sampled, settings=settings.method_settings)
+        images[0, echo] = found.support * image
+    yield ImageBlock(None, all_readouts(few), images)
+
+
+def l1_wavelet(
+    measured: Tensor,
+    maps: Tensor,
+    *,
+    sampled: Tensor,
+    settings: WaveletSettings = DEFAULT,
+) -> Tensor:
+    """min_x 1/2 sum_c ||M F C_c x - y_c||^2 + lambda ||Psi x||_1, one echo, by FISTA.
+
+    Psi is an orthogonal wavelet transform over all three axes, shifted at random from iteration to
+    iteration, which makes it nearly invariant to shifts; lambda is ``regularisation`` times the
+    largest magnitude of the zero-filled image.
+
+    Args:
+        measured: hybrid-space samples of one echo, complex (channel, x, ky, kz), zero where
+            nothing was measured.
+        maps: complex (channel, x, y, z), sum |C_c|^2 <= 1.
+        sampled: bool (ky, kz).
+        settings: regularisation, and iterations of FISTA, whose step is one since ||A|| <= 1.
+
+    Returns:
+        complex (x, y, z).
+
+    Source: Lustig et al. 2007, Magn Reson Med 58:1182, doi 10.1002/mrm.21391; Beck and Teboulle
+    2009, SIAM J Imaging Sci 2:183, doi 10.1137/080716542.
+    """
+    encoding = Encoding(maps, sampled)
+    wanted = encoding.adjoint(measured)
+    threshold = settings.regularisation * float(wanted.abs().max())
+    wavelet = Wavelet((wanted.shape[0], wanted.shape[1], wanted.shape[2]))
+    generator = torch.Generator().manual_seed(0)
+    image, ahead, momentum = wanted, wanted, 1.0
+    for _ in range(settings.n_iterations):
+        shift = torch.randint(wavelet.period, (3,), generator=generator).tolist()
+        proposed = ahead + wanted - encoding.normal(ahead)
+        shrunk = wavelet.shrink(proposed, threshold, (shift[0], shift[1], shift[2]))
+        next_momentum = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = shrunk + (momentum - 1) / next_momentum * (shrunk - image)
+        image, momentum = shrunk, next_momentum
+    return image

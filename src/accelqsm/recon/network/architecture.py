@@ -1,0 +1,73 @@
+"""Shape of ReconNet3D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelqsm.errors import InputError
+from accelqsm.options.setting import Settings, setting
+from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, PER_COIL
+
+
+@dataclass(frozen=True)
+class Architecture(Settings):
+    """Shape of the network.
+
+    Aliasing lies in the (y, z) plane, where every kernel is 3 x 3; context along x costs three
+    times as much and is taken in some layers only. Folding 2 x 2 voxels of the plane into channels
+    quarters the cost and doubles the reach in it.
+
+    Raises:
+        InputError: besides values out of range, fewer than two layers, or even kernels.
+    """
+
+    width: int = setting(
+        48, flag="width", least=1, unit="channels", help="channels of the hidden layers"
+    )
+    cascades: int = setting(
+        5,
+        flag="cascades",
+        least=1,
+        help="blocks of convolutions, each followed by data consistency",
+    )
+    readout_kernels: tuple[int, ...] = setting(
+        (3, 1, 3, 1, 1),
+        flag="readout-kernels",
+        least=1,
+        unit="voxels",
+        help="kernel size along the readout (odd) of each convolution of a block",
+    )
+    patch: int = setting(
+        2,
+        flag="patch",
+        least=1,
+        unit="voxels",
+        help="voxels along y and z that are folded into channels before the first convolution",
+    )
+    consistency: str = setting(
+        PER_COIL,
+        flag="consistency",
+        choices=tuple(CONSISTENCIES),
+        aliases=FORMER_CONSISTENCIES,
+        help="data consistency: with the samples of the channel that goes in (per-coil), or of "
+        "one image with those of all channels (joint)",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.readout_kernels) < 2:
+            raise InputError(
+                f"readout_kernels: expected two layers or more, found {len(self.readout_kernels)}"
+            )
+        if any(size % 2 == 0 for size in self.readout_kernels):
+            raise InputError(f"readout_kernels: expected odd sizes, found {self.readout_kernels}")
+
+    @property
+    def readout_reach(self) -> int:
+        """Readout positions to either side that a result depends on."""
+        return self.cascades * sum(size // 2 for size in self.readout_kernels)
+
+    @property
+    def hidden_per_voxel(self) -> float:
+        """Values that a hidden layer holds per voxel of the image."""
+        return self.width / self.patch**2

@@ -1,0 +1,98 @@
+"""The reconstructions on offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelqsm.options.registry import Choice, Registry
+from accelqsm.options.setting import NoSettings, Settings
+from accelqsm.recon.method_settings import GrappaSettings, SenseSettings, WaveletSettings
+from accelqsm.recon.network.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Reconstruction(Choice):
+    """A way from under-sampled k-space to images.
+
+    Its function takes ``(kspace: KSpace, settings: ReconSettings)`` and returns an iterator of
+    ``ImageBlock``.
+
+    Attributes:
+        pattern: the sampling that it needs.
+        gives: "channels", an image of every channel, or "one image" of all of them.
+        uses: the tables of ``ReconSettings`` that it reads: "sensitivities", "network".
+    """
+
+    pattern: str = "any"
+    gives: str = "channels"
+    uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NetworkReconstruction(Reconstruction):
+    """A reconstruction whose function is the class of a network (``recon.network.protocol``).
+
+    The class is made from its architecture alone; weights files name the row. What it gives
+    depends on the consistency of its weights: per-coil gives channels, joint gives one image.
+
+    Attributes:
+        architecture: record of the network's shape.
+    """
+
+    architecture: type[Settings] = NoSettings
+
+
+RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
+    "method",
+    [
+        Reconstruction(
+            "zero-filled",
+            "accelqsm.recon.methods.zero_filled:zero_filled_blocks",
+            "zero filling",
+        ),
+        Reconstruction(
+            "grappa",
+            "accelqsm.recon.methods.grappa:grappa_blocks",
+            "GRAPPA (Griswold et al. 2002; readout taps, acquired lines and partitions of the "
+            "kernel: {kernel})",
+            citations=("grappa",),
+            settings=GrappaSettings,
+            pattern="every n-th line along ky, through the zero frequency, and a fully sampled "
+            "centre",
+        ),
+        Reconstruction(
+            "cg-sense",
+            "accelqsm.recon.methods.cg_sense:cg_sense_blocks",
+            "CG-SENSE (Pruessmann et al. 2001; {n_iterations} iterations, Tikhonov weight "
+            "{weight}) with sensitivities by ESPIRiT (Uecker et al. 2014)",
+            citations=("cg-sense", "espirit"),
+            settings=SenseSettings,
+            pattern="any with a fully sampled centre",
+            gives="one image",
+            uses=("sensitivities",),
+        ),
+        Reconstruction(
+            "l1-wavelet",
+            "accelqsm.recon.methods.l1_wavelet:l1_wavelet_blocks",
+            "compressed sensing with wavelets (Lustig et al. 2007; lambda {regularisation} of the "
+            "largest magnitude, {n_iterations} iterations) with sensitivities by ESPIRiT (Uecker "
+            "et al. 2014)",
+            citations=("l1-wavelet", "espirit"),
+            settings=WaveletSettings,
+            pattern="variable density with a fully sampled centre",
+            gives="one image",
+            uses=("sensitivities",),
+        ),
+        NetworkReconstruction(
+            "reconnet3d",
+            "accelqsm.recon.network.reconnet3d:ReconNet3D",
+            "ReconNet3D (Zhou et al. 2025; after Schlemper et al. 2018 and Aggarwal et al. 2019), "
+            "five blocks of five 3D convolution layers, each followed by data consistency",
+            citations=("zhou2025", "schlemper", "modl", "espirit"),
+            pattern="variable density with a fully sampled centre, at acceleration 3 to 5",
+            gives="one image",
+            uses=("sensitivities", "network"),
+            architecture=Architecture,
+        ),
+    ],
+)

@@ -1,0 +1,59 @@
+"""Every choice of a reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from accelqsm.errors import InputError
+from accelqsm.options.setting import (
+    CHOSEN,
+    Settings,
+    default_of,
+    nested,
+    one_of,
+    setting,
+    settings_in,
+)
+from accelqsm.recon.method_settings import NetworkSettings, SensitivitySettings
+from accelqsm.recon.registry import RECONSTRUCTIONS
+
+
+@dataclass(frozen=True)
+class ReconSettings(Settings):
+    """Method and settings of a reconstruction, in simple types that a settings file can hold.
+
+    Attributes:
+        sensitivities: of methods that find one image of all channels.
+        network: of methods that are networks.
+
+    Raises:
+        InputError: besides values out of range, settings that the method does not use.
+    """
+
+    method: str = setting(registry=RECONSTRUCTIONS, help="how missing samples are found")
+    method_settings: Settings | None = CHOSEN
+    sensitivities: SensitivitySettings = field(default_factory=SensitivitySettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for table in nested(type(self)):
+            if table not in RECONSTRUCTIONS[self.method].uses:
+                self._refuse(table)
+
+    def _refuse(self, table: str) -> None:
+        """Raise an ``InputError`` where a table holds anything but its defaults."""
+        given: Settings = getattr(self, table)
+        for name in settings_in(type(given)):
+            if getattr(given, name) != default_of(type(given), name):
+                users = one_of(row.name for row in RECONSTRUCTIONS if table in row.uses)
+                raise InputError(f"{name}: expected with {users}, found method {self.method}")
+
+
+def as_recon(method: str | ReconSettings) -> ReconSettings:
+    """The settings of a reconstruction; of a name, the defaults of that method.
+
+    Raises:
+        InputError: a name that no reconstruction has.
+    """
+    return method if isinstance(method, ReconSettings) else ReconSettings(method)

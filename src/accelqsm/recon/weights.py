@@ -1,0 +1,198 @@
+"""Trained weights: find them, verify them, build the network that they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from accelqsm.errors import InputError
+from accelqsm.options.setting import one_of
+from accelqsm.options.table import from_table
+from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, JOINT
+from accelqsm.recon.network.protocol import Network, StoredNetwork
+from accelqsm.recon.registry import RECONSTRUCTIONS, NetworkReconstruction
+from accelqsm.recon.settings import ReconSettings
+
+FOLDER = Path(__file__).parents[1] / "weights"
+REGISTRY = FOLDER / "registry.toml"
+HEADER = "accelqsm"
+FORMAT = "accelqsm-network-2"
+FORMER_FORMAT, FORMER_NETWORK = "reconnet3d-1", "reconnet3d"
+"""Of files that do not name their network."""
+
+
+def packaged_weights() -> tuple[str, ...]:
+    """Names of the weights that come with the package."""
+    return tuple(_registry())
+
+
+def default_weights(consistency: str, device: torch.device) -> str:
+    """Name of the packaged weights: of the wide network, if there is one, on a GPU.
+
+    Raises:
+        InputError: a consistency that no network has.
+    """
+    consistency = FORMER_CONSISTENCIES.get(consistency, consistency)
+    if consistency not in CONSISTENCIES:
+        raise InputError(f"consistency: expected {one_of(CONSISTENCIES)}, found '{consistency}'")
+    wide = f"{consistency}-wide"
+    return wide if device.type == "cuda" and wide in _registry() else consistency
+
+
+def load_network(weights: str | Path = JOINT) -> StoredNetwork:
+    """A trained network, in evaluation mode.
+
+    Args:
+        weights: name of weights that come with the package, whose SHA-256 must be that of the
+            registry, or a safetensors file of one's own, of any network in ``RECONSTRUCTIONS``.
+
+    Raises:
+        InputError: neither name nor file, wrong checksum, or a file of another architecture.
+    """
+    file = _file_of(weights)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            record = json.loads((opened.metadata() or {}).get(HEADER, "{}"))
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{file}: expected safetensors, found {error}") from None
+    if record.get("format") not in (FORMAT, FORMER_FORMAT):
+        raise InputError(f"{file}: expected format {FORMAT}, found {record.get('format')}")
+    try:
+        network = _untrained(record)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    if {key: tuple(value.shape) for key, value in tensors.items()} != shapes:
+        raise InputError(f"{file}: expected the tensors of {network.architecture}, found others")
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False)
+
+
+def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]) -> None:
+    """Write weights, architecture and the name of the network as safetensors, whole or not at all.
+
+    Args:
+        network: of a class that a row of ``RECONSTRUCTIONS`` names.
+        path: the file.
+        about: facts to keep in the header, such as how the network was trained.
+
+    Raises:
+        InputError: a network of another class.
+    """
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    record = {
+        **about,
+        "format": FORMAT,
+        "network": _row_of(network).name,
+        "architecture": asdict(network.architecture),
+    }
+    partial = path.with_suffix(".part")
+    # Safetensors writes its entries in no fixed order: one entry keeps the bytes the same.
+    save_file(tensors, partial, {HEADER: json.dumps(record, sort_keys=True)})
+    partial.chmod(0o644)
+    os.replace(partial, path)
+
+
+def weights_checksum(weights: str | Path = JOINT) -> str:
+    """SHA-256 of weights as ``load_network`` takes, to be written beside results.
+
+    Raises:
+        InputError: neither name nor file, or wrong checksum.
+    """
+    return _sha256(_file_of(weights))
+
+
+def network_of(
+    settings: ReconSettings, *, device: torch.device, network: Network | None = None
+) -> Network:
+    """The network of a reconstruction, on a device: the one given, else that of the weights.
+
+    Args:
+        settings: name weights, a consistency, both or neither.
+        device: where it is to compute; a network that is no ``torch.nn.Module`` stays where it is.
+        network: instead of weights.
+
+    Raises:
+        InputError: weights that cannot be used, those of another method, or another consistency
+            than asked for.
+    """
+    wanted = settings.network.consistency
+    if network is None:
+        weights = settings.network.weights or default_weights(wanted or JOINT, device)
+        stored = load_network(weights)
+        found = _row_of(stored).name
+        if found != settings.method:
+            raise InputError(f"{weights}: expected weights of {settings.method}, found {found}")
+        network = stored
+    if wanted is not None and network.consistency != wanted:
+        raise InputError(
+            f"network: expected consistency {wanted}, found one of {network.consistency}"
+        )
+    return network.to(device) if isinstance(network, nn.Module) else network
+
+
+def _untrained(record: Mapping[str, Any]) -> StoredNetwork:
+    """The network that the header of a weights file names, with weights drawn at random."""
+    name = record.get("network", FORMER_NETWORK)
+    rows = _network_rows()
+    if name not in rows:
+        raise InputError(f"network: expected {one_of(rows)}, found '{name}'")
+    row = rows[name]
+    network: StoredNetwork = row.load()(
+        from_table(row.architecture, record.get("architecture", {}))
+    )
+    return network
+
+
+def _row_of(network: StoredNetwork) -> NetworkReconstruction:
+    """The row whose class a network is of."""
+    for row in _network_rows().values():
+        if type(network) is row.load():
+            return row
+    raise InputError(f"network: expected {one_of(_network_rows())}, found {type(network).__name__}")
+
+
+def _network_rows() -> dict[str, NetworkReconstruction]:
+    return {row.name: row for row in RECONSTRUCTIONS if isinstance(row, NetworkReconstruction)}
+
+
+def _file_of(weights: str | Path) -> Path:
+    """The file of a name, after its checksum was compared with the registry's, or the file."""
+    registry = _registry()
+    entry = next(
+        (e for name, e in registry.items() if weights in (name, *e.get("aliases", ()))), None
+    )
+    if entry is None:
+        if not Path(weights).is_file():
+            known = " ".join(sorted(registry)) or "none"
+            raise InputError(
+                f"{weights}: expected a file of network weights or one of {known}, found none"
+            )
+        return Path(weights)
+    file = FOLDER / str(entry["file"])
+    found, expected = _sha256(file), entry["sha256"]
+    if found != expected:
+        raise InputError(f"{file}: expected SHA-256 {expected}, found {found}")
+    return file
+
+
+def _registry() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(REGISTRY.read_text()) if REGISTRY.is_file() else {}
+
+
+def _sha256(file: Path) -> str:
+    if not file.is_file():
+        raise InputError(f"{file}: expected a file of network weights, found none")
+    return hashlib.sha256(file.read_bytes()).hexdigest()

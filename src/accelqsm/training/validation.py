@@ -1,0 +1,105 @@
+"""Errors of a network on volumes that it was never trained on."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from accelqsm.fourier import PHASE_ENCODES, ifft
+from accelqsm.recon.network.protocol import Network
+from accelqsm.runtime.device import on_device
+from accelqsm.training.data import validation_pairs
+from accelqsm.training.volumes import Volumes
+
+VALIDATION_ACCELERATIONS = (3.0, 4.0, 5.0)
+
+
+@dataclass(frozen=True)
+class RelativeError:
+    """Complex NRMSE ||image - truth|| / ||truth|| of one validation slab.
+
+    Attributes:
+        echo_time_s: of the slab.
+        network, zero_filled: NRMSE of the network's image and of the zero-filled one.
+    """
+
+    echo_time_s: float
+    network: float
+    zero_filled: float
+
+
+def relative_errors(
+    network: Network,
+    heads: Sequence[Volumes],
+    *,
+    acceleration: float,
+    readouts: int = 12,
+    pairs_per_head: int = 1,
+) -> list[RelativeError]:
+    """NRMSE against the images without noise, of volumes that were never trained on.
+
+    Args:
+        network: any weights.
+        heads: validation heads.
+        acceleration: of the patterns.
+        readouts: readout positions of a slab.
+        pairs_per_head: pairs of volumes of each head.
+    """
+    found = []
+    for pair in validation_pairs(
+        heads, readouts=readouts, acceleration=acceleration, pairs_per_head=pairs_per_head
+    ):
+        device = network.device
+        with torch.inference_mode():
+            there = on_device(pair, device)
+            images = network(there.measured, there.sampled, there.maps).cpu()
+        plain = ifft(pair.measured, PHASE_ENCODES)
+        if pair.maps is not None:
+            plain = (pair.maps.conj() * plain).sum(0)
+        for echo_time_s, image, zero_filled, truth in zip(
+            pair.echo_times_s, images, plain, pair.truth, strict=True
+        ):
+            found.append(
+                RelativeError(echo_time_s, _nrmse(image, truth), _nrmse(zero_filled, truth))
+            )
+    return found
+
+
+def _nrmse(image: Tensor, truth: Tensor) -> float:
+    return float(torch.linalg.vector_norm(image - truth) / torch.linalg.vector_norm(truth))
+
+
+def mean_errors(network: Network, heads: Sequence[Volumes]) -> dict[str, float]:
+    """Mean NRMSE by acceleration, of the network and of zero-filling, by column of the log."""
+    columns = {}
+    for acceleration in VALIDATION_ACCELERATIONS if heads else ():
+        errors = relative_errors(network, heads, acceleration=acceleration)
+        columns[f"nrmse_af{acceleration:g}"] = fmean(e.network for e in errors)
+        columns[f"zero_filled_af{acceleration:g}"] = fmean(e.zero_filled for e in errors)
+    return columns
+
+
+def write_errors(path: Path, network: Network, heads: Sequence[Volumes]) -> None:
+    """Write a table of one line per acceleration and validation slab."""
+    pairs_per_head = min(len(head.images) for head in heads) // 2
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["acceleration", "echo_time_ms", "nrmse", "nrmse_zero_filled"])
+        for acceleration in VALIDATION_ACCELERATIONS:
+            for error in relative_errors(
+                network, heads, acceleration=acceleration, pairs_per_head=pairs_per_head
+            ):
+                writer.writerow(
+                    [
+                        f"{acceleration:g}",
+                        f"{1000 * error.echo_time_s:.2f}",
+                        f"{error.network:.4f}",
+                        f"{error.zero_filled:.4f}",
+                    ]
+                )
