@@ -12,7 +12,8 @@ from accelqsm.fourier import centred_slice, ifft
 from accelqsm.kspace import calibration_box
 from accelqsm.recon import sampling
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, sampling_pattern
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
+from accelqsm.virtual.sampling import sampling_pattern
 
 SHAPE = (96, 48)
 
