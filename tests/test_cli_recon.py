@@ -17,10 +17,11 @@ from accelqsm.cli import main
 from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.files.nifti import read_image
-from accelqsm.recon.network import weights
-from accelqsm.recon.network.reconnet3d import Architecture, ReconNet3D
-from accelqsm.recon.network.weights import save_network
+from accelqsm.recon import weights
+from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.recon.weights import save_network
 from recon_phantom import channel_images, sample
 
 SHAPE = (8, 32, 24)
@@ -97,7 +98,7 @@ def test_all_channels_are_the_default_of_the_network(tmp_path: Path, n_channels:
     write_mrd(path, sample(channel_images(SHAPE, n_channels), pattern, noise_sd=0.01))
     assert main(["recon", str(path), str(tmp_path / "out"), "--method", "reconnet3d"]) == 0
     source = tomllib.loads((tmp_path / "out" / "settings.toml").read_text())["source"]
-    assert (source["consistency"], source["weights"]) == ("channels", "channels")
+    assert (source["consistency"], source["weights"]) == ("joint", "joint")
     image = read_image(tmp_path / "out" / "echo-1_part-mag.nii.gz").values
     truth = channel_images(SHAPE, n_channels)[:, 0].abs().square().sum(0).sqrt().numpy()
     assert np.corrcoef(image.ravel(), truth.ravel())[0, 1] > 0.9
@@ -118,9 +119,9 @@ def test_weights_of_another_kind_or_architecture_are_named(
     words = ["recon", str(path), "--method", "reconnet3d", "--weights", str(network_file)]
     assert main([*words, str(tmp_path / "own")]) == 0
     source = tomllib.loads((tmp_path / "own" / "settings.toml").read_text())["source"]
-    assert (source["consistency"], source["weights"]) == ("channel", network_file.name)
+    assert (source["consistency"], source["weights"]) == ("per-coil", network_file.name)
     found = refused([*words, "--consistency", "channels"], capsys, tmp_path / "out")
-    assert found == f"{network_file}: a network of --consistency channel, expected one of channels"
+    assert found == f"{network_file}: a network of --consistency per-coil, expected one of joint"
     other = {"format": weights.FORMAT, "architecture": asdict(Architecture(8, 2, (3, 1), patch=1))}
     save_file(load_file(network_file), network_file, {weights.HEADER: json.dumps(other)})
     found = refused(words, capsys, tmp_path / "out")
@@ -136,7 +137,7 @@ def test_packaged_weights_with_a_wrong_checksum_are_named(
 ) -> None:
     path = scan(tmp_path / "scan.h5", torch.ones(SHAPE[1:], dtype=torch.bool))
     registry = tmp_path / "registry.toml"
-    registry.write_text(f'[channels]\nfile = "{network_file.name}"\nsha256 = "{"0" * 64}"\n')
+    registry.write_text(f'[joint]\nfile = "{network_file.name}"\nsha256 = "{"0" * 64}"\n')
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     monkeypatch.setattr(weights, "REGISTRY", registry)
     words = ["recon", str(path), "--method", "reconnet3d"]

@@ -16,10 +16,12 @@ from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.blocks import combine
+from accelqsm.recon.method_settings import NetworkSettings
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.recon.settings import ReconSettings
 from accelqsm.runtime.device import CPU, best_device, on_device, on_gpu_or_cpu
 from accelqsm.training.data import training_pair
 from accelqsm.training.settings import TrainingSettings

@@ -15,7 +15,8 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.cli import main
 from accelqsm.errors import InputError
 from accelqsm.files.mrd.header import build_header
-from accelqsm.files.mrd.reader import read_mrd, read_sampling
+from accelqsm.files.mrd.lines import read_sampling
+from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.files.nifti import read_volume
 from accelqsm.fourier import fft, ifft
@@ -58,7 +59,7 @@ def test_round_trip_keeps_samples_pattern_noise_and_geometry(tmp_path: Path) -> 
     write_mrd(tmp_path / "scan.h5", written)
     read = read_mrd(tmp_path / "scan.h5")
     assert torch.equal(read.sampled, written.sampled)
-    assert torch.equal(read_sampling(tmp_path / "scan.h5"), written.sampled)
+    assert torch.equal(torch.from_numpy(read_sampling(tmp_path / "scan.h5")), written.sampled)
     np.testing.assert_allclose(read.samples, written.samples, atol=1e-5)
     assert read.noise_samples is not None
     assert written.noise_samples is not None

@@ -17,7 +17,8 @@ from accelqsm import kspace
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.files.mrd import reader as mrd
-from accelqsm.files.mrd.reader import read_mrd, read_sampling
+from accelqsm.files.mrd.lines import read_sampling
+from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.fourier import fft
 from accelqsm.grid import centred_grid
@@ -102,7 +103,7 @@ def test_partial_fourier_is_placed_by_the_centre_of_the_limits(tmp_path: Path) -
     values = spectrum()
     scan = FULL.but(centre=(3, N_Z // 2))
     write_lines(tmp_path / "scan.h5", scan, lines_of(values[:, :, 2:]))
-    pattern = read_sampling(tmp_path / "scan.h5")
+    pattern = torch.from_numpy(read_sampling(tmp_path / "scan.h5"))
     assert not pattern[:2].any()
     assert pattern[2:].all()
     values[:, :, :2] = 0
@@ -115,7 +116,9 @@ def test_an_elliptical_shutter_leaves_its_corners_unmeasured(tmp_path: Path) -> 
     inside = np.hypot(y / (N_Y / 2), z / (N_Z / 2)) <= 1
     kept = [line(values[:, :, ky, kz], ky, kz, centre=N_X // 2) for ky, kz in np.argwhere(inside)]
     write_lines(tmp_path / "scan.h5", FULL, kept)
-    assert torch.equal(read_sampling(tmp_path / "scan.h5"), torch.from_numpy(inside))
+    assert torch.equal(
+        torch.from_numpy(read_sampling(tmp_path / "scan.h5")), torch.from_numpy(inside)
+    )
     np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values * inside, atol=1e-5)
 
 
@@ -155,7 +158,7 @@ def test_calibration_lines_are_image_lines_where_they_are_embedded(
 
     scan = FULL.but(calibration_mode=mode)
     write_lines(tmp_path / "scan.h5", scan, lines_of(values, every_other))
-    pattern = read_sampling(tmp_path / "scan.h5")
+    pattern = torch.from_numpy(read_sampling(tmp_path / "scan.h5"))
     assert pattern[N_Y // 2 % 2 :: 2].all()
     assert bool(pattern.all()) == kept
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+import tomllib
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 import tomli_w
@@ -13,8 +15,11 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
+from accelqsm.options.table import from_table, plain
+from accelqsm.qsm.background.settings import VsharpSettings
 from accelqsm.qsm.chain import DEFAULT, QsmResult, iron_magnitude, susceptibility
 from accelqsm.qsm.field.lags import LagProducts, lag_products
+from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.settings import QsmSettings
 
 GRID = centred_grid((56, 60, 36), (1.5, 1.5, 2.0))
@@ -168,13 +173,17 @@ def test_combined_images_are_one_channel(result: QsmResult) -> None:
     assert nuclei_ppm(found, GRID) == pytest.approx(nuclei_ppm(result, GRID), abs=0.004)
 
 
+def chain(inversion: L1Settings, **own: Any) -> QsmSettings:
+    return QsmSettings(inversion_settings=inversion, **own)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         replace(DEFAULT, field_mode="lag1"),
-        replace(DEFAULT, dynamic_noise=False, least_coherence=0.0),
-        replace(DEFAULT, dynamic_structure=True, dynamic_scale=True),
-        replace(DEFAULT, data_weighting=False, dynamic_noise=False),
+        chain(L1Settings(dynamic_noise=False), least_coherence=0.0),
+        chain(L1Settings(dynamic_structure=True, dynamic_scale=True)),
+        chain(L1Settings(dynamic_noise=False), data_weighting=False),
     ],
 )
 def test_every_setting_finds_the_nuclei(products: LagProducts, settings: QsmSettings) -> None:
@@ -189,11 +198,11 @@ def test_every_setting_finds_the_nuclei(products: LagProducts, settings: QsmSett
 
 def test_nuclei_that_darken_late_echoes_lose_less_to_smoothing() -> None:
     dark = scan(GRID, iron_per_s=40.0)
-    smooth = replace(DEFAULT, regularisation=2e-3)
+    smooth = L1Settings(regularisation=2e-3)
 
-    def lost_ppm(settings: QsmSettings) -> float:
+    def lost_ppm(inversion: L1Settings) -> float:
         found = susceptibility(
-            dark, grid=GRID, field_strength_t=3.0, mask=brain(GRID), settings=settings
+            dark, grid=GRID, field_strength_t=3.0, mask=brain(GRID), settings=chain(inversion)
         )
         return sum(NUCLEI.values()) - sum(nuclei_ppm(found, GRID))
 
@@ -213,9 +222,13 @@ def test_edges_of_early_echoes_and_of_noise_hardly_enter_the_inversion() -> None
     assert along_z < 0.01
 
 
-def test_settings_can_be_written_as_toml() -> None:
-    text = tomli_w.dumps(asdict(DEFAULT))
-    assert "radii_mm" in text
+def test_settings_come_back_from_toml_and_from_that_of_earlier_versions() -> None:
+    settings = QsmSettings(
+        background="vsharp", background_settings=VsharpSettings(radii_mm=(9.0, 4.0))
+    )
+    assert from_table(QsmSettings, tomllib.loads(tomli_w.dumps(plain(settings)))) == settings
+    former = {"background": "vsharp", "radii_mm": [9, 4], "sharp_threshold": 0.1, "edge_mm": 2.0}
+    assert from_table(QsmSettings, former) == settings
     with pytest.raises(InputError, match="field_mode"):
         QsmSettings(field_mode="both")
 

@@ -20,10 +20,10 @@ from .errors import InputWarning as InputWarning
 from .files.mrd.writer import write_mrd as write_mrd
 from .nuclei.settings import MeasureSettings as MeasureSettings
 from .qsm.settings import QsmSettings as QsmSettings
-from .recon.network.weights import load_network as load_network
 from .recon.sampling import poisson_disk as poisson_disk
 from .recon.sampling import regular as regular
 from .recon.settings import ReconSettings as ReconSettings
+from .recon.weights import load_network as load_network
 from .results.comparison import read_comparison as read_comparison
 from .results.maps import read_maps as read_maps
 from .results.nuclei import read_nuclei as read_nuclei

@@ -43,8 +43,8 @@ def read_mrd(path: PathLike) -> KSpace:
 def read_images(
     scan: PathLike | None = None,
     *,
-    magnitude: VolumeLike | Sequence[PathLike] = (),
-    phase: VolumeLike | Sequence[PathLike] = (),
+    magnitude: VolumeLike = (),
+    phase: VolumeLike = (),
     echo_times_s: Sequence[float] | None = None,
     b0_tesla: float | None = None,
     b0_direction: Sequence[float] | None = None,

@@ -13,7 +13,7 @@ from accelqsm.errors import InputError
 from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
 from accelqsm.grid import Grid
 
-PathLike: TypeAlias = "str | os.PathLike[str]"
+PathLike: TypeAlias = str | os.PathLike[str]
 VolumeLike: TypeAlias = Any
 """A path, a nibabel image, or an array or tensor on a grid that is known."""
 

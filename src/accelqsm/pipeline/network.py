@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from accelqsm.errors import InputError
+from accelqsm.recon.method_settings import NetworkSettings
 from accelqsm.recon.network.protocol import Network
-from accelqsm.recon.network.weights import default_weights, load_network, weights_checksum
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
+from accelqsm.recon.weights import default_weights, network_of, weights_checksum
 from accelqsm.runtime.device import best_device
 
 
@@ -33,7 +35,8 @@ def network_for(
         return network, {"consistency": network.consistency}
     wanted = recon.network.consistency
     weights = recon.network.weights or default_weights(wanted or "joint", best_device())
-    network = load_network(weights)
+    any_consistency = replace(recon, network=NetworkSettings(weights=str(weights)))
+    network = network_of(any_consistency, device=best_device())
     if wanted and network.consistency != wanted:
         raise InputError(
             f"{weights}: a network of --consistency {network.consistency}, expected one of {wanted}"

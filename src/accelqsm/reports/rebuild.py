@@ -9,8 +9,7 @@ from accelqsm.files.atomic import write_text
 from accelqsm.reports.content.comparison import comparison_content
 from accelqsm.reports.page.build import build_page
 from accelqsm.results.comparison import is_comparison, read_comparison
-
-REPORT = "report.html"
+from accelqsm.results.study import AGREEMENT, REPORT
 
 
 def rebuild_report(out: Path) -> Path:
@@ -29,7 +28,7 @@ def rebuild_report(out: Path) -> Path:
     """
     if is_comparison(out):
         content = comparison_content(read_comparison(out))
-    elif is_comparison(out / "agreement"):
+    elif is_comparison(out / AGREEMENT):
         # Its pictures read maps and k-space, which a comparison of values does without.
         from accelqsm.reports.content.study import study_content
 

@@ -189,8 +189,3 @@ def recon_table(record: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     network = {name: source[name] for name in ("weights", "consistency") if name in source}
     return {"method": source["method"]} | ({"network": network} if network else {})
-
-
-def map_folder(out: Path, subject: str, protocol: str) -> Path:
-    """Where the maps of one scan of a study are."""
-    return out / "maps" / subject / f"acq-{protocol}"

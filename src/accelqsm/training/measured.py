@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError, InputWarning
-from accelqsm.files.mrd.reader import read_mrd, read_sampling
+from accelqsm.files.mrd.lines import read_sampling
+from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.channels import compress_channels, prewhiten
@@ -177,7 +178,7 @@ def _subject(path: Path) -> str:
 
 
 def _check_fully_sampled(path: Path) -> None:
-    sampled = read_sampling(path)
+    sampled = torch.from_numpy(read_sampling(path))
     acceleration = sampled.numel() / max(int(sampled.sum()), 1)
     if acceleration > LARGEST_ACCELERATION:
         raise InputError(

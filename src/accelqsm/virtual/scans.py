@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from accelqsm.grid import Grid
 from accelqsm.options.table import simple
 from accelqsm.pipeline.maps import as_array
 from accelqsm.results.provenance import software
+from accelqsm.results.study import LOOKUP_NAME, ScanFiles, scan_files
 from accelqsm.runtime.progress import track
 from accelqsm.simulate.cohort import Subject, draw_cohort, random_pose
 from accelqsm.simulate.heads.head import LOOKUP, UPRIGHT, Head, Pose, digital_head
@@ -30,39 +30,7 @@ from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset
 from accelqsm.virtual.sampling import sampling_pattern
 
-LOOKUP_NAME = "dseg.tsv"
 T1W_SNR = 25.0
-
-
-@dataclass(frozen=True)
-class ScanFiles:
-    """Where one simulated scan lies: raw data, and the truth in the pose that it was scanned in.
-
-    Attributes:
-        subject: label such as "sub-01".
-        protocol: name such as "af3".
-        raw: MRD file.
-        labels: NIfTI of nuclei, indices as in ``dseg.tsv``.
-        truth: NIfTI of the true susceptibility in ppm at the scan's resolution, inside the brain.
-    """
-
-    subject: str
-    protocol: str
-    raw: Path
-    labels: Path
-    truth: Path
-
-
-def scan_files(folder: Path, subject: str, protocol: str) -> ScanFiles:
-    """Names of one scan's files under ``folder``."""
-    stem = folder / subject / f"{subject}_acq-{protocol.replace('-', '')}"
-    return ScanFiles(
-        subject=subject,
-        protocol=protocol,
-        raw=Path(f"{stem}_MEGRE.h5"),
-        labels=Path(f"{stem}_desc-nuclei_dseg.nii.gz"),
-        truth=Path(f"{stem}_desc-truth_Chimap.nii.gz"),
-    )
 
 
 def simulate_study(

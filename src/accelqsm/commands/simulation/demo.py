@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from accelqsm.virtual.scans import ScanFiles
+    from accelqsm.results.study import ScanFiles
 
 NAME = "demo"
 HELP = "simulate, reconstruct, map, measure, compare, report, on one digital head"
 EXAMPLE = "accelqsm demo demo"
 
 PROTOCOLS = ("pi", "af3", "af4", "af5")
-REFERENCE, TRUTH = "PI", "truth"
+REFERENCE = "PI"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +78,7 @@ def map_scan(out: Path, scan: ScanFiles) -> None:
 
     from accelqsm.api.images import map_susceptibility, read_mrd
     from accelqsm.reports.boilerplate import write_methods
-    from accelqsm.results.maps import map_folder
+    from accelqsm.results.study import map_folder
     from accelqsm.runtime.progress import step
     from accelqsm.virtual.protocols import PROTOCOLS as KNOWN
 
@@ -97,10 +97,10 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
     from accelqsm.api.nuclei import mapped_head, measure_nuclei
     from accelqsm.files.tables import write_table
     from accelqsm.nuclei.settings import MeasureSettings
-    from accelqsm.results.maps import CHIMAP, MASK, map_folder
+    from accelqsm.results.maps import CHIMAP, MASK
     from accelqsm.results.nuclei import write_nuclei
+    from accelqsm.results.study import LOOKUP_NAME, NUCLEI, SCANS, TRUTH, map_folder
     from accelqsm.virtual.protocols import PROTOCOLS as KNOWN
-    from accelqsm.virtual.scans import LOOKUP_NAME
 
     settings = MeasureSettings(reference="none")
     tables = []
@@ -113,7 +113,7 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
             table = measure_nuclei(
                 mapped_head(chimap, mask=folder / MASK),
                 labels=scan.labels,
-                lookup=out / "scans" / LOOKUP_NAME,
+                lookup=out / SCANS / LOOKUP_NAME,
                 settings=settings,
             )
             write_nuclei(folder / f"nuclei{'-truth' if name == TRUTH else ''}.tsv", table)
@@ -121,7 +121,7 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
             table.insert(0, "subject", scan.subject)
             tables.append(table)
     nuclei = pd.concat(tables, ignore_index=True)
-    write_table(out / "nuclei.tsv", nuclei)
+    write_table(out / NUCLEI, nuclei)
     return nuclei
 
 
@@ -129,14 +129,15 @@ def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
     """Each nucleus and side against parallel imaging, and against the truth."""
     from accelqsm.api.agreement import compare, values
     from accelqsm.files.tables import write_table
+    from accelqsm.results.study import ACCURACY, AGREEMENT, TRUTH, VALUES, VALUES_AND_TRUTH
 
     scans = nuclei.groupby(["subject", "protocol"], sort=False)
     tables = {(str(subject), str(protocol)): table for (subject, protocol), table in scans}
     table = values(tables, sides=True).drop(columns="note")
-    write_table(out / "values-truth.tsv", table)
-    write_table(out / "values.tsv", table[table["protocol"] != TRUTH])
-    compare(out / "values.tsv", reference=REFERENCE).save(out / "agreement")
-    compare(out / "values-truth.tsv", reference=TRUTH).save(out / "accuracy")
+    write_table(out / VALUES_AND_TRUTH, table)
+    write_table(out / VALUES, table[table["protocol"] != TRUTH])
+    compare(out / VALUES, reference=REFERENCE).save(out / AGREEMENT)
+    compare(out / VALUES_AND_TRUTH, reference=TRUTH).save(out / ACCURACY)
 
 
 def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:
@@ -148,8 +149,8 @@ def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:
     from accelqsm.agreement.similarity import similarity_figures
     from accelqsm.files.nifti import read_volume
     from accelqsm.files.tables import write_described_table
-    from accelqsm.reports.content.study import SIMILARITY
-    from accelqsm.results.maps import CHIMAP, MASK, map_folder
+    from accelqsm.results.maps import CHIMAP, MASK
+    from accelqsm.results.study import SIMILARITY, map_folder
     from accelqsm.virtual.protocols import PROTOCOLS as KNOWN
 
     folders = {KNOWN[s.protocol].label: map_folder(out, s.subject, s.protocol) for s in scans}

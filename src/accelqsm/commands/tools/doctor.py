@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print versions, device and verified weights, one a line."""
-    from accelqsm.recon.network.weights import load_network, packaged_weights, weights_checksum
+    from accelqsm.recon.weights import load_network, packaged_weights, weights_checksum
     from accelqsm.results.provenance import software
     from accelqsm.runtime.device import best_device, device_name
 

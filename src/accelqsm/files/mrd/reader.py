@@ -5,45 +5,21 @@ Source: Inati et al. 2017, Magn Reson Med 77:411, doi 10.1002/mrm.26089.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import ismrmrd
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.files.mrd.header import Encoding, parse_header
+from accelqsm.files.mrd.header import Encoding
+from accelqsm.files.mrd.lines import NOISE, REVERSE, Lines, has_flag, opened, survey_lines
 from accelqsm.fourier import centred_slice, ifft
 from accelqsm.kspace import KSpace, calibration_box, scratch
 
 CHUNK_BYTES = 2**26
 """Samples that are read or written at a time."""
-
-_NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
-_REVERSE = ismrmrd.ACQ_IS_REVERSE
-_CALIBRATION = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION
-_CALIBRATION_TOO = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
-_SINGLE = ("slice", "repetition", "phase", "set")
-"""Counters of the lines that one 3D scan leaves alone."""
-
-_NOT_IMAGE = (
-    ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
-    ismrmrd.ACQ_IS_NAVIGATION_DATA,
-    ismrmrd.ACQ_IS_PHASECORR_DATA,
-    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
-    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
-    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
-    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
-)
 
 
 def read_mrd(path: Path) -> KSpace:
@@ -57,73 +33,12 @@ def read_mrd(path: Path) -> KSpace:
         InputError: missing, truncated or foreign file, missing echoes or lines, NaN samples, or
             an encoding that is not one Cartesian 3D grid.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _read(path, file)
 
 
-def read_sampling(path: Path) -> Tensor:
-    """The (ky, kz) pattern of a scan, bool (y, z), without reading its samples.
-
-    Raises:
-        InputError: as ``read_mrd``.
-    """
-    with _opened(path) as file:
-        return torch.from_numpy(_survey(path, file).sampled)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    # h5py reports damage inside the file as any of these.
-    except (OSError, KeyError, RuntimeError, UnicodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: truncated or not an HDF5 file ({reason})") from error
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """Heads of all lines, and where those of image and calibration go on the (ky, kz) grid."""
-
-    encoding: Encoding
-    acquisition: Acquisition
-    heads: npt.NDArray[np.void]
-    is_image: npt.NDArray[np.bool_]
-    is_apart: npt.NDArray[np.bool_]
-    ky: npt.NDArray[np.int64]
-    kz: npt.NDArray[np.int64]
-    sampled: npt.NDArray[np.bool_]
-
-
-def _survey(path: Path, file: h5py.File) -> _Lines:
-    """Read the header and the lines' heads, without their samples."""
-    if "ismrmrd_header" in file and "kspace" in file:
-        raise InputError(f"{path}: expected an MRD file ('dataset/data'), found a fastMRI file")
-    if "dataset/xml" not in file or "dataset/data" not in file:
-        found = ", ".join(file) or "nothing"
-        raise InputError(f"{path}: expected an MRD file with 'dataset/data', found {found}")
-    encoding = parse_header(path, file["dataset/xml"][0])
-    heads = file["dataset/data"].fields("head")[:]
-    is_image = ~np.any([_has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
-    is_apart = np.zeros_like(is_image)
-    if not encoding.calibration_in_image:
-        alone = _has_flag(heads, _CALIBRATION)
-        is_apart = is_image & (alone | _has_flag(heads, _CALIBRATION_TOO))
-        is_image &= ~alone
-    if not is_image.any():
-        raise InputError(f"{path}: expected image lines, found {len(heads)} lines of other kinds")
-    _check_lines(path, heads[is_image | is_apart])
-    acquisition = encoding.acquisition(heads[int(np.argmax(is_image))])
-    ky, kz = _positions(encoding, heads)
-    sampled = _shared_pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
-    return _Lines(encoding, acquisition, heads, is_image, is_apart, ky, kz, sampled)
-
-
 def _read(path: Path, file: h5py.File) -> KSpace:
-    survey = _survey(path, file)
+    survey = survey_lines(path, file)
     heads, is_image, sampled = survey.heads, survey.is_image, survey.sampled
     lines = file["dataset/data"]
     n_channels = int(heads[int(np.argmax(is_image))]["active_channels"])
@@ -140,7 +55,7 @@ def _read(path: Path, file: h5py.File) -> KSpace:
 
 
 def _calibration(
-    path: Path, lines: h5py.Dataset, survey: _Lines, n_channels: int
+    path: Path, lines: h5py.Dataset, survey: Lines, n_channels: int
 ) -> npt.NDArray[np.complex64] | None:
     """The largest centre without gaps of the lines that were scanned apart."""
     chosen = np.flatnonzero(survey.is_apart)
@@ -172,7 +87,7 @@ def _calibration(
 def _average(
     path: Path,
     lines: h5py.Dataset,
-    survey: _Lines,
+    survey: Lines,
     places: npt.NDArray[np.int64],
     onto: npt.NDArray[np.complex64],
 ) -> None:
@@ -218,74 +133,6 @@ def _summed(
     return columns, np.add.reduceat(readouts[ordered], first, axis=0), repeats
 
 
-def _check_lines(path: Path, heads: npt.NDArray[np.void]) -> None:
-    """Refuse what is no single Cartesian 3D scan of one set of channels."""
-    dimensions = int(heads["trajectory_dimensions"].max())
-    if dimensions:
-        raise InputError(
-            f"{path}: expected Cartesian lines, found lines with a trajectory of {dimensions} "
-            "dimensions"
-        )
-    for counter in _SINGLE:
-        found = np.unique(heads["idx"][counter])
-        if len(found) > 1:
-            raise InputError(
-                f"{path}: expected one {counter}, found {len(found)} ({found[0]} to {found[-1]})"
-            )
-    channels = np.unique(heads["active_channels"])
-    if len(channels) > 1 or channels[0] < 1:
-        raise InputError(
-            f"{path}: expected the same channels in every line, found "
-            f"{' and '.join(map(str, channels))}"
-        )
-
-
-def _has_flag(heads: npt.NDArray[np.void], flag: int) -> npt.NDArray[np.bool_]:
-    return np.asarray(heads["flags"] & np.uint64(1 << (flag - 1)) != 0, dtype=np.bool_)
-
-
-def _positions(
-    encoding: Encoding, heads: npt.NDArray[np.void]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices of every line on the image's (ky, kz) grid, zero frequency at n // 2."""
-    _, ny, nz = encoding.image
-    ky = heads["idx"]["kspace_encode_step_1"].astype(np.int64) - encoding.centre[0] + ny // 2
-    kz = heads["idx"]["kspace_encode_step_2"].astype(np.int64) - encoding.centre[1] + nz // 2
-    return ky, kz
-
-
-def _shared_pattern(
-    path: Path,
-    encoding: Encoding,
-    contrast: npt.NDArray[np.uint16],
-    ky: npt.NDArray[np.int64],
-    kz: npt.NDArray[np.int64],
-    is_image: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.bool_]:
-    _, ny, nz = encoding.image
-    inside = (ky >= 0) & (ky < ny) & (kz >= 0) & (kz < nz)
-    if not inside[is_image].all():
-        n = int((~inside[is_image]).sum())
-        raise InputError(f"{path}: {n} lines lie outside the {ny} x {nz} phase-encoding matrix")
-    n_echoes = len(encoding.echo_times_s)
-    found = sorted(set(contrast[is_image].tolist()))
-    if found != list(range(n_echoes)):
-        raise InputError(
-            f"{path}: expected contrasts 0..{n_echoes - 1} (one per echo time), found {found}"
-        )
-    patterns = np.zeros((n_echoes, ny, nz), dtype=bool)
-    patterns[contrast[is_image].astype(int), ky[is_image], kz[is_image]] = True
-    for echo, pattern in enumerate(patterns):
-        missing = int((pattern != patterns[0]).sum())
-        if missing:
-            raise InputError(
-                f"{path}: echo {echo + 1} differs from echo 1 at {missing} (ky, kz) positions; "
-                "expected one pattern for all echoes"
-            )
-    shared: npt.NDArray[np.bool_] = patterns[0]
-    return shared
-
-
 def _readouts(
     path: Path, encoding: Encoding, lines: npt.NDArray[np.void], n_channels: int
 ) -> npt.NDArray[np.complex64]:
@@ -297,7 +144,7 @@ def _readouts(
         values = _samples(path, line)
         values = values[:, int(head["discard_pre"]) : values.shape[1] - int(head["discard_post"])]
         centre = int(head["center_sample"]) - int(head["discard_pre"])
-        if _has_flag(head, _REVERSE):
+        if has_flag(head, REVERSE):
             values, centre = values[:, ::-1], values.shape[1] - 1 - centre
         start = n_encoded // 2 - centre
         if start < 0 or start + values.shape[1] > n_encoded:
@@ -333,7 +180,7 @@ def _samples(path: Path, line: npt.NDArray[np.void]) -> npt.NDArray[np.complex64
 def _noise_samples(
     path: Path, lines: h5py.Dataset, heads: npt.NDArray[np.void]
 ) -> npt.NDArray[np.complex64] | None:
-    indices = np.flatnonzero(_has_flag(heads, _NOISE))
+    indices = np.flatnonzero(has_flag(heads, NOISE))
     if not len(indices):
         return None
     if len(np.unique(heads["active_channels"][indices])) > 1:

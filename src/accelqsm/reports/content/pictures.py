@@ -17,20 +17,19 @@ from accelqsm.figures.images import ProtocolImages, protocol_figure, zoom_figure
 from accelqsm.figures.sampling import sampling_figure
 from accelqsm.figures.slices import DEFAULT_CHI_WINDOW_PPB, views_of
 from accelqsm.files.compact import compact_nifti
-from accelqsm.files.mrd.reader import read_sampling
+from accelqsm.files.mrd.lines import read_sampling
 from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import read_table
 from accelqsm.grid import Grid, cut_grid
 from accelqsm.nuclei.measure import split_side
 from accelqsm.reports.page.content import Viewer
-from accelqsm.results.maps import CHIMAP, MASK, map_folder
+from accelqsm.results.maps import CHIMAP, MASK
+from accelqsm.results.study import LOOKUP_NAME, SCANS, TRUTH, ScanFiles, map_folder, scan_files
 from accelqsm.units import PPB_PER_PPM
 from accelqsm.virtual.protocols import PROTOCOLS
-from accelqsm.virtual.scans import LOOKUP_NAME, ScanFiles, scan_files
 
 VIEWER_STEP_PPB = 0.1
 VIEWER_MARGIN_MM = 10.0
-TRUTH = "truth"
 Volume = npt.NDArray[np.float64]
 
 
@@ -85,12 +84,12 @@ def find_study(out: Path, subject: str, reference: str) -> StudyFolder:
             f"{out / 'maps' / subject}: expected a {CHIMAP} of {reference}, found none"
         )
     order = [reference, *(label for label in found if label != reference)]
-    lookup = read_table(out / "scans" / LOOKUP_NAME, columns=("index", "name"), text=("name",))
+    lookup = read_table(out / SCANS / LOOKUP_NAME, columns=("index", "name"), text=("name",))
     names = dict(zip(lookup["index"].astype(int), lookup["name"].astype(str), strict=True))
     return StudyFolder(
         reference,
         {label: map_folder(out, subject, found[label]) for label in order},
-        {label: scan_files(out / "scans", subject, found[label]) for label in order},
+        {label: scan_files(out / SCANS, subject, found[label]) for label in order},
         {index: split_side(name)[0] for index, name in names.items()},
         names,
     )
@@ -154,7 +153,7 @@ def figures_of_maps(
 def figure_of_sampling(folder: StudyFolder) -> Figure:
     """The sampling patterns of all protocols."""
     return sampling_figure(
-        {label: read_sampling(files.raw).numpy() for label, files in folder.scans.items()}
+        {label: read_sampling(files.raw) for label, files in folder.scans.items()}
     )
 
 

@@ -32,7 +32,6 @@ from accelqsm.reports.content.comparison import (
 )
 from accelqsm.reports.content.left_out import LeftOut
 from accelqsm.reports.content.pictures import (
-    TRUTH,
     StudyFolder,
     StudyImages,
     figure_of_sampling,
@@ -44,8 +43,8 @@ from accelqsm.reports.content.pictures import (
 from accelqsm.reports.content.study_records import StudyRecords
 from accelqsm.reports.page.content import ReportContent, Table, Viewer
 from accelqsm.results.comparison import Comparison, is_comparison, read_comparison
+from accelqsm.results.study import ACCURACY, AGREEMENT, NUCLEI, SIMILARITY, TRUTH, VALUES_AND_TRUTH
 
-SIMILARITY = "similarity.tsv"
 SIMULATED = (
     "Simulated data: digital heads, made by the software that measures them. They show that the "
     "chain works and what it loses against a known truth, not how it does in people."
@@ -58,7 +57,7 @@ ONE_HEAD = (
 
 def study_content(out: Path) -> ReportContent:
     """Everything to say about a study whose maps lie next to its comparison."""
-    stored = read_comparison(out / "agreement")
+    stored = read_comparison(out / AGREEMENT)
     notes = LeftOut()
     folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
     figures, viewers = _pictures(out, stored, folder, notes)
@@ -91,7 +90,7 @@ def pooled_rows(out: Path) -> pd.DataFrame:
     Columns protocol, n, r, percent_difference, loa_lower, loa_upper, truth_r, truth_slope; the
     reference has those of the truth alone, and those are missing where no truth was compared.
     """
-    against = _pooled(read_comparison(out / "agreement"))
+    against = _pooled(read_comparison(out / AGREEMENT))
     columns = {
         "n": against["n"],
         "r": against["pearson_r"],
@@ -100,8 +99,8 @@ def pooled_rows(out: Path) -> pd.DataFrame:
         "loa_upper": against["loa_upper"],
     }
     index = against.index
-    if is_comparison(out / "accuracy"):
-        truth = _pooled(read_comparison(out / "accuracy"))
+    if is_comparison(out / ACCURACY):
+        truth = _pooled(read_comparison(out / ACCURACY))
         columns["truth_r"] = truth["pearson_r"]
         columns["truth_slope"] = truth["pearson_r"] * truth["sd"] / truth["sd_reference"]
         index = truth.index
@@ -111,7 +110,7 @@ def pooled_rows(out: Path) -> pd.DataFrame:
 
 def finding_lines(out: Path) -> list[str]:
     """One sentence per protocol over all nuclei, the reference last."""
-    reference = read_comparison(out / "agreement").reference
+    reference = read_comparison(out / AGREEMENT).reference
     lines, last = [], []
     for protocol, row in pooled_rows(out).iterrows():
         accuracy = ""
@@ -172,7 +171,7 @@ def _pictures(
     differences = figures.pop("Where the maps differ", [])
     ordered = [figure for made in figures.values() for figure in made]
     ordered += [*comparison_figures(stored, notes), *differences]
-    if is_comparison(out / "accuracy"):
+    if is_comparison(out / ACCURACY):
         ordered += notes.make("Accuracy", lambda: _accuracy_figure(out))
     if folder is not None:
         ordered += notes.make("Sampling patterns", lambda: figure_of_sampling(folder))
@@ -180,17 +179,17 @@ def _pictures(
 
 
 def _accuracy_figure(out: Path) -> Figure:
-    accuracy = read_comparison(out / "accuracy")
+    accuracy = read_comparison(out / ACCURACY)
     values = accuracy.values
     if values is None:
-        values = read_table(out / "values-truth.tsv")
+        values = read_table(out / VALUES_AND_TRUTH)
     return scatter_figure(values, accuracy.agreement, reference=accuracy.reference)
 
 
 def _nuclei_tables(out: Path) -> list[Table]:
-    if not (out / "nuclei.tsv").is_file():
+    if not (out / NUCLEI).is_file():
         return []
-    nuclei = read_table(out / "nuclei.tsv", text=("subject", "note")).fillna({"note": ""})
+    nuclei = read_table(out / NUCLEI, text=("subject", "note")).fillna({"note": ""})
     both = nuclei[nuclei["side"] == "both"].drop(
         columns=["side", "reference", "reference_ppb"], errors="ignore"
     )
@@ -209,8 +208,8 @@ def _pooled_tables(out: Path, stored: Comparison) -> list[Table]:
         tables += report_tables.agreement_tables(
             pooled, reference=stored.reference, confidence=level
         )
-    if is_comparison(out / "accuracy"):
-        accuracy = read_comparison(out / "accuracy").agreement
+    if is_comparison(out / ACCURACY):
+        accuracy = read_comparison(out / ACCURACY).agreement
         pooled = accuracy[accuracy["region"] == POOLED]
         tables += report_tables.agreement_tables(pooled, reference=TRUTH, confidence=level)
     return tables

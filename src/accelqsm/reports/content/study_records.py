@@ -28,6 +28,7 @@ from accelqsm.reports.methods import (
 )
 from accelqsm.results.comparison import Comparison
 from accelqsm.results.maps import SETTINGS, recon_of_record, settings_of_record
+from accelqsm.results.study import SCANS
 
 UNSHOWN = ("scan", "weights_sha256")
 
@@ -49,7 +50,7 @@ class StudyRecords:
     @classmethod
     def of(cls, out: Path, folders: Mapping[str, Path]) -> StudyRecords:
         """Read them from a study's folder and the folders of its maps."""
-        scans = out / "scans" / SETTINGS
+        scans = out / SCANS / SETTINGS
         paths = {label: maps / SETTINGS for label, maps in folders.items()}
         paths = {label: path for label, path in paths.items() if path.is_file()}
         return cls(
