@@ -1,10 +1,11 @@
-# Two commands matter: `make demo` and `make test`. Each sets up everything it needs in .venv.
+# Three commands matter: `make demo`, `make test` and `make docs`. Each sets up everything it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-test
+DOCS_STAMP := .venv/.installed-docs
 
-.PHONY: demo test install lint bench clean
+.PHONY: demo test docs install lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/accelqsm demo demo
@@ -17,6 +18,10 @@ lint: $(TEST_STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DOCS_STAMP)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 bench: $(TEST_STAMP)
 	$(BIN)/python benchmarks/demo_stages.py
@@ -32,5 +37,9 @@ $(TEST_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv demo build dist docs/_build
