@@ -8,8 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import generated
 import ismrmrd  # noqa: F401
@@ -29,6 +28,8 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
+highlight_language = "none"
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -39,7 +40,8 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"accelqsm {release}"
 html_show_sphinx = False
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 
 CARD = re.compile(r"\]\(\.\./src/accelqsm/weights/([\w-]+\.md)\)")
 

@@ -100,7 +100,8 @@ def _called(action: argparse.Action) -> str:
 
 
 def _record(table: str, record: type[Settings], used: str) -> str:
-    parts = [f"## [{table}]", f"`{record.__name__}`. {str(record.__doc__).splitlines()[0]}", f"Commands: {used}."]
+    said = str(record.__doc__).splitlines()[0]
+    parts = [f"## [{table}]", f"`{record.__name__}`. {said}", f"Commands: {used}."]
     of = ""
     rows: list[tuple[Any, ...]] = []
     heading = ("key", "flag", "unit", "range", "default", "meaning")
