@@ -7,6 +7,7 @@ import pytest
 from accelqsm.errors import InputError
 from accelqsm.figures.canvas import DPI, WIDTH_INCHES
 from accelqsm.figures.images import ProtocolImages, protocol_figure, zoom_figure
+from accelqsm.figures.slices import View
 
 SHAPE = (20, 24, 10)
 REGIONS = {1: "Pu", 2: "Pu", 3: "RN"}
@@ -42,7 +43,10 @@ def marked(figure, reference):
 def test_right_and_anterior_stand_where_the_marks_say(radiological):
     chi_ppm = np.zeros(SHAPE)
     chi_ppm[16:18, 20:22, 5] = 0.2
-    options = {"voxel_size_mm": (1.0, 1.0, 2.0), "slice_index": 5, "radiological": radiological}
+    options = {
+        "voxel_size_mm": (1.0, 1.0, 2.0),
+        "view": View(slice_index=5, radiological=radiological),
+    }
     plain = protocol_figure([images()], **options)
     top, bottom, left, right = marked(protocol_figure([images(chi_ppm=chi_ppm)], **options), plain)
     # One column of 3.2 inches that begins 0.3 inches from the left; three rows of equal height.
@@ -58,7 +62,7 @@ def test_voxels_keep_their_proportions():
     chi_ppm = np.zeros(SHAPE)
     chi_ppm[8:12, 8:12, 5] = 0.2
     for size in [(1.0, 1.0, 2.0), (0.8, 1.6, 2.0)]:
-        options = {"voxel_size_mm": size, "slice_index": 5}
+        options = {"voxel_size_mm": size, "view": View(slice_index=5)}
         top, bottom, left, right = marked(
             protocol_figure([images(chi_ppm=chi_ppm)], **options),
             protocol_figure([images()], **options),
@@ -71,7 +75,7 @@ def test_four_protocols_share_a_window_and_fill_the_page():
     figure = protocol_figure(
         [images(name, chi_ppm) for name in ("PI", "AF 3", "AF 4", "AF 5")],
         voxel_size_mm=(1.0, 1.0, 1.0),
-        slice_index=5,
+        view=View(slice_index=5),
     )
     picture = pixels(figure)
     assert picture.shape[1] == WIDTH_INCHES * DPI
@@ -92,7 +96,9 @@ def test_outside_of_the_mask_is_black():
     mask = np.zeros(SHAPE, dtype=bool)
     mask[6:14, 6:18] = True
     picture = pixels(
-        protocol_figure([images()], voxel_size_mm=(1.0, 1.0, 1.0), mask=mask, slice_index=5)
+        protocol_figure(
+            [images()], voxel_size_mm=(1.0, 1.0, 1.0), mask=mask, view=View(slice_index=5)
+        )
     )
     corner = picture[-15, int(0.35 * DPI)]
     np.testing.assert_allclose(corner, 0, atol=0.01)
@@ -101,7 +107,7 @@ def test_outside_of_the_mask_is_black():
 def test_truth_without_magnitude_and_phase_has_empty_panels():
     truth = ProtocolImages("truth", np.zeros(SHAPE))
     picture = pixels(
-        protocol_figure([truth, images()], voxel_size_mm=(1.0, 1.0, 1.0), slice_index=5)
+        protocol_figure([truth, images()], voxel_size_mm=(1.0, 1.0, 1.0), view=View(slice_index=5))
     )
     height = int(3.2 * 24 / 20 * DPI)
     first_column = slice(int(0.5 * DPI), int(3.3 * DPI))
@@ -111,11 +117,13 @@ def test_truth_without_magnitude_and_phase_has_empty_panels():
 
 def test_zoom_draws_each_view_once_per_protocol(labels):
     maps = {"PI": np.zeros(SHAPE), "AF 4": np.zeros(SHAPE)}
-    figure = zoom_figure(maps, labels, REGIONS, voxel_size_mm=(1.0, 1.0, 1.0), margin_mm=2.0)
+    figure = zoom_figure(
+        maps, labels, REGIONS, voxel_size_mm=(1.0, 1.0, 1.0), view=View(margin_mm=2.0)
+    )
     assert "(Pu, RN)" in figure.caption
     assert "basal ganglia and midbrain" in figure.alt
     one_view = zoom_figure(
-        maps, labels, REGIONS, voxel_size_mm=(1.0, 1.0, 1.0), margin_mm=2.0,
+        maps, labels, REGIONS, voxel_size_mm=(1.0, 1.0, 1.0), view=View(margin_mm=2.0),
         views={"Midbrain": ("RN",), "Elsewhere": ("STN",)},
     )  # fmt: skip
     assert "(RN)" in one_view.caption
@@ -126,7 +134,14 @@ def test_outline_surrounds_the_label(labels):
     maps = {"PI": np.zeros(SHAPE)}
     view = {"Midbrain": ("RN",)}
     picture = pixels(
-        zoom_figure(maps, labels, REGIONS, voxel_size_mm=(1.0, 1.0, 1.0), margin_mm=3.0, views=view)
+        zoom_figure(
+            maps,
+            labels,
+            REGIONS,
+            voxel_size_mm=(1.0, 1.0, 1.0),
+            view=View(margin_mm=3.0),
+            views=view,
+        )
     )
     coloured = np.ptp(picture, axis=2) > 0.3
     coloured[: int(1.2 * DPI)] = False
@@ -151,7 +166,7 @@ def test_equal_input_gives_equal_bytes_and_names_are_not_formulas(labels):
     [
         (lambda: protocol_figure([], voxel_size_mm=(1.0, 1.0, 1.0)), "at least one protocol"),
         (
-            lambda: protocol_figure([images()], voxel_size_mm=(1.0, 1.0, 1.0), slice_index=10),
+            lambda: protocol_figure([images()], voxel_size_mm=(1.0, 1.0, 1.0), view=View(slice_index=10)),
             "slice: expected an index from 0 to 9, found 10",
         ),
         (

@@ -52,14 +52,14 @@ def test_packed_script_is_the_published_one() -> None:
     assert hashlib.sha256(script).hexdigest() == bundle.sha256
     # dist/niivue.umd.js of the npm package @niivue/niivue 0.69.0.
     assert bundle.sha256 == "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
-    licences = resources.files("accelqsm.reports").joinpath("vendor/LICENSES.txt").read_text()
+    licences = resources.files("accelqsm.reports.page").joinpath("vendor/LICENSES.txt").read_text()
     assert "BSD 2-Clause License" in licences
     assert "Copyright (c) 2021, Niivue" in licences
 
 
 @pytest.mark.parametrize("harm", ["bit", "absent"])
 def test_damaged_script_is_refused_by_name(harm: str, tmp_path: Path) -> None:
-    with resources.as_file(resources.files("accelqsm.reports").joinpath("vendor")) as vendor:
+    with resources.as_file(resources.files("accelqsm.reports.page").joinpath("vendor")) as vendor:
         shutil.copytree(vendor, tmp_path / "vendor")
     script = next((tmp_path / "vendor").glob("*.gz"))
     if harm == "absent":

@@ -99,11 +99,12 @@ def locate_nuclei(
         InputError: inputs that cannot be read or do not fit each other.
     """
     head = head_of(chi, magnitude)
-    images = read_atlas(find_atlas(DEFAULT_ATLAS if atlas is None else atlas))
+    wanted = DEFAULT_ATLAS if atlas is None else atlas
+    images = read_atlas(find_atlas(wanted))
     image = None if t1w is None else _perpendicular(as_volume(t1w, "T1w"))
     return measure_atlas(
         head,
-        as_atlas(images),
+        as_atlas(images, name=str(wanted)),
         t1w=None if image is None else _volume(image),
         settings=settings,
         syn=syn,
@@ -225,7 +226,7 @@ def labels_of(
     return Image(image.path, image.grid, whole, whole), lookup
 
 
-def as_atlas(images: AtlasImages) -> Atlas:
+def as_atlas(images: AtlasImages, *, name: str = "") -> Atlas:
     """An atlas as read, ready to be registered."""
     templates = {name: _volume(image) for name, image in images.templates.items()}
     first = next(iter(templates.values()))
@@ -237,7 +238,7 @@ def as_atlas(images: AtlasImages) -> Atlas:
     else:
         probabilities = one_hot(Volume(images.labels, images.label_grid), indices)
     return Atlas(
-        str(images.folder),
+        name or str(images.folder),
         templates,
         Volume(inside.astype(np.float32), brain.grid),
         probabilities,

@@ -21,7 +21,9 @@ from accelqsm.figures.canvas import (
 )
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.slices import (
+    DEFAULT_VIEW,
     Box,
+    View,
     Volume,
     chosen_slice,
     convention,
@@ -126,9 +128,7 @@ def difference_figure(
     at: Sequence[int],
     voxel_size_mm: Triple,
     mask: Volume | None = None,
-    window_ppb: tuple[float, float] = DIFFERENCE_WINDOW_PPB,
-    margin_mm: float = 12.0,
-    radiological: bool = True,
+    view: View = DEFAULT_VIEW,
 ) -> Figure:
     """Draw the difference of each map from the reference where a nucleus is cut widest.
 
@@ -140,9 +140,7 @@ def difference_figure(
         at: label values of the nucleus that chooses the slice.
         voxel_size_mm: edge lengths along x, y, z.
         mask: differences are shown inside.
-        window_ppb: differences shown in the darkest colours.
-        margin_mm: room around the nuclei.
-        radiological: the patient's right is on the left of the picture.
+        view: differences shown in the darkest colours, room around the nuclei, and side.
 
     Raises:
         InputError: the reference stands alone or is missing.
@@ -150,9 +148,10 @@ def difference_figure(
     others = [name for name in chi_ppm if name != reference]
     if reference not in chi_ppm or not others:
         raise InputError(f"difference: expected maps of '{reference}' and another protocol")
+    window_ppb, radiological = view.window_ppb or DIFFERENCE_WINDOW_PPB, view.radiological
     chosen = np.isin(labels, at)
     z = chosen_slice(labels.shape, None, chosen, labels)
-    box = cut_box(np.any(labels != 0, axis=2), voxel_size_mm, margin_mm=margin_mm)
+    box = cut_box(np.any(labels != 0, axis=2), voxel_size_mm, margin_mm=view.margin_mm)
     inside = np.ones(labels.shape, dtype=bool) if mask is None else mask.astype(bool)
     # Orange and purple: told apart by colour-blind readers, and both dark in print.
     colours = colormaps["PuOr_r"].with_extremes(bad="white")

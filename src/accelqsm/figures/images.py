@@ -15,8 +15,10 @@ from accelqsm.figures.canvas import WIDTH_INCHES, panels, styled, to_png
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.slices import (
     DEFAULT_CHI_WINDOW_PPB,
+    DEFAULT_VIEW,
     DEFAULT_VIEWS,
     Box,
+    View,
     Volume,
     Window,
     brightest,
@@ -58,11 +60,9 @@ def protocol_figure(
     voxel_size_mm: Triple,
     mask: Volume | None = None,
     labels: Volume | None = None,
-    slice_index: int | None = None,
-    chi_window_ppb: Window = DEFAULT_CHI_WINDOW_PPB,
     phase_label: str = "Phase (rad)",
     phase_window: Window = (-np.pi, np.pi),
-    radiological: bool = True,
+    view: View = DEFAULT_VIEW,
 ) -> Figure:
     """Draw one axial slice: a column per protocol; magnitude, phase and susceptibility as rows.
 
@@ -73,17 +73,16 @@ def protocol_figure(
         voxel_size_mm: edge lengths along x, y, z.
         mask: phase and susceptibility are shown inside; the view is cut to it.
         labels: integers ``(x, y, z)``; the default slice is the one with most labelled voxels.
-        slice_index: index along z, instead of the default.
-        chi_window_ppb: values shown black and white.
         phase_label: heading of the phase row, with its unit.
         phase_window: values shown black and white.
-        radiological: the patient's right is on the left of the picture.
+        view: window, side and slice.
 
     Raises:
         InputError: no protocol, shapes that differ, or a slice outside the volume.
     """
     shape = _common_shape(protocols, mask, labels)
-    z = chosen_slice(shape, slice_index, labels, mask)
+    z = chosen_slice(shape, view.slice_index, labels, mask)
+    chi_window_ppb = view.window_ppb or DEFAULT_CHI_WINDOW_PPB
     box = cut_box(np.ones(shape[:2]) if mask is None else mask[:, :, z], voxel_size_mm, margin_mm=4)
     inside = np.ones(shape, dtype=bool) if mask is None else mask.astype(bool)
 
@@ -97,14 +96,16 @@ def protocol_figure(
         ("Susceptibility (ppb)", chi_window_ppb, [cut(p.chi_ppm, PPB_PER_PPM) for p in protocols]),
     ]
     with styled():
-        drawing = _grid(rows, [p.name for p in protocols], [box] * 3, voxel_size_mm, radiological)
+        drawing = _grid(
+            rows, [p.name for p in protocols], [box] * 3, voxel_size_mm, view.radiological
+        )
         png = to_png(drawing)
     names = ", ".join(p.name for p in protocols)
     return Figure(
         title="Protocols side by side",
         caption=(
             f"Axial slice {z + 1} of {shape[2]}. One window per row for all protocols; "
-            f"{convention(radiological)}"
+            f"{convention(view.radiological)}"
         ),
         alt=(
             f"Axial brain images in {len(protocols)} columns ({names}) and three rows: magnitude, "
@@ -123,9 +124,7 @@ def zoom_figure(
     voxel_size_mm: Triple,
     mask: Volume | None = None,
     views: Mapping[str, Sequence[str]] = DEFAULT_VIEWS,
-    chi_window_ppb: Window = DEFAULT_CHI_WINDOW_PPB,
-    margin_mm: float = 12.0,
-    radiological: bool = True,
+    view: View = DEFAULT_VIEW,
 ) -> Figure:
     """Draw the nuclei from near: a column per protocol, a row per view, outlines of the labels.
 
@@ -137,9 +136,7 @@ def zoom_figure(
         mask: susceptibility is shown inside.
         views: row heading -> the regions that choose its slice and its cut; views without a
             labelled voxel are left out.
-        chi_window_ppb: values shown black and white.
-        margin_mm: room around the nuclei.
-        radiological: the patient's right is on the left of the picture.
+        view: window, room around the nuclei, and side.
 
     Raises:
         InputError: no protocol, shapes that differ, or no view with a labelled voxel.
@@ -149,33 +146,34 @@ def zoom_figure(
     inside = np.ones(shape, dtype=bool) if mask is None else mask.astype(bool)
     rows: list[Row] = []
     boxes, outlines = [], []
-    for view, names in views.items():
+    window_ppb = view.window_ppb or DEFAULT_CHI_WINDOW_PPB
+    for heading, names in views.items():
         chosen = np.isin(labels, [index for index, name in regions.items() if name in names])
         if not chosen.any():
             continue
         z = chosen_slice(shape, None, chosen, None)
-        boxes.append(cut_box(np.any(chosen, axis=2), voxel_size_mm, margin_mm=margin_mm))
+        boxes.append(cut_box(np.any(chosen, axis=2), voxel_size_mm, margin_mm=view.margin_mm))
         slices: list[Volume | None] = [
             np.where(inside, PPB_PER_PPM * p.chi_ppm, np.nan)[:, :, z] for p in maps
         ]
-        rows.append((f"{view} (ppb)", chi_window_ppb, slices))
+        rows.append((f"{heading} (ppb)", window_ppb, slices))
         outlines.append(region_masks(labels[:, :, z], regions, names))
     if not rows:
         raise InputError(f"labels: expected voxels of {', '.join(views)}, found none")
     with styled():
         columns = [p.name for p in maps]
         names = list(regions.values())
-        drawing = _grid(rows, columns, boxes, voxel_size_mm, radiological, outlines, names)
+        drawing = _grid(rows, columns, boxes, voxel_size_mm, view.radiological, outlines, names)
         png = to_png(drawing)
     shown = ", ".join(name for group in outlines for name in group)
     return Figure(
         title="Nuclei from near",
         caption=(
             f"Susceptibility with the outlines in which it was measured ({shown}), one window for "
-            f"all; {convention(radiological)}"
+            f"all; {convention(view.radiological)}"
         ),
         alt=(
-            f"Enlarged susceptibility maps of {' and '.join(view.lower() for view in views)} with "
+            f"Enlarged susceptibility maps of {' and '.join(map(str.lower, views))} with "
             f"outlined nuclei, in {len(maps)} columns: {', '.join(columns)}."
         ),
         png=png,

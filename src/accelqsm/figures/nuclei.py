@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 
 from accelqsm.errors import InputError
 from accelqsm.figures.canvas import COLOURS, FAINT, panels, styled, to_png
@@ -33,7 +34,7 @@ def outline_figure(
 
     Args:
         chi_ppm, magnitude: (x, y, z), RAS+ with cubic voxels.
-        nuclei: region -> share of each voxel (x, y, z), 0 to 1, both sides together; the outline
+        nuclei: region -> partial volume (x, y, z), 0 to 1, both sides together; the outline
             is at one half. All are drawn in each picture, the row's own in its own colour.
         voxel_size_mm: edge of a voxel.
         notes: region -> what is odd about it.
@@ -60,25 +61,7 @@ def outline_figure(
             bottom=0.1, gap=(0.04, 0.04),
         )  # fmt: skip
         for row, name in zip(grid.axes, nuclei, strict=True):
-            middle = _middle(nuclei[name])
-            for column, axes in enumerate(row):
-                values, window = images[column // 3]
-                axis = 2 - column % 3
-                axes.set(xticks=[], yticks=[])
-                axes.set_facecolor("black")
-                image = _cut(values, axis, middle, voxel_size_mm)
-                axes.imshow(
-                    image.T, origin="lower", cmap="gray", vmin=window[0], vmax=window[1],
-                    interpolation="nearest", aspect="equal",
-                )  # fmt: skip
-                for other, share in nuclei.items():
-                    cut = _cut(share, axis, middle, voxel_size_mm)
-                    if cut.max() > 0.5 and cut.min() < 0.5:
-                        axes.contour(
-                            cut.T, levels=[0.5], linewidths=0.9 if other == name else 0.5,
-                            colors=[OUTLINE if other == name else OTHERS],
-                        )  # fmt: skip
-            row[0].set_ylabel(name, fontsize=9, fontweight="bold")
+            _draw_row(row, name, images, nuclei, voxel_size_mm)
             if notes and notes.get(name):
                 row[0].text(
                     0.02, 0.02, notes[name], transform=row[0].transAxes, color=FAINT, fontsize=5
@@ -96,6 +79,35 @@ def outline_figure(
         alt=f"Outlines of {', '.join(nuclei)} in axial, coronal and sagittal planes.",
         png=png,
     )
+
+
+def _draw_row(
+    row: Sequence[Axes],
+    name: str,
+    images: Sequence[tuple[Volume, tuple[float, float]]],
+    nuclei: Mapping[str, Volume],
+    voxel_size_mm: float,
+) -> None:
+    """One nucleus in three planes of each image, with the outlines of all."""
+    middle = _middle(nuclei[name])
+    for column, axes in enumerate(row):
+        values, window = images[column // 3]
+        axis = 2 - column % 3
+        axes.set(xticks=[], yticks=[])
+        axes.set_facecolor("black")
+        image = _cut(values, axis, middle, voxel_size_mm)
+        axes.imshow(
+            image.T, origin="lower", cmap="gray", vmin=window[0], vmax=window[1],
+            interpolation="nearest", aspect="equal",
+        )  # fmt: skip
+        for other, volume in nuclei.items():
+            cut = _cut(volume, axis, middle, voxel_size_mm)
+            if cut.max() > 0.5 and cut.min() < 0.5:
+                axes.contour(
+                    cut.T, levels=[0.5], linewidths=0.9 if other == name else 0.5,
+                    colors=[OUTLINE if other == name else OTHERS],
+                )  # fmt: skip
+    row[0].set_ylabel(name, fontsize=9, fontweight="bold")
 
 
 def _middle(share: Volume) -> tuple[int, int, int]:

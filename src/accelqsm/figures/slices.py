@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,26 @@ DEFAULT_VIEWS: Mapping[str, Sequence[str]] = {
 }
 # Okabe & Ito's palette without what is too dark on gray values.
 REGION_COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#ffffff")
+
+
+@dataclass(frozen=True)
+class View:
+    """How slices are shown.
+
+    Attributes:
+        window_ppb: susceptibility shown black and white; by default the figure's own.
+        margin_mm: room around the nuclei.
+        radiological: the patient's right is on the left of the picture.
+        slice_index: index along z, instead of the one with most labelled voxels.
+    """
+
+    window_ppb: Window | None = None
+    margin_mm: float = 12.0
+    radiological: bool = True
+    slice_index: int | None = None
+
+
+DEFAULT_VIEW = View()
 
 
 def region_colours(regions: Iterable[str]) -> dict[str, str]:

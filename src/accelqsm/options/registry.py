@@ -22,7 +22,7 @@ class Choice:
         name: as on the command line, in settings files and in Python.
         function: ``module:name`` of what computes it, imported when it is used.
         sentence: for the methods text; ``{field}`` stands for a value of its settings.
-        citations: keys of the bibliography, in the order of the sentence.
+        citations: keys of the bibliography, or whole BibTeX entries, in the order of the sentence.
         settings: record of what can be chosen about it.
         aliases: names that earlier versions used.
     """

@@ -1,4 +1,7 @@
-"""What the paragraphs of a report rest on, by the keys of the BibTeX file next to this module."""
+"""What the paragraphs of a report rest on, by the keys of the BibTeX file next to this module.
+
+A key may also be a whole BibTeX entry, so that a row can bring a work of its own.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,11 @@ def bibtex(keys: Iterable[str]) -> str:
 
 @cache
 def _entries() -> dict[str, dict[str, str]]:
-    text = files("accelqsm.reports").joinpath("citations.bib").read_text("utf-8")
+    return _parsed(files("accelqsm.reports").joinpath("citations.bib").read_text("utf-8"))
+
+
+def _parsed(text: str) -> dict[str, dict[str, str]]:
+    """Key -> fields, and the entry itself as "bibtex"."""
     return {
         found["key"]: {
             **{field["name"]: field["value"] for field in FIELD.finditer(found["body"])},
@@ -40,9 +47,10 @@ def _entries() -> dict[str, dict[str, str]]:
 
 
 def _entry(key: str) -> dict[str, str]:
-    if key not in _entries():
+    entry = next(iter(_parsed(key).values()), None) if key.startswith("@") else _entries().get(key)
+    if entry is None:
         raise InputError(f"citation: expected a key of citations.bib, found '{key}'")
-    return _entries()[key]
+    return entry
 
 
 def _line(entry: dict[str, str]) -> str:
