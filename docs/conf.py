@@ -43,6 +43,7 @@ html_show_sphinx = False
 html_static_path = ["static"]
 html_css_files = ["tables.css"]
 
+COLON = "\N{RATIO}"
 CARD = re.compile(r"\]\(\.\./src/accelqsm/weights/([\w-]+\.md)\)")
 
 
@@ -56,7 +57,20 @@ def as_markup(app: Any, what: str, name: str, thing: Any, options: Any, lines: l
     text = re.sub(r"^Source: .*(?:\n +\S.*)*", _in_one_line, "\n".join(lines), flags=re.MULTILINE)
     parts = re.split(r"(``.*?``|:\w+:`.*?`)", text, flags=re.DOTALL)
     parts[::2] = [re.sub(r"[|*]", r"\\\g<0>", part) for part in parts[::2]]
-    lines[:] = "".join(parts).split("\n")
+    text = re.sub(
+        r"(?<=^Returns:\n)(?: .*\n?|\n)+", _without_type, "".join(parts), flags=re.MULTILINE
+    )
+    lines[:] = text.split("\n")
+
+
+def with_colons(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """The second half of ``as_markup``, after napoleon."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
+
+
+def _without_type(found: re.Match[str]) -> str:
+    """Returns as they are: napoleon would take what stands before a colon for a type."""
+    return found[0].replace(":", COLON)
 
 
 def _in_one_line(found: re.Match[str]) -> str:
@@ -64,7 +78,8 @@ def _in_one_line(found: re.Match[str]) -> str:
 
 
 def setup(app: Any) -> None:
-    """Hook both into Sphinx."""
+    """Hook them into Sphinx."""
     app.connect("source-read", fill_in)
     # Before napoleon, which turns sections into markup of its own.
     app.connect("autodoc-process-docstring", as_markup, priority=100)
+    app.connect("autodoc-process-docstring", with_colons, priority=900)

@@ -119,6 +119,8 @@ def _record(table: str, record: type[Settings], used: str) -> str:
 def _row(argument: Argument, *, flag: bool) -> tuple[Any, ...]:
     known, default = argument.setting, argument.default
     shown = "" if default in (None, "", {}) else f"`{simple(default)}`"
+    if isinstance(default, bool):
+        shown = shown.lower()
     return (
         f"`{argument.path[-1]}`",
         f"`{argument.flag}`" if flag else "",
