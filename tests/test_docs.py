@@ -8,6 +8,7 @@ import inspect
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -90,6 +91,12 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 def test_tests_that_are_named_exist(page: Path) -> None:
     for file, name in re.findall(r"(test_\w+\.py)(?:::(\w+))?", page.read_text()):
         assert f"def {name}" in (ROOT / "tests" / file).read_text()
+
+
+def test_the_layers_of_the_architecture_are_those_that_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [layer.replace("accelqsm.", "") for layer in contracts["contracts"][0]["layers"]]
+    assert "\n".join(layers) + "\n" in blocks(ROOT / "docs" / "architecture.md", "")
 
 
 def test_generated_references_hold_every_command_setting_and_choice() -> None:
