@@ -29,8 +29,11 @@ OUTPUTS = {
     "fieldsd.nii.gz",
     "localfield.nii.gz",
     "R2starmap.nii.gz",
+    "magnitude.nii.gz",
     "mask.nii.gz",
     "settings.toml",
+    "methods.md",
+    "references.bib",
 }
 
 
@@ -245,7 +248,7 @@ def test_count_of_phase_images_is_checked_against_the_echo_times(
     [
         ("[qsm\n", "not TOML"),
         ("[qsm]\nspeed = 3\n", "found speed"),
-        ("[qsm]\nregularisation = 'strong'\n", "expected float such as 0.00025, found 'strong'"),
+        ("[qsm]\nregularisation = 'strong'\n", "regularisation: expected a number, found 'strong'"),
     ],
 )
 def test_unusable_settings_are_named(

@@ -46,6 +46,8 @@ def test_published_statistics_go_through_files_and_come_out_as_printed(
         "settings.toml",
         "compared-values.tsv",
         "compared-participants.tsv",
+        "methods.md",
+        "references.bib",
     }
     differing = []
     for number in (1, 2, 3, 4):
@@ -96,9 +98,9 @@ def test_settings_replay_to_the_same_bytes(cohort: Path, tmp_path: Path) -> None
     for name in STUDY_TABLES:
         assert (first / f"{name}.tsv").read_bytes() == (again / f"{name}.tsv").read_bytes()
     saved = tomllib.loads((first / "settings.toml").read_text())
-    assert saved["options"] == {
+    assert saved["compare"] == {
         "reference": "PI", "margin_percent": 4.0, "margin_ppb": {"Pu": 1.2},
-        "confidence": 0.95, "power": 0.9, "beside": "zhou2025",
+        "confidence": 0.95, "power": 0.9, "published": "zhou2025",
     }  # fmt: skip
     assert len(saved["inputs"]["values"]["sha256"]) == 64
     assert "scipy" in saved["software"]
@@ -274,12 +276,12 @@ def first(column: str, value: object) -> Change:
         (
             lambda v: v,
             ("--margin-percent", "-5"),
-            "{values}: equivalence margin: expected a value above 0, found -5.0",
+            "--margin-percent: expected above 0 %, found -5",
         ),
         (
             lambda v: v,
             ("--confidence", "95"),
-            "{values}: confidence: expected a level between 0 and 1, found 95.0",
+            "--confidence: expected above 0 and below 1, found 95",
         ),
         (
             lambda v: v,
@@ -401,7 +403,7 @@ def test_labels_keep_their_zeros(tmp_path: Path) -> None:
         ("[options\n", "not TOML"),
         ('command = "map"\n', "expected the settings of compare, found 'map'"),
         ('command = "compare"\n[options]\nspeed = 2\n', "found speed"),
-        ('command = "compare"\n[options]\nreference = 2\n', "cannot use reference = 2"),
+        ('command = "compare"\n[options]\nreference = 2\n', "reference: expected text, found 2"),
         ('command = "compare"\n', "expected a reference, found none"),
     ],
 )

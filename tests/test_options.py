@@ -110,7 +110,10 @@ def test_earlier_names_words_and_keys_are_still_read() -> None:
         ({"way": "mean", "fit": {"order": 1}}, "fit: expected settings of way mean, found those"),
         ({"inner": {"size_mm": [1.0]}}, "size_mm: expected 2 values, found 1"),
         ({"inner": {"size_mm": [1.0, 0.0]}}, "size_mm: expected above 0 mm, found 0"),
-        ({"colour": 1}, "colour: expected one of way, weight, words, names, margins, inner, fit"),
+        (
+            {"colour": 1},
+            "expected settings among way, weight, words, names, margins, inner, fit, found colour",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(table: dict[str, Any], message: str) -> None:

@@ -11,9 +11,16 @@ import torch
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
+from accelqsm.options.setting import Settings
 from accelqsm.recon.blocks import ImageBlock, combine
 from accelqsm.recon.espirit import espirit_maps
-from accelqsm.recon.method_settings import NetworkSettings, SensitivitySettings
+from accelqsm.recon.method_settings import (
+    GrappaSettings,
+    NetworkSettings,
+    SenseSettings,
+    SensitivitySettings,
+    WaveletSettings,
+)
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.network.slabs import apply_network
@@ -254,3 +261,47 @@ def test_few_virtual_channels_hold_the_image_of_many() -> None:
 
     assert (image(4) - image(12)).norm() < 0.02 * image(12).norm()
     assert (image(2) - image(12)).norm() > 0.05 * image(12).norm()
+
+
+def _images(settings: ReconSettings) -> torch.Tensor:
+    network = _joint_network() if settings.method == "reconnet3d" else None
+    kspace = _scan(settings.method, noise_sd=0.01)
+    return torch.cat([b.images for b in reconstruct(kspace, settings, network=network)], dim=2)
+
+
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [
+        ("grappa", GrappaSettings(kernel=(3, 4, 3))),
+        ("grappa", GrappaSettings(kernel=(5, 2, 3))),
+        ("grappa", GrappaSettings(kernel=(5, 4, 1))),
+        ("grappa", GrappaSettings(tikhonov=1e-2)),
+        ("cg-sense", SenseSettings(n_iterations=3)),
+        ("cg-sense", SenseSettings(weight=0.1)),
+        ("l1-wavelet", WaveletSettings(n_iterations=3)),
+        ("l1-wavelet", WaveletSettings(regularisation=0.1)),
+    ],
+)
+def test_every_setting_of_a_method_reaches_it(method: str, own: Settings) -> None:
+    found, usual = (_images(ReconSettings(method, s)) for s in (own, None))
+    assert (found - usual).norm() > 1e-3 * usual.norm()
+
+
+@pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet", "reconnet3d"])
+@pytest.mark.parametrize(
+    "sensitivities",
+    [
+        SensitivitySettings(kernel=3),
+        SensitivitySettings(singular_share=0.2),
+        SensitivitySettings(n_virtual=2),
+        SensitivitySettings(calibration=(6, 6)),
+    ],
+)
+def test_every_setting_of_the_sensitivities_reaches_the_methods_that_use_them(
+    method: str, sensitivities: SensitivitySettings
+) -> None:
+    found, usual = (
+        _images(ReconSettings(method, sensitivities=s))
+        for s in (sensitivities, SensitivitySettings())
+    )
+    assert (found - usual).norm() > 1e-3 * usual.norm()

@@ -178,6 +178,29 @@ def test_methods_bring_missing_samples_back(method: str, largest: float) -> None
     assert (phase[0] - phase[1]).abs()[3:9, 16:32, 14:26].max() < 0.05
 
 
+def test_wavelets_lower_what_they_minimise() -> None:
+    """1/2 sum_c ||M F C_c x - y_c||^2 + lambda ||details of x||_1, the more the longer."""
+    sampled = pattern(4.0)
+    kspace = sample(channel_images(SHAPE, 6), sampled, noise_sd=0.05)
+    maps, measured = espirit_maps(kspace), kspace.planes(echoes=slice(0, 1))[:, 0]
+    wanted = Encoding(maps, sampled).adjoint(measured)
+
+    def objective(image: Tensor, share: float) -> float:
+        misfit = (fft(maps * image, PHASE_ENCODES) - measured)[..., sampled]
+        details = Wavelet(SHAPE).forward(image).abs()
+        x, y, z = (n // 8 for n in details.shape)
+        details[:x, :y, :z] = 0
+        weight = share * float(wanted.abs().max())
+        return float(misfit.abs().square().sum() / 2 + weight * details.sum())
+
+    def at(n_iterations: int, share: float) -> float:
+        settings = WaveletSettings(n_iterations=n_iterations, regularisation=share)
+        return objective(l1_wavelet(measured, maps, sampled=sampled, settings=settings), share)
+
+    for share in (0.004, 0.03):
+        assert objective(wanted, share) > at(2, share) > at(8, share) > at(40, share)
+
+
 def test_wavelets_take_noise_that_least_squares_leave() -> None:
     images = channel_images(SHAPE, 6)
     sampled = pattern(4.0)

@@ -166,7 +166,9 @@ def test_equal_input_gives_equal_bytes_and_names_are_not_formulas(labels):
     [
         (lambda: protocol_figure([], voxel_size_mm=(1.0, 1.0, 1.0)), "at least one protocol"),
         (
-            lambda: protocol_figure([images()], voxel_size_mm=(1.0, 1.0, 1.0), view=View(slice_index=10)),
+            lambda: protocol_figure(
+                [images()], voxel_size_mm=(1.0, 1.0, 1.0), view=View(slice_index=10)
+            ),
             "slice: expected an index from 0 to 9, found 10",
         ),
         (

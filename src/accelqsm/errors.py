@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -24,10 +25,10 @@ class InputWarning(UserWarning):
 
 @contextmanager
 def naming(path: object) -> Iterator[None]:
-    """Put a file before the message of an ``InputError`` that does not name it."""
+    """Put a file before the message of an ``InputError`` that names no file."""
     try:
         yield
     except InputError as error:
         message = str(error)
-        named = message.startswith(str(path))
+        named = message.startswith(str(path)) or Path(message.partition(": ")[0]).is_file()
         raise InputError(message if named else f"{path}: {message}") from error

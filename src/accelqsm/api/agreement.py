@@ -7,20 +7,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
 from accelqsm.agreement.published import published
 from accelqsm.agreement.settings import CompareSettings
-from accelqsm.api.inputs import PathLike
+from accelqsm.api.types import PathLike
 from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table
 from accelqsm.pipeline.comparison import compare as compare_tables
-from accelqsm.reports.rebuild import rebuild_report
 from accelqsm.results.comparison import LABELS, PEOPLE_LABELS, VALUE_COLUMNS, Comparison
-from accelqsm.results.nuclei import TABLE, NucleiResult, read_nuclei_table
 
-Measured = pd.DataFrame | NucleiResult | PathLike
+if TYPE_CHECKING:
+    from accelqsm.results.nuclei import NucleiResult
+
+Measured: TypeAlias = "pd.DataFrame | NucleiResult | PathLike"
 DEFAULT = CompareSettings()
 
 
@@ -107,10 +109,14 @@ def report(folder: PathLike) -> Path:
     Warns:
         InputWarning: for each part that is left out.
     """
+    from accelqsm.reports.rebuild import rebuild_report
+
     return rebuild_report(Path(folder))
 
 
 def _table(measured: Measured) -> pd.DataFrame:
+    from accelqsm.results.nuclei import TABLE, NucleiResult, read_nuclei_table
+
     if isinstance(measured, NucleiResult):
         return measured.table
     if isinstance(measured, pd.DataFrame):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from accelqsm.api.inputs import PathLike, VolumeLike, as_mask, name_of
+from accelqsm.api.inputs import as_mask, name_of
+from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.megre.description import describe_scan, find_files
 from accelqsm.files.megre.echoes import Echoes, echoes_of_arrays, read_scan

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelqsm.api.types import VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
 from accelqsm.grid import Grid
-
-PathLike: TypeAlias = str | os.PathLike[str]
-VolumeLike: TypeAlias = Any
-"""A path, a nibabel image, or an array or tensor on a grid that is known."""
 
 
 def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image:

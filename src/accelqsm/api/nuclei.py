@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from accelqsm.api.inputs import PathLike, VolumeLike, as_image, as_mask, as_volume, name_of
+from accelqsm.api.inputs import as_image, as_mask, as_volume, name_of
+from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.atlas import read_atlas
 from accelqsm.files.atlas_images import AtlasImages

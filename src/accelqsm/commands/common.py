@@ -69,7 +69,8 @@ class SettingsFile:
         """
         given, _ = given_table(self.options, record)
         file = self.record.get(section, {}) if table is None else table
-        return settings_from(record, section, path=self.options.settings, file=file, given=given)
+        path = getattr(self.options, "settings", None)
+        return settings_from(record, section, path=path, file=file, given=given)
 
 
 def add_settings_file(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +111,7 @@ def recon_of(settings: SettingsFile) -> ReconSettings:
     Raises:
         InputError: no method, or settings that cannot be used.
     """
-    from accelqsm.results.maps import recon_table
+    from accelqsm.results.records import recon_table
 
     return settings.settings(ReconSettings, "recon", recon_table(settings.record))
 

@@ -55,7 +55,8 @@ def check_table(record: type[Settings], table: Mapping[str, Any]) -> None:
         elif isinstance(value, Mapping) and (name in inner or name in rows):
             check_table(inner.get(name) or rows[name], value)
         else:
-            raise InputError(f"{name}: expected one of {', '.join((*known, *inner, *rows))}")
+            names = ", ".join((*known, *inner, *rows))
+            raise InputError(f"expected settings among {names}, found {name}")
     for name, values in former.items():
         if name in rows:
             check_table(rows[name], values)

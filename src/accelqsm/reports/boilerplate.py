@@ -18,7 +18,7 @@ from accelqsm.reports.methods import (
     susceptibility_text,
 )
 from accelqsm.results.comparison import read_comparison
-from accelqsm.results.maps import SETTINGS, recon_of_record, settings_of_record
+from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
 
 METHODS, REFERENCES = "methods.md", "references.bib"
 

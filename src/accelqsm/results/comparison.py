@@ -197,7 +197,7 @@ def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSetting
         named = message.startswith(str(path))
         raise InputError(message if named else f"{path}: [compare] {message}") from error
     if not settings.reference:
-        raise InputError(f"{path}: [compare] reference: expected a protocol, found none")
+        raise InputError(f"{path}: [compare] expected a reference, found none")
     return settings
 
 

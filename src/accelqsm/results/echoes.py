@@ -17,8 +17,7 @@ from accelqsm.grid import Grid
 from accelqsm.options.table import plain
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.provenance import software
-
-SETTINGS = "settings.toml"
+from accelqsm.results.records import SETTINGS
 
 Volume = npt.NDArray[np.float32]
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
 from accelqsm.files.nifti import read_volume, write_image
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
-from accelqsm.options.table import from_table, plain
+from accelqsm.options.table import plain
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import EchoImages, read_echoes, write_echoes
 from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
 
 CHIMAP = "Chimap.nii.gz"
 FIELD = "fieldmap.nii.gz"
@@ -28,7 +28,6 @@ LOCAL_FIELD = "localfield.nii.gz"
 R2STAR = "R2starmap.nii.gz"
 MAGNITUDE = "magnitude.nii.gz"
 MASK = "mask.nii.gz"
-SETTINGS = "settings.toml"
 
 Volume = npt.NDArray[np.float32]
 
@@ -151,41 +150,3 @@ def read_maps(folder: str | Path) -> SusceptibilityMaps:
         device=str(software_record.get("device", "")),
         command=str(record.get("command", "qsm")),
     )
-
-
-def settings_of_record(record: Mapping[str, Any], path: Path) -> QsmSettings:
-    """The ``[qsm]`` table of a ``settings.toml``.
-
-    Raises:
-        InputError: a setting that cannot be used; names the file.
-    """
-    try:
-        return from_table(QsmSettings, record.get("qsm", {}))
-    except InputError as error:
-        raise InputError(f"{path}: [qsm] {error}") from error
-
-
-def recon_of_record(record: Mapping[str, Any], path: Path) -> ReconSettings | None:
-    """The ``[recon]`` table of a ``settings.toml``, or what earlier versions wrote in ``[source]``.
-
-    Raises:
-        InputError: a setting that cannot be used; names the file.
-    """
-    table = recon_table(record)
-    if not table:
-        return None
-    try:
-        return from_table(ReconSettings, table)
-    except InputError as error:
-        raise InputError(f"{path}: [recon] {error}") from error
-
-
-def recon_table(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The table of reconstruction settings of a ``settings.toml``; empty where there is none."""
-    if "recon" in record:
-        return dict(record["recon"])
-    source = record.get("source", {})
-    if "method" not in source:
-        return {}
-    network = {name: source[name] for name in ("weights", "consistency") if name in source}
-    return {"method": source["method"]} | ({"network": network} if network else {})

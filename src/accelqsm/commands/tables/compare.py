@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> None:
     table = compare_table(file.record, options.settings)
     settings = file.settings(CompareSettings, "compare", table)
     if not settings.reference:
+        if options.settings is not None:
+            raise InputError(f"{options.settings}: [compare] expected a reference, found none")
         raise InputError("compare: expected --reference PROTOCOL or --settings TOML, found neither")
     from accelqsm.api.agreement import compare
     from accelqsm.reports.boilerplate import write_methods

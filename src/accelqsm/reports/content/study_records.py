@@ -27,7 +27,7 @@ from accelqsm.reports.methods import (
     susceptibility_text,
 )
 from accelqsm.results.comparison import Comparison
-from accelqsm.results.maps import SETTINGS, recon_of_record, settings_of_record
+from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
 from accelqsm.results.study import SCANS
 
 UNSHOWN = ("scan", "weights_sha256")
