@@ -19,6 +19,7 @@ import hashlib
 import importlib
 import inspect
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -216,7 +217,7 @@ def keep_inputs(before: Checkout, folder: Path) -> None:
         return
     marker.unlink(missing_ok=True)
     _emptied(folder)
-    start = time.perf_counter()
+    start = _clocks()
     (folder / "as-published.toml").write_text(AS_PUBLISHED)
     done = before.python(str(Path(__file__).resolve()), "--heads", str(folder))
     if done.returncode:
@@ -395,9 +396,9 @@ def run_stage(side: Checkout, stage: str, given: Given) -> list[str]:
     _emptied(side.folder(stage))
     logs = side.work / side.side / "logs"
     logs.mkdir(exist_ok=True)
-    failures, begin = [], time.perf_counter()
+    failures, begin = [], _clocks()
     for command in commands(side, stage, given):
-        start = time.perf_counter()
+        start = _clocks()
         done = side.python("-m", "accelqsm.cli", *command.words)
         (logs / f"{stage}-{command.name}.log").write_text(done.stdout)
         _say_time(side.side, f"{stage}/{command.name}", start)
@@ -536,8 +537,15 @@ def _emptied(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _say_time(side: str, what: str, start: float) -> None:
-    print(f"ran      {side} {what}: {time.perf_counter() - start:.1f} s", flush=True)
+def _clocks() -> tuple[float, float]:
+    """Seconds of the wall and of the CPU, the latter of the commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter(), used.ru_utime + used.ru_stime
+
+
+def _say_time(side: str, what: str, start: tuple[float, float]) -> None:
+    wall_s, cpu_s = (now - then for now, then in zip(_clocks(), start, strict=True))
+    print(f"ran      {side} {what}: {wall_s:.1f} s, CPU {cpu_s:.1f} s", flush=True)
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -83,7 +83,7 @@ def test_phase_that_looks_filtered_is_warned_of(
         find_files(names["mag"], names["phase"]), echo_times_s=(0.005, 0.020), field_strength_t=3.0
     )
     with pytest.warns(InputWarning) as warned:
-        warn_of_losses(scan, read_scan(scan))
+        warn_of_losses(read_scan(scan))
     (message,) = (str(warning.message) for warning in warned)
     assert message == (
         f"{tmp_path}/phase0.nii: phase is almost zero over 20 mm in every echo, as high-pass "

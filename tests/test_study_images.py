@@ -187,9 +187,10 @@ def test_the_command_line_warns_in_one_line(tmp_path: Path) -> None:
     script = (
         "import sys, warnings\n"
         "from accelqsm import cli\n"
+        "from accelqsm.commands.tools import doctor\n"
         "from accelqsm.errors import InputWarning\n"
         "def command(options): warnings.warn(InputWarning('a.nii: lost'))\n"
-        "cli._doctor = command\n"
+        "doctor.run = command\n"
         "sys.exit(cli.main(['doctor']))\n"
     )
     environment = {**os.environ, "PYTHONWARNINGS": "default"}
