@@ -87,7 +87,7 @@ def bent() -> tuple[Volume, Volume, np.ndarray]:
 
 
 def syn(
-    fixed: Volume, moving: Volume, matrix: np.ndarray, iterations: tuple[int, int] = (30, 15)
+    fixed: Volume, moving: Volume, matrix: np.ndarray, iterations: tuple[int, int] = (30, 6)
 ) -> TemplateMap:
     there, back, grid = deformable_registration(
         [fixed], [moving], initial=matrix, iterations=iterations, step=0.25, radius=2,
@@ -116,7 +116,7 @@ def test_a_known_bend_is_found_and_its_two_ways_undo_each_other(
 
 def test_the_same_images_give_the_same_bytes(bent: tuple[Volume, Volume, np.ndarray]) -> None:
     fixed, moving, matrix = bent
-    one, two = (syn(fixed, moving, matrix, (4, 2)) for _ in range(2))
+    one, two = (syn(fixed, moving, matrix, (4, 1)) for _ in range(2))
     assert np.abs(one.there_mm).max() > 0.1
     assert one.there_mm.tobytes() == two.there_mm.tobytes()
     assert one.back_mm.tobytes() == two.back_mm.tobytes()
