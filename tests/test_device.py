@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 
 import pytest
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor
 from accelqsm.device import CPU, best_device, on_device, on_gpu_or_cpu
 from accelqsm.errors import InputWarning
 from accelqsm.kspace import KSpace
+from accelqsm.qsm import chain
 from accelqsm.qsm.chain import QsmSettings, susceptibility
+from accelqsm.qsm.dipole_fit import dipole_fit
 from accelqsm.recon.reconnet3d import Architecture, ReconNet3D
 from accelqsm.recon.reconstruct import Consistency, Method, combine, reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.study.subject import ChannelSums, map_susceptibility
+from accelqsm.study.subject import ChannelSums, MappedScan, map_susceptibility
 from accelqsm.training.data import training_pair
 from accelqsm.training.loop import State, TrainingSettings
 from pretend_gpu import on_gpu, pretend_gpu
@@ -26,8 +29,15 @@ from training_phantom import blob_volumes
 SHAPE = (20, 24, 16)
 REGULAR = regular((24, 16), acceleration=(2, 1), calibration=(10, 16))
 POISSON = poisson_disk((24, 16), acceleration=2, calibration=(8, 8), seed=0)
+FEW = QsmSettings(n_iterations=3)
 MIDDLE = torch.zeros(SHAPE, dtype=torch.bool)
 MIDDLE[4:-4, 4:-4, 4:-4] = True
+
+
+@pytest.fixture
+def short_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few iterations of the dipole fit: where they are computed shows in the first."""
+    monkeypatch.setattr(chain, "dipole_fit", partial(dipole_fit, n_coarse=8, n_fine=3))
 
 
 def _network(consistency: Consistency = "channel") -> ReconNet3D:
@@ -68,6 +78,7 @@ def test_every_method_reconstructs_where_the_pattern_lies(
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.usefixtures("short_fit")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -93,11 +104,12 @@ def test_the_chain_keeps_to_the_device_of_the_sums(
     torch.testing.assert_close(on_device(found, CPU).chi_ppm, expected.chi_ppm)
 
 
+@pytest.mark.usefixtures("short_fit")
 def test_a_scan_is_mapped_on_the_gpu_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     kspace = sample(channel_images(SHAPE, 4), POISSON, noise_sd=0.01)
-    expected = map_susceptibility(kspace, method="zero-filled", mask=MIDDLE)
+    expected = map_susceptibility(kspace, method="zero-filled", mask=MIDDLE, settings=FEW)
     with pretend_gpu(monkeypatch) as gpu:
-        found = map_susceptibility(kspace, method="zero-filled", mask=MIDDLE)
+        found = map_susceptibility(kspace, method="zero-filled", mask=MIDDLE, settings=FEW)
         assert gpu.n_operations > 200
         assert not on_gpu(found.images)
         assert not on_gpu(found.maps.chi_ppm)
@@ -115,12 +127,19 @@ def test_a_training_step_keeps_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> No
         assert on_gpu(state.averaged_network().log_weights)
 
 
+@pytest.mark.usefixtures("short_fit")
 def test_a_gpu_that_is_too_small_leaves_the_whole_scan_to_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kspace = sample(channel_images(SHAPE, 4), POISSON, noise_sd=0.01)
     network = _network()
-    expected = map_susceptibility(kspace, method="reconnet3d", network=network, mask=MIDDLE)
+
+    def mapped() -> MappedScan:
+        return map_susceptibility(
+            kspace, method="reconnet3d", network=network, mask=MIDDLE, settings=FEW
+        )
+
+    expected = mapped()
     run = network.forward
 
     def forward(measured: Tensor, *rest: Tensor) -> Tensor:
@@ -130,7 +149,7 @@ def test_a_gpu_that_is_too_small_leaves_the_whole_scan_to_the_cpu(
 
     monkeypatch.setattr(network, "forward", forward)
     with pretend_gpu(monkeypatch), pytest.warns(InputWarning, match="memory"):
-        found = map_susceptibility(kspace, method="reconnet3d", network=network, mask=MIDDLE)
+        found = mapped()
     assert found.device == CPU
     assert torch.equal(found.maps.chi_ppm, expected.maps.chi_ppm)
 

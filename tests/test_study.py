@@ -21,7 +21,8 @@ SMALL = dataclasses.replace(
     PRESETS["demo"],
     shape=(54, 66, 40),
     voxel_size_mm=(3.2, 3.2, 4.0),
-    n_channels=4,
+    echo_times_s=(0.004, 0.010, 0.016),
+    n_channels=3,
     calibration_lines=12,
     calibration=(12, 12),
 )
