@@ -64,10 +64,10 @@ def test_training_beats_zero_filling(tmp_path: Path) -> None:
     settings = replace(
         SETTINGS,
         architecture=Architecture(8, 2, (3, 3, 1)),
-        steps=240,
+        steps=140,
         averaging=0.9,
     )
-    network = train(tmp_path, heads, others, settings=settings, validate_every=240)
+    network = train(tmp_path, heads, others, settings=settings, validate_every=140)
     for acceleration in (3.0, 5.0):
         for error in relative_errors(network, others, acceleration=acceleration):
             assert error.network < 0.9 * error.zero_filled
