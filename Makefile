@@ -1,16 +1,30 @@
 # Two commands matter: `make demo` and `make test`. Each sets up everything it needs in .venv.
+# `make quick` is for in between (the fast majority of the tests), `make nightly` leaves nothing out.
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-test
 
-.PHONY: demo test install lint bench clean
+# A file's tests share what it sets up, so that a file stays with one worker; in the order of names,
+# because those that take long are in the middle.
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test quick nightly install lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/accelqsm demo demo
 
 test: lint
-	$(BIN)/pytest
+	$(PYTEST)
+
+quick: $(TEST_STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(PYTEST) -m "not slow and not nightly"
+
+nightly: test
+	$(PYTEST) -m nightly
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check

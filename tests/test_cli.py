@@ -80,6 +80,7 @@ def qsm_arguments(phantom: Path, out: Path, **changes: list[str]) -> list[str]:
     return ["qsm", *flat, str(out)]
 
 
+@pytest.mark.slow
 def test_qsm_of_3d_and_4d_files_is_the_same_and_finds_the_nucleus(
     phantom: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_qsm_of_3d_and_4d_files_is_the_same_and_finds_the_nucleus(
     assert "n/a" in table.read_text()
 
 
+@pytest.mark.slow
 def test_settings_replay_to_the_same_bytes_and_the_mask_only_shrinks(
     phantom: Path, tmp_path: Path
 ) -> None:
@@ -134,6 +136,7 @@ def test_settings_replay_to_the_same_bytes_and_the_mask_only_shrinks(
     assert left.sum() > 0.3 * given.sum()
 
 
+@pytest.mark.slow
 def test_phase_of_the_other_sign_gives_the_negative_map(phantom: Path, tmp_path: Path) -> None:
     assert main(qsm_arguments(phantom, tmp_path / "plus")) == 0
     assert main([*qsm_arguments(phantom, tmp_path / "minus"), "--invert-phase"]) == 0
@@ -336,6 +339,7 @@ def test_help_answers_at_once_and_without_numerics() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_public_names_load_when_used() -> None:
     script = (
         "import sys, accelqsm\n"

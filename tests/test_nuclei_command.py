@@ -35,6 +35,8 @@ from nuclei_phantom import (
     write_scan,
 )
 
+pytestmark = pytest.mark.slow
+
 CIT168 = Path(__file__).parents[2] / "shared" / "data" / "cit168"
 COARSE = SynSettings(spacing_mm=3.0, iterations=(20, 10), margin_mm=9.0)
 FINER = SynSettings(iterations=(6, 4, 1), margin_mm=4.0)

@@ -22,6 +22,7 @@ def error_of(found: np.ndarray, true: np.ndarray) -> tuple[float, float]:
     return motion_of(np.linalg.inv(true) @ found, BASAL_GANGLIA_MM)
 
 
+@pytest.mark.slow
 def test_motion_of_three_mm_and_degrees_is_recovered_to_a_fifth_of_one() -> None:
     first, second = magnitude(5, UPRIGHT, noise_seed=1), magnitude(5, MOVED, noise_seed=2)
     true = pose_matrix(MOVED)
@@ -31,6 +32,7 @@ def test_motion_of_three_mm_and_degrees_is_recovered_to_a_fifth_of_one() -> None
     assert turn_deg < 0.2
 
 
+@pytest.mark.slow
 def test_contrasts_worlds_and_the_order_of_axes_may_differ() -> None:
     first = reoriented(magnitude(5, UPRIGHT, noise_seed=1), (1, 2, 0), (0, 2))
     second = t1w(5, MOVED, noise_seed=2)
@@ -96,6 +98,7 @@ def syn(
     return TemplateMap(np.linalg.inv(matrix), back, there, grid)
 
 
+@pytest.mark.slow
 def test_a_known_bend_is_found_and_its_two_ways_undo_each_other(
     bent: tuple[Volume, Volume, np.ndarray],
 ) -> None:
@@ -114,6 +117,7 @@ def test_a_known_bend_is_found_and_its_two_ways_undo_each_other(
     assert error < 0.5
 
 
+@pytest.mark.slow
 def test_the_same_images_give_the_same_bytes(bent: tuple[Volume, Volume, np.ndarray]) -> None:
     fixed, moving, matrix = bent
     one, two = (syn(fixed, moving, matrix, (4, 1)) for _ in range(2))

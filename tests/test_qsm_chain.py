@@ -128,6 +128,7 @@ def test_the_field_holds_the_air_ball_and_the_local_field_does_not(result: QsmRe
     assert result.local_field_hz[near_air].abs().median() < 0.05 * field_hz[near_air].abs().median()
 
 
+@pytest.mark.slow
 def test_nothing_beyond_an_incoherent_rim_of_a_given_mask_reaches_the_nuclei(
     products: LagProducts, result: QsmResult
 ) -> None:
@@ -144,11 +145,13 @@ def test_nothing_beyond_an_incoherent_rim_of_a_given_mask_reaches_the_nuclei(
     assert nuclei_ppm(found, GRID) == pytest.approx(nuclei_ppm(result, GRID), abs=0.002)
 
 
+@pytest.mark.slow
 def test_an_automatic_mask_gives_the_same_nuclei(products: LagProducts) -> None:
     automatic = susceptibility(products, grid=GRID, field_strength_t=3.0)
     assert nuclei_ppm(automatic, GRID) == pytest.approx(list(NUCLEI.values()), rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_tilted_slab_finds_the_same_nuclei() -> None:
     angle = math.radians(25)
     matrix = GRID.matrix.copy()
@@ -161,12 +164,14 @@ def test_a_tilted_slab_finds_the_same_nuclei() -> None:
     assert nuclei_ppm(found, tilted) == pytest.approx(list(NUCLEI.values()), rel=0.15)
 
 
+@pytest.mark.slow
 def test_combined_images_are_one_channel(result: QsmResult) -> None:
     combined = scan(GRID, n_channels=1)
     found = susceptibility(combined, grid=GRID, field_strength_t=3.0, mask=brain(GRID))
     assert nuclei_ppm(found, GRID) == pytest.approx(nuclei_ppm(result, GRID), abs=0.004)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -186,6 +191,7 @@ def test_every_setting_finds_the_nuclei(products: LagProducts, settings: QsmSett
     ).any()
 
 
+@pytest.mark.slow
 def test_nuclei_that_darken_late_echoes_lose_less_to_smoothing() -> None:
     dark = scan(GRID, iron_per_s=40.0)
     smooth = replace(DEFAULT, regularisation=2e-3)

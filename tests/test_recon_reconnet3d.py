@@ -90,6 +90,7 @@ def test_consistency_of_one_channel_is_a_case_of_that_of_all(log_weight: float) 
     assert (found - expected).abs().max() < 1e-10
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_the_consistency_of_all_channels() -> None:
     pattern = _pattern(8, 6)
     maps = _noise(3, 1, 1, 8, 6, dtype=torch.complex128)

@@ -117,6 +117,7 @@ def test_out_of_memory_halves_the_slabs(monkeypatch: pytest.MonkeyPatch) -> None
         apply_network(network, measured, kspace.sampled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet", "reconnet3d"])
 def test_one_image_of_all_channels_covers_the_scan(method: str) -> None:
     kspace = _scan(method)

@@ -44,6 +44,7 @@ def test_interrupted_training_gives_the_same_bytes(tmp_path: Path) -> None:
     assert whole.read_bytes() == parts.read_bytes()
 
 
+@pytest.mark.slow
 def test_other_processes_draw_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # of which a process of its own knows nothing
     pairs = loop._Pairs([blob_volumes()], SETTINGS, range(3, 6))
@@ -59,6 +60,7 @@ def test_seed_decides_the_weights(tmp_path: Path) -> None:
     assert not torch.equal(first.blocks[0][0].weight, other.blocks[0][0].weight)
 
 
+@pytest.mark.slow
 def test_training_beats_zero_filling(tmp_path: Path) -> None:
     heads, others = [blob_volumes(4)], [blob_volumes(4, seed=9)]
     settings = replace(

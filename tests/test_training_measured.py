@@ -132,6 +132,7 @@ def test_scans_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         np.testing.assert_array_equal(one.images, other.images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("consistency", ["channel", "channels"])
 def test_the_command_trains_on_a_folder_and_replays_its_settings(
     tmp_path: Path, consistency: str, monkeypatch: pytest.MonkeyPatch
@@ -172,9 +173,7 @@ with joined_processes():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_calibration")
-def test_two_processes_learn_what_one_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "run.py"
     script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parent)))
     one, two = tmp_path / "one", tmp_path / "two"
