@@ -111,6 +111,7 @@ def test_the_mask_is_respected_and_only_loses_its_edge(result: QsmResult) -> Non
     assert abs(result.chi_ppm[result.mask].mean()) < 1e-6
 
 
+@pytest.mark.slow
 def test_without_a_least_coherence_a_given_mask_stays_whole(products: LagProducts) -> None:
     settings = replace(DEFAULT, least_coherence=0.0)
     found = susceptibility(
@@ -181,14 +182,14 @@ def test_combined_images_are_one_channel(result: QsmResult) -> None:
         replace(DEFAULT, data_weighting=False, dynamic_noise=False),
     ],
 )
-def test_every_setting_finds_the_nuclei(products: LagProducts, settings: QsmSettings) -> None:
+def test_every_setting_finds_the_nuclei(
+    products: LagProducts, result: QsmResult, settings: QsmSettings
+) -> None:
     found = susceptibility(
         products, grid=GRID, field_strength_t=3.0, mask=brain(GRID), settings=settings
     )
     assert nuclei_ppm(found, GRID) == pytest.approx(list(NUCLEI.values()), rel=0.3)
-    assert found.chi_ppm.ne(
-        susceptibility(products, grid=GRID, field_strength_t=3.0, mask=brain(GRID)).chi_ppm
-    ).any()
+    assert found.chi_ppm.ne(result.chi_ppm).any()
 
 
 @pytest.mark.slow
