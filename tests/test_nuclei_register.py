@@ -8,7 +8,13 @@ import pytest
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.engine import deformable_registration, linear_registration
-from accelqsm.nuclei.register import TemplateMap, motion_of, mutual_information, register_rigid
+from accelqsm.nuclei.register import (
+    TemplateMap,
+    motion_of,
+    mutual_information,
+    paired_contrasts,
+    register_rigid,
+)
 from accelqsm.nuclei.volume import Volume, grid_points, isotropic_grid, moved, resampled
 from accelqsm.simulate.deformation import UPRIGHT, Pose
 from nuclei_phantom import GRID, magnitude, pose_matrix, reoriented, t1w
@@ -154,6 +160,15 @@ def test_mutual_information_has_its_closed_forms() -> None:
     one, other = rng.uniform(size=(2, 200_000)).astype(np.float32)
     assert mutual_information(one, other, bins=8) == pytest.approx(0.0, abs=1e-3)
     assert mutual_information(one, -one, bins=8) == pytest.approx(np.log(8), abs=0.01)
+
+
+def test_contrasts_meet_by_name_or_else_the_first_of_each() -> None:
+    grid = centred_grid((2, 2, 2), (1.0, 1.0, 1.0))
+    t1w, t2w, mag, chi = (Volume(np.full(grid.shape, float(n)), grid) for n in range(4))
+    template, scan = {"T1w": t1w, "T2w": t2w}, {"magnitude": mag, "susceptibility": chi}
+    assert paired_contrasts(template, scan) == ({"T1w": t1w}, {"T1w": mag})
+    both = paired_contrasts(template | {"magnitude": t2w}, scan | {"T1w": chi})
+    assert both == ({"T1w": t1w, "magnitude": t2w}, {"T1w": chi, "magnitude": mag})
 
 
 def test_motion_of_a_turn_about_the_point_itself_does_not_move_it() -> None:
