@@ -1,17 +1,31 @@
 # Three commands matter: `make demo`, `make test` and `make docs`. Each sets up everything it needs in .venv.
+# `make quick` is for in between (the fast majority of the tests), `make nightly` leaves nothing out.
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-test
 DOCS_STAMP := .venv/.installed-docs
 
-.PHONY: demo test docs install lint bench clean
+# A file's tests share what it sets up, so that a file stays with one worker; in the order of names,
+# because those that take long are in the middle.
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test quick nightly docs install lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/accelqsm demo demo
 
 test: lint
-	$(BIN)/pytest
+	$(PYTEST)
+
+quick: $(TEST_STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(PYTEST) -m "not slow and not nightly"
+
+nightly: test
+	$(PYTEST) -m nightly
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check

@@ -1,6 +1,11 @@
 """The package first: how threads wait is read when torch starts. Fixtures of several files."""
 
+import os
+
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # beside others of its kind: one thread for each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import accelqsm  # noqa: F401
 

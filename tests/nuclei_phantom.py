@@ -18,7 +18,7 @@ from accelqsm.simulate.heads.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.mprage import t1w_scan
 from accelqsm.simulate.signal import spoiled_gradient_echo
 
-GRID = centred_grid((76, 92, 60), (2.2, 2.2, 2.2), centre_mm=(0.0, -17.0, 5.0))
+GRID = centred_grid((64, 76, 48), (2.2, 2.2, 2.2), centre_mm=(0.0, -17.0, 5.0))
 
 
 def pose_matrix(pose: Pose) -> npt.NDArray[np.float64]:

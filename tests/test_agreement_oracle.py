@@ -63,6 +63,7 @@ def test_exact_limits_are_scipys_noncentral_t():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4, 12])
 def test_exact_limits_cover_the_truth_where_the_approximation_does_not(n):
     generator = np.random.default_rng(n)
@@ -336,6 +337,7 @@ def test_slope_and_correlation_at_equal_sex_are_those_of_regression(pair, sexes)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", [williams, steiger])
 def test_equal_dependent_correlations_are_rejected_in_5_percent(test):
     """Two measurements that follow age equally: p-values below 0.05 in 1 of 20 samples."""

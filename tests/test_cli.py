@@ -83,11 +83,19 @@ def qsm_arguments(phantom: Path, out: Path, **changes: list[str]) -> list[str]:
     return ["qsm", *flat, str(out)]
 
 
+@pytest.fixture(scope="module")
+def mapped(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command makes of the phantom's 3D files."""
+    out = tmp_path_factory.mktemp("mapped") / "out"
+    assert main(qsm_arguments(phantom, out)) == 0
+    return out
+
+
+@pytest.mark.slow
 def test_qsm_of_3d_and_4d_files_is_the_same_and_finds_the_nucleus(
-    phantom: Path, tmp_path: Path
+    phantom: Path, mapped: Path, tmp_path: Path
 ) -> None:
-    separate, together = tmp_path / "3d", tmp_path / "4d"
-    assert main(qsm_arguments(phantom, separate)) == 0
+    separate, together = mapped, tmp_path / "4d"
     arguments = qsm_arguments(
         phantom,
         together,
@@ -120,11 +128,11 @@ def test_qsm_of_3d_and_4d_files_is_the_same_and_finds_the_nucleus(
     assert "n/a" in table.read_text()
 
 
+@pytest.mark.slow
 def test_settings_replay_to_the_same_bytes_and_the_mask_only_shrinks(
-    phantom: Path, tmp_path: Path
+    phantom: Path, mapped: Path, tmp_path: Path
 ) -> None:
-    first, again = tmp_path / "first", tmp_path / "again"
-    assert main(qsm_arguments(phantom, first)) == 0
+    first, again = mapped, tmp_path / "again"
     assert main(qsm_arguments(phantom, again, settings=[str(first / "settings.toml")])) == 0
     for name in OUTPUTS - {"settings.toml"}:
         assert (first / name).read_bytes() == (again / name).read_bytes()
@@ -137,10 +145,12 @@ def test_settings_replay_to_the_same_bytes_and_the_mask_only_shrinks(
     assert left.sum() > 0.3 * given.sum()
 
 
-def test_phase_of_the_other_sign_gives_the_negative_map(phantom: Path, tmp_path: Path) -> None:
-    assert main(qsm_arguments(phantom, tmp_path / "plus")) == 0
+@pytest.mark.slow
+def test_phase_of_the_other_sign_gives_the_negative_map(
+    phantom: Path, mapped: Path, tmp_path: Path
+) -> None:
     assert main([*qsm_arguments(phantom, tmp_path / "minus"), "--invert-phase"]) == 0
-    plus = read_volume(tmp_path / "plus" / "Chimap.nii.gz").values
+    plus = read_volume(mapped / "Chimap.nii.gz").values
     minus = read_volume(tmp_path / "minus" / "Chimap.nii.gz").values
     np.testing.assert_allclose(minus, -plus, atol=2e-3)
 
@@ -339,6 +349,7 @@ def test_help_answers_at_once_and_without_numerics() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_public_names_load_when_used() -> None:
     script = (
         "import sys, accelqsm\n"

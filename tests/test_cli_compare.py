@@ -120,6 +120,7 @@ def test_one_margin_for_all_and_one_of_its_own(cohort: Path, tmp_path: Path) -> 
     }
 
 
+@pytest.mark.slow
 def test_59_by_4_by_7_values_take_under_two_seconds_and_no_torch(
     cohort: Path, tmp_path: Path
 ) -> None:

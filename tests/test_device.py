@@ -12,6 +12,7 @@ from torch import Tensor
 from accelqsm.errors import InputWarning
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline.scan import SummedScan, map_susceptibility
+from accelqsm.qsm.background.settings import DipoleFitSettings
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.settings import QsmSettings
@@ -22,6 +23,7 @@ from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.settings import ReconSettings
+from accelqsm.results.maps import SusceptibilityMaps
 from accelqsm.runtime.device import CPU, best_device, on_device, on_gpu_or_cpu
 from accelqsm.training.data import training_pair
 from accelqsm.training.settings import TrainingSettings
@@ -35,6 +37,10 @@ SHAPE = (20, 24, 16)
 PER_COIL = ReconSettings("reconnet3d", network=NetworkSettings(consistency="per-coil"))
 REGULAR = regular((24, 16), acceleration=(2, 1), calibration=(10, 16))
 POISSON = poisson_disk((24, 16), acceleration=2, calibration=(8, 8), seed=0)
+FEW = QsmSettings(
+    background_settings=DipoleFitSettings(n_coarse=8, n_fine=3),
+    inversion_settings=L1Settings(n_iterations=3),
+)
 MIDDLE = torch.zeros(SHAPE, dtype=torch.bool)
 MIDDLE[4:-4, 4:-4, 4:-4] = True
 
@@ -113,9 +119,9 @@ def test_the_chain_keeps_to_the_device_of_the_sums(
 
 def test_a_scan_is_mapped_on_the_gpu_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     kspace = sample(channel_images(SHAPE, 4), POISSON, noise_sd=0.01)
-    expected = map_susceptibility(kspace, method="zero-filled", mask=MIDDLE)
+    expected = map_susceptibility(kspace, method="zero-filled", mask=MIDDLE, settings=FEW)
     with pretend_gpu(monkeypatch) as gpu:
-        found = map_susceptibility(kspace, method="zero-filled", mask=MIDDLE)
+        found = map_susceptibility(kspace, method="zero-filled", mask=MIDDLE, settings=FEW)
         assert gpu.n_operations > 200
     np.testing.assert_allclose(found.chi_ppm, expected.chi_ppm, rtol=1e-5, atol=1e-6)
 
@@ -136,7 +142,13 @@ def test_a_gpu_that_is_too_small_leaves_the_whole_scan_to_the_cpu(
 ) -> None:
     kspace = sample(channel_images(SHAPE, 4), POISSON, noise_sd=0.01)
     network = _network()
-    expected = map_susceptibility(kspace, method="reconnet3d", network=network, mask=MIDDLE)
+
+    def mapped() -> SusceptibilityMaps:
+        return map_susceptibility(
+            kspace, method="reconnet3d", network=network, mask=MIDDLE, settings=FEW
+        )
+
+    expected = mapped()
     run = network.forward
 
     def forward(measured: Tensor, *rest: Tensor) -> Tensor:
@@ -146,7 +158,7 @@ def test_a_gpu_that_is_too_small_leaves_the_whole_scan_to_the_cpu(
 
     monkeypatch.setattr(network, "forward", forward)
     with pretend_gpu(monkeypatch), pytest.warns(InputWarning, match="memory"):
-        found = map_susceptibility(kspace, method="reconnet3d", network=network, mask=MIDDLE)
+        found = mapped()
     assert found.device.startswith("cpu")
     assert np.array_equal(found.chi_ppm, expected.chi_ppm)
 

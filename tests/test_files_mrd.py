@@ -143,6 +143,7 @@ def test_file_written_by_ismrmrd_alone_gives_back_the_image(tmp_path: Path, reve
     assert kspace.acquisition.b0_direction == pytest.approx((0, 0, 1))
 
 
+@pytest.mark.slow
 def test_file_written_by_ismrmrd_alone_is_reconstructed_by_the_command(tmp_path: Path) -> None:
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in (12, 14, 10)), indexing="ij")
     ball = 1 / (1 + np.exp(12 * (np.sqrt(x**2 + y**2 + z**2) - 0.6)))

@@ -171,6 +171,7 @@ def coarse_image() -> np.ndarray:
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["external", "separate", "other"])
 def test_a_centre_scanned_apart_is_kept_apart_and_used(tmp_path: Path, mode: str) -> None:
     """Twice as bright as the image; one line without the zero frequency beside it belongs not."""
@@ -334,6 +335,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, share: float) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_large_scan_is_never_whole_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from accelqsm.api.nuclei import as_atlas
 from accelqsm.errors import InputError
+from accelqsm.files.atlas import read_atlas
+from accelqsm.files.nifti import write_image
+from accelqsm.files.tables import write_table
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.atlas import Atlas, PropagatedLabels, one_hot, paste, propagate_labels
 from accelqsm.nuclei.labels import chosen_rows, cut_off, erode
@@ -163,6 +169,24 @@ def test_probabilities_are_thresholded_and_the_larger_one_wins() -> None:
         np.testing.assert_allclose(
             paste(found.probabilities[9], found.offset, GRID), nine, atol=1e-6
         )
+
+
+def test_an_atlas_of_probabilities_is_read_as_one(tmp_path: Path) -> None:
+    """On a grid of their own, smaller than the template's; its zeros say where the brain is."""
+    small = centred_grid((8, 6, 4), (1.0, 1.0, 1.0), centre_mm=(3.0, 0.0, -2.0))
+    template = (labelled(grid_points(GRID)) > 0).astype(np.float32)
+    chances = np.random.default_rng(0).uniform(0.1, 0.9, (*small.shape, 2)).astype(np.float32)
+    write_image(tmp_path / "T1w.nii.gz", template, GRID)
+    write_image(tmp_path / "probseg.nii.gz", chances, small)
+    write_table(tmp_path / "labels.tsv", LOOKUP)
+    found = as_atlas(read_atlas(tmp_path))
+    assert found.probabilistic
+    np.testing.assert_array_equal(found.brain.values, template)
+    for place, index in enumerate((1, 9)):
+        np.testing.assert_allclose(
+            found.probabilities[index].values, chances[..., place], rtol=1e-6
+        )
+        np.testing.assert_allclose(found.probabilities[index].grid.matrix, small.matrix, atol=1e-5)
 
 
 def test_volumes_are_sums_of_shares() -> None:

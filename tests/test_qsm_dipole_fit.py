@@ -46,6 +46,7 @@ def parts(
     return mask, local, background
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", [(0.0, 0.0, 1.0), OBLIQUE])
 @pytest.mark.parametrize(
     ("size_mm", "shape"), [((1.5, 1.5, 3.0), (64, 80, 32)), ((3.0, 3.0, 3.0), (32, 40, 32))]

@@ -68,6 +68,7 @@ def plain_tv_admm(field: Tensor, *, lam: float, rho: float, direction: Triple, n
     return chi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", [(0.0, 0.0, 1.0), OBLIQUE])
 def test_without_weights_and_dynamic_terms_it_is_plain_total_variation(direction: Triple) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -88,6 +89,7 @@ def test_without_weights_and_dynamic_terms_it_is_plain_total_variation(direction
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("direction", [(0.0, 0.0, 1.0), OBLIQUE])
 def test_a_sphere_is_recovered_to_95_percent(weighted: bool, direction: Triple) -> None:
@@ -167,6 +169,7 @@ def test_turning_the_head_and_the_field_together_turns_the_map() -> None:
     torch.testing.assert_close(turned.permute(1, 2, 0), upright, atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_voxels_offset_by_a_whole_turn_do_little_harm_with_the_noise_term() -> None:
     shape = (36, 36, 36)
     truth = 0.1 * soft_sphere(shape, 5)
@@ -193,6 +196,7 @@ def test_voxels_offset_by_a_whole_turn_do_little_harm_with_the_noise_term() -> N
     assert error(broken, FIXED) > 2 * error(broken, NOISE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["magnitude", "estimate"])
 def test_structure_keeps_an_edge_of_the_magnitude_or_of_the_estimate(source: str) -> None:
     shape = (32, 32, 32)

@@ -47,6 +47,7 @@ def dice(a: Tensor, b: Tensor) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [0.0, 0.7])
 @pytest.mark.parametrize("stripped", [False, True])
 def test_the_brain_is_found(bias: float, stripped: bool) -> None:

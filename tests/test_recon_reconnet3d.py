@@ -92,6 +92,7 @@ def test_per_coil_consistency_is_a_case_of_joint(log_weight: float) -> None:
     assert (found - expected).abs().max() < 1e-10
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_joint_consistency() -> None:
     pattern = _pattern(8, 6)
     maps = _noise(3, 1, 1, 8, 6, dtype=torch.complex128)

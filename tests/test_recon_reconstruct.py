@@ -136,6 +136,7 @@ def _blocks_of_one_image(kspace: KSpace, method: str) -> Iterator[ImageBlock]:
     return reconstruct(kspace, method, network=network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet", "reconnet3d"])
 def test_one_image_of_all_channels_covers_the_scan(method: str) -> None:
     kspace = _scan(method)

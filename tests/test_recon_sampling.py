@@ -25,6 +25,7 @@ def test_count_is_exact_and_centre_is_full(acceleration: float) -> None:
     assert pattern[40:56, 18:30].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ellipse", [False, True])
 def test_every_grid_ends_with_the_exact_count(ellipse: bool) -> None:
     """A thousand random grids, accelerations, calibration regions and seeds."""

@@ -148,6 +148,7 @@ def test_figures_follow_the_paper_and_have_words(page_of_compared: str, study: P
     assert len(page) < 8e6
 
 
+@pytest.mark.slow
 def test_same_folder_gives_the_same_bytes_and_computes_nothing(
     compared: Path, page_of_compared: str, tmp_path: Path
 ) -> None:
@@ -195,6 +196,7 @@ def test_checklists_have_every_item_and_leave_to_authors_what_is_theirs(
     assert {int(row[0]): row[2] for row in claim}[42] == OPEN
 
 
+@pytest.mark.slow
 def test_who_was_left_out_is_named_with_the_reason(tmp_path: Path) -> None:
     values = values_table([*PEOPLE, EVIL])
     gone = (values["subject"] == "sub-02") & (values["protocol"] == "AF5")
@@ -235,6 +237,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in page
 
 
+@pytest.mark.slow
 def test_hostile_folder_name_stays_a_word_beside_scripts(tmp_path: Path) -> None:
     evil = "sub-<script>alert(1)<"
     out = write_study(tmp_path / "study", [evil])
@@ -264,6 +267,7 @@ def test_missing_volumes_leave_out_their_figures_and_say_so(study: Path, tmp_pat
     assert "script-src" not in page
 
 
+@pytest.mark.slow
 def test_a_damaged_volume_costs_no_more_than_its_figures(study: Path, tmp_path: Path) -> None:
     out = copied(study, tmp_path / "out")
     echo = out / "maps" / "sub-01" / "acq-af3" / "echo-2_part-mag.nii.gz"
@@ -323,6 +327,7 @@ def test_command_prints_where_the_page_is(
     assert capsys.readouterr().out.strip() == str(compared / "report.html")
 
 
+@pytest.mark.slow
 def test_report_of_a_comparison_needs_no_torch(compared: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "

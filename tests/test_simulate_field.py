@@ -62,6 +62,7 @@ def test_field_map_is_in_hz_and_positive_above_the_sphere() -> None:
     assert field_hz[25, 25, 9] > 0 > field_hz[41, 25, 25]
 
 
+@pytest.mark.slow
 def test_edges_of_the_grid_make_no_cut() -> None:
     """Grids that end in different tissue agree about the field where both are."""
     person = draw_anatomy(seed=3, deformed=False)
@@ -105,6 +106,7 @@ def test_shim_needs_a_brain() -> None:
         field_map(empty, field_strength_t=3.0, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tilt_deg", [0.0, 20.0])
 def test_background_is_smooth_deep_in_the_brain(tilt_deg: float) -> None:
     grid = centred_grid((68, 80, 64), (2.5, 2.5, 2.5), centre_mm=(0, -17, 5))

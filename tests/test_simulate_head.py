@@ -80,6 +80,7 @@ def test_nuclei_overlap_with_the_atlas(template_head: Head) -> None:
         assert dice > (0.7 if "SN" in name else 0.8), name
 
 
+@pytest.mark.slow
 def test_nuclei_have_the_asked_mean() -> None:
     grid = centred_grid((72, 60, 36), (1.0, 1.0, 1.0), centre_mm=(0.0, 4.0, 2.0))
     chi_ppm = {"GPi": 0.06, "GPe": 0.2}
@@ -108,6 +109,7 @@ def test_tissues_have_their_properties(person: Head) -> None:
     assert person.labels[~person.brain].max() == 0
 
 
+@pytest.mark.slow
 def test_seed_repeats_and_matters(person: Head) -> None:
     same, other = (digital_head(BRAIN, seed=seed) for seed in (0, 1))
     assert torch.equal(person.chi_ppm, same.chi_ppm)
@@ -122,6 +124,7 @@ def test_shifted_head_is_the_head_on_a_shifted_grid(person: Head) -> None:
     )
 
 
+@pytest.mark.slow
 def test_turned_head_is_the_head_on_a_grid_turned_back() -> None:
     pose = Pose(rotation_deg=(3.0, -2.0, 5.0), translation_mm=(1.0, 2.0, -3.0))
     forward = np.eye(4)
@@ -132,6 +135,7 @@ def test_turned_head_is_the_head_on_a_grid_turned_back() -> None:
     assert (turned.chi_ppm - expected.chi_ppm).abs().max() < 0.02
 
 
+@pytest.mark.slow
 def test_coarse_head_is_the_mean_of_the_fine_one() -> None:
     coarse_grid = centred_grid((30, 32, 24), (2.0, 2.0, 2.0), centre_mm=(0, -6, 4))
     coarse = digital_head(coarse_grid, seed=2)
@@ -164,6 +168,7 @@ def test_deformation_is_smooth_and_invertible(seed: int) -> None:
     assert 1.0 < moved.square().mean(0).mean().sqrt() < 5.0
 
 
+@pytest.mark.slow
 def test_ventricles_widen_with_age() -> None:
     grid = centred_grid((20, 40, 16), (2.0, 2.0, 2.0), centre_mm=(0, -10, 14))
     fluid = [(digital_head(grid, seed=5, age_years=age).t1_s > 2.5).sum() for age in (20, 45, 75)]

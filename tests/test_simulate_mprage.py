@@ -74,6 +74,7 @@ def test_train_that_does_not_fit_is_refused() -> None:
         t1w_scan(digital_head(GRID, seed=3), snr=0.0, seed=1)
 
 
+@pytest.mark.slow
 def test_the_study_scans_a_head_t1_weighted_in_a_pose_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,8 @@ SMALL = dataclasses.replace(
     PRESETS["demo"],
     shape=(54, 66, 40),
     voxel_size_mm=(3.2, 3.2, 4.0),
-    n_channels=4,
+    echo_times_s=(0.004, 0.010, 0.016),
+    n_channels=3,
     calibration_lines=12,
     calibration=(12, 12),
 )
@@ -39,6 +40,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_demo_ends_with_a_report_that_needs_nothing_else(demo: Path) -> None:
     page = (demo / "report.html").read_text(encoding="utf-8")
     assert "r = " in page
@@ -48,6 +50,7 @@ def test_demo_ends_with_a_report_that_needs_nothing_else(demo: Path) -> None:
     assert not list(demo.rglob(".partial-*"))
 
 
+@pytest.mark.slow
 def test_demo_tables_hold_every_nucleus_and_protocol(demo: Path) -> None:
     values = read_table(demo / "values-truth.tsv")
     assert set(values["protocol"]) == {"PI", "AF3", "AF4", "AF5", "truth"}
@@ -57,6 +60,7 @@ def test_demo_tables_hold_every_nucleus_and_protocol(demo: Path) -> None:
     assert agreement[agreement["region"] == "all"]["n"].eq(14).all()
 
 
+@pytest.mark.slow
 def test_settings_beside_every_map_say_how_it_was_made(demo: Path) -> None:
     for protocol in ("pi", "af3", "af4", "af5"):
         folder = demo / "maps" / "sub-01" / f"acq-{protocol}"
@@ -66,6 +70,7 @@ def test_settings_beside_every_map_say_how_it_was_made(demo: Path) -> None:
         assert record["software"]["accelqsm"]
 
 
+@pytest.mark.slow
 def test_map_and_recon_followed_by_qsm_agree_in_the_nuclei(demo: Path, tmp_path: Path) -> None:
     scan = virtual.scan_files(demo / "scans", "sub-01", "pi")
     assert main(["recon", str(scan.raw), str(tmp_path / "recon"), "--method", "grappa"]) == 0
@@ -85,6 +90,7 @@ def test_map_and_recon_followed_by_qsm_agree_in_the_nuclei(demo: Path, tmp_path:
         assert abs(first[chosen].mean() - second[chosen].mean()) < 0.005
 
 
+@pytest.mark.slow
 def test_simulated_scans_share_the_head_and_nothing_else(demo: Path) -> None:
     pi, af3 = (virtual.scan_files(demo / "scans", "sub-01", name) for name in ("pi", "af3"))
     np.testing.assert_array_equal(read_volume(pi.labels).values, read_volume(af3.labels).values)

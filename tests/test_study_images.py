@@ -37,6 +37,7 @@ TIMES = ("--echo-times-s", *map(str, ECHO_TIMES_S))
 FIELD = ("--b0-tesla", "3")
 
 
+@pytest.mark.slow
 def test_a_bids_folder_needs_no_other_option_and_gives_what_the_options_give(
     tmp_path: Path,
 ) -> None:
@@ -158,6 +159,7 @@ def test_b0_of_an_oblique_affine_survives_rounding_and_odd_sizes(
     assert direction == pytest.approx(expected, abs=2 * 10.0**-decimals + 1e-6)
 
 
+@pytest.mark.slow
 def test_a_single_echo_works_and_says_what_is_lost(tmp_path: Path) -> None:
     folder = write_scan(tmp_path / "scan")
     for echo in (1, 2):

@@ -118,6 +118,7 @@ def test_validation_pairs_are_the_same_at_each_call_and_use_every_volume() -> No
     assert times == pytest.approx([0.01, 0.02, 0.03, 0.04])
 
 
+@pytest.mark.slow
 def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(volumes, "GRIDS", (((20, 26, 16), (8.0, 8.0, 9.0)),))
     drawn = simulate_volumes(seed=31, n_volumes=2)
@@ -140,5 +141,6 @@ def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.Monkey
         cached_volumes(tmp_path, seeds=range(31, 32), n_volumes=3)
 
 
+@pytest.mark.slow
 def test_heads_are_simulated_at_once_and_in_order() -> None:
     assert list(in_processes(partial(pow, 2), [1, 2, 3], each_bytes=10**8)) == [2, 4, 8]

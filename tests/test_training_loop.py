@@ -43,6 +43,7 @@ def test_interrupted_training_gives_the_same_bytes(tmp_path: Path) -> None:
     assert whole.read_bytes() == parts.read_bytes()
 
 
+@pytest.mark.slow
 def test_other_processes_draw_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # of which a process of its own knows nothing
     pairs = loop._Pairs([blob_volumes()], SETTINGS, range(3, 6))
@@ -58,15 +59,16 @@ def test_seed_decides_the_weights(tmp_path: Path) -> None:
     assert not torch.equal(first.blocks[0][0].weight, other.blocks[0][0].weight)
 
 
+@pytest.mark.slow
 def test_training_beats_zero_filling(tmp_path: Path) -> None:
     heads, others = [blob_volumes(4)], [blob_volumes(4, seed=9)]
     settings = replace(
         SETTINGS,
         architecture=Architecture(8, 2, (3, 3, 1)),
-        steps=240,
+        steps=140,
         averaging=0.9,
     )
-    network = train(tmp_path, heads, others, settings=settings, validate_every=240)
+    network = train(tmp_path, heads, others, settings=settings, validate_every=140)
     for acceleration in (3.0, 5.0):
         for error in relative_errors(network, others, acceleration=acceleration):
             assert error.network < 0.9 * error.zero_filled

@@ -16,11 +16,16 @@ from accelqsm.cli import main
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.kspace import KSpace
+from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.weights import load_network
-from accelqsm.training import measured
+from accelqsm.training import loop, measured
+from accelqsm.training.loop import train
 from accelqsm.training.measured import cached_scans, find_scans, scan_volumes
+from accelqsm.training.processes import joined_processes
+from accelqsm.training.settings import TrainingSettings
 from recon_phantom import channel_images, sample
+from training_phantom import blob_volumes
 
 SHAPE = (10, 40, 30)
 FULL = torch.ones(SHAPE[1:], dtype=torch.bool)
@@ -128,6 +133,7 @@ def test_scans_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         np.testing.assert_array_equal(one.images, other.images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("consistency", ["per-coil", "joint"])
 def test_the_command_trains_on_a_folder_and_replays_its_settings(
     tmp_path: Path, consistency: str, monkeypatch: pytest.MonkeyPatch
@@ -167,13 +173,20 @@ with joined_processes():
 """
 
 
-def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_calibration")
+def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "run.py"
     script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parent)))
     one, two = tmp_path / "one", tmp_path / "two"
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for command in ([str(script), str(one)], [*launch, str(script), str(two)]):
-        subprocess.run([sys.executable, *command], check=True, timeout=240, capture_output=True)
+    command = [sys.executable, *launch, str(script), str(two)]
+    subprocess.run(command, check=True, timeout=240, capture_output=True)
+    monkeypatch.setattr(loop, "multiplies_half_the_bits", lambda: False)
+    settings = TrainingSettings(Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2)
+    heads = [blob_volumes()]
+    with joined_processes():
+        train(one, heads, heads, settings=settings, validate_every=1)
     logs = [np.genfromtxt(out / "log.csv", delimiter=",", names=True) for out in (one, two)]
     assert len(logs[0]) == 5
     for name in ("loss", "nrmse_af3", "nrmse_af5"):
