@@ -151,7 +151,7 @@ def test_settings_of_earlier_runs_are_read(tmp_path: Path) -> None:
         ("[training]\nsteps = 0", r"settings.toml: \[training\] steps: expected 1 or more"),
         ("[network]\nwidth = 4.5", r"\[network\] width: expected a whole number, found 4.5"),
         ("[network]\nconsistency = 'none'", "consistency: expected per-coil or joint"),
-        ("[data]\ncolour = 'red'", r"\[data\] colour: expected one of scans"),
+        ("[data]\ncolour = 'red'", r"\[data\] expected settings among scans, .* found colour"),
     ],
 )
 def test_files_of_impossible_settings_are_refused(tmp_path: Path, text: str, message: str) -> None:
