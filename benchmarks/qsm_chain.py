@@ -82,10 +82,10 @@ def field_rows(case: Case) -> Iterator[Row]:
     everywhere = QsmSettings(least_coherence=0.0)
     yield "accelqsm", scored(_chain(case, mask=case.brain, settings=everywhere).field_hz)
     yield "scikit-image + fit", scored(fitted_field_hz(case.images[0], times_s, case.brain))
-    yield "floor", scored(_floor_hz(case))
+    yield "bound", scored(_bound_hz(case))
 
 
-def _floor_hz(case: Case) -> Tensor:
+def _bound_hz(case: Case) -> Tensor:
     """Images without noise, no voxel unwrapped wrongly, and noise at the Cramer-Rao bound."""
     quiet = lag_products(case.quiet_images, echo_times_s=case.acquisition.echo_times_s)
     field_hz = multilag_field(quiet, case.field_hz, case.brain)

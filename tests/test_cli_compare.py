@@ -491,7 +491,7 @@ def test_similarity_states_range_and_region(
     for name, volume in (("a", image), ("b", reference), ("m", mask)):
         write_image(tmp_path / f"{name}.nii.gz", volume, grid)
     paths = {name: str(tmp_path / f"{name}.nii.gz") for name in "abm"}
-    out = tmp_path / "likeness.tsv"
+    out = tmp_path / "similarity.tsv"
     assert main(["similarity", paths["a"], paths["b"], "--mask", paths["m"], str(out)]) == 0
     table = read_table(out)
     assert list(json.loads(out.with_suffix(".json").read_text())) == list(table)

@@ -58,7 +58,7 @@ class Everything(Settings):
 def parsed(*words: str) -> dict[str, Any]:
     arguments = argparse.ArgumentParser()
     add_settings(arguments, Everything)
-    return given_table(arguments.parse_args(list(words)), Everything)[0]
+    return given_table(arguments.parse_args(list(words)), Everything)
 
 
 @pytest.mark.parametrize(

@@ -86,5 +86,5 @@ def test_the_study_scans_a_head_t1_weighted_in_a_pose_of_its_own(
     assert path.read_bytes() == virtual.simulate_t1w(tmp_path / "again", subject).read_bytes()
     image = read_image(path)
     upright = t1w_scan(digital_head(GRID, seed=5), snr=1e9, seed=0).numpy()
-    likeness = np.corrcoef(image.values.ravel(), upright.ravel())[0, 1]
-    assert 0.7 < likeness < 0.99
+    similarity = np.corrcoef(image.values.ravel(), upright.ravel())[0, 1]
+    assert 0.7 < similarity < 0.99

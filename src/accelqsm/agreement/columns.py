@@ -78,7 +78,7 @@ DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "p_from_r_lower": ("Least p-value of the correlations that are printed so", ""),
     "p_from_r_upper": ("Greatest p-value of the correlations that are printed so", ""),
     "consistent": ("Whether the printed p-value can follow from the printed correlation", ""),
-    "figure": ("Name of the measure of likeness", ""),
+    "figure": ("Name of the measure of similarity", ""),
     "profile": ("Convention of dynamic range and region", ""),
     "definition": ("The convention in a word", ""),
     "value": ("Value of the measure", ""),

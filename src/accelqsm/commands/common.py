@@ -67,7 +67,7 @@ class SettingsFile:
         Raises:
             InputError: a setting that cannot be used.
         """
-        given, _ = given_table(self.options, record)
+        given = given_table(self.options, record)
         file = self.record.get(section, {}) if table is None else table
         path = getattr(self.options, "settings", None)
         return settings_from(record, section, path=path, file=file, given=given)

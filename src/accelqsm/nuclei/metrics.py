@@ -37,9 +37,9 @@ def t1w_metrics(
     """
     seen = resampled(t1w, magnitude.grid, affine_transform(to_t1w)).values[brain]
     shift_mm, turn_deg = motion_of(to_t1w, centre_of(magnitude.grid))
-    likeness = mutual_information(seen, magnitude.values[brain])
+    similarity = mutual_information(seen, magnitude.values[brain])
     return [
-        ("mutual_information_t1w_magnitude", likeness, "nat"),
+        ("mutual_information_t1w_magnitude", similarity, "nat"),
         ("t1w_shift", shift_mm, "mm"),
         ("t1w_turn", turn_deg, "degree"),
     ]

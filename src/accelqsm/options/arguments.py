@@ -72,14 +72,14 @@ def add_settings(
         _add(groups[argument.of], argument)
 
 
-def given_table(
-    options: argparse.Namespace, record: type[Settings]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """What was given on the command line, as a table of settings, and each field's flag."""
+def given_table(options: argparse.Namespace, record: type[Settings]) -> dict[str, Any]:
+    """What was given on the command line, as a table of settings.
+
+    Raises:
+        InputError: a value out of range; names the flag.
+    """
     table: dict[str, Any] = {}
-    flags: dict[str, str] = {}
     for argument in arguments_of(record):
-        flags[argument.path[-1]] = argument.flag
         value = getattr(options, _destination(argument), None)
         if value is None or value == []:
             continue
@@ -90,7 +90,7 @@ def given_table(
         for name in argument.path[:-1]:
             inside = inside.setdefault(name, {})
         inside[argument.path[-1]] = value
-    return table, flags
+    return table
 
 
 def _add(group: Any, argument: Argument) -> None:

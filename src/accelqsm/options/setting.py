@@ -91,6 +91,7 @@ class Setting:
         low = "" if self.above is None else f"above {self.above:g}"
         low = low if self.least is None else f"{self.least:g}"
         if self.below is not None:
+            low = f"{low} or more" if self.least is not None else low
             return f"{low} and below {self.below:g}" if low else f"below {self.below:g}"
         if self.most is not None:
             return f"{low} to {self.most:g}" if low else f"at most {self.most:g}"

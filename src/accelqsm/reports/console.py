@@ -81,7 +81,7 @@ def plan_summary(plan: pd.DataFrame) -> Table:
 
 def similarity_summary(figures: pd.DataFrame) -> Group:
     """Every measure with its dynamic range and region."""
-    table = Table(title="Likeness of the maps", box=None)
+    table = Table(title="Similarity of the maps", box=None)
     for heading in ("Figure", "Value", "Unit", "Dynamic range, ppm", "Region", "Profile"):
         table.add_column(heading, justify="right" if heading == "Value" else "left")
     for _, row in figures.iterrows():

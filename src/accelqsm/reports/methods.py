@@ -14,17 +14,12 @@ from accelqsm.options.registry import said_of
 from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.settings import QsmSettings
+from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.reference.registry import REFERENCES
 from accelqsm.reports.sentences import margin_text
 from accelqsm.results.comparison import Comparison
-
-CONSISTENCY = {
-    "per-coil": "every channel by itself",
-    "joint": "one image, kept consistent with the samples of all channels",
-}
-FORMER_CONSISTENCY = {"channel": "per-coil", "channels": "joint"}
 
 
 def acquisition_text(scanner: Mapping[str, Any], seed: object) -> str:
@@ -58,8 +53,8 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
         text = RECONSTRUCTIONS[settings.method].described(settings.method_settings)
         found = str(source.get("consistency", ""))
         if found:
-            found = FORMER_CONSISTENCY.get(found, found)
-            text += f" ({CONSISTENCY.get(found, found)})"
+            found = FORMER_CONSISTENCIES.get(found, found)
+            text += f" ({CONSISTENCIES.get(found, found)})"
         factor = source.get("acceleration")
         known = "" if factor is None else f" (acceleration {factor:.2f})"
         parts.append(f"{label}{known} by {text}")

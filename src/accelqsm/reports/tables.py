@@ -9,7 +9,7 @@ import pandas as pd
 from accelqsm.reports.page.content import Table
 
 MISSING = "n/a"
-LIKENESS = {"PSNR": ".2f", "NRMSE": ".1f"}
+FORMATS = {"PSNR": ".2f", "NRMSE": ".1f"}
 Row = dict[str, object]
 MINUS = "\N{MINUS SIGN}"
 
@@ -131,7 +131,7 @@ def agreement_tables(
 def similarity_table(
     frame: pd.DataFrame, *, title: str = "Similarity of the susceptibility maps"
 ) -> Table:
-    """Measures of likeness with dynamic range and region, a row each and a column per protocol.
+    """Measures of similarity with dynamic range and region, a row each and a column per protocol.
 
     ``frame``: one row per protocol and measure with ``protocol, figure, profile, value, unit,
     dynamic_range_ppm, region, n_voxels``, perhaps ``subject``; those of a row agree in all but
@@ -148,7 +148,7 @@ def similarity_table(
             "Dynamic range (ppm)": show(row["dynamic_range_ppm"], ".3f"),
         }
         cells = rows.setdefault(tuple(first.values()), first)
-        cells[str(row["protocol"])] = show(row["value"], LIKENESS.get(str(row["figure"]), ".3f"))
+        cells[str(row["protocol"])] = show(row["value"], FORMATS.get(str(row["figure"]), ".3f"))
     return Table(
         title=title,
         frame=pd.DataFrame(list(rows.values())),
