@@ -217,7 +217,7 @@ def similarity_profiles(chi_ppm: Image, reference_ppm: Image, mask: Image) -> pd
 
 
 def similarity_figures(chi_ppm: Image, reference_ppm: Image, mask: Image) -> pd.DataFrame:
-    """All measures of the similarity of one map to another, each with its range, region and settings.
+    """All measures of the similarity of two maps, each with its range, region and settings.
 
     PSNR and SSIM under the four profiles of :func:`similarity_profiles`, then NRMSE, HFEN and
     XSIM over the mask; both maps are set to zero outside the mask first.
