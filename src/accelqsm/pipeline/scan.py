@@ -100,7 +100,10 @@ def combined_echoes(
     network, weights = network_for(recon, network)
 
     def combined(device: torch.device) -> Tensor:
-        return sum_channels(kspace.on(device), recon, network=network).images.cpu()
+        sums = CombinedSums(prewhiten(kspace.on(device)))
+        for block in reconstruct(sums.kspace, recon, network=network):
+            sums.add(block)
+        return sums.images().cpu()
 
     images, device = on_gpu_or_cpu(combined)
     return Reconstruction(
@@ -126,34 +129,31 @@ class SummedScan:
     images: Tensor
 
 
-class ChannelSums:
-    """Sums over channels that grow block by block: all that is kept of the channels.
+class CombinedSums:
+    """Combined images that grow block by block.
 
     Args:
-        kspace: the samples that the blocks are reconstructed from; the sums lie on the device of
+        kspace: the samples that the blocks are reconstructed from; the images lie on the device of
             its pattern (``KSpace.on``).
     """
 
     def __init__(self, kspace: KSpace) -> None:
         acquisition, device = kspace.acquisition, kspace.sampled.device
         shape, n_echoes = acquisition.grid.shape, acquisition.n_echoes
-        self._kspace = kspace
-        self._lags = LagSums(shape, echo_times_s=acquisition.echo_times_s, device=device)
+        self.kspace = kspace
         self._numerator = torch.zeros(n_echoes, *shape, dtype=torch.complex64, device=device)
         self._power = torch.zeros(shape, device=device)
 
     def add(self, block: ImageBlock) -> None:
         """Add a block of channels at some readout positions."""
-        self._lags.add(block.images, block.x)
-        part = combine(block, self._kspace)
+        part = combine(block, self.kspace)
         self._numerator[:, block.x] += part.numerator
         self._power[block.x] += part.power
 
-    def summed(self) -> SummedScan:
-        """The sums over channels, and the combined images that they give."""
+    def images(self) -> Tensor:
+        """Complex (echo, x, y, z): the sums over channels divided by the root of their power."""
         smallest = torch.finfo(self._power.dtype).tiny
-        images = self._numerator / self._power.clamp_min(smallest).sqrt()
-        return SummedScan(self._lags.products(), images)
+        return self._numerator / self._power.clamp_min(smallest).sqrt()
 
 
 def sum_channels(
@@ -167,10 +167,13 @@ def sum_channels(
         network: instead of the weights that ``method`` names.
     """
     white = prewhiten(kspace)
-    sums = ChannelSums(white)
+    acquisition, device = white.acquisition, white.sampled.device
+    lags = LagSums(acquisition.grid.shape, echo_times_s=acquisition.echo_times_s, device=device)
+    combined = CombinedSums(white)
     for block in reconstruct(white, method, network=network):
-        sums.add(block)
-    return sums.summed()
+        lags.add(block.images, block.x)
+        combined.add(block)
+    return SummedScan(lags.products(), combined.images())
 
 
 def source_of(kspace: KSpace) -> dict[str, Any]:
