@@ -25,6 +25,7 @@ EXIT_BAD_INPUT = 65
 EXIT_INTERRUPTED = 130
 COMMANDS = (
     "simulation.demo",
+    "images.dicom_import",
     "images.map",
     "images.recon",
     "images.qsm",
