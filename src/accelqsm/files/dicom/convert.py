@@ -14,6 +14,7 @@ from typing import Any
 
 from accelqsm.errors import InputError
 from accelqsm.files.dicom.series import Stack
+from accelqsm.files.dicom.split import can_split, write_frames
 from accelqsm.files.nifti import Image, read_image
 
 PART_ENDINGS = (("_ph", "phase"), ("_real", "real"), ("_imaginary", "imag"))
@@ -36,7 +37,8 @@ class Converted:
 def convert_stacks(stacks: Sequence[Stack], folder: Path) -> list[Converted]:
     """Convert stacks to NIfTI files in a folder, in their order.
 
-    Stacks that share files (enhanced DICOM) are converted together and told apart by their
+    Of stacks that share files (enhanced DICOM), each is written as a file of its own first.
+    Where that cannot be (compressed pixels), they are converted together and told apart by the
     sidecars.
 
     Raises:
@@ -46,15 +48,29 @@ def convert_stacks(stacks: Sequence[Stack], folder: Path) -> list[Converted]:
     """
     made: dict[int, Converted] = {}
     for group in _sharing(stacks):
-        files = dict.fromkeys(path for n in group for path in stacks[n].files)
-        target = Path(tempfile.mkdtemp(prefix="converted-", dir=folder))
-        with _linked(files, folder) as source:
-            said = _dcm2niix(source, target)
-        found = [Converted(path, _sidecar(path)) for path in sorted(target.glob("*.nii.gz"))]
-        for n in group:
-            made[n] = _matching(stacks[n], found, alone=len(group) == 1, said=said)
-            _check(stacks[n], made[n])
+        members = [stacks[n] for n in group]
+        if len(group) > 1 and can_split(members[0].files):
+            for n, stack in zip(group, members, strict=True):
+                with tempfile.TemporaryDirectory(prefix="split-", dir=folder) as name:
+                    alone = write_frames(stack, Path(name))
+                    found, said = _converted(alone, folder)
+                made[n] = _matching(stack, found, alone=True, said=said)
+        else:
+            files = dict.fromkeys(path for stack in members for path in stack.files)
+            found, said = _converted(files, folder)
+            for n, stack in zip(group, members, strict=True):
+                made[n] = _matching(stack, found, alone=len(group) == 1, said=said)
+    for n, stack in enumerate(stacks):
+        _check(stack, made[n])
     return [made[n] for n in range(len(stacks))]
+
+
+def _converted(files: Iterable[Path], folder: Path) -> tuple[list[Converted], str]:
+    """Images that dcm2niix makes of some files, and what it said."""
+    target = Path(tempfile.mkdtemp(prefix="converted-", dir=folder))
+    with _linked(files, folder) as source:
+        said = _dcm2niix(source, target)
+    return [Converted(path, _sidecar(path)) for path in sorted(target.glob("*.nii.gz"))], said
 
 
 def _sharing(stacks: Sequence[Stack]) -> list[list[int]]:

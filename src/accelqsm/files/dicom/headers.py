@@ -155,6 +155,7 @@ def _frame(path: Path, dataset: Dataset) -> Frame:
     order = number(dataset, "AcquisitionNumber"), number(dataset, "TemporalPositionIdentifier")
     return Frame(
         path,
+        0,
         part_of(image_type, component, _private(dataset, "GE", GE_RAW_DATA_TYPE)),
         echo_ms / 1000 if echo_ms else None,
         image_type,
@@ -170,7 +171,7 @@ def _enhanced(path: Path, dataset: Dataset) -> tuple[Frame, ...]:
     shared = first_item(dataset, "SharedFunctionalGroupsSequence")
     acquired_s = _acquired_s(dataset)
     frames = []
-    for own in dataset.get("PerFrameFunctionalGroupsSequence") or []:
+    for index, own in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
         kind = _group("MRImageFrameTypeSequence", own, shared) or dataset
         echo = _group("MREchoSequence", own, shared)
         place = _group("PlanePositionSequence", own, shared)
@@ -183,6 +184,7 @@ def _enhanced(path: Path, dataset: Dataset) -> tuple[Frame, ...]:
         frames.append(
             Frame(
                 path,
+                index,
                 part_of(image_type, component, None),
                 echo_ms / 1000 if echo_ms else None,
                 image_type,

@@ -53,7 +53,7 @@ class Frame:
     """One slice of one image.
 
     Attributes:
-        path: its file.
+        path, index: its file, and its place in it (0 in a classic file).
         part: "mag", "phase", "real", "imag", or what else it is.
         echo_time_s: None where unknown.
         image_type: the words of ImageType or FrameType.
@@ -63,6 +63,7 @@ class Frame:
     """
 
     path: Path
+    index: int
     part: str
     echo_time_s: float | None
     image_type: tuple[str, ...]

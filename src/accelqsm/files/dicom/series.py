@@ -30,14 +30,19 @@ class Stack:
     Attributes:
         part: "mag", "phase", "real" or "imag".
         echo_time_s: 0 where unknown.
-        files: that hold them.
+        frames: file of each slice, and its place in the file.
         places_mm: distances of the slices along their normal, in order.
     """
 
     part: str
     echo_time_s: float
-    files: tuple[Path, ...]
+    frames: tuple[tuple[Path, int], ...]
     places_mm: tuple[float, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold its slices."""
+        return tuple(dict.fromkeys(path for path, _ in self.frames))
 
     @property
     def key(self) -> Key:
@@ -198,7 +203,7 @@ def _stacks(frames: Sequence[Frame], normal: np.ndarray) -> tuple[Stack, ...]:
     return tuple(
         Stack(
             *key,
-            tuple(dict.fromkeys(frame.path for frame in grouped[key])),
+            tuple((frame.path, frame.index) for frame in grouped[key]),
             tuple(sorted(_place(frame, normal) for frame in grouped[key])),
         )
         for key in sorted(grouped, key=lambda key: (PARTS.index(key[0]), key[1]))
