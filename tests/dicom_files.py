@@ -60,8 +60,9 @@ def oblique(grid: Grid) -> Grid:
 
 def phantom(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Susceptibility in ppm (x, y, z), the ball, and the nucleus in it, left of the middle."""
-    x, y, z = grid.world_mm() - np.reshape(grid.matrix[:3, :3] @ [n / 2 for n in grid.shape]
-                                           + grid.matrix[:3, 3], (3, 1, 1, 1))
+    x, y, z = grid.world_mm() - np.reshape(
+        grid.matrix[:3, :3] @ [n / 2 for n in grid.shape] + grid.matrix[:3, 3], (3, 1, 1, 1)
+    )
     half = min(n * size for n, size in zip(grid.shape, grid.voxel_size_mm, strict=True)) / 2
     ball = x**2 + y**2 + z**2 < (0.8 * half) ** 2
     nucleus = (x + 0.25 * half) ** 2 + y**2 + z**2 < (0.22 * half) ** 2

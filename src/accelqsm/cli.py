@@ -29,6 +29,7 @@ COMMANDS = (
     "images.map",
     "images.recon",
     "images.qsm",
+    "images.dicom_export",
     "tables.nuclei",
     "tables.similarity",
     "tables.compare",

@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="letters and digits; by default none, or numbers where a patient has several studies",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="show what would become of each series; write nothing"
+        "--dry-run",
+        action="store_true",
+        help="show what would become of each series; write nothing",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace scans that are there already"

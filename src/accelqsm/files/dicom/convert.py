@@ -80,7 +80,8 @@ def _sharing(stacks: Sequence[Stack]) -> list[list[int]]:
         files = set(stack.files)
         joined = [group for group in groups if group[0] & files]
         groups = [group for group in groups if not group[0] & files]
-        groups.append((files.union(*(g[0] for g in joined)), [*sum((g[1] for g in joined), []), n]))
+        members = [member for group in joined for member in group[1]]
+        groups.append((files.union(*(group[0] for group in joined)), [*members, n]))
     return [members for _, members in groups]
 
 

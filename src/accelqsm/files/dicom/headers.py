@@ -36,7 +36,7 @@ WEAKEST_GAUSS = 100.0
 """Field strengths above this are in gauss: old headers have 15000 for 1.5 T."""
 GE_RAW_DATA_TYPE = 0x0043102F
 PHILIPS_SLICES = 0x20011018
-TAGS: list[str | int] = [
+KEYWORDS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
     *("SeriesNumber", "SeriesDescription", "ProtocolName", "Manufacturer", "ImageType"),
     *("ComplexImageComponent", "PatientID", "PatientSex", "PatientAge", "StudyDate", "StudyTime"),
@@ -47,7 +47,6 @@ TAGS: list[str | int] = [
     *("Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient"),
     *("NumberOfSlices", "BitsAllocated", "SamplesPerPixel", "FrameOfReferenceUID"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-    *(GE_RAW_DATA_TYPE, PHILIPS_SLICES),
 ]
 
 
@@ -92,7 +91,7 @@ def _dataset(handle: BinaryIO) -> Dataset:
 
     def read(force: bool) -> Dataset:
         handle.seek(0)
-        return pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=TAGS, force=force)
+        return pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=_tags(), force=force)
 
     try:
         return read(force=False)
@@ -101,6 +100,14 @@ def _dataset(handle: BinaryIO) -> Dataset:
         if not text(dataset, "SOPClassUID").startswith("1.2.840.10008."):
             raise
         return dataset
+
+
+def _tags() -> list[int]:
+    """Tags of what is read of a file."""
+    from pydicom.datadict import tag_for_keyword
+
+    known = [tag_for_keyword(keyword) for keyword in KEYWORDS]
+    return [GE_RAW_DATA_TYPE, PHILIPS_SLICES, *(tag for tag in known if tag is not None)]
 
 
 def _kind(dataset: Dataset) -> str | None:

@@ -16,7 +16,9 @@ from accelqsm.files.dicom.series import SAME_PLACE_MM, Key, Series, Stack
 SAME_SCAN_S = 60.0
 """Parts of one acquisition are stored with the same time; this is less than a repeat takes."""
 CORRECTED = ("DIS3D", "DIS2D")
-T1W = re.compile(r"(?<![a-z0-9])t1(?![0-9])(?!.?(map|rho))|mp-?rage|bravo|spgr|tfl3d", re.IGNORECASE)
+T1W = re.compile(
+    r"(?<![a-z0-9])t1(?![0-9])(?!.?(map|rho))|mp-?rage|bravo|spgr|tfl3d", re.IGNORECASE
+)
 NOT_T1W = re.compile(r"mp2rage|flair|t1.?(map|rho)", re.IGNORECASE)
 
 

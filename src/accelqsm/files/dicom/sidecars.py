@@ -75,7 +75,9 @@ def polar_images(folder: Path, names: Sequence[str]) -> None:
         complex_image = real.values.astype(np.float32) + 1j * imaginary.values.astype(np.float32)
         fields = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         fields["ImageType"] = [
-            word for word in fields.get("ImageType", []) if not re.fullmatch("R|REAL|REAL_FFE", word)
+            word
+            for word in fields.get("ImageType", [])
+            if not re.fullmatch("R|REAL|REAL_FFE", word)
         ]
         fields["Sources"] = [f"{name}.nii.gz", f"{other}.nii.gz"]
         for part, values in (("mag", np.abs(complex_image)), ("phase", np.angle(complex_image))):
