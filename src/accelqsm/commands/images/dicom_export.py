@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from accelqsm.commands.common import say
 
 if TYPE_CHECKING:
-    from accelqsm.files.dicom.writer import MapSeries
+    from accelqsm.files.dicom.export.elements import MapSeries
     from accelqsm.files.nifti import Image
 
 NAME = "export"
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read the maps, and write them as DICOM."""
     from accelqsm.errors import naming
-    from accelqsm.files.dicom.writer import export_maps
+    from accelqsm.files.dicom.export.writer import export_maps
     from accelqsm.files.nifti import read_volume
     from accelqsm.files.toml import read_settings
     from accelqsm.results.maps import CHIMAP, R2STAR
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _susceptibility(chi: Image, record: dict[str, Any]) -> MapSeries:
-    from accelqsm.files.dicom.writer import MapSeries
+    from accelqsm.files.dicom.export.elements import MapSeries
 
     table = record.get("qsm", {})
     made = ", ".join(
@@ -86,7 +86,7 @@ def _susceptibility(chi: Image, record: dict[str, Any]) -> MapSeries:
 
 
 def _relaxation(r2star: Image, record: dict[str, Any]) -> MapSeries:
-    from accelqsm.files.dicom.writer import MapSeries
+    from accelqsm.files.dicom.export.elements import MapSeries
 
     return MapSeries(
         name="r2star",

@@ -11,8 +11,8 @@ from accelqsm.commands.common import say
 from accelqsm.errors import InputError
 
 if TYPE_CHECKING:
+    from accelqsm.files.dicom.header.records import DicomFile
     from accelqsm.files.dicom.plan import Plan, PlannedScan
-    from accelqsm.files.dicom.records import DicomFile
     from accelqsm.files.dicom.scans import Scan
 
 NAME = "import"
@@ -45,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="letters and digits; by default none, or numbers where a patient has several studies",
     )
     parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="show what would become of each series; write nothing",
+        "--dry-run", action="store_true", help="show what becomes of each series; write nothing"
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace scans that are there already"
@@ -97,7 +95,7 @@ def _rows(plan: Plan, imported: Iterable[PlannedScan], left: Iterable[Scan]) -> 
 
 def _of_scan(scan: Scan, where: str) -> list[Row]:
     """A row for each series of a scan."""
-    rows = []
+    rows: list[Row] = []
     for series in scan.series:
         number = "" if series.header.number < 0 else str(series.header.number)
         times = " ".join(f"{1000 * time:.4g}" for time in series.echo_times_s if time)
@@ -113,7 +111,7 @@ def _unread(files: Iterable[DicomFile]) -> list[Row]:
     kinds: dict[str, list[DicomFile]] = {}
     for file in files:
         kinds.setdefault(file.problem, []).append(file)
-    rows = []
+    rows: list[Row] = []
     for problem, some in kinds.items():
         name = some[0].path.name if len(some) == 1 else f"{some[0].path.name} and {len(some) - 1}"
         more = "" if len(some) == 1 else " more"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelqsm.errors import InputError
-from accelqsm.files.dicom.headers import find_files, read_file
-from accelqsm.files.dicom.parts import PARTS
-from accelqsm.files.dicom.records import DicomFile
+from accelqsm.files.dicom.header.parts import PARTS
+from accelqsm.files.dicom.header.reader import find_files, read_file
+from accelqsm.files.dicom.header.records import DicomFile
 from accelqsm.files.dicom.scans import Scan, group_scans
 from accelqsm.files.dicom.series import Stack, group_series
 from accelqsm.runtime.progress import track

@@ -64,7 +64,7 @@ def group_scans(series: Sequence[Series]) -> list[Scan]:
     for one in series:
         if one.problem:
             continue
-        scans = groups[_likeness(one)]
+        scans = groups[_common_to(one)]
         free = [scan for scan in scans if _fits(scan, one)]
         if free:
             chosen = min(free, key=lambda scan: _distance(scan, one))
@@ -81,7 +81,7 @@ def _by_key(series: Series) -> dict[Key, Stack]:
     return {stack.key: stack for stack in series.stacks}
 
 
-def _likeness(series: Series) -> tuple[object, ...]:
+def _common_to(series: Series) -> tuple[object, ...]:
     """What parts of one acquisition share."""
     return (
         series.header.study,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from accelqsm.files.dicom.parts import PARTS
-from accelqsm.files.dicom.records import DicomFile, Frame, Header
+from accelqsm.files.dicom.header.parts import PARTS
+from accelqsm.files.dicom.header.records import DicomFile, Frame, Header
 
 FILTERED = frozenset({"SWI", "SWAN", "SWIP", "MNIP", "MINIP", "FILTERED", "HPF"})
 PROJECTED = frozenset({"MIP", "MPR", "PROJECTION IMAGE", "AVERAGE", "MEAN", "SUBTRACTION", "CSA"})

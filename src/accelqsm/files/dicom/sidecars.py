@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from accelqsm.files.atomic import write_text
-from accelqsm.files.dicom.records import Header
+from accelqsm.files.dicom.header.records import Header
 from accelqsm.files.dicom.series import Stack
 from accelqsm.files.nifti import read_image, write_image
 
 CLOSE_RAD = 0.02
+REAL_WORDS = ("R", "REAL", "R_FFE")
 LEFT_OUT = ("BidsGuess",)
 
 
@@ -74,11 +74,7 @@ def polar_images(folder: Path, names: Sequence[str]) -> None:
         real, imaginary = (read_image(folder / f"{one}.nii.gz") for one in (name, other))
         complex_image = real.values.astype(np.float32) + 1j * imaginary.values.astype(np.float32)
         fields = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        fields["ImageType"] = [
-            word
-            for word in fields.get("ImageType", [])
-            if not re.fullmatch("R|REAL|REAL_FFE", word)
-        ]
+        fields["ImageType"] = [w for w in fields.get("ImageType", []) if w not in REAL_WORDS]
         fields["Sources"] = [f"{name}.nii.gz", f"{other}.nii.gz"]
         for part, values in (("mag", np.abs(complex_image)), ("phase", np.angle(complex_image))):
             stem = name.replace("_part-real_", f"_part-{part}_")

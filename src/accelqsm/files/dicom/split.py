@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelqsm.files.dicom.parts import COMPONENTS
+from accelqsm.files.dicom.header.parts import COMPONENTS
 from accelqsm.files.dicom.series import Stack
 
 if TYPE_CHECKING:

@@ -1,30 +1,23 @@
-"""Maps as DICOM: one MR image for each slice, in the study and frame of reference of a scan."""
+"""The elements of a map's DICOM images."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelqsm import __version__
-from accelqsm.errors import InputError
-from accelqsm.files.dicom.anonymise import UidMaker, anonymise
-from accelqsm.files.dicom.slices import Slices, as_slices
-from accelqsm.files.dicom.template import Template, read_template
-from accelqsm.grid import Grid
+from accelqsm.files.dicom.export.slices import Slices
+from accelqsm.files.dicom.export.template import Template
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
-IMPLEMENTATION = "2.25.271591806459174413906107839118219843151"
 LARGEST = 32767
 SAME_PLACE_MM = 0.5
 LONGEST_TEXT = 1024
@@ -56,70 +49,6 @@ class MapSeries:
     kind: str
 
 
-def export_maps(
-    maps: Sequence[MapSeries],
-    grid: Grid,
-    template_folder: Path,
-    destination: Path,
-    *,
-    anonymous: bool = False,
-) -> list[Path]:
-    """Write maps as DICOM series into a new folder, all of them or none.
-
-    Series and instance UIDs follow from the template's, the map and its settings: the same map
-    gives the same, another map others. With ``anonymous`` they are random, and so are those of
-    study and frame of reference.
-
-    Returns:
-        The folder of each series.
-
-    Raises:
-        InputError: a destination that is not empty, no usable template, or voxels that are not
-            rectangular.
-    """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise InputError(f"{destination}: expected a new or empty folder, found one that is not")
-    template = read_template(template_folder, grid)
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".export-", dir=destination.parent))
-    except OSError as error:
-        raise InputError(f"{destination}: cannot be written ({error})") from error
-    try:
-        _write_all(maps, grid, template, staging, anonymous=anonymous)
-        staging.chmod(0o755)
-        if destination.is_dir():
-            destination.rmdir()
-        staging.replace(destination)
-    except OSError as error:
-        raise InputError(f"{destination}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return [destination / one.name for one in maps]
-
-
-def _write_all(
-    maps: Sequence[MapSeries], grid: Grid, template: Template, folder: Path, *, anonymous: bool
-) -> None:
-    maker = UidMaker(secret=anonymous)
-    origin = str(template.elements.get("StudyInstanceUID", ""))
-    if anonymous:
-        anonymise(template.elements, maker)
-    for count, one in enumerate(maps, start=1):
-        slices = as_slices(one.values, grid, template.orientation)
-        content = maker.code(origin, one.derivation, slices.values.tobytes())
-        (folder / one.name).mkdir()
-        number = 100 * max(template.series, 1) + count
-        common = _common(one, template, slices, number=number, uid=maker.uid(content, "series"))
-        slope = step_for(one)
-        for k in range(len(slices.values)):
-            data = _instance(common, slices, k, slope)
-            data.SOPInstanceUID = maker.uid(content, str(k))
-            if not anonymous:
-                _refer(data, template, slices.positions_mm[k])
-            _save(data, folder / one.name / f"{k + 1:04d}.dcm")
-
-
 def step_for(one: MapSeries) -> float:
     """The finest of 1, 2, 5, 10 ... times the step with which a map fits 16 bits."""
     largest = float(np.abs(one.values).max(initial=0.0))
@@ -130,7 +59,7 @@ def step_for(one: MapSeries) -> float:
     return one.step * next(n * power for n in (1, 2, 5, 10) if n * power >= needed)
 
 
-def _common(
+def series_elements(
     one: MapSeries, template: Template, slices: Slices, *, number: int, uid: str
 ) -> Dataset:
     """What all images of a series share."""
@@ -220,7 +149,7 @@ def _real_world(one: MapSeries, slope: float) -> Dataset:
     return mapping
 
 
-def _instance(common: Dataset, slices: Slices, k: int, slope: float) -> Dataset:
+def slice_elements(common: Dataset, slices: Slices, k: int, slope: float) -> Dataset:
     """The image of one slice."""
     from pydicom import Dataset
 
@@ -237,34 +166,19 @@ def _instance(common: Dataset, slices: Slices, k: int, slope: float) -> Dataset:
     return data
 
 
-def _refer(data: Dataset, template: Template, position_mm: Sequence[float]) -> None:
+def refer_to_template(data: Dataset, template: Template, position_mm: Sequence[float]) -> None:
     """Name the images of the template that lie where a slice does, if there are any."""
     from pydicom import Dataset
 
     normal = np.cross(template.orientation[:3], template.orientation[3:])
-    near = []
+    near: dict[str, Dataset] = {}
     for position, kind, instance in template.instances:
         if abs(float(np.dot(normal, np.subtract(position, position_mm)))) < SAME_PLACE_MM:
             source = Dataset()
             source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = kind, instance
-            near.append(source)
+            near[instance] = source
     if near:
-        data.SourceImageSequence = list(
-            {one.ReferencedSOPInstanceUID: one for one in near}.values()
-        )
-
-
-def _save(data: Dataset, path: Path) -> None:
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    data.file_meta.ImplementationClassUID = IMPLEMENTATION
-    data.file_meta.ImplementationVersionName = f"ACCELQSM_{__version__}"[:16]
-    data.save_as(path, enforce_file_format=True)
+        data.SourceImageSequence = list(near.values())
 
 
 def _decimal(value: float) -> str:

@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accelqsm.errors import InputError
-from accelqsm.files.dicom.headers import find_files, read_file
-from accelqsm.files.dicom.records import DicomFile
-from accelqsm.files.dicom.values import text, words
+from accelqsm.files.dicom.header.reader import find_files, read_file
+from accelqsm.files.dicom.header.records import DicomFile
+from accelqsm.files.dicom.header.values import first_item, numbers, text, words
 from accelqsm.grid import Grid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge",
-           "PatientSize", "PatientWeight")  # fmt: skip
-STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
-         "ReferringPhysicianName", "StudyDescription")  # fmt: skip
-EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName",
-             "DeviceSerialNumber", "SoftwareVersions")  # fmt: skip
-PLACE = ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition")
-SEQUENCE = ("MagneticFieldStrength", "ImagingFrequency", "ImagedNucleus", "ProtocolName",
-            "BodyPartExamined")  # fmt: skip
+COPIED = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientSize"),
+    *("PatientWeight", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"),
+    *("ReferringPhysicianName", "StudyDescription", "Manufacturer", "ManufacturerModelName"),
+    *("InstitutionName", "StationName", "DeviceSerialNumber", "SoftwareVersions"),
+    *("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition"),
+    *("MagneticFieldStrength", "ImagingFrequency", "ImagedNucleus", "ProtocolName"),
+    "BodyPartExamined",
+)
+"""Elements of patient, study, equipment, place and sequence."""
 DATES = re.compile(r"\d{8}")
 TIMES = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
 LONGEST = {"LO": 64, "SH": 16}
@@ -133,8 +134,6 @@ def _template(files: Sequence[DicomFile]) -> Template:
 
 def _spacing(dataset: Dataset) -> tuple[float, float]:
     """Distance of rows and of columns in mm."""
-    from accelqsm.files.dicom.values import first_item, numbers
-
     found = numbers(dataset, "PixelSpacing", 2)
     for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         group = first_item(dataset, groups)
@@ -152,7 +151,7 @@ def _elements(source: Dataset) -> Dataset:
     character_set = source.get("SpecificCharacterSet")
     if character_set:
         elements.SpecificCharacterSet = character_set
-    for keyword in (*PATIENT, *STUDY, *EQUIPMENT, *PLACE, *SEQUENCE):
+    for keyword in COPIED:
         value = _valid(source, keyword)
         if value is not None:
             setattr(elements, keyword, value)

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-EMPTIED = ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-           "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
-REMOVED = ("PatientAge", "PatientSize", "PatientWeight", "StudyDescription", "InstitutionName",
-           "StationName", "DeviceSerialNumber", "ProtocolName", "PositionReferenceIndicator")  # fmt: skip
+EMPTIED = (
+    *("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("AccessionNumber", "ReferringPhysicianName"),
+)
+REMOVED = (
+    *("PatientAge", "PatientSize", "PatientWeight", "StudyDescription", "InstitutionName"),
+    *("StationName", "DeviceSerialNumber", "ProtocolName", "PositionReferenceIndicator"),
+)
 REPLACED = ("StudyInstanceUID", "FrameOfReferenceUID")
 METHOD = "DICOM PS3.15 Basic Application Level Confidentiality Profile"
 

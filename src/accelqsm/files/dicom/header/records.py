@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelqsm.files.dicom.values import Vector
+from accelqsm.files.dicom.header.values import Vector
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from accelqsm.files.dicom.values import number
+from accelqsm.files.dicom.header.values import number
 
 if TYPE_CHECKING:
     from pydicom import Dataset

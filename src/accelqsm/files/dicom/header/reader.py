@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from accelqsm.files.dicom.parts import part_of
-from accelqsm.files.dicom.pixels import damage
-from accelqsm.files.dicom.records import DicomFile, Frame, Header
-from accelqsm.files.dicom.values import (
+from accelqsm.files.dicom.header.parts import part_of
+from accelqsm.files.dicom.header.pixels import damage
+from accelqsm.files.dicom.header.records import DicomFile, Frame, Header
+from accelqsm.files.dicom.header.values import (
     first_item,
     number,
     numbers,
