@@ -71,7 +71,6 @@ def phantom(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def complex_echoes(grid: Grid, echo_times_s: Sequence[float] = ECHO_TIMES_S) -> list[np.ndarray]:
     """Complex images (x, y, z) of the phantom, with noise around it."""
-    rng = np.random.default_rng(0)
     chi, ball, nucleus = phantom(grid)
     field_ppm = forward_field(
         torch.from_numpy(chi).float(),
@@ -80,11 +79,12 @@ def complex_echoes(grid: Grid, echo_times_s: Sequence[float] = ECHO_TIMES_S) -> 
     ).numpy()
     field_hz = HZ_PER_PPM * field_ppm + 15
     decay = np.where(nucleus, 40.0, 20.0)
-    return [
-        ball * np.exp(-decay * t + 1j * (math.tau * field_hz * t + 0.5))
-        + rng.normal(0, 0.01, (2, *grid.shape)).T.dot([1, 1j]).T
-        for t in echo_times_s
-    ]
+    images = []
+    for t in echo_times_s:
+        noise = np.random.default_rng(round(1e6 * t)).normal(0, 0.01, (2, *grid.shape))
+        signal = ball * np.exp(-decay * t + 1j * (math.tau * field_hz * t + 0.5))
+        images.append(signal + noise[0] + 1j * noise[1])
+    return images
 
 
 def parts(grid: Grid, names: Sequence[str], echo_times_s: Sequence[float] = ECHO_TIMES_S) -> Echoes:
