@@ -15,7 +15,13 @@ from accelqsm.nuclei.register import (
     paired_contrasts,
     register_rigid,
 )
-from accelqsm.nuclei.volume import Volume, affine_transform, grid_points, isotropic_grid, resampled
+from accelqsm.nuclei.volume import (
+    Volume,
+    affine_transform,
+    grid_points,
+    isotropic_grid,
+    resample_to,
+)
 from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from nuclei_phantom import GRID, magnitude, pose_matrix, reoriented, t1w
 
@@ -182,7 +188,7 @@ def test_resampling_onto_a_shifted_grid_shifts() -> None:
     image = magnitude(5, UPRIGHT)
     shift = np.eye(4)
     shift[:3, 3] = (2.2, 0.0, -4.4)
-    found = resampled(image, image.grid, affine_transform(shift)).values
+    found = resample_to(image, image.grid, affine_transform(shift)).values
     np.testing.assert_allclose(found[:-1, :, 2:], image.values[1:, :, :-2], atol=0.5)
 
 

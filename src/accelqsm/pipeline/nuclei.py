@@ -16,12 +16,12 @@ import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste, propagate_labels
-from accelqsm.nuclei.labels import chosen_rows, cut_off, erode
+from accelqsm.nuclei.labels import erode, labels_outside, select_rows
 from accelqsm.nuclei.measure import measure_nuclei, split_side
 from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
-from accelqsm.nuclei.volume import Volume, centre_of, resampled
+from accelqsm.nuclei.volume import Volume, centre_of, resample_to
 from accelqsm.pipeline.quality import (
     atlas_metrics,
     expected_nuclei,
@@ -116,7 +116,7 @@ def measure_atlas(
         InputError: images that do not fit each other, or nuclei outside the scan.
     """
     head = _within_brain(head)
-    rows = chosen_rows(atlas.lookup, settings.regions or seven_or_all(atlas.lookup))
+    rows = select_rows(atlas.lookup, settings.regions or seven_or_all(atlas.lookup))
     level_ppm = head.reference_ppm(settings.reference)
     registered = register_atlas(head.chi, magnitude_of(head), head.brain, atlas, t1w=t1w, syn=syn)
     with step("Labels to the map, values, quality"):
@@ -167,7 +167,7 @@ def measure_coregistered(
     Source: Zhou et al. 2025, Front Neurosci 19:1522227, doi 10.3389/fnins.2025.1522227.
     """
     head = _within_brain(head)
-    rows = chosen_rows(lookup, settings.regions)
+    rows = select_rows(lookup, settings.regions)
     level_ppm = head.reference_ppm(settings.reference)
     with step("Scan to reference scan: rigid"):
         forward = register_rigid(magnitude_of(head), reference_magnitude)
@@ -182,7 +182,7 @@ def measure_coregistered(
             as_atlas = Atlas("", {}, labels, one_hot(labels, indices), rows, probabilistic=False)
             propagated = propagated_to(head, as_atlas, transform, settings)
             placed = placed_labels(head, propagated, rows, settings)
-            met = resampled(reference_magnitude, head.chi.grid, transform.forward)
+            met = resample_to(reference_magnitude, head.chi.grid, transform.forward)
         table = measured(head, placed, rows, settings, level_ppm)
         table["flag"] = flags(table, rows, expected={}, centres_mm={})
         brain, backward = head.brain, np.asarray(np.linalg.inv(forward), dtype=np.float64)
@@ -229,7 +229,7 @@ def measure_labels(
     Raises:
         InputError: labels that do not fit, or a reference that cannot be found.
     """
-    rows = chosen_rows(lookup, settings.regions)
+    rows = select_rows(lookup, settings.regions)
     placed = PlacedLabels(labels, {}, {})
     return measured(head, placed, rows, settings, head.reference_ppm(settings.reference))
 
@@ -260,7 +260,7 @@ def placed_labels(
     """Propagated labels on the whole grid of a map, and which of them it cuts off."""
     grid, offset = head.chi.grid, propagated.offset
     in_image = propagated.of_scan(np.ones(grid.shape, dtype=bool))
-    unavailable = cut_off(
+    unavailable = labels_outside(
         propagated.labels, propagated.of_scan(head.brain), rows, in_image=in_image
     )
     indices = rows["index"].tolist() if settings.weighted else []
@@ -309,7 +309,7 @@ def result_of(
     source: Mapping[str, Any],
 ) -> NucleiResult:
     """The record of a measurement, with its picture to judge the labels by."""
-    shown = chosen_labels(labels, rows, head.name)
+    shown = select_labels(labels, rows, head.name)
     return NucleiResult(
         table=table,
         labels=shown,
@@ -322,7 +322,7 @@ def result_of(
     )
 
 
-def chosen_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> npt.NDArray[np.int16]:
+def select_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> npt.NDArray[np.int16]:
     """The labels of the chosen rows alone.
 
     Raises:
@@ -367,11 +367,11 @@ def _resampled(head: MappedHead, labels: Volume, transform: Transform) -> Mapped
     """Map, magnitude and brain on the grid of the labels (linear)."""
     grid = labels.grid
     inside = Volume(head.brain.astype(np.float32), head.chi.grid)
-    brain = resampled(inside, grid, transform.inverse).values > 0.5
+    brain = resample_to(inside, grid, transform.inverse).values > 0.5
     return replace(
         head,
-        chi=resampled(head.chi, grid, transform.inverse),
-        magnitude=resampled(magnitude_of(head), grid, transform.inverse),
+        chi=resample_to(head.chi, grid, transform.inverse),
+        magnitude=resample_to(magnitude_of(head), grid, transform.inverse),
         brain=brain,
         within=brain,
     )

@@ -16,13 +16,13 @@ from accelqsm.nuclei.atlas import Atlas, PropagatedLabels
 from accelqsm.nuclei.measure import split_side
 from accelqsm.nuclei.metrics import (
     Metrics,
-    bend_metrics,
+    jacobian_metrics,
     t1w_metrics,
     template_metrics,
     tissue_metrics,
 )
 from accelqsm.nuclei.quality import Expected, centre_mm
-from accelqsm.nuclei.volume import Volume, affine_transform, box_around, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, box_around, resample_to
 from accelqsm.pipeline.registration import RegisteredHead
 
 FIGURE_MARGIN_MM = 30.0
@@ -68,11 +68,11 @@ def atlas_metrics(
     images, magnitude = registered.images, registered.magnitude
     t1w, signal = images.get("T1w"), None
     if t1w is not None:
-        signal = resampled(t1w, magnitude.grid, affine_transform(registered.to_head)).values
+        signal = resample_to(t1w, magnitude.grid, affine_transform(registered.to_head)).values
     return [
         *([] if t1w is None else t1w_metrics(t1w, magnitude, brain, registered.to_head)),
         *template_metrics(atlas.templates, images, registered.to_template),
-        *bend_metrics(registered.to_template, atlas, rows),
+        *jacobian_metrics(registered.to_template, atlas, rows),
         *tissue_metrics(labels, rows, brain, t1w_signal=signal),
     ]
 
@@ -115,10 +115,10 @@ def quality_figure(
     for region, indices in regions.items():
         here = np.isin(labels, indices).astype(np.float32)
         if here.any():
-            volumes[region] = resampled(Volume(here, chi.grid), grid).values
+            volumes[region] = resample_to(Volume(here, chi.grid), grid).values
     return outline_figure(
-        resampled(chi, grid).values,
-        resampled(magnitude, grid).values,
+        resample_to(chi, grid).values,
+        resample_to(magnitude, grid).values,
         volumes,
         voxel_size_mm=1.0,
         notes=notes,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelqsm.nuclei.atlas import Atlas
-from accelqsm.nuclei.contrast import with_contrast_of
+from accelqsm.nuclei.contrast import match_contrast
 from accelqsm.nuclei.register import (
     Matrix,
     TemplateMap,
@@ -20,7 +20,7 @@ from accelqsm.nuclei.register import (
 )
 from accelqsm.nuclei.settings import SynSettings
 from accelqsm.nuclei.volume import Mapping as WorldMapping
-from accelqsm.nuclei.volume import Volume, affine_transform, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, resample_to
 from accelqsm.runtime.progress import step
 
 
@@ -115,7 +115,7 @@ def _images(chi: Volume, magnitude: Volume, t1w: Volume | None) -> tuple[dict[st
     with step("T1w to magnitude: rigid"):
         to_head = register_rigid(magnitude, t1w)
     inverse = affine_transform(np.linalg.inv(to_head))
-    there = {name: resampled(image, t1w.grid, inverse) for name, image in own.items()}
+    there = {name: resample_to(image, t1w.grid, inverse) for name, image in own.items()}
     return {"T1w": t1w} | there, to_head
 
 
@@ -128,7 +128,7 @@ def _syn(
     if atlas.templates.keys() & images.keys():
         coarse = register_template(templates, paired, box=box, affine=affine, settings=syn.coarse)
         templates = {
-            name: with_contrast_of(
+            name: match_contrast(
                 paired[name], template, probabilities=atlas.probabilities, transform=coarse
             )
             for name, template in templates.items()
@@ -142,4 +142,4 @@ def _brain_of(
     """The brain on the grid of the head's images."""
     grid = next(iter(images.values())).grid
     inside = Volume(brain.astype(np.float32), chi.grid)
-    return resampled(inside, grid, affine_transform(np.linalg.inv(to_head)))
+    return resample_to(inside, grid, affine_transform(np.linalg.inv(to_head)))
