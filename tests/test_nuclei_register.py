@@ -133,9 +133,9 @@ def test_a_known_bend_is_found_and_its_two_ways_undo_each_other(
 def test_the_same_images_give_the_same_bytes(bent: tuple[Volume, Volume, np.ndarray]) -> None:
     fixed, moving, matrix = bent
     one, two = (syn(fixed, moving, matrix, (4, 1)) for _ in range(2))
-    assert np.abs(one.there_mm).max() > 0.1
-    assert one.there_mm.tobytes() == two.there_mm.tobytes()
-    assert one.back_mm.tobytes() == two.back_mm.tobytes()
+    assert np.abs(one.from_template_mm).max() > 0.1
+    assert one.from_template_mm.tobytes() == two.from_template_mm.tobytes()
+    assert one.to_template_mm.tobytes() == two.to_template_mm.tobytes()
     rigid = [
         linear_registration(
             fixed, moving, kind="Rigid", initial=np.eye(4), iterations=(20,), shrink=(2,),
