@@ -1,4 +1,4 @@
-"""Whether the labels of a head can be trusted: expectations, metrics and a picture."""
+"""Quality control of registered labels: expected sizes and positions, metrics and a figure."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ FIGURE_MARGIN_MM = 30.0
 def expected_nuclei(
     atlas: Atlas, registered: RegisteredHead, propagated: PropagatedLabels, rows: pd.DataFrame
 ) -> tuple[dict[int, Expected], dict[int, npt.NDArray[np.float64]]]:
-    """By index: size and place by the affine map alone, and the centre of the label in mm."""
+    """Size and position predicted by the affine transform, and centre of each label in mm."""
     affine = registered.to_template.affine
     to_scan = affine_transform(np.linalg.inv(affine @ registered.to_head))
-    growth = 1 / abs(float(np.linalg.det(affine[:3, :3])))
+    volume_ratio = 1 / abs(float(np.linalg.det(affine[:3, :3])))
     volumes_mm3 = atlas.volumes_mm3()
     expected, centres_mm = {}, {}
     for index in (int(i) for i in rows["index"]):
         probability = atlas.probabilities[index]
         total = probability.values.sum(dtype=np.float64)
-        places = np.indices(probability.values.shape)
-        at = np.asarray([float((places[a] * probability.values).sum() / total) for a in range(3)])
-        world = affine_transform(probability.grid.matrix)(at[:, None])
+        voxels = np.indices(probability.values.shape)
+        centre = [float((voxels[a] * probability.values).sum() / total) for a in range(3)]
+        world = affine_transform(probability.grid.matrix)(np.asarray(centre)[:, None])
         x, y, z = to_scan(world)[:, 0].tolist()
-        expected[index] = Expected(volumes_mm3[index] * growth, (x, y, z))
+        expected[index] = Expected(volumes_mm3[index] * volume_ratio, (x, y, z))
         centres_mm[index] = centre_mm(propagated.labels, index, propagated.grid)
     return expected, centres_mm
 
@@ -56,7 +56,7 @@ def atlas_metrics(
     labels: npt.NDArray[Any],
     rows: pd.DataFrame,
 ) -> Metrics:
-    """How well head and template meet, how far the head was deformed, whether labels lie on tissue.
+    """Quality metrics of a registration: mutual information, Jacobian, and labels on tissue.
 
     Args:
         atlas: template and labels.
@@ -78,7 +78,7 @@ def atlas_metrics(
 
 
 def notes_of(table: pd.DataFrame) -> dict[str, str]:
-    """What is odd about each region, for the figure."""
+    """Notes and flags of each region, for the figure."""
     notes: dict[str, str] = {}
     for region, side, note, flag in zip(
         table["region"], table["side"], table["note"], table["flag"], strict=True
@@ -97,7 +97,7 @@ def quality_figure(
     *,
     notes: Mapping[str, str],
 ) -> Figure:
-    """The outlines of all regions on an upright grid of 1 mm around them."""
+    """Figure of the outlines of all regions, on an axial grid of 1 mm around them."""
     around = box_around(Volume(labels, chi.grid), margin_mm=1.0)
     last = np.asarray(around.shape) - 1
     corners = np.stack([np.asarray(corner) * last for corner in np.ndindex(2, 2, 2)], axis=1)

@@ -1,4 +1,4 @@
-"""``accelqsm demo``: the study in small, on one digital head."""
+"""``accelqsm demo``: the whole study on one simulated head."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFERENCE = "PI"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which head, and where everything goes."""
+    """Add the arguments of output folder and seed."""
     parser.add_argument(
         "out",
         type=Path,
@@ -31,21 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for everything (default demo)",
     )
     parser.add_argument(
-        "--seed", type=int, default=11, metavar="S", help="of the digital head (default 11)"
+        "--seed", type=int, default=11, metavar="S", help="seed of the digital head (default 11)"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the demo and say where its report is."""
+    """Run the demo and print the path of its report."""
     print(run_demo(options.out, seed=options.seed))
 
 
 def run_demo(out: Path, *, seed: int) -> Path:
-    """Repeat the study on one digital head and write everything under ``out``.
+    """Run the study on one digital head and write all results under ``out``.
 
-    ``scans/`` holds raw data with truth, ``maps/`` the susceptibility of every protocol,
+    ``scans/`` has raw data with ground truth, ``maps/`` the susceptibility of every protocol,
     ``values.tsv`` the nuclei, ``agreement/`` and ``accuracy/`` the comparisons with parallel
-    imaging and with the true susceptibility, ``similarity.tsv`` that of the maps.
+    imaging and with the true susceptibility, ``similarity.tsv`` the similarity of the maps.
 
     Returns:
         The report, an HTML file that opens offline.
@@ -55,7 +55,7 @@ def run_demo(out: Path, *, seed: int) -> Path:
     from accelqsm.runtime.progress import step
     from accelqsm.virtual.scans import simulate_study
 
-    print("accelqsm demo: one digital head, scanned and mapped four ways", flush=True)
+    print("accelqsm demo: one digital head, scanned with four protocols", flush=True)
     with step("Scanning: parallel imaging AF 2, Poisson disk AF 3, 4, 5"):
         scans = simulate_study(
             out / "scans", n_subjects=1, seed=seed, preset="demo", protocols=PROTOCOLS
@@ -73,7 +73,7 @@ def run_demo(out: Path, *, seed: int) -> Path:
 
 
 def map_scan(out: Path, scan: ScanFiles) -> None:
-    """Map one scan with the reconstruction that belongs to its protocol."""
+    """Map one scan with the reconstruction of its protocol."""
     from dataclasses import replace
 
     from accelqsm.api.images import map_susceptibility, read_mrd
@@ -91,7 +91,7 @@ def map_scan(out: Path, scan: ScanFiles) -> None:
 
 
 def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
-    """Nuclei of every map and of the truth (inside the mask of its map), as ``nuclei.tsv``."""
+    """Measure nuclei in every map and in the truth (within the same mask); write ``nuclei.tsv``."""
     import pandas as pd
 
     from accelqsm.api.nuclei import mapped_head, measure_nuclei
@@ -126,7 +126,7 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
 
 
 def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
-    """Each nucleus and side against parallel imaging, and against the truth."""
+    """Compare each nucleus and side with parallel imaging and with the truth."""
     from accelqsm.api.agreement import compare, values
     from accelqsm.files.tables import write_table
     from accelqsm.results.study import ACCURACY, AGREEMENT, TRUTH, VALUES, VALUES_AND_TRUTH
@@ -141,7 +141,7 @@ def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
 
 
 def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:
-    """How similar each map is to that of parallel imaging, as ``similarity.tsv``."""
+    """Similarity of each map to that of parallel imaging, written to ``similarity.tsv``."""
     import numpy as np
     import pandas as pd
 
