@@ -286,7 +286,7 @@ def test_missing_values_leave_the_tables(compared: Path, tmp_path: Path) -> None
     assert "compared-values.tsv: no such file" in lost
     assert "<figure" not in page
     assert "Equivalent to PI?" in page
-    assert "so that nobody can be named" in page
+    assert "so that excluded subjects cannot be named" in page
 
 
 @pytest.mark.parametrize("state", ["absent", "empty", "half"])
