@@ -251,7 +251,9 @@ def _legend(grid: Panels, regions: Sequence[str]) -> None:
             [], [], linestyle="", marker=marker, markersize=5, color=colour,
             markerfacecolor=colour if filled else "none", label=region,
         )
-        for region, (marker, colour, filled) in zip(regions, map(_marker_style, count()), strict=False)
+        for region, (marker, colour, filled) in zip(
+            regions, map(_marker_style, count()), strict=False
+        )
     ]  # fmt: skip
     grid.drawing.legend(
         handles=handles, loc="lower center", ncols=max(len(handles), 1), frameon=False,
