@@ -79,7 +79,7 @@ def add_settings_file(parser: argparse.ArgumentParser) -> None:
         "--settings",
         type=Path,
         metavar="TOML",
-        help="replay the settings.toml of an earlier run; what is given here wins",
+        help="settings of an earlier run (its settings.toml); what is given here wins",
     )
 
 

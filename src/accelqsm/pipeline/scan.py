@@ -34,6 +34,7 @@ def map_susceptibility(
     method: str | ReconSettings = "reconnet3d",
     *,
     mask: Tensor | None = None,
+    mask_name: str = "from the magnitude",
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
 ) -> SusceptibilityMaps:
@@ -43,6 +44,7 @@ def map_susceptibility(
         kspace: samples of every channel and echo.
         method: name of a reconstruction, or its settings.
         mask: bool (x, y, z) to use instead of a brain extraction; it loses what is incoherent.
+        mask_name: what is recorded of the mask.
         settings: of the chain from field to susceptibility.
         network: instead of the weights that ``method`` names.
 
@@ -74,7 +76,7 @@ def map_susceptibility(
         settings=settings,
         echoes=as_echoes(images),
         recon=recon,
-        source=source_of(kspace) | weights,
+        source=source_of(kspace) | weights | {"mask": mask_name},
         device=device_name(device),
         command="map",
     )

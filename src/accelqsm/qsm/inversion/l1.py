@@ -138,8 +138,8 @@ def _outside_weight(inside: Tensor, *, like: Tensor) -> Tensor:
     )
 
 
-def _lost_share(before: Tensor, after: Tensor) -> Tensor:
-    """By how much W^2, which the dual of the field is proportional to, has fallen; at most 1."""
+def _kept_share(before: Tensor, after: Tensor) -> Tensor:
+    """Ratio of the new to the old W^2, at most 1: what the dual of the field keeps."""
     return torch.where(before > 0, after / before.clamp_min(1e-30), 1.0).clamp_max(1.0)
 
 
@@ -186,7 +186,7 @@ class _FieldSplit:
         """Take new data weights; the dual is proportional to W^2 and falls with it."""
         before = self._confidence
         self._confidence = weights.confidence(self._problem.field)
-        self._dual *= _lost_share(before, self._confidence)
+        self._dual *= _kept_share(before, self._confidence)
 
     def update(self, explained: Tensor) -> None:
         """The v that fits the field and ``explained`` = D chi best, and its dual."""

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from accelqsm.errors import InputError
-from accelqsm.figures.anatomy import nuclei_figure, still_figure
 from accelqsm.figures.extreme import LargestDifference, difference_figure
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.images import ProtocolImages, protocol_figure, zoom_figure
+from accelqsm.figures.nuclei import nuclei_figure, still_figure
 from accelqsm.figures.sampling import sampling_figure
 from accelqsm.figures.slices import DEFAULT_CHI_WINDOW_PPB, views_of
 from accelqsm.files.compact import compact_nifti
