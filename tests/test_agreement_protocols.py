@@ -169,7 +169,7 @@ def edit(frame, **columns):
         ),
         (lambda v: edit(v, value_ppb=np.inf), "PI", "finite numbers"),
         (lambda v: v, "AF2", "reference: expected one of PI, DL, found 'AF2'"),
-        (lambda v: v[v.protocol == "PI"], "PI", "a protocol beside 'PI'"),
+        (lambda v: v[v.protocol == "PI"], "PI", "a protocol besides 'PI'"),
         (lambda v: v.replace({"region": {"RN": "all"}}), "PI", "region: 'all'"),
         (lambda v: edit(v, subject=[None, *v.subject[1:]]), "PI", "a subject in every row"),
     ],

@@ -1,4 +1,4 @@
-"""Settings of a command: its defaults, what a settings file says, and what was given on top."""
+"""Settings of a command from defaults, a settings file and the command line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from accelqsm.options.setting import Settings
 from accelqsm.options.table import check_table, from_table, merge_tables
 
 RECORDS = ("command", "source", "inputs", "software")
-"""Parts of a ``settings.toml`` that say what was, and set nothing."""
+"""Tables of a ``settings.toml`` that record a run and are not settings."""
 
 Record = TypeVar("Record", bound=Settings)
 
 
 def read_settings_tables(path: Path | None, *sections: str) -> dict[str, Any]:
-    """Read a settings file; refuse tables that the command does not use.
+    """Read a settings file and check that it has settings in the given tables only.
 
     Args:
-        path: of ``settings.toml``; None gives an empty record.
+        path: path of ``settings.toml``; None gives an empty record.
         sections: tables that the command uses.
 
     Raises:
@@ -45,14 +45,14 @@ def settings_from(
     file: Mapping[str, Any] | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Record:
-    """A settings record from a table of a file and from what was given on top of it.
+    """Settings record from a table of a file and from the command line, which has priority.
 
     Args:
-        record: the kind of settings.
+        record: class of the settings.
         section: name of the table, for messages.
-        path: of the file, for messages.
-        file: the table.
-        given: a table of what was given on the command line.
+        path: the file, for messages.
+        file: the table of the file.
+        given: a table of the values on the command line.
 
     Raises:
         InputError: a setting that does not exist, a value of another type or out of range, or

@@ -1,4 +1,4 @@
-"""The network of a reconstruction, chosen once for a scan, and what is recorded of it."""
+"""Selection of the network of a reconstruction, with its record for the result."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from accelqsm.runtime.device import best_device
 def network_for(
     recon: ReconSettings, network: Network | None = None
 ) -> tuple[Network | None, dict[str, str]]:
-    """The network given, that of the weights named, or the package's; None for other methods.
+    """Network of a reconstruction: the given one, that of the weights, or the default; else None.
 
     Args:
         recon: method, weights and consistency.
-        network: one that is there already.
+        network: a network to use instead of weights.
 
     Returns:
-        The network, and ``consistency``, ``weights`` and ``weights_sha256`` as they are recorded.
+        The network (None for methods without one), and ``consistency``, ``weights`` and
+        ``weights_sha256`` for the record of the result.
 
     Raises:
         InputError: weights that cannot be used, or of another consistency than asked for.

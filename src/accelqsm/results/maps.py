@@ -1,4 +1,4 @@
-"""The folder of a mapped scan: the maps, and the settings that made them."""
+"""Result folder of a mapped scan: maps and settings."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Volume = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SusceptibilityMaps:
-    """Susceptibility of one scan with the maps that led to it; all (x, y, z) on ``grid``.
+    """Susceptibility of a scan with the maps it is computed from; all (x, y, z) on ``grid``.
 
     Attributes:
-        grid: where the voxels are.
+        grid: voxel grid of the maps.
         chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
         mask: bool, where ``chi_ppm`` is known.
         field_hz: total field, unwrapped.
@@ -45,12 +45,12 @@ class SusceptibilityMaps:
         local_field_hz: field of the sources in the mask.
         r2star_per_s: decay rate in 1/s; None for a single echo.
         magnitude: root of the sum of squares over channels and echoes.
-        echoes: the images that were mapped, channels combined; None where images were given.
-        settings: of the chain from field to susceptibility.
-        recon: how the images were reconstructed; None where images were given.
-        source: what was mapped: files, echo times, field strength and the like.
-        device: in words.
-        command: the command that gives the same.
+        echoes: the reconstructed images, channels combined; None if the input is images.
+        settings: settings of the QSM pipeline.
+        recon: settings of the reconstruction; None if the input is images.
+        source: record of the input: files, echo times, field strength and similar.
+        device: description of the device that computed them.
+        command: name of the command that computes the same.
     """
 
     grid: Grid
@@ -79,7 +79,7 @@ class SusceptibilityMaps:
         if self.echoes is not None:
             write_echoes(out, self.echoes, self.grid)
         for name, values in self._files().items():
-            if values is None:  # a single echo has no R2*, whatever was here before
+            if values is None:  # A single echo has no R2*: remove that of an earlier run.
                 (out / name).unlink(missing_ok=True)
             else:
                 write_image(out / name, values, self.grid)
@@ -87,7 +87,7 @@ class SusceptibilityMaps:
         return out
 
     def plot(self) -> Figure:
-        """Susceptibility, magnitude and R2* in three planes through the middle of the mask."""
+        """Figure of susceptibility, magnitude and R2* in three planes through the mask's centre."""
         from accelqsm.figures.maps import maps_figure
 
         return maps_figure(
@@ -121,7 +121,7 @@ class SusceptibilityMaps:
 
 
 def read_maps(folder: str | Path) -> SusceptibilityMaps:
-    """Read what ``SusceptibilityMaps.save`` wrote.
+    """Read maps as written by ``SusceptibilityMaps.save``.
 
     Raises:
         InputError: no maps, or files that cannot be read or do not share a grid.

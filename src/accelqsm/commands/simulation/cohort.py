@@ -1,4 +1,4 @@
-"""``accelqsm cohort``: people and values that have exactly the statistics of a published study."""
+"""``accelqsm cohort``: synthetic participants and values with the statistics of a study."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 NAME = "cohort"
-HELP = "people and values with the statistics of a published study"
+HELP = "synthetic participants and values with the statistics of a published study"
 EXAMPLE = "accelqsm cohort zhou2025 cohort"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which study, and where the tables go."""
+    """Add the arguments of study, output folder and seed."""
     parser.add_argument("study", metavar="STUDY", help="a published study: zhou2025")
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="folder for values.tsv and participants.tsv"
@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="S",
-        help="draws the people, on which no statistic depends (default 0)",
+        help="seed of the individual values, on which no statistic depends (default 0)",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the tables and where they come from, and say so."""
+    """Write the tables and their source, and print the path."""
     from accelqsm.agreement.published import published
     from accelqsm.agreement.synthetic import cohort_with_statistics
     from accelqsm.files.tables import write_table

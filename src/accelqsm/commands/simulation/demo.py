@@ -1,4 +1,4 @@
-"""``accelqsm demo``: the study in small, on one digital head."""
+"""``accelqsm demo``: the whole study on one simulated head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXAMPLE = "accelqsm demo demo"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which head, and where everything goes."""
+    """Add the arguments of output folder and seed."""
     parser.add_argument(
         "out",
         type=Path,
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for everything (default demo)",
     )
     parser.add_argument(
-        "--seed", type=int, default=11, metavar="S", help="of the digital head (default 11)"
+        "--seed", type=int, default=11, metavar="S", help="seed of the digital head (default 11)"
     )
 
 
