@@ -65,7 +65,7 @@ def test_settings_beside_every_map_say_how_it_was_made(demo: Path) -> None:
     for protocol in ("pi", "af3", "af4", "af5"):
         folder = demo / "maps" / "sub-01" / f"acq-{protocol}"
         record = tomllib.loads((folder / "settings.toml").read_text())
-        assert record["source"]["method"] == PROTOCOLS[protocol].method
+        assert record["recon"]["method"] == PROTOCOLS[protocol].method
         assert ("weights_sha256" in record["source"]) == (protocol != "pi")
         assert record["software"]["accelqsm"]
 

@@ -19,7 +19,7 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.weights import load_network
-from accelqsm.training import loop, measured
+from accelqsm.training import measured, state
 from accelqsm.training.loop import train
 from accelqsm.training.measured import cached_scans, find_scans, scan_volumes
 from accelqsm.training.processes import joined_processes
@@ -182,7 +182,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, *launch, str(script), str(two)]
     subprocess.run(command, check=True, timeout=240, capture_output=True)
-    monkeypatch.setattr(loop, "multiplies_half_the_bits", lambda: False)
+    monkeypatch.setattr(state, "cpu_has_bfloat16", lambda: False)
     settings = TrainingSettings(Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2)
     heads = [blob_volumes()]
     with joined_processes():

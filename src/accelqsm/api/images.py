@@ -108,7 +108,7 @@ def map_susceptibility(
 
     Args:
         scan: samples of every channel and echo (``read_mrd``).
-        method: "reconnet3d", "l1-wavelet", "cg-sense", "grappa", "zero-filled", or settings.
+        method: name of a reconstruction, or its settings.
         mask: path, nibabel image, array or tensor, to use instead of a brain extraction.
         settings: settings of the QSM pipeline.
         network: a network to use instead of the weights that ``method`` names.
@@ -124,6 +124,7 @@ def map_susceptibility(
         scan,
         method,
         mask=None if inside is None else torch.from_numpy(inside),
+        mask_name=_mask_name(mask),
         settings=settings,
         network=network,
     )
@@ -172,9 +173,14 @@ def susceptibility(
     return from_images.susceptibility(
         images,
         mask=None if inside is None else torch.from_numpy(inside),
-        mask_name="from the magnitude" if mask is None else name_of(mask, "given"),
+        mask_name=_mask_name(mask),
         settings=settings,
     )
+
+
+def _mask_name(mask: VolumeLike | None) -> str:
+    """What is recorded of a mask."""
+    return "from the magnitude" if mask is None else name_of(mask, "given")
 
 
 def _are_paths(given: Any) -> bool:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from accelqsm.errors import InputError
 from accelqsm.files.toml import read_settings
-from accelqsm.options.setting import Settings, settings_in
-from accelqsm.options.table import check_table, from_table
+from accelqsm.options.setting import Settings
+from accelqsm.options.table import check_table, from_table, merge_tables
 
 RECORDS = ("command", "source", "inputs", "software")
 """Tables of a ``settings.toml`` that record a run and are not settings."""
@@ -63,20 +63,4 @@ def settings_from(
         check_table(record, table)
     except InputError as error:
         raise InputError(f"{path}: [{section}] {error}") from error
-    return from_table(record, _merge(record, table, given or {}))
-
-
-def _merge(
-    record: type[Settings], file: Mapping[str, Any], given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Merge both tables; where another choice is given, drop the settings of the file's choice."""
-    merged = dict(file)
-    for name, known in settings_in(record).items():
-        if known.registry is not None and name in given and file.get(name) != given[name]:
-            merged.pop(str(file.get(name)), None)
-    for name, value in given.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
-            merged[name] = {**merged[name], **value}
-        else:
-            merged[name] = value
-    return merged
+    return from_table(record, merge_tables(record, table, given or {}))

@@ -98,6 +98,27 @@ def from_table(record: type[Record], table: Mapping[str, Any]) -> Record:
     return made
 
 
+def merge_tables(
+    record: type[Settings], below: Mapping[str, Any], above: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Two tables in one, of which ``above`` wins; where it makes another choice, the settings of
+    the choice made ``below`` go."""
+    merged = dict(below)
+    rows = list(choices_of(record))
+    for name, known in settings_in(record).items():
+        if known.registry is not None and name in above:
+            chosen = known.registry[above[name]].name
+            for of, row in rows:
+                if of == name and row.name != chosen:
+                    merged.pop(row.name, None)
+    for name, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
+            merged[name] = {**merged[name], **value}
+        else:
+            merged[name] = value
+    return merged
+
+
 def _resolve_names(
     record: type[Settings], table: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

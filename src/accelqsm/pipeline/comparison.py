@@ -8,8 +8,8 @@ from dataclasses import replace
 import pandas as pd
 
 from accelqsm.agreement.age import age_associations
-from accelqsm.agreement.paired import compare_protocols
 from accelqsm.agreement.people import SUBJECT_NAMES, plain_label
+from accelqsm.agreement.protocols import compare_protocols
 from accelqsm.agreement.published import check_printed_p, published
 from accelqsm.agreement.settings import EVERY_REGION, CompareSettings
 from accelqsm.agreement.tables import age_table, correlation_table, demographics_table, mean_table

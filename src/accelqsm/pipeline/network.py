@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from accelqsm.errors import InputError
-from accelqsm.recon.method_settings import NetworkSettings
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
@@ -34,14 +31,9 @@ def network_for(
         return None, {}
     if network is not None:
         return network, {"consistency": network.consistency}
-    wanted = recon.network.consistency
-    weights = recon.network.weights or default_weights(wanted or "joint", best_device())
-    any_consistency = replace(recon, network=NetworkSettings(weights=str(weights)))
-    network = network_of(any_consistency, device=best_device())
-    if wanted and network.consistency != wanted:
-        raise InputError(
-            f"{weights}: a network of --consistency {network.consistency}, expected one of {wanted}"
-        )
+    device = best_device()
+    network = network_of(recon, device=device)
+    weights = recon.network.weights or default_weights(network.consistency, device)
     known = {
         "consistency": network.consistency,
         "weights": Path(weights).name,

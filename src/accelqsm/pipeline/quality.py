@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from accelqsm.figures.figure import Figure
-from accelqsm.figures.nuclei import outline_figure
+from accelqsm.figures.outlines import outline_figure
 from accelqsm.grid import centred_grid
 from accelqsm.nuclei.atlas import Atlas, PropagatedLabels
 from accelqsm.nuclei.measure import split_side

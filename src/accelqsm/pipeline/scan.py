@@ -35,6 +35,7 @@ def map_susceptibility(
     method: str | ReconSettings = "reconnet3d",
     *,
     mask: Tensor | None = None,
+    mask_name: str = "from the magnitude",
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
 ) -> SusceptibilityMaps:
@@ -44,6 +45,7 @@ def map_susceptibility(
         kspace: samples of every channel and echo.
         method: name of a reconstruction, or its settings.
         mask: bool (x, y, z) to use instead of a brain extraction; incoherent voxels are removed.
+        mask_name: what is recorded of the mask.
         settings: settings of the QSM pipeline.
         network: a network to use instead of the weights that ``method`` names.
 
@@ -75,7 +77,7 @@ def map_susceptibility(
         settings=settings,
         echoes=as_echoes(images),
         recon=recon,
-        source=source_of(kspace) | weights,
+        source=source_of(kspace) | weights | {"mask": mask_name},
         device=device_name(device),
         command="map",
     )
@@ -101,7 +103,10 @@ def combined_echoes(
     network, weights = network_for(recon, network)
 
     def combined(device: torch.device) -> Tensor:
-        return sum_channels(kspace.on(device), recon, network=network).images.cpu()
+        sums = CombinedSums(prewhiten(kspace.on(device)))
+        for block in reconstruct(sums.kspace, recon, network=network):
+            sums.add(block)
+        return sums.images().cpu()
 
     images, device = on_gpu_or_cpu(combined)
     return Reconstruction(
@@ -126,34 +131,31 @@ class SummedScan:
     images: Tensor
 
 
-class ChannelSums:
-    """Accumulator of sums over channels, block by block.
+class CombinedSums:
+    """Combined images that grow block by block.
 
     Args:
-        kspace: the samples that the blocks are reconstructed from; the sums are on the device of
+        kspace: the samples that the blocks are reconstructed from; the images lie on the device of
             its pattern (``KSpace.on``).
     """
 
     def __init__(self, kspace: KSpace) -> None:
         acquisition, device = kspace.acquisition, kspace.sampled.device
         shape, n_echoes = acquisition.grid.shape, acquisition.n_echoes
-        self._kspace = kspace
-        self._lags = LagSums(shape, echo_times_s=acquisition.echo_times_s, device=device)
+        self.kspace = kspace
         self._numerator = torch.zeros(n_echoes, *shape, dtype=torch.complex64, device=device)
         self._power = torch.zeros(shape, device=device)
 
     def add(self, block: ImageBlock) -> None:
         """Add a block of channels at some readout positions."""
-        self._lags.add(block.images, block.x)
-        part = combine(block, self._kspace)
+        part = combine(block, self.kspace)
         self._numerator[:, block.x] += part.numerator
         self._power[block.x] += part.power
 
-    def summed(self) -> SummedScan:
-        """The sums over channels, with the combined images."""
+    def images(self) -> Tensor:
+        """Complex (echo, x, y, z): the sums over channels divided by the root of their power."""
         smallest = torch.finfo(self._power.dtype).tiny
-        images = self._numerator / self._power.clamp_min(smallest).sqrt()
-        return SummedScan(self._lags.products(), images)
+        return self._numerator / self._power.clamp_min(smallest).sqrt()
 
 
 def sum_channels(
@@ -167,10 +169,13 @@ def sum_channels(
         network: a network to use instead of the weights that ``method`` names.
     """
     white = prewhiten(kspace)
-    sums = ChannelSums(white)
+    acquisition, device = white.acquisition, white.sampled.device
+    lags = LagSums(acquisition.grid.shape, echo_times_s=acquisition.echo_times_s, device=device)
+    combined = CombinedSums(white)
     for block in reconstruct(white, method, network=network):
-        sums.add(block)
-    return sums.summed()
+        lags.add(block.images, block.x)
+        combined.add(block)
+    return SummedScan(lags.products(), combined.images())
 
 
 def source_of(kspace: KSpace) -> dict[str, Any]:

@@ -128,9 +128,10 @@ def network_of(
         InputError: weights that cannot be used, those of another method, or another consistency
             than asked for.
     """
-    wanted = settings.network.consistency
+    wanted, name = settings.network.consistency, "network"
     if network is None:
         weights = settings.network.weights or default_weights(wanted or JOINT, device)
+        name = str(weights)
         stored = load_network(weights)
         found = _row_of(stored).name
         if found != settings.method:
@@ -138,7 +139,8 @@ def network_of(
         network = stored
     if wanted is not None and network.consistency != wanted:
         raise InputError(
-            f"network: expected consistency {wanted}, found one of {network.consistency}"
+            f"{name}: expected a network of --consistency {wanted}, found one of "
+            f"{network.consistency}"
         )
     return network.to(device) if isinstance(network, nn.Module) else network
 

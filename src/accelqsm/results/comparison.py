@@ -23,8 +23,8 @@ from accelqsm.files.tables import read_table, write_described_table, write_table
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.options.table import from_table, plain
 from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS
 
-SETTINGS = "settings.toml"
 VALUES = "compared-values.tsv"
 PEOPLE = "compared-participants.tsv"
 AGE, CHECKS = "age.tsv", "published-checks.tsv"

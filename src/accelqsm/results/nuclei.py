@@ -20,9 +20,10 @@ from accelqsm.grid import Grid
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.table import from_table, plain
 from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS
 
 TABLE, LABELS, LOOKUP = "nuclei.tsv", "dseg.nii.gz", "dseg.tsv"
-QUALITY, FIGURE, SETTINGS = "quality.tsv", "quality.png", "settings.toml"
+QUALITY, FIGURE = "quality.tsv", "quality.png"
 TEXT = ("region", "side", "note", "reference", "flag")
 
 COLUMN_MEANINGS: Mapping[str, Mapping[str, str]] = {

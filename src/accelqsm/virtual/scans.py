@@ -21,6 +21,7 @@ from accelqsm.grid import Grid
 from accelqsm.options.table import simple
 from accelqsm.pipeline.maps import as_array
 from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS
 from accelqsm.results.study import LOOKUP_NAME, ScanFiles, scan_files
 from accelqsm.runtime.progress import track
 from accelqsm.simulate.cohort import Subject, draw_cohort, random_pose
@@ -77,7 +78,7 @@ def simulate_study(
     write_table(out / LOOKUP_NAME, lookup)
     write_table(out / "participants.tsv", _participants(subjects))
     write_settings(
-        out / "settings.toml",
+        out / SETTINGS,
         {
             "seed": seed,
             "preset": preset,

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the tables and their source, and print the path."""
     from accelqsm.agreement.published import published
-    from accelqsm.agreement.summary import cohort_with_statistics
+    from accelqsm.agreement.synthetic import cohort_with_statistics
     from accelqsm.files.tables import write_table
     from accelqsm.files.toml import write_settings
     from accelqsm.results.provenance import software
