@@ -59,7 +59,7 @@ def bland_altman_figure(
     wide = _wide(values, reference)
     protocols = [name for name in wide.columns if name != reference]
     with styled():
-        grid = _numbered(len(protocols), [2.6 if len(regions) == 1 else 1.75] * len(regions))
+        grid = _panel_grid(len(protocols), [2.6 if len(regions) == 1 else 1.75] * len(regions))
         for row, region in zip(grid.axes, regions, strict=True):
             part = _part(wide, region)
             low, high = _range(part)
@@ -112,7 +112,7 @@ def scatter_figure(
     protocols = [name for name in wide.columns if name != reference]
     with styled():
         size = (WIDTH_INCHES - 0.75 - 0.35 * len(protocols)) / max(len(protocols), 3)
-        grid = _numbered(len(protocols), [size] * len(regions), gap=(0.35, 0.25), width=size)
+        grid = _panel_grid(len(protocols), [size] * len(regions), gap=(0.35, 0.25), width=size)
         for row, region in zip(grid.axes, regions, strict=True):
             part = _part(wide, region)
             low, high = _range(part)
@@ -177,7 +177,7 @@ def _agreement_row(agreement: pd.DataFrame, region: str, protocol: str) -> pd.Se
     return chosen.iloc[0]
 
 
-def _numbered(
+def _panel_grid(
     n_columns: int,
     heights: Sequence[float],
     *,

@@ -170,9 +170,9 @@ def extent_mm(shown: Volume, voxel_size_mm: Triple) -> tuple[float, float, float
     return 0.0, shown.shape[1] * voxel_size_mm[0], 0.0, shown.shape[0] * voxel_size_mm[1]
 
 
-def draw_scale(drawing: Drawing, beside: Axes, window: Window, colours: Colormap) -> None:
+def draw_scale(drawing: Drawing, next_to: Axes, window: Window, colours: Colormap) -> None:
     """Draw the colour bar of a window next to some axes."""
-    box = beside.get_position()
+    box = next_to.get_position()
     inch = 1 / drawing.get_figwidth()
     axes = drawing.add_axes(
         (box.x1 + 0.08 * inch, box.y0 + 0.1 * box.height, 0.11 * inch, 0.8 * box.height)

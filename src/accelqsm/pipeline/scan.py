@@ -59,7 +59,7 @@ def map_susceptibility(
     # Selected once, so that the same network is used if the scan is recomputed on the CPU.
     network, weights = network_for(recon, network)
 
-    def mapped(device: torch.device) -> tuple[Tensor, QsmResult]:
+    def compute(device: torch.device) -> tuple[Tensor, QsmResult]:
         sums = sum_channels(kspace.on(device), recon, network=network)
         maps = susceptibility(
             sums.lags,
@@ -70,7 +70,7 @@ def map_susceptibility(
         )
         return sums.images.cpu(), on_device(maps, CPU)
 
-    (images, maps), device = on_gpu_or_cpu(mapped)
+    (images, maps), device = on_gpu_or_cpu(compute)
     return as_maps(
         maps,
         acquisition.grid,
@@ -102,13 +102,13 @@ def combined_echoes(
     recon = as_recon(method)
     network, weights = network_for(recon, network)
 
-    def combined(device: torch.device) -> Tensor:
+    def compute(device: torch.device) -> Tensor:
         sums = CombinedSums(prewhiten(kspace.on(device)))
         for block in reconstruct(sums.kspace, recon, network=network):
             sums.add(block)
         return sums.images().cpu()
 
-    images, device = on_gpu_or_cpu(combined)
+    images, device = on_gpu_or_cpu(compute)
     return Reconstruction(
         as_echoes(images),
         kspace.acquisition.grid,

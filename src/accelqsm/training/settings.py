@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from accelqsm.options.setting import BESIDE, Settings, setting
+from accelqsm.options.setting import SEPARATE_TABLE, Settings, setting
 from accelqsm.recon.network.architecture import Architecture
 
 FIRST_TRAINING_SEED = 1000
@@ -21,7 +21,7 @@ class TrainingSettings(Settings):
         architecture: architecture of the network.
     """
 
-    architecture: Architecture = field(default_factory=Architecture, metadata=BESIDE)
+    architecture: Architecture = field(default_factory=Architecture, metadata=SEPARATE_TABLE)
     seed: int = setting(0, least=0, help="seed of the initial weights and the training pairs")
     steps: int = setting(
         4000,

@@ -31,7 +31,7 @@ Integers = npt.NDArray[np.int32]
 Steps = npt.NDArray[np.int64]
 
 
-def spun(
+def unwrap_spun(
     phase_rad: Tensor,
     magnitude: Tensor,
     mask: Tensor,

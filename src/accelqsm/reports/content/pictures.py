@@ -172,7 +172,7 @@ def viewer_of_maps(folder: StudyFolder, images: StudyImages) -> Viewer:
     return Viewer(
         title="Look through the maps",
         caption=(
-            "Susceptibility in ppb around the nuclei, which are laid over it in the colours of the "
+            "Susceptibility in ppb around the nuclei, which are overlaid in the colours of the "
             "figures. Choose a map, fade the nuclei, and move with the sliders, by clicking, or "
             f"with the mouse wheel; values are rounded to {VIEWER_STEP_PPB:g} ppb. "
             "The patient's right is on the left. The volumes are inside this file."
