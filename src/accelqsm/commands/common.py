@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -83,12 +84,78 @@ def add_settings_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_out(
+    parser: argparse.ArgumentParser,
+    help: str = "folder for the results",
+    *,
+    metavar: str = "OUT",
+    default: Path | None = None,
+) -> None:
+    """Where results go, and whether they may replace those of an earlier run."""
+    optional: dict[str, Any] = {} if default is None else {"nargs": "?", "default": default}
+    parser.add_argument("out", type=Path, metavar=metavar, help=help, **optional)
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Whether results may replace those of an earlier run."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what an earlier run left in OUT, all of it; refused without",
+    )
+
+
+@contextmanager
+def results(options: argparse.Namespace, command: str) -> Iterator[Path]:
+    """The folder to write into, whose files become those of OUT when the block ends well.
+
+    Raises:
+        InputError: an OUT that cannot be used, before anything is computed.
+    """
+    from accelqsm.results.folder import results_folder
+
+    with results_folder(
+        options.out, command, overwrite=options.overwrite, inputs=inputs_of(options)
+    ) as folder:
+        yield folder
+
+
+def check_space(out: Path, n_bytes: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        InputError: less space than ``n_bytes`` where ``out`` is.
+    """
+    from accelqsm.results import folder
+
+    folder.check_space(out, n_bytes)
+
+
+def check_table(options: argparse.Namespace) -> None:
+    """Refuse a table's file OUT that cannot be used, before anything is computed.
+
+    Raises:
+        InputError: as ``results.folder.check_table_file``.
+    """
+    from accelqsm.results.folder import check_table_file
+
+    check_table_file(options.out, overwrite=options.overwrite, inputs=inputs_of(options))
+
+
+def inputs_of(options: argparse.Namespace) -> list[Path]:
+    """Every file that a command line names, but OUT and the settings that are replayed."""
+    named = {name: v for name, v in vars(options).items() if name not in ("out", "settings")}
+    many = [v if isinstance(v, list | tuple) else [v] for v in named.values()]
+    return [path for paths in many for path in paths if isinstance(path, Path)]
+
+
 def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
     """A raw scan, where results go, and how it is reconstructed."""
     parser.add_argument(
         "scan", type=Path, metavar="SCAN.h5", help="raw data, ISMRMRD/MRD, Cartesian 3D"
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    add_out(parser)
     add_settings_file(parser)
     add_settings(parser, ReconSettings)
 
@@ -121,10 +188,14 @@ def say(path: Path, what: str) -> None:
     print(f"{path}: {what}", flush=True)
 
 
-def save_maps(maps: SusceptibilityMaps, out: Path) -> None:
-    """Write maps and their methods text, and say so."""
+def write_maps(maps: SusceptibilityMaps, folder: Path) -> None:
+    """Write maps and their methods text."""
     from accelqsm.reports.boilerplate import write_methods
 
-    maps.save(out)
-    write_methods(out)
+    maps.write(folder)
+    write_methods(folder)
+
+
+def say_maps(out: Path) -> None:
+    """Say in one line that maps were written."""
     say(out, "susceptibility (ppm), fields (Hz), R2*, magnitude, mask, settings, methods text")

@@ -19,6 +19,7 @@ from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.table import from_table, plain
+from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 
 TABLE, LABELS, LOOKUP = "nuclei.tsv", "dseg.nii.gz", "dseg.tsv"
@@ -74,14 +75,25 @@ class NucleiResult:
     settings: MeasureSettings
     source: Mapping[str, Any]
 
-    def save(self, folder: str | Path) -> Path:
-        """Write labels, quality, picture and table; ``settings.toml`` last, when all are complete.
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write labels, quality, picture, table and ``settings.toml``, whole or not at all.
+
+        Args:
+            folder: for these files; others that lie there stay.
+            overwrite: replace all results that an earlier run left there.
 
         Returns:
             The folder.
+
+        Raises:
+            InputError: a folder that holds results, is in use or cannot be written.
         """
-        out = Path(folder)
-        (out / SETTINGS).unlink(missing_ok=True)
+        with results_folder(folder, "nuclei", overwrite=overwrite) as out:
+            self.write(out)
+        return Path(folder)
+
+    def write(self, out: Path) -> None:
+        """Write into a folder without results; the settings last."""
         write_image(out / LABELS, self.labels.astype(np.int16), self.grid)
         write_table(out / LOOKUP, self.lookup)
         metrics = pd.DataFrame(list(self.quality), columns=["metric", "value", "unit"])
@@ -90,7 +102,6 @@ class NucleiResult:
             temporary.write_bytes(self.figure.png)
         write_nuclei(out / TABLE, self.table)
         write_settings(out / SETTINGS, nuclei_record(self.settings, self.source))
-        return out
 
 
 def read_nuclei(folder: str | Path) -> NucleiResult:

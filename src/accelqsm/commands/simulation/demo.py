@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelqsm.commands.common import add_out
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -22,13 +24,10 @@ REFERENCE = "PI"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which head, and where everything goes."""
-    parser.add_argument(
-        "out",
-        type=Path,
-        nargs="?",
+    add_out(
+        parser,
+        "folder for everything (default demo); an earlier demo there is replaced",
         default=Path("demo"),
-        metavar="OUT",
-        help="folder for everything (default demo)",
     )
     parser.add_argument(
         "--seed", type=int, default=11, metavar="S", help="of the digital head (default 11)"
@@ -37,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the demo and say where its report is."""
-    print(run_demo(options.out, seed=options.seed))
+    from accelqsm.results.folder import folder_in_place
+
+    with folder_in_place(options.out, NAME, overwrite=options.overwrite):
+        print(run_demo(options.out, seed=options.seed))
 
 
 def run_demo(out: Path, *, seed: int) -> Path:
@@ -86,7 +88,7 @@ def map_scan(out: Path, scan: ScanFiles) -> None:
     folder = map_folder(out, scan.subject, scan.protocol)
     with step(f"{protocol.label}: k-space to susceptibility with {protocol.method}"):
         maps = map_susceptibility(read_mrd(scan.raw), protocol.method)
-        replace(maps, source={"scan": str(scan.raw), **maps.source}).save(folder)
+        replace(maps, source={"scan": str(scan.raw), **maps.source}).write(folder)
         write_methods(folder)
 
 
@@ -136,8 +138,8 @@ def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
     table = values(tables, sides=True).drop(columns="note")
     write_table(out / VALUES_AND_TRUTH, table)
     write_table(out / VALUES, table[table["protocol"] != TRUTH])
-    compare(out / VALUES, reference=REFERENCE).save(out / AGREEMENT)
-    compare(out / VALUES_AND_TRUTH, reference=TRUTH).save(out / ACCURACY)
+    compare(out / VALUES, reference=REFERENCE).write(out / AGREEMENT)
+    compare(out / VALUES_AND_TRUTH, reference=TRUTH).write(out / ACCURACY)
 
 
 def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:

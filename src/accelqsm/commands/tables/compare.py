@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from accelqsm.agreement.settings import CompareSettings
-from accelqsm.commands.common import SettingsFile, add_settings_file
+from accelqsm.commands.common import SettingsFile, add_out, add_settings_file, results
 from accelqsm.errors import InputError
 from accelqsm.options.arguments import add_settings
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VALUES.tsv",
         help="columns subject, protocol, region, value_ppb",
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    add_out(parser)
     parser.add_argument(
         "--participants",
         type=Path,
@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> None:
     from accelqsm.reports.boilerplate import write_methods
     from accelqsm.reports.console import comparison_summary, show
 
-    comparison = compare(options.values, participants=options.participants, settings=settings)
-    comparison.save(options.out)
-    write_methods(options.out)
+    with results(options, NAME) as folder:
+        comparison = compare(options.values, participants=options.participants, settings=settings)
+        comparison.write(folder)
+        write_methods(folder)
     show(comparison_summary(comparison))
