@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from accelqsm.errors import InputError
 from accelqsm.files.settings import read_settings_tables, settings_from
 from accelqsm.options.arguments import add_settings, given_table
 from accelqsm.options.setting import Settings
@@ -165,6 +166,34 @@ def add_mask(parser: argparse.ArgumentParser, otherwise: str) -> None:
     parser.add_argument(
         "--mask", type=Path, metavar="FILE", help=f"NIfTI on the same grid; by default {otherwise}"
     )
+
+
+def add_columns(parser: argparse.ArgumentParser, *names: str, example: str) -> None:
+    """What a table calls its columns."""
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME=COLUMN",
+        help=f"what the table calls {', '.join(names)}: {example}",
+    )
+
+
+def columns_of(options: argparse.Namespace) -> dict[str, str]:
+    """What a table calls its columns, by our names.
+
+    Raises:
+        InputError: a word of another form, or a name that comes twice.
+    """
+    names: dict[str, str] = {}
+    for word in options.columns:
+        ours, equals, theirs = word.partition("=")
+        if not (ours and equals and theirs):
+            raise InputError(f"--columns: expected NAME=COLUMN, found '{word}'")
+        if ours in names:
+            raise InputError(f"--columns: expected {ours} once, found it twice")
+        names[ours] = theirs
+    return names
 
 
 def add_qsm(parser: argparse.ArgumentParser) -> None:

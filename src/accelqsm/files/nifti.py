@@ -210,7 +210,7 @@ def write_image(path: Path, values: npt.NDArray[Any], grid: Grid) -> None:
     array = values.astype(np.uint8) if values.dtype == np.bool_ else values
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    image = nibabel.Nifti1Image(array, grid.matrix)
+    image = nibabel.Nifti1Image(array, grid.matrix, dtype=array.dtype)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(grid.matrix, code=1)
     image.set_qform(grid.matrix, code=1)

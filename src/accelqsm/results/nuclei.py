@@ -57,7 +57,7 @@ class NucleiResult:
     Attributes:
         table: one row per nucleus and side (``nuclei.measure.measure_nuclei``), with its reference
             and what stands out.
-        labels: int16 (x, y, z).
+        labels: integers (x, y, z).
         grid: of the labels.
         lookup: columns index and name.
         quality: name, value and unit of each metric.
@@ -67,7 +67,7 @@ class NucleiResult:
     """
 
     table: pd.DataFrame
-    labels: npt.NDArray[np.int16]
+    labels: npt.NDArray[Any]
     grid: Grid
     lookup: pd.DataFrame
     quality: Sequence[tuple[str, float, str]]
@@ -94,7 +94,7 @@ class NucleiResult:
 
     def write(self, out: Path) -> None:
         """Write into a folder without results; the settings last."""
-        write_image(out / LABELS, self.labels.astype(np.int16), self.grid)
+        write_image(out / LABELS, self.labels, self.grid)
         write_table(out / LOOKUP, self.lookup)
         metrics = pd.DataFrame(list(self.quality), columns=["metric", "value", "unit"])
         write_described_table(out / QUALITY, metrics, QUALITY_MEANINGS)
@@ -117,7 +117,7 @@ def read_nuclei(folder: str | Path) -> NucleiResult:
     rows = zip(metrics["metric"], metrics["value"], metrics["unit"], strict=True)
     return NucleiResult(
         table=read_nuclei_table(out / TABLE),
-        labels=np.asarray(image.values, dtype=np.int16),
+        labels=np.asarray(image.values),
         grid=image.grid,
         lookup=read_table(out / LOOKUP, columns=("index", "name")),
         quality=[(str(name), float(value), str(unit)) for name, value, unit in rows],

@@ -45,3 +45,10 @@ def step(description: str, say: Callable[[str], None] | None = None) -> Iterator
 def _say(line: str) -> None:
     if _SHOWN:
         print(line, flush=True)
+
+
+def stage(description: str = "") -> None:
+    """Name what is being done until the next call, on a terminal alone; nothing is left of it."""
+    if _SHOWN and sys.stderr.isatty():
+        print(f"\r\x1b[2K{f'  {description} ...' if description else ''}", end="", file=sys.stderr)
+        sys.stderr.flush()

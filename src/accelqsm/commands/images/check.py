@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelqsm.commands.common import check_space
 from accelqsm.errors import InputError
-from accelqsm.grid import Grid
 from accelqsm.recon.settings import ReconSettings
+
+if TYPE_CHECKING:
+    from accelqsm.grid import Grid
 
 MAPS = 7
 """Volumes that a map writes besides magnitude and phase of the echoes."""
