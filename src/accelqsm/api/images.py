@@ -16,6 +16,7 @@ from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import Reconstruction
 from accelqsm.results.maps import SusceptibilityMaps
+from accelqsm.runtime.progress import stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,10 @@ def read_mrd(path: PathLike) -> KSpace:
     """
     from accelqsm.files.mrd.reader import read_mrd as read_mrd_file
 
-    return read_mrd_file(Path(path))
+    stage("Reading raw data")
+    scan = read_mrd_file(Path(path))
+    stage()
+    return scan
 
 
 def read_images(
@@ -88,7 +92,10 @@ def read_images(
         b0_direction=b0_direction,
         phase_range=phase_range,
     )
-    return read_scan(described, invert_phase=invert_phase)
+    stage("Reading images")
+    echoes = read_scan(described, invert_phase=invert_phase)
+    stage()
+    return echoes
 
 
 def map_susceptibility(

@@ -25,7 +25,6 @@ from accelqsm.qsm.settings import QsmSettings
 from accelqsm.qsm.smooth import gaussian
 from accelqsm.qsm.spikes import spike_weight
 from accelqsm.reference.region import reference_region
-from accelqsm.runtime.progress import stage
 from accelqsm.units import hz_to_ppm, ppm_to_hz
 
 LARGEST_DATA_WEIGHT = 3.0
@@ -89,7 +88,6 @@ def susceptibility(
     Source: the chain of Zhou et al. 2025, Front Neurosci 19:1522227,
     doi 10.3389/fnins.2025.1522227.
     """
-    stage("Mask")
     size_mm = grid.voxel_size_mm
     magnitude = products.echo_power.sum(0).sqrt()
     if mask is None:
@@ -100,17 +98,14 @@ def susceptibility(
         brain, phase_coherence(products), least_coherence=settings.least_coherence
     )
     products = without_readout_phase(products, readout_phase(products, brain))
-    stage("Unwrapping")
     unwrapped_rad = spun(lag1_phase_rad(products), products.products[0].abs(), brain)
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)
-    stage("Field of all echoes")
     if settings.field_mode == "multi":
         field_hz = multilag_field(products, field_hz, brain)
     noise = _Noise.of(products, field_hz, brain)
     weigh = settings.data_weighting
     direction = b0_direction or grid.b0_direction
     field_ppm = hz_to_ppm(field_hz, field_strength_t)
-    stage(f"Background field: {settings.background}")
     background = BACKGROUNDS[settings.background]
     local: LocalField = background.load()(
         field_ppm,
@@ -120,7 +115,6 @@ def susceptibility(
         b0_direction=direction,
         settings=settings.background_settings,
     )
-    stage(f"Dipole inversion: {settings.inversion}")
     chi_ppm = INVERSIONS[settings.inversion].load()(
         local.field_ppm,
         local.mask,
@@ -130,7 +124,6 @@ def susceptibility(
         magnitude=iron_magnitude(products, size_mm),
         settings=settings.inversion_settings,
     )
-    stage()
     left = local.mask
     if mask is None and background.keeps_edge:
         left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)

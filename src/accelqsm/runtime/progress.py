@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 Item = TypeVar("Item")
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 _SHOWN = False
 
 
@@ -52,3 +55,20 @@ def stage(description: str = "") -> None:
     if _SHOWN and sys.stderr.isatty():
         print(f"\r\x1b[2K{f'  {description} ...' if description else ''}", end="", file=sys.stderr)
         sys.stderr.flush()
+
+
+def staged(description: str) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
+    """Name a function (``stage``) while it runs."""
+
+    def named(function: Callable[Given, Made]) -> Callable[Given, Made]:
+        @wraps(function)
+        def run(*given: Given.args, **words: Given.kwargs) -> Made:
+            stage(description)
+            try:
+                return function(*given, **words)
+            finally:
+                stage()
+
+        return run
+
+    return named

@@ -20,7 +20,7 @@ from accelqsm.commands.common import (
     say,
 )
 from accelqsm.errors import InputError
-from accelqsm.files.atlases import ATLASES, DEFAULT
+from accelqsm.files.atlases import ATLASES, DEFAULT, find_atlas
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.arguments import add_settings
 
@@ -156,6 +156,8 @@ def _check_files(options: argparse.Namespace, names: Mapping[str, str]) -> None:
     reference = chi if apart is None else read_header(apart)
     if options.t1w is not None:
         read_header(options.t1w)
+    if options.labels is None:
+        find_atlas(options.atlas or DEFAULT)
     for path in (options.mask, options.r2star):
         if path is not None:
             check_same_grid(read_header(path).grid, chi.grid, path, reference=chi.path)

@@ -12,6 +12,7 @@ from accelqsm.grid import Shape, Triple
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.settings import VsharpSettings
 from accelqsm.qsm.volume import Box, box_of, voxels_within
+from accelqsm.runtime.progress import staged
 
 DEFAULT = VsharpSettings()
 LEAST_SHARE = 0.02
@@ -21,6 +22,7 @@ SUBVOXELS = 5
 """Points per voxel and axis at which a ball is evaluated, for voxels that it cuts."""
 
 
+@staged("Background field: vSHARP")
 def vsharp(
     field_ppm: Tensor,
     mask: Tensor,
