@@ -7,7 +7,7 @@ from typing import Any
 
 CHAIN_STAGES = (
     "brain_mask",
-    "without_incoherent",
+    "remove_incoherent",
     "readout_phase",
     "spun",
     "multilag_field",

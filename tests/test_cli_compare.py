@@ -241,7 +241,7 @@ def first(column: str, value: object) -> Change:
         (
             lambda v: v[v["protocol"] == "PI"],
             (),
-            "{values}: values: expected a protocol beside 'PI', found none",
+            "{values}: values: expected a protocol besides 'PI', found none",
         ),
         (
             lambda v: v.replace({"region": {"Ca": "all"}}),

@@ -7,16 +7,15 @@ import sys
 
 import pytest
 
-from accelqsm.runtime.progress import staged, step
+from accelqsm.runtime.progress import progress_shown, staged, step
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_step_is_named_at_its_start_on_a_terminal_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
-    monkeypatch.setattr("accelqsm.runtime.progress._SHOWN", True)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    with step("Head to template"):
+    with progress_shown(), step("Head to template"):
         assert capsys.readouterr().out == ("  Head to template ...\r" if terminal else "")
     assert re.fullmatch(r"  Head to template {42} +0\.0 s\n", capsys.readouterr().out)
 

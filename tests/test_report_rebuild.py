@@ -169,7 +169,7 @@ def test_methods_settings_and_provenance_come_from_the_folder(study: Path) -> No
         "repetition time 31 ms", "flip angle 17 degrees", "6 receive channels",
         "vSHARP (Wu et al. 2012) with radii of 12, 4 mm and a threshold of 0.05",
         "lambda 0.00031 ppm mm", "at most 77 iterations", "AF5 (acceleration 2.00) by ReconNet3D",
-        "PI (acceleration 2.00) by GRAPPA", "every channel by itself",
+        "PI (acceleration 2.00) by GRAPPA", "every coil channel by itself",
         "two one-sided tests (Schuirmann 1987) at 5 % each", WEIGHTS,
         "9.8.7 (scans); 9.8.6 (PI maps, AF3 maps",
         "doi 10.1002/mrm.23000",

@@ -17,9 +17,9 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.figures.ages import age_figure
-from accelqsm.figures.anatomy import nuclei_figure, still_figure
 from accelqsm.figures.extreme import difference_figure
 from accelqsm.figures.figure import Figure
+from accelqsm.figures.nuclei import nuclei_figure, still_figure
 from accelqsm.figures.slices import region_colours, views_of
 from accelqsm.files.compact import compact_nifti
 from accelqsm.grid import cut_grid

@@ -1,7 +1,7 @@
-"""The four tables of an agreement study, laid out and rounded as Zhou et al. 2025 print them.
+"""The four tables of an agreement study, in the layout and rounding of Zhou et al. 2025.
 
-Each function takes what ``compare_protocols`` and ``age_associations`` gave and returns text,
-ready to print; given a published study, every column is followed by its own.
+Each function takes a table of ``compare_protocols`` or ``age_associations`` and returns formatted
+text; with a published study, every column is followed by that of the study.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Columns = dict[str, list[str]]
 def demographics_table(
     participants: pd.DataFrame, *, published: Published | None = None
 ) -> pd.DataFrame:
-    """Table 1: who took part.
+    """Table 1: characteristics of the participants.
 
     Args:
-        participants: columns ``participant_id, age``, perhaps ``sex`` and others; a column of
-            yes and no is counted, one of numbers gets mean and SD, any other is left out.
-        published: a published study, for a column of its own.
+        participants: columns ``participant_id, age``, and optionally ``sex`` and others; yes/no
+            columns are counted, numeric columns have mean and SD, others are left out.
+        published: a published study, for a column of its values.
 
     Returns:
         Columns ``Characteristic, Value`` and the published value.
@@ -93,12 +93,12 @@ def mean_table(
 ) -> pd.DataFrame:
     """Table 3: mean and SD in ppb, and the difference of the means from the reference in percent.
 
-    Where people are missing under some protocols, the reference's column is that of the first
-    comparison; ``agreement`` has the one of each.
+    If some subjects have missing values, the reference's column is that of the first comparison;
+    ``agreement`` has those of each.
 
     Args:
         agreement: the table of ``compare_protocols``.
-        reference: how the reference is called.
+        reference: name of the reference protocol.
         published: a published study, for columns of its own.
     """
     rows, regions, protocols = _nuclei(agreement)
@@ -170,7 +170,7 @@ def _table(
 def _nuclei(
     frame: pd.DataFrame,
 ) -> tuple[Mapping[tuple[str, str], pd.Series], list[str], list[str]]:
-    """Rows by region and protocol, without the pooled ones, and both names in their order."""
+    """Rows by region and protocol, without pooled rows, and the ordered names of both."""
     single = frame[frame["region"] != POOLED]
     rows = {(str(row["region"]), str(row["protocol"])): row for _, row in single.iterrows()}
     regions, protocols = (
@@ -187,7 +187,7 @@ def _number(
 
 
 def _printed(published: Published, table: pd.DataFrame, region: str, protocol: str) -> object:
-    """A printed number, by whatever names the cohort has for region and protocol."""
+    """Printed number of a study for a region and protocol named as in the cohort."""
     known_region, known_protocol = published.region(region), published.protocol(protocol)
     if known_region is None or known_protocol is None or known_protocol not in table.columns:
         return MISSING

@@ -1,4 +1,4 @@
-"""The table that everything here starts from: one value per subject, protocol and region."""
+"""Table of values, one per subject, protocol and region, with its checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST_OF_A_UNIT, LEAST_OF_A_GROUP = 2, 5
 
 @dataclass(frozen=True)
 class Values:
-    """A checked table of values.
+    """Checked table of values in wide form.
 
     Attributes:
         wide: ppb, rows (region, subject), columns protocol; NaN where there is no value.
@@ -56,7 +56,7 @@ def check_values(values: pd.DataFrame, reference: str) -> Values:
     Raises:
         InputError: missing columns, values that are not numbers, infinite values, labels that are
             empty or cannot be printed, duplicate rows, a reference that is not among the
-            protocols or stands alone, or a region named "all".
+            protocols or is the only one, or a region named "all".
     """
     _check_columns(values)
     table = values[[*KEYS, VALUE]].astype(dict.fromkeys(KEYS, str) | {VALUE: float})
@@ -72,7 +72,7 @@ def check_values(values: pd.DataFrame, reference: str) -> Values:
     if reference not in protocols:
         raise InputError(f"reference: expected one of {', '.join(protocols)}, found '{reference}'")
     if len(protocols) < 2:
-        raise InputError(f"values: expected a protocol beside '{reference}', found none")
+        raise InputError(f"values: expected a protocol besides '{reference}', found none")
     if POOLED in regions:
         raise InputError(f"region: '{POOLED}' is the name of the pooled rows, expected another")
     wide = table.pivot(index=["region", "subject"], columns="protocol", values=VALUE)
@@ -92,7 +92,7 @@ def _check_columns(values: pd.DataFrame) -> None:
 
 
 def check_numbers(column: pd.Series, name: str) -> None:
-    """Refuse a column that holds anything but finite numbers and NaN.
+    """Check that a column has only finite numbers and NaN.
 
     Raises:
         InputError: with the first value that is not a finite number, and its row, the first of
@@ -158,7 +158,7 @@ def _check_labels(table: pd.DataFrame) -> None:
 
 
 def check_label(label: str, key: str) -> None:
-    """Refuse a label that could not be read in a table or would steer a terminal.
+    """Check that a label is not empty and is printable, so that it cannot control a terminal.
 
     Raises:
         InputError: an empty label, or one with control characters such as tabs and escapes.

@@ -1,4 +1,4 @@
-"""From tables of nuclei to agreement and its report."""
+"""Public functions for tables of values, agreement of protocols and reports."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ DEFAULT = CompareSettings()
 
 
 def values(nuclei: Mapping[tuple[str, str], Measured], *, sides: bool = False) -> pd.DataFrame:
-    """One table of values from the nuclei of many scans.
+    """Collect the nuclei of many scans in one table of values.
 
     Args:
-        nuclei: (subject, protocol) -> table of nuclei, a folder or file that holds one, or what
-            ``locate_nuclei`` gave.
+        nuclei: (subject, protocol) -> table of nuclei, a folder or file with such a table, or a
+            result of ``locate_nuclei``.
         sides: one value for each side instead of one for both together.
 
     Returns:
         Columns subject, protocol, region, value_ppb and note (why a value is missing).
 
     Raises:
-        InputError: nothing given, or a table that cannot be used.
+        InputError: no scan, or a table that cannot be used.
     """
     if not nuclei:
         raise InputError("values: expected the nuclei of one scan or more, found none")
@@ -78,10 +78,14 @@ def compare(
         values: columns subject, protocol, region, value_ppb (``values``), or the file of such a
             table, long or wide.
         reference: the protocol that the others are compared with.
-        participants: columns participant_id, age (years), perhaps sex: adds age.
+        participants: columns participant_id, age (years) and optionally sex, for correlations
+            with age.
         columns: what the file calls subject, protocol, region or value_ppb (or value_ppm), by
             these names; region or protocol may be several columns, separated by commas.
-        settings: margins, levels, a published study to compare with.
+        settings: margins, confidence levels, and a published study to compare with.
+
+    Returns:
+        Record of the agreement tables, with the values and settings that they come from.
 
     Raises:
         InputError: tables that cannot be read or compared.
@@ -106,13 +110,19 @@ def compare(
 
 
 def report(folder: PathLike) -> Path:
-    """Rebuild the report of a comparison or demo from its folder; returns the HTML file.
+    """Rebuild the report of a comparison or demo from its folder.
 
-    Raises:
-        InputError: no results there, or results that cannot be read.
+    Args:
+        folder: output folder of ``compare`` or ``demo``.
 
-    Warns:
-        InputWarning: for each part that is left out.
+    Returns:
+        Path of the HTML file.
+
+        Raises:
+        InputError: no results in the folder, or results that cannot be read.
+
+        Warns:
+        InputWarning: for each part of the report that is left out.
     """
     from accelqsm.reports.rebuild import rebuild_report
 

@@ -1,4 +1,4 @@
-"""From k-space or images to susceptibility."""
+"""Public functions from k-space or images to susceptibility maps."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ def read_mrd(path: PathLike) -> KSpace:
     Args:
         path: HDF5 file; echo = contrast.
 
+    Returns:
+    Samples of every channel and echo.
+
     Raises:
         InputError: a file that cannot be used.
     """
@@ -57,7 +60,7 @@ def read_images(
     phase_range: tuple[float, float] | None = None,
     invert_phase: bool = False,
 ) -> Echoes:
-    """Read magnitude and phase of every echo.
+    """Read magnitude and phase images of every echo.
 
     Args:
         scan: BIDS folder or prefix of one scan (``*_echo-N_part-{mag,phase}_MEGRE.nii[.gz]``), in
@@ -67,8 +70,11 @@ def read_images(
         echo_times_s: one per echo, in seconds; by default ``EchoTime`` of the JSON sidecars.
         b0_tesla: main field; by default ``MagneticFieldStrength`` of the sidecars.
         b0_direction: along the array axes; by default ``B0_dir``, else scanner +z.
-        phase_range: values that are -pi and pi; by default found.
-        invert_phase: the scanner's phase falls where the field adds to B0.
+        phase_range: values that are -pi and pi; by default determined from the images.
+        invert_phase: the scanner's phase decreases with TE where the field adds to B0.
+
+    Returns:
+    Complex images of every echo, with grid, echo times and field strength.
 
     Raises:
         InputError: files that cannot be read, or do not fit each other or the echo times.
@@ -106,14 +112,17 @@ def map_susceptibility(
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
 ) -> SusceptibilityMaps:
-    """Under-sampled k-space to susceptibility, on the GPU where there is one with the memory.
+    """Susceptibility maps from under-sampled k-space, on a GPU if its memory is sufficient.
 
     Args:
         scan: samples of every channel and echo (``read_mrd``).
-        method: "reconnet3d", "l1-wavelet", "cg-sense", "grappa", "zero-filled", or settings.
+        method: name of a reconstruction, or its settings.
         mask: path, nibabel image, array or tensor, to use instead of a brain extraction.
-        settings: of the chain from field to susceptibility.
-        network: one of your own, instead of the weights that ``method`` names.
+        settings: settings of the QSM pipeline.
+        network: a network to use instead of the weights that ``method`` names.
+
+    Returns:
+    Susceptibility in ppm, with field, R2*, magnitude and mask on the grid of the scan.
 
     Raises:
         InputError: a scan, mask or settings that cannot be used.
@@ -125,6 +134,7 @@ def map_susceptibility(
         scan,
         method,
         mask=_tensor(inside),
+        mask_name=_mask_name(mask),
         settings=settings,
         network=network,
     )
@@ -133,12 +143,15 @@ def map_susceptibility(
 def reconstruct_echoes(
     scan: KSpace, method: str | ReconSettings = "reconnet3d", *, network: Network | None = None
 ) -> Reconstruction:
-    """Under-sampled k-space to magnitude and phase of every echo, channels combined.
+    """Coil-combined magnitude and phase of every echo from under-sampled k-space.
 
     Args:
         scan: samples of every channel and echo (``read_mrd``).
         method: name of a reconstruction, or its settings.
-        network: one of your own, instead of the weights that ``method`` names.
+        network: a network to use instead of the weights that ``method`` names.
+
+    Returns:
+    Magnitude and phase (in radians) of every echo, on the grid of the scan.
 
     Raises:
         InputError: a scan or settings that cannot be used.
@@ -151,12 +164,16 @@ def reconstruct_echoes(
 def susceptibility(
     images: Echoes, *, mask: VolumeLike | None = None, settings: QsmSettings = DEFAULT
 ) -> SusceptibilityMaps:
-    """Magnitude and phase of every echo to susceptibility.
+    """Susceptibility maps from magnitude and phase of every echo.
 
     Args:
-        images: of one scan (``read_images``).
-        mask: path, nibabel image, array or tensor; by default found from the magnitude.
-        settings: of the chain from field to susceptibility.
+        images: complex images of one scan (``read_images``).
+        mask: path, nibabel image, array or tensor; by default a brain extraction from the
+        magnitude.
+    settings: settings of the QSM pipeline.
+
+    Returns:
+    Susceptibility in ppm, with field, R2*, magnitude and mask on the grid of the images.
 
     Raises:
         InputError: a mask or settings that cannot be used.
@@ -170,7 +187,7 @@ def susceptibility(
     return from_images.susceptibility(
         images,
         mask=_tensor(inside),
-        mask_name="from the magnitude" if mask is None else name_of(mask, "given"),
+        mask_name=_mask_name(mask),
         settings=settings,
     )
 
@@ -179,6 +196,11 @@ def _tensor(mask: npt.NDArray[np.bool_] | None) -> Tensor | None:
     import torch
 
     return None if mask is None else torch.from_numpy(mask)
+
+
+def _mask_name(mask: VolumeLike | None) -> str:
+    """What is recorded of a mask."""
+    return "from the magnitude" if mask is None else name_of(mask, "given")
 
 
 def _are_paths(given: Any) -> bool:

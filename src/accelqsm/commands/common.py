@@ -1,4 +1,4 @@
-"""What several commands share: arguments of one kind, and settings from file and command line."""
+"""Arguments and settings that several commands have in common."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Record = TypeVar("Record", bound=Settings)
 
 
 class Command(Protocol):
-    """A module of a command.
+    """Interface of a command's module.
 
     Attributes:
-        NAME: as it is called.
-        HELP: one line.
-        EXAMPLE: one call, or several lines of them.
+        NAME: name on the command line.
+        HELP: help text, one line.
+        EXAMPLE: example calls, one per line.
     """
 
     NAME: str
@@ -42,11 +42,11 @@ class Command(Protocol):
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A settings file that a command replays, and what was given on top of it.
+    """A settings file and the command-line options that override it.
 
     Attributes:
-        options: of the command line.
-        record: the whole file; empty without one.
+        options: options of the command line.
+        record: contents of the file; empty without one.
     """
 
     options: argparse.Namespace
@@ -54,7 +54,7 @@ class SettingsFile:
 
     @classmethod
     def of(cls, options: argparse.Namespace, *sections: str) -> SettingsFile:
-        """Read the file named by ``--settings``, in which only these tables may set anything.
+        """Read the file of ``--settings``, which may have settings in the given tables only.
 
         Raises:
             InputError: a file that is not TOML, or a key that the command does not use.
@@ -64,7 +64,7 @@ class SettingsFile:
     def settings(
         self, record: type[Record], section: str, table: Mapping[str, Any] | None = None
     ) -> Record:
-        """Defaults, then the table of the file, then what was given on the command line.
+        """Settings record from defaults, the table of the file and the command line, in this order.
 
         Raises:
             InputError: a setting that cannot be used.
@@ -76,12 +76,12 @@ class SettingsFile:
 
 
 def add_settings_file(parser: argparse.ArgumentParser) -> None:
-    """The settings file that is replayed."""
+    """Add the argument ``--settings``."""
     parser.add_argument(
         "--settings",
         type=Path,
         metavar="TOML",
-        help="replay the settings.toml of an earlier run; what is given here wins",
+        help="repeat the settings.toml of an earlier run; options given here take precedence",
     )
 
 
@@ -152,7 +152,7 @@ def inputs_of(options: argparse.Namespace) -> list[Path]:
 
 
 def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
-    """A raw scan, where results go, and how it is reconstructed."""
+    """Add the arguments of a raw scan, the output folder and the reconstruction."""
     parser.add_argument(
         "scan", type=Path, metavar="SCAN.h5", help="raw data, ISMRMRD/MRD, Cartesian 3D"
     )
@@ -162,7 +162,7 @@ def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_mask(parser: argparse.ArgumentParser, otherwise: str) -> None:
-    """A mask in place of one that is found."""
+    """Add the argument ``--mask``."""
     parser.add_argument(
         "--mask", type=Path, metavar="FILE", help=f"NIfTI on the same grid; by default {otherwise}"
     )
@@ -197,12 +197,12 @@ def columns_of(options: argparse.Namespace) -> dict[str, str]:
 
 
 def add_qsm(parser: argparse.ArgumentParser) -> None:
-    """Every setting of the chain from field to susceptibility."""
+    """Add the arguments of the QSM pipeline."""
     add_settings(parser, QsmSettings)
 
 
 def recon_of(settings: SettingsFile) -> ReconSettings:
-    """How the scan is reconstructed.
+    """Reconstruction settings from file and command line.
 
     Raises:
         InputError: no method, or settings that cannot be used.
@@ -213,7 +213,7 @@ def recon_of(settings: SettingsFile) -> ReconSettings:
 
 
 def say(path: Path, what: str) -> None:
-    """Say in one line what was written."""
+    """Print a path and a description of what was written."""
     print(f"{path}: {what}", flush=True)
 
 

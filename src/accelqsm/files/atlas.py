@@ -1,4 +1,4 @@
-"""Atlases on disk: a folder with a template, labels and a table, or CIT168 as published."""
+"""Reader of atlases: a folder with template, labels and lookup table, or CIT168 as published."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from accelqsm.files.text.lookup import read_lookup
 from accelqsm.grid import Grid
 
 TEMPLATES: Mapping[str, str] = {"T1w": "T1w", "magnitude": "mag", "susceptibility": "Chimap"}
-"""How the template of each contrast is named."""
+"""Suffix of the template of each contrast."""
 
 
 def read_atlas(folder: Path) -> AtlasImages:
-    """Read CIT168 as published, or a folder of ``*T1w``, ``*mag``, ``*Chimap``, ``*mask``,
-    ``*dseg`` or ``*probseg`` images (``.nii`` or ``.nii.gz``) with one ``*.tsv`` of columns index
-    and name.
+    """Read an atlas from a folder.
+
+    The folder holds CIT168 as published, or ``*T1w``, ``*mag``, ``*Chimap``, ``*mask``, ``*dseg``
+    or ``*probseg`` images (``.nii`` or ``.nii.gz``) with one ``*.tsv`` of columns index and name.
 
     The volumes of ``*probseg`` are in the order of the table's rows.
 

@@ -1,4 +1,4 @@
-"""NIfTI images in and out, read to the last byte so that damage is noticed."""
+"""Reader and writer of NIfTI images, with a check of the whole file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Image:
     """A NIfTI image.
 
     Attributes:
-        path: where it came from, for messages.
+        path: its file, for messages.
         grid: shape and affine of its first three axes.
         values: the array with the header's slope and intercept applied, axes as stored.
         stored: the array as stored, without slope and intercept.
@@ -124,21 +124,22 @@ def grid_of(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> Grid:
 
 
 def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
-    """A nibabel image with its grid; ``path`` is its name in messages.
+    """Convert a nibabel image; ``path`` is its name in messages.
 
     Raises:
         InputError: not 3D or 4D, or an unusable affine.
     """
-    stored = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[attr-defined]
     values = np.asanyarray(image.dataobj)
     if values.dtype.names:
         colours = "".join(values.dtype.names)
         raise InputError(f"{path}: expected a number in every voxel, found colours ({colours})")
+    unscaled = getattr(image.dataobj, "get_unscaled", lambda: values)
+    stored = np.asanyarray(unscaled())
     return Image(path, grid_of(values.shape, image.affine, path), values, stored)
 
 
 def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
-    """Read a 3D image without NaN; with ``grid``, insist that it lies on it.
+    """Read a 3D image without NaN; with ``grid``, check that the image is on it.
 
     Raises:
         InputError: as ``read_image``, or not 3D, not finite, or on another grid.
@@ -164,10 +165,10 @@ def single_volume(image: Image) -> Image:
 
 
 def check_finite(values: npt.NDArray[Any], path: Path) -> None:
-    """Refuse NaN and infinity.
+    """Check that there is no NaN or infinity.
 
     Raises:
-        InputError: with how many there are.
+        InputError: with the number of such voxels.
     """
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
@@ -177,12 +178,12 @@ def check_finite(values: npt.NDArray[Any], path: Path) -> None:
 def check_same_grid(
     found: Grid, expected: Grid, path: Path, *, reference: Path | None = None
 ) -> None:
-    """Refuse an image of another shape, or whose voxels lie elsewhere by more than 0.01 mm.
+    """Check that two grids have the same shape and voxel positions within 0.01 mm.
 
     Args:
         found: grid of the image at ``path``.
-        expected: grid that it must have.
-        reference: the image that has the expected grid, to be named.
+        expected: the grid that it must have.
+        reference: the image with the expected grid, for messages.
 
     Raises:
         InputError: naming both files and shapes, or the largest distance.
@@ -205,7 +206,7 @@ def check_same_grid(
 def write_image(path: Path, values: npt.NDArray[Any], grid: Grid) -> None:
     """Write float32, integer or bool values (first three axes on ``grid``) as NIfTI-1.
 
-    The same values give the same bytes. The file appears whole or not at all.
+    The same values give the same bytes. The file is written atomically.
     """
     array = values.astype(np.uint8) if values.dtype == np.bool_ else values
     if array.dtype == np.float64:
@@ -226,7 +227,7 @@ _NIFTI2_SIZES = {(540).to_bytes(4, "little"), (540).to_bytes(4, "big")}
 
 
 def _whole_bytes(path: Path) -> bytes:
-    """All bytes, unzipped to the end: only there does gzip check what it unpacked."""
+    """Read and decompress the whole file, as gzip verifies its checksum only at the end."""
     raw = path.read_bytes()
     return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
 

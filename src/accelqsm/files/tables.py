@@ -1,4 +1,4 @@
-"""Tables as tab-separated text (BIDS: ``n/a`` where there is no value)."""
+"""Reader and writer of tab-separated tables (BIDS: ``n/a`` where there is no value)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a table that has at least ``columns``; tabs, semicolons or commas between its cells.
 
-    Columns named in ``text`` are labels and stay as they are written: "01" does not become 1.
+    Columns named in ``text`` are read as strings: "01" does not become 1.
 
     Args:
         path: the table.
@@ -91,7 +91,7 @@ def frame_of(cells: Cells, *, text: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def table_text(table: pd.DataFrame) -> str:
-    """The table as tab-separated text with six significant digits and ``n/a``."""
+    """Format a table as tab-separated text with six significant digits and ``n/a``."""
     buffer = io.StringIO()
     table.to_csv(
         buffer, sep="\t", index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n"
@@ -100,14 +100,14 @@ def table_text(table: pd.DataFrame) -> str:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a tab-separated table, whole or not at all."""
+    """Write a tab-separated table atomically."""
     write_text(path, table_text(table))
 
 
 def write_described_table(
     path: Path, table: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]
 ) -> None:
-    """Write a table and, beside it, a JSON file that says what each column is (as BIDS has it)."""
+    """Write a table with a BIDS JSON sidecar that describes its columns."""
     meanings = {name: dict(meaning) for name, meaning in columns.items()}
     text = json.dumps(meanings, indent=2, ensure_ascii=False)
     write_text(path.with_suffix(".json"), text + "\n")

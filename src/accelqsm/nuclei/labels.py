@@ -1,4 +1,4 @@
-"""Labels before they are measured: worn off at their edge, and cut off by the image's."""
+"""Labels before measurement: erosion, coverage by image and mask, and selection of regions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accelqsm.grid import Triple
 from accelqsm.nuclei.measure import split_side
 
 LARGEST_LOSS = 0.1
-"""Share of a nucleus outside the image or the mask from which on it is not a number."""
+"""Fraction of a nucleus outside the image or the mask above which its value is missing."""
 
 
 def narrow_labels(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -30,11 +30,11 @@ def narrow_labels(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def erode(
     labels: npt.NDArray[Any], *, distance_mm: float, voxel_size_mm: Triple
 ) -> npt.NDArray[Any]:
-    """Each label without the voxels whose centre is nearer than ``distance_mm`` to another label's.
+    """Erode each label: remove voxels within ``distance_mm`` of a voxel outside the label.
 
     Args:
         labels: integers (x, y, z).
-        distance_mm: 0 leaves the labels as they are.
+        distance_mm: 0 for no erosion.
         voxel_size_mm: edge lengths of a voxel.
 
     Raises:
@@ -56,20 +56,20 @@ def erode(
     return left
 
 
-def cut_off(
+def labels_outside(
     propagated: npt.NDArray[Any],
     inside: npt.NDArray[np.bool_],
     lookup: pd.DataFrame,
     *,
     in_image: npt.NDArray[np.bool_],
 ) -> dict[int, str]:
-    """Which labels lie partly outside the image or the mask, and by how much.
+    """Labels that lie more than a tenth outside the image or the mask, with the reason as text.
 
     Args:
-        propagated: integers (x, y, z), on a grid that may reach beyond the image.
-        inside: where the mask is, on that grid.
+        propagated: integers (x, y, z), on a grid that may extend beyond the image.
+        inside: the mask on that grid.
         lookup: columns index and name.
-        in_image: where the image is, on that grid.
+        in_image: voxels of that grid that are in the image.
 
     Returns:
         Reason by index, for labels with more than a tenth outside.
@@ -88,8 +88,8 @@ def cut_off(
     return reasons
 
 
-def chosen_rows(lookup: pd.DataFrame, regions: tuple[str, ...] | None) -> pd.DataFrame:
-    """The rows of the asked regions, in their order; all without any.
+def select_rows(lookup: pd.DataFrame, regions: tuple[str, ...] | None) -> pd.DataFrame:
+    """Rows of the lookup for some regions, in the order of ``regions``; all rows for None.
 
     Raises:
         InputError: a region that no row names.

@@ -1,4 +1,4 @@
-"""How nuclei are measured, and how a head is registered to a template."""
+"""Settings of the measurement of nuclei, and of the registration to a template."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelqsm.options.setting import Settings, setting
 from accelqsm.reference.registry import REFERENCES
 
 COARSE_MM = 2.0
-"""Voxel size at which a head and a template are compared coarsely."""
+"""Voxel size of the coarse registration."""
 
 
 def _names(words: Sequence[str]) -> tuple[str, ...]:
@@ -19,7 +19,7 @@ def _names(words: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class MeasureSettings(Settings):
-    """How nuclei are measured."""
+    """Settings of the measurement of nuclei."""
 
     reference: str = setting("brain", registry=REFERENCES, help="what has zero susceptibility")
     erosion_mm: float = setting(
@@ -51,7 +51,7 @@ class MeasureSettings(Settings):
 
 @dataclass(frozen=True)
 class SynSettings(Settings):
-    """How a head is registered to a template around the nuclei (SyN)."""
+    """Settings of the deformable registration (SyN) near the nuclei."""
 
     spacing_mm: float = setting(
         1.0, above=0, unit="mm", help="voxel size at which images are compared"
@@ -70,7 +70,7 @@ class SynSettings(Settings):
 
     @property
     def coarse(self) -> SynSettings:
-        """Without the last resolution, which takes most of the time, where 2 mm are reached."""
+        """Settings without the finest level, for a first pass, if the next one is 2 mm or finer."""
         if 2 * self.spacing_mm > COARSE_MM:
             return self
         return replace(self, iterations=(*self.iterations[:-1], 0))

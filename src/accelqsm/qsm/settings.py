@@ -1,4 +1,4 @@
-"""Every choice of the chain from field to susceptibility."""
+"""Settings of the QSM pipeline, from field map to susceptibility."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelqsm.reference.registry import REFERENCES
 
 @dataclass(frozen=True)
 class QsmSettings(Settings):
-    """Every choice of the chain, in simple types that a settings file can hold."""
+    """Settings of the QSM pipeline, in simple types that a TOML file can hold."""
 
     FORMER: ClassVar[Mapping[str, tuple[str, str]]] = {
         "radii_mm": ("vsharp", "radii_mm"),

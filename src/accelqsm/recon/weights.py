@@ -1,4 +1,4 @@
-"""Trained weights: find them, verify them, build the network that they belong to."""
+"""Weights files of trained networks: locate, verify, load and save."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ REGISTRY = FOLDER / "registry.toml"
 HEADER = "accelqsm"
 FORMAT = "accelqsm-network-2"
 FORMER_FORMAT, FORMER_NETWORK = "reconnet3d-1", "reconnet3d"
-"""Of files that do not name their network."""
+"""Format and network of older files, which do not name their network."""
 
 
 def packaged_weights() -> tuple[str, ...]:
-    """Names of the weights that come with the package."""
+    """Names of the weights in the package."""
     return tuple(_registry())
 
 
 def default_weights(consistency: str, device: torch.device) -> str:
-    """Name of the packaged weights: of the wide network, if there is one, on a GPU.
+    """Name of the packaged weights for a consistency; on a GPU the wide network, if there is one.
 
     Raises:
         InputError: a consistency that no network has.
@@ -52,11 +52,11 @@ def default_weights(consistency: str, device: torch.device) -> str:
 
 
 def load_network(weights: str | Path = JOINT) -> StoredNetwork:
-    """A trained network, in evaluation mode.
+    """Load a trained network, in evaluation mode.
 
     Args:
-        weights: name of weights that come with the package, whose SHA-256 must be that of the
-            registry, or a safetensors file of one's own, of any network in ``RECONSTRUCTIONS``.
+        weights: name of weights in the package, whose SHA-256 must match the registry, or a
+            safetensors file of any network in ``RECONSTRUCTIONS``.
 
     Raises:
         InputError: neither name nor file, wrong checksum, or a file of another architecture.
@@ -71,7 +71,7 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
     if record.get("format") not in (FORMAT, FORMER_FORMAT):
         raise InputError(f"{file}: expected format {FORMAT}, found {record.get('format')}")
     try:
-        network = _untrained(record)
+        network = _build_untrained(record)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
@@ -82,12 +82,12 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
 
 
 def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]) -> None:
-    """Write weights, architecture and the name of the network as safetensors, whole or not at all.
+    """Write weights, architecture and the name of the network as safetensors, atomically.
 
     Args:
         network: of a class that a row of ``RECONSTRUCTIONS`` names.
         path: the file.
-        about: facts to keep in the header, such as how the network was trained.
+        about: further entries of the header, such as the training settings.
 
     Raises:
         InputError: a network of another class.
@@ -102,14 +102,14 @@ def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]
         "architecture": asdict(network.architecture),
     }
     partial = path.with_suffix(".part")
-    # Safetensors writes its entries in no fixed order: one entry keeps the bytes the same.
+    # Safetensors writes header entries in no fixed order: a single entry makes files reproducible.
     save_file(tensors, partial, {HEADER: json.dumps(record, sort_keys=True)})
     partial.chmod(0o644)
     os.replace(partial, path)
 
 
 def weights_checksum(weights: str | Path = JOINT) -> str:
-    """SHA-256 of weights as ``load_network`` takes, to be written beside results.
+    """SHA-256 of weights (as for ``load_network``), for the record of a result.
 
     Raises:
         InputError: neither name nor file, or wrong checksum.
@@ -144,12 +144,12 @@ def weights_file(weights: str | Path) -> Path:
 def network_of(
     settings: ReconSettings, *, device: torch.device, network: Network | None = None
 ) -> Network:
-    """The network of a reconstruction, on a device: the one given, else that of the weights.
+    """Network of a reconstruction on a device: the given one, or that of the weights.
 
     Args:
-        settings: name weights, a consistency, both or neither.
-        device: where it is to compute; a network that is no ``torch.nn.Module`` stays where it is.
-        network: instead of weights.
+        settings: with weights, a consistency, both or neither.
+        device: the device to move it to, if it is a ``torch.nn.Module``.
+        network: a network to use instead of weights.
 
     Raises:
         InputError: weights that cannot be used, those of another method, or another consistency
@@ -157,9 +157,10 @@ def network_of(
     """
     from torch import nn
 
-    wanted = settings.network.consistency
+    wanted, name = settings.network.consistency, "network"
     if network is None:
         weights = settings.network.weights or default_weights(wanted or JOINT, device)
+        name = str(weights)
         stored = load_network(weights)
         found = _row_of(stored).name
         if found != settings.method:
@@ -167,13 +168,14 @@ def network_of(
         network = stored
     if wanted is not None and network.consistency != wanted:
         raise InputError(
-            f"network: expected consistency {wanted}, found one of {network.consistency}"
+            f"{name}: expected a network of --consistency {wanted}, found one of "
+            f"{network.consistency}"
         )
     return network.to(device) if isinstance(network, nn.Module) else network
 
 
-def _untrained(record: Mapping[str, Any]) -> StoredNetwork:
-    """The network that the header of a weights file names, with weights drawn at random."""
+def _build_untrained(record: Mapping[str, Any]) -> StoredNetwork:
+    """Construct the network that the header of a weights file names, with random weights."""
     name = record.get("network", FORMER_NETWORK)
     rows = _network_rows()
     if name not in rows:
@@ -186,7 +188,7 @@ def _untrained(record: Mapping[str, Any]) -> StoredNetwork:
 
 
 def _row_of(network: StoredNetwork) -> NetworkReconstruction:
-    """The row whose class a network is of."""
+    """Registry row of the class of a network."""
     for row in _network_rows().values():
         if type(network) is row.load():
             return row

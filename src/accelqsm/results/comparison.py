@@ -1,4 +1,4 @@
-"""The folder of a comparison: tables of agreement, what was compared, and the settings."""
+"""Result folder of a comparison: tables of agreement, compared values and settings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.options.table import from_table, plain
 from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS
 
-SETTINGS = "settings.toml"
 VALUES = "compared-values.tsv"
 PEOPLE = "compared-participants.tsv"
 AGE, CHECKS = "age.tsv", "published-checks.tsv"
@@ -55,16 +55,16 @@ class Comparison:
     """Agreement of protocols with a reference protocol.
 
     Attributes:
-        settings: with which it was made.
+        settings: settings of the comparison.
         agreement: one row per region and protocol, then pooled rows.
         ages: correlations with age; None without participants.
         tables: name of each printed table -> table.
-        checks: whether the published p-values hang together; None without a published study.
-        values: what was compared (``subject, protocol, region, value_ppb``); None where a folder
-            does not hold it.
+        checks: consistency of published p-values; None without a published study.
+        values: the compared values (``subject, protocol, region, value_ppb``); None if the folder
+            does not contain them.
         participants: label, age and sex; None without them.
-        inputs: name -> path and SHA-256 of the files that were compared.
-        software: versions that made it; those of now where it was made just now.
+        inputs: name -> path and SHA-256 of the compared files.
+        software: versions of the software that computed it.
     """
 
     settings: CompareSettings
@@ -84,7 +84,7 @@ class Comparison:
 
     @property
     def ages_years(self) -> dict[str, float]:
-        """Subject, as the values call it -> age in years."""
+        """Subject label of the values -> age in years."""
         if self.participants is None or self.values is None:
             return {}
         people = check_participants(self.participants)["age_years"].dropna()
@@ -97,7 +97,7 @@ class Comparison:
 
         ``agreement.tsv``, ``table-2.tsv``, ``table-3.tsv``; with participants ``age.tsv``,
         ``table-1.tsv``, ``table-4.tsv``; with a published study ``published-checks.tsv``; copies of
-        what was compared, of the participants label, age and sex alone. Whole or not at all.
+        the compared values, and of label, age and sex of the participants. Whole or not at all.
 
         Args:
             folder: for these files; others that lie there stay.
@@ -139,12 +139,12 @@ class Comparison:
 
 
 def is_comparison(folder: Path) -> bool:
-    """Whether a folder holds a finished comparison."""
+    """Whether a folder contains a complete comparison."""
     return (folder / SETTINGS).is_file() and (folder / AGREEMENT).is_file()
 
 
 def read_comparison(folder: str | Path) -> Comparison:
-    """Read what ``Comparison.save`` wrote.
+    """Read a comparison as written by ``Comparison.save``.
 
     Raises:
         InputError: no comparison, or files that cannot be used.
@@ -179,7 +179,7 @@ def read_comparison(folder: str | Path) -> Comparison:
 
 
 def compare_table(record: Mapping[str, Any], path: Path | None) -> Mapping[str, Any]:
-    """The table of settings of an earlier comparison; empty without a file.
+    """Settings table of the record of a comparison; empty without a file.
 
     Raises:
         InputError: a file that does not come from a comparison.
@@ -189,13 +189,13 @@ def compare_table(record: Mapping[str, Any], path: Path | None) -> Mapping[str, 
     found = record.get("command")
     if found != "compare":
         raise InputError(f"{path}: expected the settings of compare, found {found!r}")
-    # Earlier versions called the table [options].
+    # [options] is the name of the table in older files.
     table: Mapping[str, Any] = record.get("compare", record.get("options", {}))
     return table
 
 
 def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSettings:
-    """The settings of an earlier comparison, from the ``settings.toml`` next to its tables.
+    """Settings of a comparison from the ``settings.toml`` in its folder.
 
     Raises:
         InputError: a file that does not come from a comparison, or settings that cannot be used.
@@ -212,5 +212,5 @@ def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSetting
 
 
 def _printed(path: Path) -> pd.DataFrame:
-    """A printed table, digit for digit."""
+    """Read a printed table as text, with its digits unchanged."""
     return read_table(path, text=tuple(map(str, read_table(path).columns)))

@@ -1,4 +1,4 @@
-"""The folder of a reconstruction: magnitude and phase of every echo, and what made them."""
+"""Result folder of a reconstruction: magnitude and phase of every echo, and settings."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class EchoImages:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Images of every echo of a scan, and what made them.
+    """Images of every echo of a scan, with settings and source.
 
     Attributes:
         echoes: magnitude and phase, (echo, x, y, z).
-        grid: where the voxels are.
-        settings: how they were reconstructed.
-        source: scan, acceleration, echo times and the like.
-        device: in words.
+        grid: voxel grid of the images.
+        settings: settings of the reconstruction.
+        source: scan, acceleration, echo times and similar.
+        device: description of the device that computed them.
     """
 
     echoes: EchoImages
@@ -92,7 +92,7 @@ class Reconstruction:
         """Write the echoes as BIDS MEGRE images with sidecars, which ``read_images`` reads.
 
         Args:
-            folder: such as ``sub-01/anat``.
+            folder: output folder, such as ``sub-01/anat``.
             subject: label, with or without ``sub-``.
             acq: label of the acquisition; none without it.
 
@@ -119,7 +119,7 @@ def write_echoes(out: Path, echoes: EchoImages, grid: Grid) -> None:
 
 
 def read_echoes(folder: Path, grid: Grid) -> EchoImages | None:
-    """What ``write_echoes`` wrote; None where there is nothing of it."""
+    """Read images as written by ``write_echoes``; None if there are none."""
     parts: dict[str, list[Volume]] = {"mag": [], "phase": []}
     while (folder / echo_name(len(parts["mag"]) + 1, "mag")).is_file():
         echo = len(parts["mag"]) + 1
@@ -132,7 +132,7 @@ def read_echoes(folder: Path, grid: Grid) -> EchoImages | None:
 
 
 def last_echo(folder: Path, part: str) -> Path | None:
-    """The file of the last echo's magnitude ("mag") or phase, where there is one."""
+    """File of the magnitude ("mag") or phase of the last echo, or None."""
     echo = 0
     while (folder / echo_name(echo + 1, part)).is_file():
         echo += 1
@@ -140,5 +140,5 @@ def last_echo(folder: Path, part: str) -> Path | None:
 
 
 def echo_name(echo: int, part: str) -> str:
-    """The file name of an echo's magnitude ("mag") or phase."""
+    """File name of the magnitude ("mag") or phase of an echo."""
     return f"echo-{echo}_part-{part}.nii.gz"

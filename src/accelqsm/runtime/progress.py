@@ -1,4 +1,4 @@
-"""Progress of long work: bars and lines where somebody asked for them, silence elsewhere."""
+"""Progress bars and timing lines, shown where they are switched on."""
 
 from __future__ import annotations
 
@@ -16,13 +16,24 @@ _SHOWN = False
 
 
 def show_progress(on: bool = True) -> None:
-    """Switch progress on (the command line does) or off, as it is when Python starts."""
+    """Switch progress output on (as the command line does) or off (the default in Python)."""
     global _SHOWN
     _SHOWN = on
 
 
+@contextmanager
+def progress_shown() -> Iterator[None]:
+    """Progress within a block, and as it was before afterwards."""
+    before = _SHOWN
+    show_progress()
+    try:
+        yield
+    finally:
+        show_progress(before)
+
+
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """Pass ``items`` on, showing how many of ``total`` are done when on a terminal."""
+    """Iterate over ``items`` with a progress bar on a terminal."""
     if not (_SHOWN and sys.stderr.isatty()):
         yield from items
         return
@@ -36,7 +47,7 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
 
 @contextmanager
 def step(description: str, say: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Say what is being done (on a terminal, from the start) and how many seconds it took."""
+    """Print a description (on a terminal, at the start as well) and the seconds taken."""
     if say is None and _SHOWN and sys.stdout.isatty():
         print(f"  {description} ...", end="\r", flush=True)
     say = say or _say

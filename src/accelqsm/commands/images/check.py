@@ -61,12 +61,12 @@ def check_scan(options: argparse.Namespace, recon: ReconSettings) -> None:
     Raises:
         InputError: as ``read_mrd``, as far as the heads tell, or as ``weights_file``.
     """
-    from accelqsm.files.mrd.lines import opened, survey_lines
+    from accelqsm.files.mrd.lines import open_mrd, survey_lines
     from accelqsm.recon.weights import weights_file
 
     if recon.network.weights:
         weights_file(recon.network.weights)
-    with opened(options.scan) as file:
+    with open_mrd(options.scan) as file:
         acquisition = survey_lines(options.scan, file).acquisition
     _check_mask(options, acquisition.grid)
     volumes = 2 * acquisition.n_echoes + (MAPS if hasattr(options, "mask") else 0)

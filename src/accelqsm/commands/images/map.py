@@ -1,4 +1,4 @@
-"""``accelqsm map``: MRD k-space to susceptibility in one go."""
+"""``accelqsm map``: susceptibility maps from MRD k-space."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from accelqsm.errors import naming
 from accelqsm.qsm.settings import QsmSettings
 
 NAME = "map"
-HELP = "raw data (MRD) to susceptibility in one go"
+HELP = "raw data (MRD) to susceptibility maps"
 EXAMPLE = "accelqsm map scan.h5 out --method reconnet3d"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is mapped, and how."""
+    """Add the arguments of scan, mask, reconstruction and QSM pipeline."""
     add_scan_arguments(parser)
-    add_mask(parser, "found from the magnitude")
+    add_mask(parser, "a brain extraction from the magnitude")
     add_qsm(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Map, and write maps, images and settings."""
+    """Compute and write maps, images and settings."""
     file = SettingsFile.of(options, "recon", "qsm")
     recon, qsm = recon_of(file), file.settings(QsmSettings, "qsm")
     with results(options, NAME) as folder:

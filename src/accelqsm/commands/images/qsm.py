@@ -1,4 +1,4 @@
-"""``accelqsm qsm``: magnitude and phase images to susceptibility."""
+"""``accelqsm qsm``: susceptibility maps from magnitude and phase images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ accelqsm qsm out --magnitude mag*.nii.gz --phase phase*.nii.gz --echo-times-s 0.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which images, what is known of them, and how they are mapped."""
+    """Add the arguments of images, acquisition parameters and QSM pipeline."""
     add_out(parser)
     parser.add_argument(
         "--megre",
@@ -61,27 +61,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=3,
         metavar=("X", "Y", "Z"),
-        help="of the main field along the array axes; by default B0_dir, else scanner +z",
+        help="direction of the main field along the array axes; by default B0_dir, else scanner +z",
     )
     parser.add_argument(
         "--phase-range",
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="values that are -pi and pi; by default found from sidecars and values",
+        help="values that are -pi and pi; by default determined from sidecars and values",
     )
     parser.add_argument(
         "--invert-phase",
         action="store_true",
-        help="the scanner's phase falls where the field adds to B0",
+        help="the scanner's phase decreases with TE where the field adds to B0",
     )
-    add_mask(parser, "found from the magnitude")
+    add_mask(parser, "a brain extraction from the magnitude")
     add_settings_file(parser)
     add_qsm(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Map, and write maps and settings."""
+    """Compute and write maps and settings."""
     settings = SettingsFile.of(options, "qsm").settings(QsmSettings, "qsm")
     with results(options, NAME) as folder:
         check_images(options)

@@ -1,4 +1,4 @@
-"""``accelqsm recon``: MRD k-space to magnitude and phase of every echo."""
+"""``accelqsm recon``: magnitude and phase of every echo from MRD k-space."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EXAMPLE = "accelqsm recon scan.h5 out --method grappa"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is reconstructed, and how."""
+    """Add the arguments of scan and reconstruction."""
     add_scan_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Reconstruct, and write images and settings."""
+    """Reconstruct and write images and settings."""
     recon = recon_of(SettingsFile.of(options, "recon"))
     with results(options, NAME) as folder:
         check_scan(options, recon)

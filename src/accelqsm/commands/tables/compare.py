@@ -1,4 +1,4 @@
-"""``accelqsm compare``: agreement of protocols, nucleus by nucleus."""
+"""``accelqsm compare``: agreement of protocols in each nucleus."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ accelqsm compare values.tsv out --reference PI --participants people.tsv --publi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A table of values, and how protocols are compared."""
+    """Add the arguments of tables and comparison settings."""
     parser.add_argument(
         "values",
         type=Path,
@@ -44,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--participants",
         type=Path,
         metavar="TSV",
-        help="columns participant_id, age, perhaps sex: adds age",
+        help="columns participant_id, age and optionally sex: adds correlations with age",
     )
     add_settings_file(parser)
     add_settings(parser, CompareSettings)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare, write tables and settings, and show the verdict."""
+    """Compare, write tables and settings, and print the verdict."""
     file = SettingsFile.of(options, "compare", "options")
     from accelqsm.results.comparison import compare_table
 

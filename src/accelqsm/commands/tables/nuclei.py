@@ -1,4 +1,4 @@
-"""``accelqsm nuclei``: a susceptibility map to one row per nucleus."""
+"""``accelqsm nuclei``: susceptibility of nuclei in a map."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from accelqsm.results.nuclei import NucleiResult
 
 NAME = "nuclei"
-HELP = "susceptibility map to one row per nucleus"
+HELP = "susceptibility of each nucleus in a map"
 EXAMPLE = """accelqsm nuclei Chimap.nii.gz out --magnitude magnitude.nii.gz --t1w T1w.nii.gz
 accelqsm nuclei Chimap.nii.gz nuclei.tsv --labels labels.nii.gz --lookup labels.tsv"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which map, which labels, and how they are measured."""
+    """Add the arguments of map, labels or atlas, and measurement."""
     parser.add_argument("chimap", type=Path, metavar="CHIMAP", help="susceptibility, NIfTI, ppm")
     add_out(parser, "OUT.tsv with --labels alone, otherwise a folder")
     files = {
-        "--magnitude": "of the same scan: registers an atlas",
+        "--magnitude": "magnitude of the same scan: registers an atlas",
         "--t1w": "T1-weighted image of the same head, any pose",
         "--labels": "integers on the map's grid, in place of an atlas",
         "--lookup": "table with index and name of each label",
-        "--reference-magnitude": "of another scan of this head, on which --labels lie: "
+        "--reference-magnitude": "magnitude of another scan of this head, on the grid of --labels: "
         "co-registers them to this scan",
-        "--r2star": "1/s, finds the CSF for --reference csf",
+        "--r2star": "R2* map in 1/s, to segment the CSF for --reference csf",
     }
     for name, text in files.items():
         parser.add_argument(name, type=Path, metavar="FILE", help=text)
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure, and write table, labels and settings."""
+    """Measure and write table, labels and settings."""
     settings = SettingsFile.of(options, "nuclei").settings(MeasureSettings, "nuclei")
     _check(options, settings)
     names = columns_of(options)
@@ -177,7 +177,7 @@ def _check_files(options: argparse.Namespace, names: Mapping[str, str]) -> None:
 
 
 def _check(options: argparse.Namespace, settings: MeasureSettings) -> None:
-    """Refuse arguments that do not belong together."""
+    """Check for arguments that cannot be combined."""
     if options.labels is None:
         if options.reference_magnitude is not None or options.resample or options.lookup:
             raise InputError(

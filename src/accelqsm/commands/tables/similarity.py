@@ -1,4 +1,4 @@
-"""``accelqsm similarity``: how similar two susceptibility maps are."""
+"""``accelqsm similarity``: similarity measures of two susceptibility maps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXAMPLE = "accelqsm similarity af5/Chimap.nii.gz pi/Chimap.nii.gz out.tsv --mask
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two maps on one grid, and where both are defined."""
+    """Add the arguments of two maps on one grid, and their mask."""
     parser.add_argument("chimap", type=Path, metavar="CHIMAP", help="susceptibility, NIfTI, ppm")
     parser.add_argument("reference", type=Path, metavar="REFERENCE", help="the map to compare with")
     add_out(parser, "table to write", metavar="OUT.tsv")
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare the maps, and write and show the figures."""
+    """Compute, write and print the similarity measures."""
     check_table(options)
     from accelqsm.agreement.columns import column_dictionary
     from accelqsm.agreement.similarity import similarity_figures

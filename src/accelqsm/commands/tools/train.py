@@ -1,4 +1,4 @@
-"""``accelqsm train``: weights of ReconNet3D from digital heads or fully sampled scans."""
+"""``accelqsm train``: train ReconNet3D on digital heads or fully sampled scans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ torchrun --nproc-per-node 4 --module accelqsm.cli train weights --data scans"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is learnt from, the shape of the network, and how it is trained."""
+    """Add the arguments of output folder, training, architecture and data."""
     add_out(
         parser,
         "folder for checkpoints, curve, errors and weights; resumes what an earlier run left",
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, and say where the weights are."""
+    """Train, and print the path of the weights."""
     file = SettingsFile.of(options, "network", "training", "data")
     from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The voxels of a scan: magnitude and phase files to one complex channel."""
+"""Reader of magnitude and phase images as complex images of every echo."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Echoes:
-    """A scan whose channels are combined.
+    """Coil-combined complex images of every echo.
 
     Attributes:
         images: complex (1, echo, x, y, z).
         acquisition: grid, echo times and field.
         b0_direction: unit vector of the main field along the array axes.
-        name: of the phase, for messages.
-        source: files and how they were read, as it is recorded beside results.
+        name: name of the phase, for messages.
+        source: files and reading options, for the record of a result.
     """
 
     images: Tensor
@@ -42,11 +42,11 @@ class Echoes:
 
 
 def read_scan(scan: ScanDescription, *, invert_phase: bool = False) -> Echoes:
-    """Read magnitude and phase of every echo.
+    """Read magnitude and phase of every echo as complex images.
 
     Args:
-        scan: which files, and how they were acquired.
-        invert_phase: the scanner's phase falls where the field adds to B0.
+        scan: files and acquisition parameters.
+        invert_phase: the scanner's phase decreases with TE where the field adds to B0.
 
     Raises:
         InputError: files that cannot be read, differ in grid or number of echoes, negative
@@ -104,14 +104,14 @@ def echoes_of_arrays(
     b0_direction: Sequence[float] | None = None,
     invert_phase: bool = False,
 ) -> Echoes:
-    """Magnitude and phase that are in memory, phase in radians.
+    """Complex images from magnitude and phase in memory, phase in radians.
 
     Args:
         magnitude, phase: 4D images (x, y, z, echo), or 3D of a single echo.
         echo_times_s: one per echo, in seconds.
         field_strength_t: main field in tesla.
         b0_direction: along the array axes; by default scanner +z, from the affine.
-        invert_phase: the phase falls where the field adds to B0.
+        invert_phase: the phase decreases with TE where the field adds to B0.
 
     Raises:
         InputError: images that do not fit each other or the echo times.
@@ -150,7 +150,7 @@ def echoes_of_arrays(
 
 
 def read_echoes(paths: Sequence[Path]) -> list[Image]:
-    """3D images, one per echo, from 3D files in order or from one 4D file.
+    """Read 3D images, one per echo, from 3D files in order or from one 4D file.
 
     A fourth axis of one volume counts as 3D.
 

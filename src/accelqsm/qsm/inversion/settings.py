@@ -1,4 +1,4 @@
-"""What can be chosen about each dipole inversion."""
+"""Settings of each dipole inversion method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from accelqsm.options.setting import Settings, setting
 
 @dataclass(frozen=True)
 class L1Settings(Settings):
-    """Of the inversion with an L1 penalty on the gradient."""
+    """Settings of the inversion with an L1 penalty on the gradient."""
 
     regularisation: float = setting(
         2.5e-4, above=0, unit="ppm mm", help="weight of the gradient against that of the field"
