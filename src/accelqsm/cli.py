@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from accelqsm import __version__
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.runtime.memory import keep_freed_memory
-from accelqsm.runtime.progress import progress_shown
+from accelqsm.runtime.progress import progress_shown, stage
 
 if TYPE_CHECKING:
     from accelqsm.commands.common import Command
@@ -25,9 +28,11 @@ EXIT_BAD_INPUT = 65
 EXIT_INTERRUPTED = 130
 COMMANDS = (
     "simulation.demo",
+    "images.dicom_import",
     "images.map",
     "images.recon",
     "images.qsm",
+    "images.dicom_export",
     "tables.nuclei",
     "tables.similarity",
     "tables.compare",
@@ -49,12 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     keep_freed_memory()
     try:
-        with _warnings_in_one_line(), progress_shown():
+        with _warnings_in_one_line(), _terminated_as_interrupted(), progress_shown():
             options.run(options)
     except InputError as error:
+        stage()
         print(f"accelqsm: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
+        stage()
         print("accelqsm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
@@ -107,6 +114,23 @@ def _warnings_in_one_line() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = usual
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """End as on Ctrl-C where a scheduler ends the run, so that nothing half-written stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from accelqsm.errors import InputError
 POOLED = "all"
 KEYS = ("subject", "protocol", "region")
 VALUE = "value_ppb"
+LARGEST_LIKE_PPM = 1.0
+LEAST_OF_A_UNIT, LEAST_OF_A_GROUP = 2, 5
+"""Values of all, and of one protocol or subject, from which on their size tells the unit."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,38 @@ def check_numbers(column: pd.Series, name: str) -> None:
         raise InputError(
             f"{name}: expected finite numbers, found infinity in row {infinite[0] + 1}"
         )
+
+
+def check_unit(values: pd.DataFrame, name: str = VALUE) -> None:
+    """Refuse values that look like ppm where ppb are expected: all of them, a scan's or a person's.
+
+    Nuclei have tens of ppb, so that a few of them are never all within 1 ppb of the reference.
+
+    Args:
+        values: columns subject, protocol and ``name``, checked to be numbers.
+        name: of the column.
+
+    Raises:
+        InputError: with the range found.
+    """
+    size = values[name].astype(float).abs()
+    known = size[size.notna()]
+    if not len(known) or not known.max() > 0:
+        return
+    if len(known) >= LEAST_OF_A_UNIT and known.max() <= LARGEST_LIKE_PPM:
+        raise _like_ppm(values.loc[known.index, name], "every row")
+    for key in ("protocol", "subject"):
+        groups = known.groupby(values.loc[known.index, key].astype(str))
+        for label, group in groups:
+            if len(group) >= LEAST_OF_A_GROUP and 0 < group.max() <= LARGEST_LIKE_PPM:
+                raise _like_ppm(values.loc[group.index, name], f"{key} '{label}'")
+
+
+def _like_ppm(values: pd.Series, where: str) -> InputError:
+    return InputError(
+        f"{VALUE}: expected ppb, found {values.min():g} to {values.max():g} in {where}, which look "
+        "like ppm; multiply by 1000, or call the column value_ppm (--columns value_ppm=value_ppb)"
+    )
 
 
 def _is_no_number(value: object) -> bool:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
+from accelqsm.agreement.people import AGE_NAMES
 from accelqsm.agreement.published import published
 from accelqsm.agreement.settings import CompareSettings
 from accelqsm.api.types import PathLike
 from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table
+from accelqsm.files.text.values import read_values
 from accelqsm.pipeline.comparison import compare as compare_tables
-from accelqsm.results.comparison import LABELS, PEOPLE_LABELS, VALUE_COLUMNS, Comparison
+from accelqsm.results.comparison import PEOPLE_LABELS, Comparison
 
 if TYPE_CHECKING:
     from accelqsm.results.nuclei import NucleiResult
@@ -67,20 +69,23 @@ def compare(
     *,
     reference: str = "",
     participants: pd.DataFrame | PathLike | None = None,
+    columns: Mapping[str, str] | None = None,
     settings: CompareSettings = DEFAULT,
 ) -> Comparison:
     """Agreement of every protocol with a reference protocol, nucleus by nucleus.
 
     Args:
         values: columns subject, protocol, region, value_ppb (``values``), or the file of such a
-            table.
+            table, long or wide.
         reference: the protocol that the others are compared with.
         participants: columns participant_id, age (years) and optionally sex, for correlations
-        with age.
-    settings: margins, confidence levels, and a published study to compare with.
+            with age.
+        columns: what the file calls subject, protocol, region or value_ppb (or value_ppm), by
+            these names; region or protocol may be several columns, separated by commas.
+        settings: margins, confidence levels, and a published study to compare with.
 
     Returns:
-    Record of the agreement tables, with the values and settings that they come from.
+        Record of the agreement tables, with the values and settings that they come from.
 
     Raises:
         InputError: tables that cannot be read or compared.
@@ -92,10 +97,10 @@ def compare(
         wanted = replace(wanted, published=published(wanted.published).name)
     table = values
     if not isinstance(table, pd.DataFrame):
-        table = read_table(Path(table), columns=VALUE_COLUMNS, text=LABELS)
+        table = read_values(Path(table), columns)
     people = participants
     if people is not None and not isinstance(people, pd.DataFrame):
-        people = read_table(Path(people), text=PEOPLE_LABELS)
+        people = read_table(Path(people), text=PEOPLE_LABELS, numbers=AGE_NAMES)
     inputs = {
         name: {"path": str(path), "sha256": _sha256(Path(path))}
         for name, path in (("values", values), ("participants", participants))

@@ -75,7 +75,7 @@ def map_scan(out: Path, scan: ScanFiles) -> None:
     folder = map_folder(out, scan.subject, scan.protocol)
     with step(f"{protocol.label}: k-space to susceptibility with {protocol.method}"):
         maps = map_susceptibility(read_mrd(scan.raw), protocol.method)
-        replace(maps, source={"scan": str(scan.raw), **maps.source}).save(folder)
+        replace(maps, source={"scan": str(scan.raw), **maps.source}).write(folder)
         write_methods(folder)
 
 
@@ -115,8 +115,8 @@ def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
     table = values(tables, sides=True).drop(columns="note")
     write_table(out / VALUES_AND_TRUTH, table)
     write_table(out / VALUES, table[table["protocol"] != TRUTH])
-    compare(out / VALUES, reference=REFERENCE).save(out / AGREEMENT)
-    compare(out / VALUES_AND_TRUTH, reference=TRUTH).save(out / ACCURACY)
+    compare(out / VALUES, reference=REFERENCE).write(out / AGREEMENT)
+    compare(out / VALUES_AND_TRUTH, reference=TRUTH).write(out / ACCURACY)
 
 
 def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:

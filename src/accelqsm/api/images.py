@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from accelqsm.api.inputs import as_mask, name_of
 from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.megre.description import describe_scan, find_files
 from accelqsm.files.megre.echoes import Echoes, echoes_of_arrays, read_scan
-from accelqsm.files.mrd.reader import read_mrd as read_mrd_file
-from accelqsm.kspace import KSpace
-from accelqsm.pipeline import images as from_images
-from accelqsm.pipeline import scan as from_kspace
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import Reconstruction
 from accelqsm.results.maps import SusceptibilityMaps
+from accelqsm.runtime.progress import stage
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from accelqsm.kspace import KSpace
     from accelqsm.recon.network.protocol import Network
 
 DEFAULT = QsmSettings()
@@ -41,7 +41,12 @@ def read_mrd(path: PathLike) -> KSpace:
     Raises:
         InputError: a file that cannot be used.
     """
-    return read_mrd_file(Path(path))
+    from accelqsm.files.mrd.reader import read_mrd as read_mrd_file
+
+    stage("Reading raw data")
+    scan = read_mrd_file(Path(path))
+    stage()
+    return scan
 
 
 def read_images(
@@ -93,7 +98,10 @@ def read_images(
         b0_direction=b0_direction,
         phase_range=phase_range,
     )
-    return read_scan(described, invert_phase=invert_phase)
+    stage("Reading images")
+    echoes = read_scan(described, invert_phase=invert_phase)
+    stage()
+    return echoes
 
 
 def map_susceptibility(
@@ -119,11 +127,13 @@ def map_susceptibility(
     Raises:
         InputError: a scan, mask or settings that cannot be used.
     """
+    from accelqsm.pipeline import scan as from_kspace
+
     inside = as_mask(mask, scan.acquisition.grid)
     return from_kspace.map_susceptibility(
         scan,
         method,
-        mask=None if inside is None else torch.from_numpy(inside),
+        mask=_tensor(inside),
         mask_name=_mask_name(mask),
         settings=settings,
         network=network,
@@ -146,6 +156,8 @@ def reconstruct_echoes(
     Raises:
         InputError: a scan or settings that cannot be used.
     """
+    from accelqsm.pipeline import scan as from_kspace
+
     return from_kspace.combined_echoes(scan, method, network=network)
 
 
@@ -170,12 +182,20 @@ def susceptibility(
         InputWarning: a single echo, or phase that looks high-pass filtered.
     """
     inside = as_mask(mask, images.acquisition.grid)
+    from accelqsm.pipeline import images as from_images
+
     return from_images.susceptibility(
         images,
-        mask=None if inside is None else torch.from_numpy(inside),
+        mask=_tensor(inside),
         mask_name=_mask_name(mask),
         settings=settings,
     )
+
+
+def _tensor(mask: npt.NDArray[np.bool_] | None) -> Tensor | None:
+    import torch
+
+    return None if mask is None else torch.from_numpy(mask)
 
 
 def _mask_name(mask: VolumeLike | None) -> str:

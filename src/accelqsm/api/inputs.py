@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from accelqsm.api.types import VolumeLike
 from accelqsm.errors import InputError
-from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
+from accelqsm.files.nifti import (
+    Image,
+    check_finite,
+    check_same_grid,
+    image_of,
+    read_image,
+    single_volume,
+)
 from accelqsm.grid import Grid
 
 
@@ -56,9 +63,7 @@ def as_volume(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Imag
     Raises:
         InputError: as ``as_image``, or not 3D, or not finite.
     """
-    image = as_image(value, name, grid=grid)
-    if image.values.ndim != 3:
-        raise InputError(f"{image.path}: expected a 3D image, found shape {image.values.shape}")
+    image = single_volume(as_image(value, name, grid=grid))
     check_finite(image.values, image.path)
     return image
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from accelqsm.errors import InputError
 from accelqsm.files.settings import read_settings_tables, settings_from
 from accelqsm.options.arguments import add_settings, given_table
 from accelqsm.options.setting import Settings
@@ -83,12 +85,78 @@ def add_settings_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_out(
+    parser: argparse.ArgumentParser,
+    help: str = "folder for the results",
+    *,
+    metavar: str = "OUT",
+    default: Path | None = None,
+) -> None:
+    """Where results go, and whether they may replace those of an earlier run."""
+    optional: dict[str, Any] = {} if default is None else {"nargs": "?", "default": default}
+    parser.add_argument("out", type=Path, metavar=metavar, help=help, **optional)
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Whether results may replace those of an earlier run."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what an earlier run left in OUT, all of it; refused without",
+    )
+
+
+@contextmanager
+def results(options: argparse.Namespace, command: str) -> Iterator[Path]:
+    """The folder to write into, whose files become those of OUT when the block ends well.
+
+    Raises:
+        InputError: an OUT that cannot be used, before anything is computed.
+    """
+    from accelqsm.results.folder import results_folder
+
+    with results_folder(
+        options.out, command, overwrite=options.overwrite, inputs=inputs_of(options)
+    ) as folder:
+        yield folder
+
+
+def check_space(out: Path, n_bytes: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        InputError: less space than ``n_bytes`` where ``out`` is.
+    """
+    from accelqsm.results import folder
+
+    folder.check_space(out, n_bytes)
+
+
+def check_table(options: argparse.Namespace) -> None:
+    """Refuse a table's file OUT that cannot be used, before anything is computed.
+
+    Raises:
+        InputError: as ``results.folder.check_table_file``.
+    """
+    from accelqsm.results.folder import check_table_file
+
+    check_table_file(options.out, overwrite=options.overwrite, inputs=inputs_of(options))
+
+
+def inputs_of(options: argparse.Namespace) -> list[Path]:
+    """Every file that a command line names, but OUT and the settings that are replayed."""
+    named = {name: v for name, v in vars(options).items() if name not in ("out", "settings")}
+    many = [v if isinstance(v, list | tuple) else [v] for v in named.values()]
+    return [path for paths in many for path in paths if isinstance(path, Path)]
+
+
 def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a raw scan, the output folder and the reconstruction."""
     parser.add_argument(
         "scan", type=Path, metavar="SCAN.h5", help="raw data, ISMRMRD/MRD, Cartesian 3D"
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    add_out(parser)
     add_settings_file(parser)
     add_settings(parser, ReconSettings)
 
@@ -98,6 +166,34 @@ def add_mask(parser: argparse.ArgumentParser, otherwise: str) -> None:
     parser.add_argument(
         "--mask", type=Path, metavar="FILE", help=f"NIfTI on the same grid; by default {otherwise}"
     )
+
+
+def add_columns(parser: argparse.ArgumentParser, *names: str, example: str) -> None:
+    """What a table calls its columns."""
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME=COLUMN",
+        help=f"what the table calls {', '.join(names)}: {example}",
+    )
+
+
+def columns_of(options: argparse.Namespace) -> dict[str, str]:
+    """What a table calls its columns, by our names.
+
+    Raises:
+        InputError: a word of another form, or a name that comes twice.
+    """
+    names: dict[str, str] = {}
+    for word in options.columns:
+        ours, equals, theirs = word.partition("=")
+        if not (ours and equals and theirs):
+            raise InputError(f"--columns: expected NAME=COLUMN, found '{word}'")
+        if ours in names:
+            raise InputError(f"--columns: expected {ours} once, found it twice")
+        names[ours] = theirs
+    return names
 
 
 def add_qsm(parser: argparse.ArgumentParser) -> None:
@@ -121,10 +217,14 @@ def say(path: Path, what: str) -> None:
     print(f"{path}: {what}", flush=True)
 
 
-def save_maps(maps: SusceptibilityMaps, out: Path) -> None:
-    """Write maps and their methods text, and print the folder."""
+def write_maps(maps: SusceptibilityMaps, folder: Path) -> None:
+    """Write maps and their methods text."""
     from accelqsm.reports.boilerplate import write_methods
 
-    maps.save(out)
-    write_methods(out)
+    maps.write(folder)
+    write_methods(folder)
+
+
+def say_maps(out: Path) -> None:
+    """Say in one line that maps were written."""
     say(out, "susceptibility (ppm), fields (Hz), R2*, magnitude, mask, settings, methods text")

@@ -13,7 +13,7 @@ from accelqsm.errors import InputError
 from accelqsm.files.atlas_images import AtlasImages
 from accelqsm.files.cit168 import CIT168_IMAGE, read_cit168
 from accelqsm.files.nifti import Image, read_image, read_volume
-from accelqsm.files.tables import read_table
+from accelqsm.files.text.lookup import read_lookup
 from accelqsm.grid import Grid
 
 TEMPLATES: Mapping[str, str] = {"T1w": "T1w", "magnitude": "mag", "susceptibility": "Chimap"}
@@ -65,7 +65,7 @@ def _lookup(folder: Path) -> pd.DataFrame:
             f"{folder}: expected one table *.tsv with columns index and name of the labels, "
             f"found {len(tables) or 'none'}"
         )
-    return read_table(tables[0], columns=("index", "name"))
+    return read_lookup(tables[0])
 
 
 def _one(folder: Path, suffix: str, *, needed: bool) -> Path | None:

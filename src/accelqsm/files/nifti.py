@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,26 @@ class Image:
     stored: npt.NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the header of a NIfTI image says.
+
+    Attributes:
+        path: where it came from, for messages.
+        grid: shape and affine of its first three axes.
+        shape: of the whole array.
+    """
+
+    path: Path
+    grid: Grid
+    shape: tuple[int, ...]
+
+    @property
+    def n_volumes(self) -> int:
+        """Along the fourth axis."""
+        return self.shape[3] if len(self.shape) == 4 else 1
+
+
 def read_image(path: Path) -> Image:
     """Read a 3D or 4D NIfTI image.
 
@@ -63,6 +83,46 @@ def read_image(path: Path) -> Image:
         raise InputError(f"{path}: not a readable NIfTI image ({reason})") from error
 
 
+def read_header(path: Path) -> Header:
+    """Where an image lies and how many volumes it has, without reading its voxels.
+
+    Raises:
+        InputError: as ``read_image``, as far as the header tells.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            raw = file.read(540)
+        kind = nibabel.Nifti2Header if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Header
+        header = kind.from_fileobj(io.BytesIO(raw))
+        shape = tuple(int(n) for n in header.get_data_shape())
+        return Header(path, grid_of(shape, header.get_best_affine(), path), shape)
+    except InputError:
+        raise
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: truncated or damaged gzip file ({error})") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable NIfTI image ({reason})") from error
+
+
+def grid_of(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> Grid:
+    """The grid of the first three axes.
+
+    Raises:
+        InputError: not 3D or 4D, or an unusable affine.
+    """
+    if len(shape) not in (3, 4):
+        raise InputError(f"{path}: expected a 3D or 4D image, found shape {shape}")
+    try:
+        return Grid((shape[0], shape[1], shape[2]), as_affine(affine))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
 def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
     """Convert a nibabel image; ``path`` is its name in messages.
 
@@ -70,16 +130,12 @@ def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
         InputError: not 3D or 4D, or an unusable affine.
     """
     values = np.asanyarray(image.dataobj)
+    if values.dtype.names:
+        colours = "".join(values.dtype.names)
+        raise InputError(f"{path}: expected a number in every voxel, found colours ({colours})")
     unscaled = getattr(image.dataobj, "get_unscaled", lambda: values)
     stored = np.asanyarray(unscaled())
-    if values.ndim not in (3, 4):
-        raise InputError(f"{path}: expected a 3D or 4D image, found shape {values.shape}")
-    shape = (values.shape[0], values.shape[1], values.shape[2])
-    try:
-        grid = Grid(shape, as_affine(image.affine))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return Image(path, grid, values, stored)
+    return Image(path, grid_of(values.shape, image.affine, path), values, stored)
 
 
 def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
@@ -88,12 +144,23 @@ def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
     Raises:
         InputError: as ``read_image``, or not 3D, not finite, or on another grid.
     """
-    image = read_image(path)
-    if image.values.ndim != 3:
-        raise InputError(f"{path}: expected a 3D image, found shape {image.values.shape}")
+    image = single_volume(read_image(path))
     check_finite(image.values, path)
     if grid is not None:
         check_same_grid(image.grid, grid, path)
+    return image
+
+
+def single_volume(image: Image) -> Image:
+    """The image as 3D; a fourth axis of one volume does not count.
+
+    Raises:
+        InputError: several volumes.
+    """
+    if image.values.ndim == 4 and image.values.shape[3] == 1:
+        return replace(image, values=image.values[..., 0], stored=image.stored[..., 0])
+    if image.values.ndim != 3:
+        raise InputError(f"{image.path}: expected a 3D image, found shape {image.values.shape}")
     return image
 
 
@@ -144,7 +211,7 @@ def write_image(path: Path, values: npt.NDArray[Any], grid: Grid) -> None:
     array = values.astype(np.uint8) if values.dtype == np.bool_ else values
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    image = nibabel.Nifti1Image(array, grid.matrix)
+    image = nibabel.Nifti1Image(array, grid.matrix, dtype=array.dtype)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(grid.matrix, code=1)
     image.set_qform(grid.matrix, code=1)

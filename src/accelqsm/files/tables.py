@@ -11,38 +11,83 @@ import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
+from accelqsm.files.text.cells import Cells, read_cells
+from accelqsm.files.text.numbers import with_numbers, with_points
 
 
 def read_table(
-    path: Path, *, columns: Sequence[str] = (), text: Sequence[str] = ()
+    path: Path,
+    *,
+    columns: Sequence[str] = (),
+    text: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Read a tab-separated table that has at least ``columns``.
+    """Read a table that has at least ``columns``; tabs, semicolons or commas between its cells.
 
     Columns named in ``text`` are read as strings: "01" does not become 1.
 
+    Args:
+        path: the table.
+        columns: names that it must have.
+        text: names of labels.
+        numbers: names of columns of numbers, in which other words for ``n/a`` are told by row.
+        names: what the file calls a column, by the name that it is to have here.
+
     Raises:
-        InputError: missing or empty file, unreadable text, or a column that is not there.
+        InputError: missing or empty file, unreadable text, a column that is not there, or a cell
+            in ``numbers`` that is no number.
+
+    Warns:
+        InputWarning: missing values that are not ``n/a``, and decimal commas.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    given = dict(names or {})
+    cells = read_cells(path, [given.get(name, name) for name in columns])
+    cells = cells.renamed({theirs: ours for ours, theirs in given.items()})
+    check_columns(cells, columns, hint=names is not None)
+    return frame_of(with_numbers(cells, numbers), text=text)
+
+
+def check_columns(cells: Cells, columns: Sequence[str], *, hint: bool = False) -> None:
+    """Refuse a table that lacks a column.
+
+    Args:
+        cells: the table.
+        columns: that it must have.
+        hint: say how a column of another name can be used, where there is one to spare.
+
+    Raises:
+        InputError: with what it has.
+    """
+    missing = [name for name in columns if name not in cells.header]
+    if missing:
+        found = [name for name in cells.header if name]
+        spare = len(set(found) - set(columns)) >= len(missing)
+        how = f"; --columns {missing[0]}=NAME says which it is" if hint and spare else ""
+        raise InputError(
+            f"{cells.path}: expected the tab-separated column(s) {', '.join(missing)}, found "
+            f"{', '.join(found)}{how}"
+        )
+
+
+def frame_of(cells: Cells, *, text: Sequence[str] = ()) -> pd.DataFrame:
+    """The table with numbers where a column holds numbers alone, and NaN for ``n/a``.
+
+    Raises:
+        InputError: what pandas cannot read.
+    """
     try:
-        table = pd.read_csv(
-            path,
+        return pd.read_csv(
+            io.StringIO(with_points(cells, text).text),
             sep="\t",
             na_values=["n/a"],
             keep_default_na=False,
             dtype=dict.fromkeys(text, str),
+            skip_blank_lines=False,
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a tab-separated table ({reason})") from error
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        found = ", ".join(map(str, table.columns))
-        raise InputError(
-            f"{path}: expected the tab-separated column(s) {', '.join(missing)}, found {found}"
-        )
-    return table
+        raise InputError(f"{cells.path}: not a tab-separated table ({reason})") from error
 
 
 def table_text(table: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid
 from accelqsm.nuclei.depth import REACH_MM, depth_mm
+from accelqsm.nuclei.labels import narrow_labels
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.nuclei.volume import Mapping as WorldMapping
 from accelqsm.nuclei.volume import (
@@ -81,13 +83,13 @@ class PropagatedLabels:
 
     Attributes:
         grid: grid of ``labels`` and ``probabilities``; may extend beyond the scan.
-        labels: int16 (x, y, z), 0 or an index of the atlas.
+        labels: integers (x, y, z), 0 or an index of the atlas.
         probabilities: float32 (x, y, z) by index, 0 to 1.
         offset: index of its first voxel in the scan.
     """
 
     grid: Grid
-    labels: npt.NDArray[np.int16]
+    labels: npt.NDArray[Any]
     probabilities: Mapping[int, npt.NDArray[np.float32]]
     offset: tuple[int, int, int]
 
@@ -142,8 +144,8 @@ def propagate_labels(
     probabilities = {
         index: np.zeros(grid.shape, dtype=np.float32) for index in atlas.lookup["index"].tolist()
     }
-    labels = np.zeros(grid.shape, dtype=np.int16)
-    indices = np.asarray(list(probabilities), dtype=np.int16)
+    indices = narrow_labels(np.asarray(list(probabilities), dtype=np.int64))
+    labels = np.zeros(grid.shape, dtype=indices.dtype)
     depths = None if atlas.probabilistic else _depths(atlas)
     for start, stop in slabs(grid):
         points = to_template(grid_points(grid, start, stop))

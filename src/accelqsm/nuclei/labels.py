@@ -18,6 +18,15 @@ LARGEST_LOSS = 0.1
 """Fraction of a nucleus outside the image or the mask above which its value is missing."""
 
 
+def narrow_labels(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels in the smallest of int16, int32 and int64 that holds them."""
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    for kind in (np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return labels.astype(kind)
+    return labels.astype(np.int64)
+
+
 def erode(
     labels: npt.NDArray[Any], *, distance_mm: float, voxel_size_mm: Triple
 ) -> npt.NDArray[Any]:
@@ -36,9 +45,11 @@ def erode(
     left = np.zeros_like(labels)
     if distance_mm == 0:
         return labels.copy()
-    boxes = ndimage.find_objects(labels.astype(np.int32))
-    for number in np.unique(labels[labels > 0]).tolist():
-        box = boxes[number - 1]
+    # Counted anew: atlases have label numbers of nine digits, and some have negative ones.
+    numbers, places = np.unique(labels[labels != 0], return_inverse=True)
+    counted = np.zeros(labels.shape, dtype=np.int32)
+    counted[labels != 0] = places + 1
+    for number, box in zip(numbers.tolist(), ndimage.find_objects(counted), strict=True):
         here = np.pad(labels[box] == number, 1)
         depth = ndimage.distance_transform_edt(here, sampling=voxel_size_mm)[1:-1, 1:-1, 1:-1]
         left[box][depth > distance_mm] = number

@@ -213,6 +213,8 @@ def _regions(lookup: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     regions: dict[str, dict[str, list[int]]] = {}
     for index, name in zip(lookup["index"], lookup["name"], strict=True):
         region, side = split_side(str(name))
+        if int(index) != index:
+            raise InputError(f"label lookup: expected whole numbers as index, found {index}")
         regions.setdefault(region, {}).setdefault(side, []).append(int(index))
     return regions
 

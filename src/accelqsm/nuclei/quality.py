@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ class Expected:
     centre_mm: tuple[float, float, float]
 
 
-def centre_mm(labels: npt.NDArray[np.int16], index: int, grid: Grid) -> npt.NDArray[np.float64]:
+def centre_mm(labels: npt.NDArray[Any], index: int, grid: Grid) -> npt.NDArray[np.float64]:
     """Mean world coordinates of a label's voxels in mm, NaN for none."""
     where = np.stack(np.nonzero(labels == index))
     if not where.shape[1]:

@@ -13,6 +13,7 @@ from accelqsm.agreement.protocols import compare_protocols
 from accelqsm.agreement.published import check_printed_p, published
 from accelqsm.agreement.settings import EVERY_REGION, CompareSettings
 from accelqsm.agreement.tables import age_table, correlation_table, demographics_table, mean_table
+from accelqsm.agreement.values import check_unit, check_values
 from accelqsm.errors import naming
 from accelqsm.results.comparison import Comparison
 
@@ -38,6 +39,8 @@ def compare(
     """
     known = {name: dict(record) for name, record in (inputs or {}).items()}
     with naming(_path(known, "values")):
+        check_values(values, settings.reference)
+        check_unit(values)
         margins = margin_of_each_region(settings.margin_ppb, values["region"])
         settings = replace(settings, margin_ppb=margins)
         agreement = compare_protocols(

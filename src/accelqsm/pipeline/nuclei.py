@@ -16,7 +16,7 @@ import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste, propagate_labels
-from accelqsm.nuclei.labels import erode, labels_outside, select_rows
+from accelqsm.nuclei.labels import erode, labels_outside, narrow_labels, select_rows
 from accelqsm.nuclei.measure import measure_nuclei, split_side
 from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
@@ -327,13 +327,13 @@ def result_of(
     )
 
 
-def select_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> npt.NDArray[np.int16]:
+def select_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> npt.NDArray[Any]:
     """Select the labels of the given rows, zero elsewhere.
 
     Raises:
         InputError: none of them has a voxel; ``name`` is used in the message.
     """
-    chosen = np.where(np.isin(labels, rows["index"]), labels, 0).astype(np.int16)
+    chosen = narrow_labels(np.where(np.isin(labels, rows["index"]), labels, 0))
     if not chosen.any():
         names = ", ".join(dict.fromkeys(split_side(str(region))[0] for region in rows["name"]))
         raise InputError(f"{name}: expected voxels of {names}, found none")

@@ -11,6 +11,7 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.morphology import Mask, depth_mm, distance_mm, erode_mask
+from accelqsm.runtime.progress import staged
 
 BIAS_WIDTH_MM = 25.0
 OPENING_MM = 5.0
@@ -23,6 +24,7 @@ N_BINS = 256
 Image = npt.NDArray[np.float32]
 
 
+@staged("Brain mask")
 def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     """Brain mask by thresholding and morphological opening.
 

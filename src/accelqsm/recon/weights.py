@@ -9,20 +9,21 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
 
 from accelqsm.errors import InputError
 from accelqsm.options.setting import one_of
 from accelqsm.options.table import from_table
 from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, JOINT
-from accelqsm.recon.network.protocol import Network, StoredNetwork
 from accelqsm.recon.registry import RECONSTRUCTIONS, NetworkReconstruction
 from accelqsm.recon.settings import ReconSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from accelqsm.recon.network.protocol import Network, StoredNetwork
 
 FOLDER = Path(__file__).parents[1] / "weights"
 REGISTRY = FOLDER / "registry.toml"
@@ -60,7 +61,7 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
     Raises:
         InputError: neither name nor file, wrong checksum, or a file of another architecture.
     """
-    file = _file_of(weights)
+    file = weights_file(weights)
     try:
         with safe_open(file, framework="pt") as opened:
             record = json.loads((opened.metadata() or {}).get(HEADER, "{}"))
@@ -91,6 +92,8 @@ def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]
     Raises:
         InputError: a network of another class.
     """
+    from safetensors.torch import save_file
+
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     record = {
         **about,
@@ -111,7 +114,31 @@ def weights_checksum(weights: str | Path = JOINT) -> str:
     Raises:
         InputError: neither name nor file, or wrong checksum.
     """
-    return _sha256(_file_of(weights))
+    return _sha256(weights_file(weights))
+
+
+def weights_file(weights: str | Path) -> Path:
+    """The file of a name, after its checksum was compared with the registry's, or the file.
+
+    Raises:
+        InputError: neither name nor file, or wrong checksum.
+    """
+    registry = _registry()
+    entry = next(
+        (e for name, e in registry.items() if weights in (name, *e.get("aliases", ()))), None
+    )
+    if entry is None:
+        if not Path(weights).is_file():
+            known = " ".join(sorted(registry)) or "none"
+            raise InputError(
+                f"{weights}: expected a file of network weights or one of {known}, found none"
+            )
+        return Path(weights)
+    file = FOLDER / str(entry["file"])
+    found, expected = _sha256(file), entry["sha256"]
+    if found != expected:
+        raise InputError(f"{file}: expected SHA-256 {expected}, found {found}")
+    return file
 
 
 def network_of(
@@ -128,6 +155,8 @@ def network_of(
         InputError: weights that cannot be used, those of another method, or another consistency
             than asked for.
     """
+    from torch import nn
+
     wanted, name = settings.network.consistency, "network"
     if network is None:
         weights = settings.network.weights or default_weights(wanted or JOINT, device)
@@ -168,26 +197,6 @@ def _row_of(network: StoredNetwork) -> NetworkReconstruction:
 
 def _network_rows() -> dict[str, NetworkReconstruction]:
     return {row.name: row for row in RECONSTRUCTIONS if isinstance(row, NetworkReconstruction)}
-
-
-def _file_of(weights: str | Path) -> Path:
-    """Path of packaged weights, after verification of their checksum, or of a given file."""
-    registry = _registry()
-    entry = next(
-        (e for name, e in registry.items() if weights in (name, *e.get("aliases", ()))), None
-    )
-    if entry is None:
-        if not Path(weights).is_file():
-            known = " ".join(sorted(registry)) or "none"
-            raise InputError(
-                f"{weights}: expected a file of network weights or one of {known}, found none"
-            )
-        return Path(weights)
-    file = FOLDER / str(entry["file"])
-    found, expected = _sha256(file), entry["sha256"]
-    if found != expected:
-        raise InputError(f"{file}: expected SHA-256 {expected}, found {found}")
-    return file
 
 
 def _registry() -> dict[str, dict[str, Any]]:

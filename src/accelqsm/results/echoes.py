@@ -16,6 +16,7 @@ from accelqsm.files.toml import write_settings
 from accelqsm.grid import Grid
 from accelqsm.options.table import plain
 from accelqsm.recon.settings import ReconSettings
+from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
 
@@ -59,14 +60,25 @@ class Reconstruction:
     source: Mapping[str, Any]
     device: str = ""
 
-    def save(self, folder: str | Path) -> Path:
-        """Write ``echo-N_part-{mag,phase}.nii.gz`` and, last, ``settings.toml``.
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write ``echo-N_part-{mag,phase}.nii.gz`` and ``settings.toml``, whole or not at all.
+
+        Args:
+            folder: for these files; others that lie there stay.
+            overwrite: replace all results that an earlier run left there.
 
         Returns:
             The folder.
+
+        Raises:
+            InputError: a folder that holds results, is in use or cannot be written.
         """
-        out = Path(folder)
-        (out / SETTINGS).unlink(missing_ok=True)
+        with results_folder(folder, "recon", overwrite=overwrite) as out:
+            self.write(out)
+        return Path(folder)
+
+    def write(self, out: Path) -> None:
+        """Write into a folder without results; the settings last."""
         write_echoes(out, self.echoes, self.grid)
         record = {
             "command": "recon",
@@ -75,7 +87,6 @@ class Reconstruction:
             "software": software() | {"device": self.device},
         }
         write_settings(out / SETTINGS, record)
-        return out
 
     def save_bids(self, folder: str | Path, *, subject: str, acq: str = "") -> Path:
         """Write the echoes as BIDS MEGRE images with sidecars, which ``read_images`` reads.

@@ -18,6 +18,7 @@ from accelqsm.options.table import plain
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import EchoImages, read_echoes, write_echoes
+from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
 
@@ -68,23 +69,31 @@ class SusceptibilityMaps:
     device: str = ""
     command: str = "qsm"
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the maps as NIfTI: ppm, Hz, 1/s; ``settings.toml`` last, when all are complete.
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the maps as NIfTI (ppm, Hz, 1/s) and ``settings.toml``, whole or not at all.
+
+        Args:
+            folder: for these files; others that lie there stay.
+            overwrite: replace all results that an earlier run left there.
 
         Returns:
             The folder.
+
+        Raises:
+            InputError: a folder that holds results, is in use or cannot be written.
         """
-        out = Path(folder)
-        (out / SETTINGS).unlink(missing_ok=True)
+        with results_folder(folder, self.command, overwrite=overwrite) as out:
+            self.write(out)
+        return Path(folder)
+
+    def write(self, out: Path) -> None:
+        """Write into a folder without results; the settings last."""
         if self.echoes is not None:
             write_echoes(out, self.echoes, self.grid)
         for name, values in self._files().items():
-            if values is None:  # A single echo has no R2*: remove that of an earlier run.
-                (out / name).unlink(missing_ok=True)
-            else:
+            if values is not None:  # A single echo has no R2*.
                 write_image(out / name, values, self.grid)
         write_settings(out / SETTINGS, self._record())
-        return out
 
     def plot(self) -> Figure:
         """Figure of susceptibility, magnitude and R2* in three planes through the mask's centre."""

@@ -19,6 +19,7 @@ from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.table import from_table, plain
+from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
 
@@ -57,7 +58,7 @@ class NucleiResult:
     Attributes:
         table: one row per nucleus and side (``nuclei.measure.measure_nuclei``), with its reference
             and plausibility flag.
-        labels: int16 (x, y, z).
+        labels: integers (x, y, z).
         grid: voxel grid of the labels.
         lookup: columns index and name.
         quality: name, value and unit of each metric.
@@ -67,7 +68,7 @@ class NucleiResult:
     """
 
     table: pd.DataFrame
-    labels: npt.NDArray[np.int16]
+    labels: npt.NDArray[Any]
     grid: Grid
     lookup: pd.DataFrame
     quality: Sequence[tuple[str, float, str]]
@@ -75,15 +76,26 @@ class NucleiResult:
     settings: MeasureSettings
     source: Mapping[str, Any]
 
-    def save(self, folder: str | Path) -> Path:
-        """Write labels, metrics, figure and table; ``settings.toml`` last, when all are complete.
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write labels, metrics, figure, table and ``settings.toml``, whole or not at all.
+
+        Args:
+            folder: for these files; others that lie there stay.
+            overwrite: replace all results that an earlier run left there.
 
         Returns:
             The folder.
+
+        Raises:
+            InputError: a folder that holds results, is in use or cannot be written.
         """
-        out = Path(folder)
-        (out / SETTINGS).unlink(missing_ok=True)
-        write_image(out / LABELS, self.labels.astype(np.int16), self.grid)
+        with results_folder(folder, "nuclei", overwrite=overwrite) as out:
+            self.write(out)
+        return Path(folder)
+
+    def write(self, out: Path) -> None:
+        """Write into a folder without results; the settings last."""
+        write_image(out / LABELS, self.labels, self.grid)
         write_table(out / LOOKUP, self.lookup)
         metrics = pd.DataFrame(list(self.quality), columns=["metric", "value", "unit"])
         write_described_table(out / QUALITY, metrics, QUALITY_MEANINGS)
@@ -91,7 +103,6 @@ class NucleiResult:
             temporary.write_bytes(self.figure.png)
         write_nuclei(out / TABLE, self.table)
         write_settings(out / SETTINGS, nuclei_record(self.settings, self.source))
-        return out
 
 
 def read_nuclei(folder: str | Path) -> NucleiResult:
@@ -107,7 +118,7 @@ def read_nuclei(folder: str | Path) -> NucleiResult:
     rows = zip(metrics["metric"], metrics["value"], metrics["unit"], strict=True)
     return NucleiResult(
         table=read_nuclei_table(out / TABLE),
-        labels=np.asarray(image.values, dtype=np.int16),
+        labels=np.asarray(image.values),
         grid=image.grid,
         lookup=read_table(out / LOOKUP, columns=("index", "name")),
         quality=[(str(name), float(value), str(unit)) for name, value, unit in rows],

@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 Item = TypeVar("Item")
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 _SHOWN = False
 
 
@@ -56,3 +59,27 @@ def step(description: str, say: Callable[[str], None] | None = None) -> Iterator
 def _say(line: str) -> None:
     if _SHOWN:
         print(line, flush=True)
+
+
+def stage(description: str = "") -> None:
+    """Name what is being done until the next call, on a terminal alone; nothing is left of it."""
+    if _SHOWN and sys.stderr.isatty():
+        print(f"\r\x1b[2K{f'  {description} ...' if description else ''}", end="", file=sys.stderr)
+        sys.stderr.flush()
+
+
+def staged(description: str) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
+    """Name a function (``stage``) while it runs."""
+
+    def named(function: Callable[Given, Made]) -> Callable[Given, Made]:
+        @wraps(function)
+        def run(*given: Given.args, **words: Given.kwargs) -> Made:
+            stage(description)
+            try:
+                return function(*given, **words)
+            finally:
+                stage()
+
+        return run
+
+    return named

@@ -11,8 +11,11 @@ from accelqsm.commands.common import (
     add_qsm,
     add_scan_arguments,
     recon_of,
-    save_maps,
+    results,
+    say_maps,
+    write_maps,
 )
+from accelqsm.commands.images.check import check_scan
 from accelqsm.errors import naming
 from accelqsm.qsm.settings import QsmSettings
 
@@ -32,9 +35,13 @@ def run(options: argparse.Namespace) -> None:
     """Compute and write maps, images and settings."""
     file = SettingsFile.of(options, "recon", "qsm")
     recon, qsm = recon_of(file), file.settings(QsmSettings, "qsm")
-    from accelqsm.api.images import map_susceptibility, read_mrd
+    with results(options, NAME) as folder:
+        check_scan(options, recon)
+        from accelqsm.api.images import map_susceptibility, read_mrd
 
-    kspace = read_mrd(options.scan)
-    with naming(options.scan):
-        maps = map_susceptibility(kspace, recon, mask=options.mask, settings=qsm)
-    save_maps(replace(maps, source={"scan": str(options.scan), **maps.source}), options.out)
+        kspace = read_mrd(options.scan)
+        with naming(options.scan):
+            maps = map_susceptibility(kspace, recon, mask=options.mask, settings=qsm)
+        source = {"scan": str(options.scan), **maps.source}
+        write_maps(replace(maps, source=source), folder)
+    say_maps(options.out)

@@ -8,10 +8,14 @@ from pathlib import Path
 from accelqsm.commands.common import (
     SettingsFile,
     add_mask,
+    add_out,
     add_qsm,
     add_settings_file,
-    save_maps,
+    results,
+    say_maps,
+    write_maps,
 )
+from accelqsm.commands.images.check import check_images
 from accelqsm.qsm.settings import QsmSettings
 
 NAME = "qsm"
@@ -23,7 +27,7 @@ accelqsm qsm out --magnitude mag*.nii.gz --phase phase*.nii.gz --echo-times-s 0.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of images, acquisition parameters and QSM pipeline."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    add_out(parser)
     parser.add_argument(
         "--megre",
         type=Path,
@@ -79,16 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compute and write maps and settings."""
     settings = SettingsFile.of(options, "qsm").settings(QsmSettings, "qsm")
-    from accelqsm.api.images import read_images, susceptibility
+    with results(options, NAME) as folder:
+        check_images(options)
+        from accelqsm.api.images import read_images, susceptibility
 
-    images = read_images(
-        options.megre,
-        magnitude=list(options.magnitude),
-        phase=list(options.phase),
-        echo_times_s=options.echo_times_s,
-        b0_tesla=options.b0_tesla,
-        b0_direction=options.b0_direction,
-        phase_range=options.phase_range,
-        invert_phase=options.invert_phase,
-    )
-    save_maps(susceptibility(images, mask=options.mask, settings=settings), options.out)
+        images = read_images(
+            options.megre,
+            magnitude=list(options.magnitude),
+            phase=list(options.phase),
+            echo_times_s=options.echo_times_s,
+            b0_tesla=options.b0_tesla,
+            b0_direction=options.b0_direction,
+            phase_range=options.phase_range,
+            invert_phase=options.invert_phase,
+        )
+        write_maps(susceptibility(images, mask=options.mask, settings=settings), folder)
+    say_maps(options.out)

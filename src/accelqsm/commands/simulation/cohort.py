@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from accelqsm.commands.common import add_out, results
 
 NAME = "cohort"
 HELP = "synthetic participants and values with the statistics of a published study"
@@ -13,9 +14,7 @@ EXAMPLE = "accelqsm cohort zhou2025 cohort"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of study, output folder and seed."""
     parser.add_argument("study", metavar="STUDY", help="a published study: zhou2025")
-    parser.add_argument(
-        "out", type=Path, metavar="OUT", help="folder for values.tsv and participants.tsv"
-    )
+    add_out(parser, "folder for values.tsv and participants.tsv")
     parser.add_argument(
         "--seed",
         type=int,
@@ -34,17 +33,18 @@ def run(options: argparse.Namespace) -> None:
     from accelqsm.results.provenance import software
 
     study = published(options.study)
-    cohort = cohort_with_statistics(study, seed=options.seed)
-    write_table(options.out / "values.tsv", cohort.values)
-    write_table(options.out / "participants.tsv", cohort.participants)
     source = {
         "name": options.study,
         "citation": study.citation,
         "doi": study.doi,
         "seed": options.seed,
     }
-    write_settings(
-        options.out / "settings.toml",
-        {"command": "cohort", "source": source, "software": software()},
-    )
+    with results(options, NAME) as folder:
+        cohort = cohort_with_statistics(study, seed=options.seed)
+        write_table(folder / "values.tsv", cohort.values)
+        write_table(folder / "participants.tsv", cohort.participants)
+        write_settings(
+            folder / "settings.toml",
+            {"command": "cohort", "source": source, "software": software()},
+        )
     print(options.out / "values.tsv")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from accelqsm.commands.common import add_out
+
 NAME = "demo"
 HELP = "simulate, reconstruct, map, measure, compare, report, on one digital head"
 EXAMPLE = "accelqsm demo demo"
@@ -12,13 +14,10 @@ EXAMPLE = "accelqsm demo demo"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of output folder and seed."""
-    parser.add_argument(
-        "out",
-        type=Path,
-        nargs="?",
+    add_out(
+        parser,
+        "folder for everything (default demo); an earlier demo there is replaced",
         default=Path("demo"),
-        metavar="OUT",
-        help="folder for everything (default demo)",
     )
     parser.add_argument(
         "--seed", type=int, default=11, metavar="S", help="seed of the digital head (default 11)"
@@ -27,12 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the demo and print the path of its report."""
-    from accelqsm.api.demo import run_demo
+    from accelqsm.results.folder import folder_in_place
 
-    print("accelqsm demo: one digital head, scanned with four protocols", flush=True)
-    report = run_demo(options.out, seed=options.seed)
-    from accelqsm.reports.content.study import finding_lines
+    with folder_in_place(options.out, NAME, overwrite=options.overwrite):
+        from accelqsm.api.demo import run_demo
 
-    for line in finding_lines(options.out):
-        print(line, flush=True)
-    print(report)
+        print("accelqsm demo: one digital head, scanned with four protocols", flush=True)
+        report = run_demo(options.out, seed=options.seed)
+        from accelqsm.reports.content.study import finding_lines
+
+        for line in finding_lines(options.out):
+            print(line, flush=True)
+        print(report)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from accelqsm.commands.common import say
+from accelqsm.commands.common import add_out, results, say
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 
 NAME = "simulate"
@@ -15,7 +14,7 @@ EXAMPLE = "accelqsm simulate scans --subjects 2 --protocols pi af5 --t1w"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of heads, scanner and protocols."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the scans")
+    add_out(parser, "folder for the scans")
     parser.add_argument(
         "--subjects", type=int, default=1, metavar="N", help="digital heads (default 1)"
     )
@@ -40,14 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Simulate and write the scans."""
-    from accelqsm.virtual.scans import simulate_study
+    with results(options, NAME) as folder:
+        from accelqsm.virtual.scans import simulate_study
 
-    scans = simulate_study(
-        options.out,
-        n_subjects=options.subjects,
-        seed=options.seed,
-        preset=options.preset,
-        protocols=options.protocols,
-        t1w=options.t1w,
-    )
+        scans = simulate_study(
+            folder,
+            n_subjects=options.subjects,
+            seed=options.seed,
+            preset=options.preset,
+            protocols=options.protocols,
+            t1w=options.t1w,
+        )
     say(options.out, f"{len(scans)} scans with labels and true susceptibility")

@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 
 from accelqsm.agreement.settings import CompareSettings
-from accelqsm.commands.common import SettingsFile, add_settings_file
+from accelqsm.commands.common import (
+    SettingsFile,
+    add_columns,
+    add_out,
+    add_settings_file,
+    columns_of,
+    results,
+)
 from accelqsm.errors import InputError
 from accelqsm.options.arguments import add_settings
 
@@ -22,9 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "values",
         type=Path,
         metavar="VALUES.tsv",
-        help="columns subject, protocol, region, value_ppb",
+        help="columns subject, protocol, region, value_ppb; or one for each protocol or region",
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    add_columns(
+        parser,
+        "subject",
+        "protocol",
+        "region",
+        "value_ppb (or value_ppm)",
+        example="subject=ID value_ppb=chi; region=Pu,Ca of a wide table",
+    )
+    add_out(parser)
     parser.add_argument(
         "--participants",
         type=Path,
@@ -50,7 +65,13 @@ def run(options: argparse.Namespace) -> None:
     from accelqsm.reports.boilerplate import write_methods
     from accelqsm.reports.console import comparison_summary, show
 
-    comparison = compare(options.values, participants=options.participants, settings=settings)
-    comparison.save(options.out)
-    write_methods(options.out)
+    with results(options, NAME) as folder:
+        comparison = compare(
+            options.values,
+            participants=options.participants,
+            columns=columns_of(options),
+            settings=settings,
+        )
+        comparison.write(folder)
+        write_methods(folder)
     show(comparison_summary(comparison))

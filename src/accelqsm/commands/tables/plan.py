@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelqsm.agreement.settings import EVERY_REGION, EquivalenceSettings, named_numbers
-from accelqsm.commands.common import SettingsFile
+from accelqsm.commands.common import SettingsFile, add_overwrite, check_table
 from accelqsm.errors import InputError
 from accelqsm.options.arguments import add_settings
 
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="agreement.tsv of a comparison",
     )
     parser.add_argument("--out", type=Path, metavar="OUT.tsv", help="table to write")
+    add_overwrite(parser)
     parser.add_argument(
         "--within-sd-ppb", type=float, metavar="PPB", help="within-subject SD, in place of a pilot"
     )
@@ -57,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compute the plan, write it if ``--out`` is given, and print it."""
     settings = SettingsFile(options, {}).settings(EquivalenceSettings, "plan")
+    if options.out is not None:
+        check_table(options)
     from accelqsm.agreement.columns import column_dictionary
     from accelqsm.agreement.planning import plan_subjects
     from accelqsm.files.tables import write_described_table

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
+from contextlib import nullcontext
 
-from accelqsm.commands.common import SettingsFile, add_settings_file
+from accelqsm.commands.common import SettingsFile, add_out, add_settings_file
 from accelqsm.options.arguments import add_settings
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.training.settings import DataSettings, TrainingSettings
@@ -18,8 +19,9 @@ torchrun --nproc-per-node 4 --module accelqsm.cli train weights --data scans"""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of output folder, training, architecture and data."""
-    parser.add_argument(
-        "out", type=Path, metavar="OUT", help="folder for checkpoints, curve, errors and weights"
+    add_out(
+        parser,
+        "folder for checkpoints, curve, errors and weights; resumes what an earlier run left",
     )
     add_settings_file(parser)
     for record in (TrainingSettings, Architecture, DataSettings):
@@ -31,12 +33,14 @@ def run(options: argparse.Namespace) -> None:
     file = SettingsFile.of(options, "network", "training", "data")
     from dataclasses import replace
 
-    from accelqsm.training.run import train_network
+    from accelqsm.results.folder import folder_in_place
 
     training = file.settings(TrainingSettings, "training")
-    weights = train_network(
-        options.out,
-        settings=replace(training, architecture=file.settings(Architecture, "network")),
-        data=file.settings(DataSettings, "data"),
-    )
-    print(weights)
+    settings = replace(training, architecture=file.settings(Architecture, "network"))
+    data = file.settings(DataSettings, "data")
+    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes, one owns the folder
+    owned = folder_in_place(options.out, NAME, overwrite=options.overwrite, resume=True)
+    with owned if first else nullcontext():
+        from accelqsm.training.run import train_network
+
+        print(train_network(options.out, settings=settings, data=data))

@@ -6,12 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
-import torch
-from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
@@ -19,6 +17,9 @@ from accelqsm.files.megre.description import ScanDescription
 from accelqsm.files.megre.phase import given_unit, phase_rad, phase_unit
 from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
 from accelqsm.grid import Triple, unit_vector
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def read_scan(scan: ScanDescription, *, invert_phase: bool = False) -> Echoes:
         if scan.phase_range is None
         else given_unit(phases, *scan.phase_range)
     )
+    import torch  # last, because it takes seconds and files that do not fit are refused before
+
     sign = -1.0 if invert_phase else 1.0
     images = [
         torch.polar(_tensor(echo.values), sign * _tensor(angle))
@@ -128,6 +131,8 @@ def echoes_of_arrays(
     grid = parts[0].grid
     check_same_grid(parts[1].grid, grid, parts[1].path, reference=parts[0].path)
     acquisition = Acquisition(grid, echo_times_s, field_strength_t)
+    import torch
+
     values = [_tensor(part.values).reshape(*grid.shape, n_echoes) for part in parts]
     sign = -1.0 if invert_phase else 1.0
     images = torch.polar(values[0], sign * values[1]).movedim(-1, 0).contiguous()
@@ -172,4 +177,6 @@ def _volume(image: Image, number: int) -> Image:
 
 
 def _tensor(values: np.ndarray) -> Tensor:
+    import torch
+
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))

@@ -15,6 +15,7 @@ from accelqsm.grid import Shape, Triple
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.settings import DipoleFitSettings
 from accelqsm.qsm.volume import box_of, voxels_within
+from accelqsm.runtime.progress import staged
 
 DEFAULT = DipoleFitSettings()
 MARGIN_MM = 30.0
@@ -25,6 +26,7 @@ FIELD_SD_PPM = 0.002
 partial volume at edges and ringing included."""
 
 
+@staged("Background field: dipole fit")
 def dipole_fit(
     field_ppm: Tensor,
     mask: Tensor,

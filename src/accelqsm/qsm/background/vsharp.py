@@ -12,6 +12,7 @@ from accelqsm.grid import Shape, Triple
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.settings import VsharpSettings
 from accelqsm.qsm.volume import Box, box_of, voxels_within
+from accelqsm.runtime.progress import staged
 
 DEFAULT = VsharpSettings()
 LEAST_FRACTION = 0.02
@@ -22,6 +23,7 @@ SUBVOXELS = 5
 """Sub-voxel points per axis at which the ball is evaluated, for partial volume at its edge."""
 
 
+@staged("Background field: vSHARP")
 def vsharp(
     field_ppm: Tensor,
     mask: Tensor,

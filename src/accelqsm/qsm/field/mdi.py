@@ -10,6 +10,7 @@ from torch import Tensor
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.pairs import lags_of
 from accelqsm.qsm.field.relaxation import demodulate, r2star_per_s, weighted_parts
+from accelqsm.runtime.progress import staged
 
 LEAST_AGREEMENT = 0.9
 TRIALS_PER_TURN = 4
@@ -34,6 +35,7 @@ def lag1_field(products: LagProducts) -> Tensor:
     return lag1_phase_rad(products) / (2 * math.pi * products.spacing_s)
 
 
+@staged("Field of all echoes")
 def multilag_field(
     products: LagProducts, unwrapped_lag1_hz: Tensor, mask: Tensor | None = None
 ) -> Tensor:

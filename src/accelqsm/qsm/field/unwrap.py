@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from accelqsm.errors import InputError
+from accelqsm.runtime.progress import staged
 
 TWO_PI = 2 * math.pi
 N_BUCKETS = 256
@@ -31,6 +32,7 @@ Integers = npt.NDArray[np.int32]
 Steps = npt.NDArray[np.int64]
 
 
+@staged("Unwrapping")
 def unwrap_spun(
     phase_rad: Tensor,
     magnitude: Tensor,

@@ -15,6 +15,7 @@ from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.spikes import spike_weight
 from accelqsm.qsm.volume import box_of
+from accelqsm.runtime.progress import staged
 
 DEFAULT = L1Settings()
 MARGIN_VOXELS = (12, 12, 12)
@@ -27,6 +28,7 @@ OUTSIDE_WEIGHT = 0.1
 """Factor of the regularisation outside the mask, where sources may model residual background."""
 
 
+@staged("Dipole inversion")
 def l1_dipole_inversion(
     local_field_ppm: Tensor,
     mask: Tensor,

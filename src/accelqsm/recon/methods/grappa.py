@@ -14,6 +14,7 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import ImageBlock, readout_slabs
 from accelqsm.recon.channels import calibration_samples
 from accelqsm.recon.method_settings import GrappaSettings, MethodSettings
+from accelqsm.runtime.progress import track
 
 DEFAULT = GrappaSettings()
 EQUATIONS_PER_UNKNOWN = 24
@@ -182,7 +183,8 @@ def grappa_blocks(kspace: KSpace, settings: MethodSettings[GrappaSettings]) -> I
     ]
     per_readout = kspace.n_channels * len(near.in_plane) * (n_y // step) * n_z
     thickness = max(1, SOURCES_AT_ONCE // per_readout)
-    for slab in readout_slabs(kspace, thickness):
+    slabs = list(readout_slabs(kspace, thickness))
+    for slab in track(slabs, "GRAPPA", len(slabs)):
         planes = kspace.planes(x=slab)
         for echo, kernel in enumerate(kernels):
             if kernel is not None:
