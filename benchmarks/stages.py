@@ -9,12 +9,12 @@ CHAIN_STAGES = (
     "brain_mask",
     "remove_incoherent",
     "readout_phase",
-    "spun",
+    "unwrap_spun",
     "multilag_field",
     "dipole_fit",
     "iron_magnitude",
     "l1_dipole_inversion",
-    "inner",
+    "erode",
 )
 
 

@@ -191,7 +191,7 @@ def test_age_lines_take_their_slope_from_the_table() -> None:
     assert "Pu PI 0.91, AF3 0.92" in figure.alt
     flat = age_figure(values, ages, table.assign(slope_ppb_per_year=0.0))
     assert flat.png != figure.png
-    with pytest.raises(InputError, match="expected people with age and values, found none"):
+    with pytest.raises(InputError, match="expected subjects with age and values, found none"):
         age_figure(values, {}, table)
     with pytest.raises(InputError, match="expected one row for Pu AF3, found 0"):
         age_figure(values, ages, table[:1])

@@ -28,9 +28,11 @@ EXIT_BAD_INPUT = 65
 EXIT_INTERRUPTED = 130
 COMMANDS = (
     "simulation.demo",
+    "images.dicom_import",
     "images.map",
     "images.recon",
     "images.qsm",
+    "images.dicom_export",
     "tables.nuclei",
     "tables.similarity",
     "tables.compare",

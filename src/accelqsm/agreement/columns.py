@@ -86,7 +86,7 @@ DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "dynamic_range_ppm": ("Dynamic range L; n/a where the measure has none", "ppm"),
     "n_voxels": ("Voxels over which the measure was taken", ""),
     "settings": ("Window and constants", ""),
-    "Characteristic": ("What is described", ""),
+    "Characteristic": ("Characteristic of the participants", ""),
     "Value": ("Mean and SD, or count and percent of the participants", ""),
     "Region": ("Nucleus", ""),
 }

@@ -121,7 +121,9 @@ def _compare(
         )
     )
     pair = result["influential_pair"]
-    named = _named(reference.index[complete], pair) if isinstance(pair, int) and pair >= 0 else ""
+    named = (
+        _pair_name(reference.index[complete], pair) if isinstance(pair, int) and pair >= 0 else ""
+    )
     result = {
         ("influential_subject" if name == "influential_pair" else name): value
         for name, value in result.items()
@@ -130,7 +132,7 @@ def _compare(
     return result
 
 
-def _named(index: pd.Index, pair: int) -> str:
+def _pair_name(index: pd.Index, pair: int) -> str:
     """Name of a pair: the subject, and in pooled rows also the region."""
     found = index[pair]
     return " ".join(map(str, reversed(found))) if isinstance(found, tuple) else str(found)

@@ -57,7 +57,7 @@ def demographics_table(
     if (sex != "").any():
         rows["Female"] = _count(int(sex.isin(FEMALE).sum()), n)
     for name in people.columns.drop(["age_years", SEX]):
-        text = _described(people[name], n)
+        text = _summarise(people[name], n)
         if text:
             rows[LABELS.get(str(name), str(name))] = text
     ours = {"Value": list(rows.values())}
@@ -82,7 +82,7 @@ def correlation_table(
     if published is None:
         return _table("Region", regions, ours)
     theirs = {
-        p: [_text(_printed(published, published.pearson_r, r, p), ".3f") for r in regions]
+        p: [_text(_lookup(published, published.pearson_r, r, p), ".3f") for r in regions]
         for p in protocols
     }
     return _table("Region", regions, ours, theirs, published)
@@ -120,7 +120,7 @@ def mean_table(
         heading = f"{p} difference (%)"
         ours[heading] = [_text(_number(rows, r, p, "percent_difference"), ".2f") for r in regions]
         theirs[heading] = [
-            _text(_printed(published, published.percent_difference, r, p), ".2f")
+            _text(_lookup(published, published.percent_difference, r, p), ".2f")
             if published
             else MISSING
             for r in regions
@@ -146,8 +146,8 @@ def age_table(ages: pd.DataFrame, *, published: Published | None = None) -> pd.D
     for p in protocols:
         printed = []
         for r in regions:
-            p_value = _printed(published, published.age_p, r, p)
-            printed.append(_r_and_p(_printed(published, published.age_r, r, p), str(p_value)))
+            p_value = _lookup(published, published.age_p, r, p)
+            printed.append(_r_and_p(_lookup(published, published.age_r, r, p), str(p_value)))
         theirs[p] = printed
     return _table("Region", regions, ours, theirs, published)
 
@@ -186,7 +186,7 @@ def _number(
     return float("nan") if row is None else float(row[name])
 
 
-def _printed(published: Published, table: pd.DataFrame, region: str, protocol: str) -> object:
+def _lookup(published: Published, table: pd.DataFrame, region: str, protocol: str) -> object:
     """Printed number of a study for a region and protocol named as in the cohort."""
     known_region, known_protocol = published.region(region), published.protocol(protocol)
     if known_region is None or known_protocol is None or known_protocol not in table.columns:
@@ -199,8 +199,8 @@ def _printed_means(published: Published | None, regions: list[str], protocol: st
         return [MISSING] * len(regions)
     return [
         _plus_minus(
-            _printed(published, published.mean_ppb, region, protocol),
-            _printed(published, published.sd_ppb, region, protocol),
+            _lookup(published, published.mean_ppb, region, protocol),
+            _lookup(published, published.sd_ppb, region, protocol),
         )
         for region in regions
     ]
@@ -236,7 +236,7 @@ def _count(count: int, n: int) -> str:
     return f"{count} ({100 * count / n:.1f}%)"
 
 
-def _described(column: pd.Series, n: int) -> str:
+def _summarise(column: pd.Series, n: int) -> str:
     known = column.dropna()
     if known.empty:
         return ""

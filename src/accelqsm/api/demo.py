@@ -1,4 +1,4 @@
-"""The study in small, on one digital head: simulate, map, measure, compare, report."""
+"""Demonstration of the whole study on one digital head."""
 
 from __future__ import annotations
 
@@ -43,14 +43,18 @@ REFERENCE = "PI"
 
 
 def run_demo(out: Path, *, seed: int) -> Path:
-    """Repeat the study on one digital head and write everything under ``out``.
+    """Simulate, map, measure and compare one digital head, and write all results under ``out``.
 
-    ``scans/`` holds raw data with truth, ``maps/`` the susceptibility of every protocol,
+    ``scans/`` has raw data with ground truth, ``maps/`` the susceptibility of every protocol,
     ``values.tsv`` the nuclei, ``agreement/`` and ``accuracy/`` the comparisons with parallel
-    imaging and with the true susceptibility, ``similarity.tsv`` that of the maps.
+    imaging and with the true susceptibility, ``similarity.tsv`` the similarity of the maps.
 
-    Returns:
-        The report, an HTML file that opens offline.
+    Args:
+        out: output folder.
+        seed: seed of the digital head.
+
+        Returns:
+        Path of the report, an HTML file that opens offline.
     """
     with step("Scanning: parallel imaging AF 2, Poisson disk AF 3, 4, 5"):
         scans = simulate_study(
@@ -66,8 +70,7 @@ def run_demo(out: Path, *, seed: int) -> Path:
 
 
 def map_scan(out: Path, scan: ScanFiles) -> None:
-    """Map one scan with the reconstruction that belongs to its protocol."""
-
+    """Map one scan with the reconstruction of its protocol."""
     protocol = PROTOCOLS[scan.protocol]
     folder = map_folder(out, scan.subject, scan.protocol)
     with step(f"{protocol.label}: k-space to susceptibility with {protocol.method}"):
@@ -77,8 +80,11 @@ def map_scan(out: Path, scan: ScanFiles) -> None:
 
 
 def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
-    """Nuclei of every map and of the truth (inside the mask of its map), as ``nuclei.tsv``."""
+    """Measure nuclei in every map and in the truth (within the same mask).
 
+    Returns:
+        Table of nuclei with columns subject and protocol, also written as ``nuclei.tsv``.
+    """
     settings = MeasureSettings(reference="none")
     tables = []
     for scan in scans:
@@ -103,7 +109,7 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
 
 
 def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
-    """Each nucleus and side against parallel imaging, and against the truth."""
+    """Compare each nucleus and side with parallel imaging and with the truth."""
     scans = nuclei.groupby(["subject", "protocol"], sort=False)
     tables = {(str(subject), str(protocol)): table for (subject, protocol), table in scans}
     table = values(tables, sides=True).drop(columns="note")
@@ -114,8 +120,7 @@ def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
 
 
 def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:
-    """How similar each map is to that of parallel imaging, as ``similarity.tsv``."""
-
+    """Similarity of each map to that of parallel imaging, written to ``similarity.tsv``."""
     folders = {PROTOCOLS[s.protocol].label: map_folder(out, s.subject, s.protocol) for s in scans}
     masks = [read_volume(folder / MASK).values > 0 for folder in folders.values()]
     shared = np.logical_and.reduce(masks)

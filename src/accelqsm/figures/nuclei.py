@@ -1,4 +1,4 @@
-"""Pictures of where the nuclei are: beside the map without them, and in three planes."""
+"""Figures of the nuclei overlaid on susceptibility, in axial views and in three planes."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def nuclei_figure(
     margin_mm: float = 18.0,
     radiological: bool = True,
 ) -> Figure:
-    """Draw the nuclei on susceptibility: each view without and with them, named.
+    """Figure of the nuclei on susceptibility: each view without and with named overlays.
 
     Args:
-        name: whose map it is.
+        name: name of the map.
         chi_ppm: susceptibility ``(x, y, z)`` in ppm.
         labels: integers ``(x, y, z)``.
         regions: label value -> region; both sides of a nucleus have one region.
         voxel_size_mm: edge lengths along x, y, z.
         chi_window_ppb: values shown black and white.
-        margin_mm: room around the nuclei.
-        radiological: the patient's right is on the left of the picture.
+        margin_mm: margin around the nuclei.
+        radiological: the patient's right is on the left of the figure.
 
     Raises:
         InputError: shapes that differ, or no labelled voxel.
@@ -123,12 +123,12 @@ def still_figure(
     chi_window_ppb: Window = DEFAULT_CHI_WINDOW_PPB,
     radiological: bool = True,
 ) -> Figure:
-    """Draw three planes through one voxel with the nuclei over them, as the viewer does.
+    """Static figure of three planes through one voxel with overlaid nuclei, as in the viewer.
 
     Args:
         name, chi_ppm, labels, regions, voxel_size_mm, chi_window_ppb, radiological: as for
-            :func:`nuclei_figure`.
-        at: voxel through which the planes go.
+            ``nuclei_figure``.
+        at: voxel in all three planes.
 
     Raises:
         InputError: shapes that differ, or no labelled voxel.
@@ -172,7 +172,7 @@ def still_figure(
 
 
 def check_labels(chi_ppm: Volume, labels: Volume) -> None:
-    """Refuse labels that do not lie on a map.
+    """Check that labels have the shape of a map and are not empty.
 
     Raises:
         InputError: shapes that differ, or no labelled voxel.
@@ -189,13 +189,13 @@ def fill_regions(
     colours: Mapping[str, str],
     mirrored: bool,
 ) -> None:
-    """Lay each region over the plane that the axes show, in its colour."""
-    place = axes.get_images()[0].get_extent()
+    """Overlay each region in its colour on the plane that the axes show."""
+    extent = axes.get_images()[0].get_extent()
     for name, mask in masks.items():
         shown = as_displayed(mask, mirrored)
         layer = np.zeros((*shown.shape, 4))
         layer[shown] = (*to_rgb(colours[name]), OVERLAY_ALPHA)
-        axes.imshow(layer, origin="lower", interpolation="nearest", extent=place, aspect="auto")
+        axes.imshow(layer, origin="lower", interpolation="nearest", extent=extent, aspect="auto")
 
 
 def _name_regions(
@@ -205,7 +205,7 @@ def _name_regions(
     voxel_size_mm: Triple,
     radiological: bool,
 ) -> None:
-    """Write each region's name at the left edge with a line to it: colour alone tells nothing."""
+    """Annotate each region with its name and a line, for readers who cannot tell the colours."""
     halo = [withStroke(linewidth=2.0, foreground="black")]
     middles = {
         name: _middle_on_the_left(as_displayed(mask, radiological)) for name, mask in masks.items()
@@ -225,7 +225,7 @@ def _name_regions(
 
 
 def _middle_on_the_left(shown: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Column and row in the middle of a region's part on the left of the picture."""
+    """Column and row of the centre of the part of a region in the left half of the figure."""
     half = shown[:, : shown.shape[1] // 2]
     rows, columns = np.nonzero(half if half.any() else shown)
     middle = int(np.argmin(np.hypot(rows - rows.mean(), columns - columns.mean())))

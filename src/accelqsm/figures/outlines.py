@@ -1,4 +1,4 @@
-"""A picture to judge labels by: their outlines on susceptibility and magnitude, in three planes."""
+"""Quality-control figure of label outlines on susceptibility and magnitude in three planes."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ def outline_figure(
     voxel_size_mm: float,
     notes: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Draw each nucleus in three planes through its middle: susceptibility, then magnitude.
+    """Figure of each nucleus in three planes through it, on susceptibility and magnitude.
 
     Args:
         chi_ppm, magnitude: (x, y, z), RAS+ with cubic voxels.
         nuclei: region -> partial volume (x, y, z), 0 to 1, both sides together; the outline
-            is at one half. All are drawn in each picture, the row's own in its own colour.
+            is at one half. All are drawn in each panel, that of the row in a different colour.
         voxel_size_mm: edge of a voxel.
-        notes: region -> what is odd about it.
+        notes: region -> note or flag.
 
     Raises:
         InputError: shapes that differ, or no nucleus.
     """
     if not nuclei:
         raise InputError("outline figure: expected at least one nucleus, found none")
-    for name, share in nuclei.items():
-        if share.shape != chi_ppm.shape or magnitude.shape != chi_ppm.shape:
+    for name, partial_volume in nuclei.items():
+        if partial_volume.shape != chi_ppm.shape or magnitude.shape != chi_ppm.shape:
             raise InputError(
                 f"outline figure: expected one shape, found {chi_ppm.shape}, {magnitude.shape} "
-                f"and {share.shape} of {name}"
+                f"and {partial_volume.shape} of {name}"
             )
-    seen = magnitude[np.isfinite(magnitude) & (magnitude > 0)]
+    positive = magnitude[np.isfinite(magnitude) & (magnitude > 0)]
     images = (
         (PPB_PER_PPM * chi_ppm, CHI_WINDOW_PPB),
-        (magnitude, tuple(np.percentile(seen, [2, 99.5])) if seen.size else (0.0, 1.0)),
+        (magnitude, tuple(np.percentile(positive, [2, 99.5])) if positive.size else (0.0, 1.0)),
     )
     with styled():
         grid = panels(
@@ -88,7 +88,7 @@ def _draw_row(
     nuclei: Mapping[str, Volume],
     voxel_size_mm: float,
 ) -> None:
-    """One nucleus in three planes of each image, with the outlines of all."""
+    """Draw one nucleus in three planes of each image, with the outlines of all nuclei."""
     middle = _middle(nuclei[name])
     for column, axes in enumerate(row):
         values, window = images[column // 3]
@@ -110,15 +110,15 @@ def _draw_row(
     row[0].set_ylabel(name, fontsize=9, fontweight="bold")
 
 
-def _middle(share: Volume) -> tuple[int, int, int]:
-    """The planes with most of the nucleus; for x, of the side with lower index."""
-    counts = [share.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
+def _middle(volume: Volume) -> tuple[int, int, int]:
+    """Indices of the planes with most of the nucleus; for x, of the side with lower index."""
+    counts = [volume.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
     x, y, z = (int(np.argmax(count)) for count in counts)
     return x, y, z
 
 
 def _cut(values: Volume, axis: int, middle: tuple[int, int, int], size_mm: float) -> Volume:
-    """A plane, cut to a square around the nucleus (across the midline where x is in it)."""
+    """Crop a plane to a square around the nucleus (about the midline along x)."""
     plane = np.take(values, middle[axis], axis=axis)
     rest = [a for a in range(3) if a != axis]
     reach = round(HALF_WIDTH_MM / size_mm)

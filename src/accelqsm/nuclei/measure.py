@@ -114,7 +114,7 @@ def measure_nuclei(
     rows = []
     for region, sides in regions.items():
         samples = {
-            side: _samples(found, indices, f"chi in {_shown(region, side)}")
+            side: _samples(found, indices, f"chi in {_full_name(region, side)}")
             for side, indices in sides.items()
         }
         why = {
@@ -279,5 +279,5 @@ def _pooled_row(
     return row
 
 
-def _shown(region: str, side: str) -> str:
+def _full_name(region: str, side: str) -> str:
     return f"{region} {side}".strip()

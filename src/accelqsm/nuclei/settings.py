@@ -21,13 +21,15 @@ def _names(words: Sequence[str]) -> tuple[str, ...]:
 class MeasureSettings(Settings):
     """Settings of the measurement of nuclei."""
 
-    reference: str = setting("brain", registry=REFERENCES, help="what has zero susceptibility")
+    reference: str = setting(
+        "brain", registry=REFERENCES, help="reference region of zero susceptibility"
+    )
     erosion_mm: float = setting(
         0.0,
         least=0,
         unit="mm",
         flag="erode-mm",
-        help="voxels nearer than this to the edge of their label are left out",
+        help="erosion of the labels: voxels nearer to the edge are left out",
     )
     weighted: bool = setting(
         False, help="weigh voxels with the probability of the label instead of counting whole ones"
@@ -57,15 +59,15 @@ class SynSettings(Settings):
         1.0, above=0, unit="mm", help="voxel size at which images are compared"
     )
     iterations: tuple[int, ...] = setting(
-        (40, 25, 5), least=0, help="of each resolution, coarsest first"
+        (40, 25, 5), least=0, help="iterations at each resolution, coarsest first"
     )
     step: float = setting(0.25, above=0, unit="voxels", help="gradient step")
-    radius: int = setting(1, least=1, unit="voxels", help="of the window of the local correlation")
+    radius: int = setting(1, least=1, unit="voxels", help="radius of the local correlation window")
     smoothing_voxels: float = setting(
-        4.0, least=0, unit="voxels", help="standard deviation by which each update is smoothed"
+        4.0, least=0, unit="voxels", help="standard deviation of the smoothing of each update"
     )
     margin_mm: float = setting(
-        10.0, least=0, unit="mm", help="how far around the nuclei images are compared"
+        10.0, least=0, unit="mm", help="margin around the nuclei in which images are compared"
     )
 
     @property

@@ -39,10 +39,10 @@ class Choice:
         module, _, name = self.function.partition(":")
         return getattr(importlib.import_module(module), name)
 
-    def described(self, settings: Settings | None = None) -> str:
+    def describe(self, settings: Settings | None = None) -> str:
         """Methods sentence with the values of ``settings`` (the defaults if absent)."""
         values = plain(settings or self.settings())
-        shown = {name: _shown(value) for name, value in values.items()}
+        shown = {name: _format_value(value) for name, value in values.items()}
         names = [name for _, name, _, _ in Formatter().parse(self.sentence) if name]
         return self.sentence.format(**{name: shown.get(name, "unknown") for name in names})
 
@@ -110,7 +110,7 @@ class Registry(Generic[Row]):
         return tuple(self._rows)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(_shown, value))
+        return ", ".join(map(_format_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

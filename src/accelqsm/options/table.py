@@ -101,8 +101,8 @@ def from_table(record: type[Record], table: Mapping[str, Any]) -> Record:
 def merge_tables(
     record: type[Settings], below: Mapping[str, Any], above: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Two tables in one, of which ``above`` wins; where it makes another choice, the settings of
-    the choice made ``below`` go."""
+    """Merge two tables, ``above`` with priority; where it chooses another method, the settings of
+    the method in ``below`` are dropped."""
     merged = dict(below)
     rows = list(choices_of(record))
     for name, known in settings_in(record).items():

@@ -45,7 +45,7 @@ def map_susceptibility(
         kspace: samples of every channel and echo.
         method: name of a reconstruction, or its settings.
         mask: bool (x, y, z) to use instead of a brain extraction; incoherent voxels are removed.
-        mask_name: what is recorded of the mask.
+        mask_name: source of the mask, for the record of the result.
         settings: settings of the QSM pipeline.
         network: a network to use instead of the weights that ``method`` names.
 
@@ -59,7 +59,7 @@ def map_susceptibility(
     # Selected once, so that the same network is used if the scan is recomputed on the CPU.
     network, weights = network_for(recon, network)
 
-    def mapped(device: torch.device) -> tuple[Tensor, QsmResult]:
+    def compute(device: torch.device) -> tuple[Tensor, QsmResult]:
         sums = sum_channels(kspace.on(device), recon, network=network)
         maps = susceptibility(
             sums.lags,
@@ -70,7 +70,7 @@ def map_susceptibility(
         )
         return sums.images.cpu(), on_device(maps, CPU)
 
-    (images, maps), device = on_gpu_or_cpu(mapped)
+    (images, maps), device = on_gpu_or_cpu(compute)
     return as_maps(
         maps,
         acquisition.grid,
@@ -102,13 +102,13 @@ def combined_echoes(
     recon = as_recon(method)
     network, weights = network_for(recon, network)
 
-    def combined(device: torch.device) -> Tensor:
+    def compute(device: torch.device) -> Tensor:
         sums = CombinedSums(prewhiten(kspace.on(device)))
         for block in reconstruct(sums.kspace, recon, network=network):
             sums.add(block)
         return sums.images().cpu()
 
-    images, device = on_gpu_or_cpu(combined)
+    images, device = on_gpu_or_cpu(compute)
     return Reconstruction(
         as_echoes(images),
         kspace.acquisition.grid,
@@ -132,7 +132,7 @@ class SummedScan:
 
 
 class CombinedSums:
-    """Combined images that grow block by block.
+    """Accumulator of coil-combined images, block by block.
 
     Args:
         kspace: the samples that the blocks are reconstructed from; the images lie on the device of
@@ -153,7 +153,7 @@ class CombinedSums:
         self._power[block.x] += part.power
 
     def images(self) -> Tensor:
-        """Complex (echo, x, y, z): the sums over channels divided by the root of their power."""
+        """Combined images, complex (echo, x, y, z): the sums over the root of their power."""
         smallest = torch.finfo(self._power.dtype).tiny
         return self._numerator / self._power.clamp_min(smallest).sqrt()
 

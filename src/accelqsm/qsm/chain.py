@@ -18,7 +18,7 @@ from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field, phase_coherence
 from accelqsm.qsm.field.relaxation import r2star_per_s
 from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, noise_sd
-from accelqsm.qsm.field.unwrap import spun
+from accelqsm.qsm.field.unwrap import unwrap_spun
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.mask import brain_mask, erode, remove_incoherent
 from accelqsm.qsm.settings import QsmSettings
@@ -93,12 +93,12 @@ def susceptibility(
     if mask is None:
         brain = brain_mask(products.magnitude[0], voxel_size_mm=size_mm)
     else:
-        brain = _checked(mask, grid).to(magnitude.device)
+        brain = _check_mask(mask, grid).to(magnitude.device)
     brain = remove_incoherent(
         brain, phase_coherence(products), least_coherence=settings.least_coherence
     )
     products = remove_readout_phase(products, readout_phase(products, brain))
-    unwrapped_rad = spun(lag1_phase_rad(products), products.products[0].abs(), brain)
+    unwrapped_rad = unwrap_spun(lag1_phase_rad(products), products.products[0].abs(), brain)
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)
     if settings.field_mode == "multi":
         field_hz = multilag_field(products, field_hz, brain)
@@ -226,7 +226,7 @@ def reference_to(chi_ppm: Tensor, mask: Tensor, region: Tensor | None) -> Tensor
     return torch.where(mask, chi_ppm - level, 0)
 
 
-def _checked(mask: Tensor, grid: Grid) -> Tensor:
+def _check_mask(mask: Tensor, grid: Grid) -> Tensor:
     """Return the mask if its type and shape fit the grid; raise InputError otherwise."""
     if mask.dtype != torch.bool or tuple(mask.shape) != grid.shape:
         raise InputError(

@@ -30,7 +30,7 @@ class ReconSettings(Settings):
         InputError: besides values out of range, settings that the method does not use.
     """
 
-    method: str = setting(registry=RECONSTRUCTIONS, help="how missing samples are found")
+    method: str = setting(registry=RECONSTRUCTIONS, help="reconstruction method")
     method_settings: Settings | None = CHOSEN
     sensitivities: SensitivitySettings = field(default_factory=SensitivitySettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)

@@ -50,7 +50,7 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
         if settings is None:
             parts.append(f"{label} by a method that is not recorded")
             continue
-        text = RECONSTRUCTIONS[settings.method].described(settings.method_settings)
+        text = RECONSTRUCTIONS[settings.method].describe(settings.method_settings)
         found = str(source.get("consistency", ""))
         if found:
             found = FORMER_CONSISTENCIES.get(found, found)
@@ -64,8 +64,8 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
 def susceptibility_text(qsm: QsmSettings) -> str:
     """Methods paragraph of the QSM pipeline."""
     lags = "all differences of echo times" if qsm.field_mode == "multi" else "adjacent echoes"
-    background = BACKGROUNDS[qsm.background].described(qsm.background_settings)
-    inversion = INVERSIONS[qsm.inversion].described(qsm.inversion_settings)
+    background = BACKGROUNDS[qsm.background].describe(qsm.background_settings)
+    inversion = INVERSIONS[qsm.inversion].describe(qsm.inversion_settings)
     used = [*said_of(qsm), *said_of(qsm.inversion_settings)]
     return (
         "The field came from multi-dimensional integration (MDI, Ye et al. 2019) over channels and "

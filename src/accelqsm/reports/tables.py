@@ -119,9 +119,9 @@ def agreement_tables(
         title=f"Repeatability, and equivalence to {reference}",
         frame=pd.DataFrame([_equivalence_cells(row, unit) for row in _rows(frame)]),
         caption=(
-            f"{brackets} Repeatability: two measurements of one person lie nearer than this in 19 "
-            "of 20. Equivalence: two one-sided tests; the mean difference lies within the margin "
-            "where its interval does, which is the same as a p below 0.05 at the usual level. p "
+            f"{brackets} Repeatability: two measurements of a subject differ by less than this in "
+            "95 % of cases. Equivalence: two one-sided tests; the mean difference is within the "
+            "margin if its interval is, which is the same as a p below 0.05 at the usual level. p "
             "(adj.): adjusted for the false discovery rate over nuclei and protocols."
         ),
     )

@@ -169,7 +169,7 @@ def read_comparison(folder: str | Path) -> Comparison:
         settings=compare_settings_of(record, out / SETTINGS),
         agreement=agreement,
         ages=ages,
-        tables={name: _printed(path) for name, path in printed.items() if path.is_file()},
+        tables={name: _read_printed(path) for name, path in printed.items() if path.is_file()},
         checks=checks,
         values=values,
         participants=people,
@@ -211,6 +211,6 @@ def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSetting
     return settings
 
 
-def _printed(path: Path) -> pd.DataFrame:
+def _read_printed(path: Path) -> pd.DataFrame:
     """Read a printed table as text, with its digits unchanged."""
     return read_table(path, text=tuple(map(str, read_table(path).columns)))

@@ -23,7 +23,7 @@ def show_progress(on: bool = True) -> None:
 
 @contextmanager
 def progress_shown() -> Iterator[None]:
-    """Progress within a block, and as it was before afterwards."""
+    """Context manager that switches progress output on, and restores its state afterwards."""
     before = _SHOWN
     show_progress()
     try:

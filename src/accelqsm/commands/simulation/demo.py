@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the demo and say where its report is."""
+    """Run the demo and print the path of its report."""
     from accelqsm.results.folder import folder_in_place
 
     with folder_in_place(options.out, NAME, overwrite=options.overwrite):
         from accelqsm.api.demo import run_demo
 
-        print("accelqsm demo: one digital head, scanned and mapped four ways", flush=True)
+        print("accelqsm demo: one digital head, scanned with four protocols", flush=True)
         report = run_demo(options.out, seed=options.seed)
         from accelqsm.reports.content.study import finding_lines
 

@@ -94,7 +94,7 @@ def find_megre(where: Path) -> EchoFiles:
     if not chosen:
         raise InputError(
             f"{where}: expected files named *_echo-<n>_part-mag_{SUFFIX}.nii[.gz] and "
-            f"*_echo-<n>_part-phase_{SUFFIX}.nii[.gz], found {_shown([p.name for p in images])}"
+            f"*_echo-<n>_part-phase_{SUFFIX}.nii[.gz], found {_first_of([p.name for p in images])}"
         )
     if len(chosen) > 1:
         raise InputError(
@@ -135,7 +135,7 @@ def _sort_by_echo(paths: Sequence[Path]) -> EchoFiles:
     return EchoFiles(*(tuple(found[echo, part] for echo in echoes) for part in PARTS))
 
 
-def _shown(names: Sequence[str]) -> str:
+def _first_of(names: Sequence[str]) -> str:
     """Text of the first few names, or of none."""
     if not names:
         return "no NIfTI file"

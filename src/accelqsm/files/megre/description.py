@@ -170,8 +170,8 @@ def _check_same_times(magnitude: Sidecar, phase: Sidecar) -> None:
     expected, found = sidecar_echo_times_s(magnitude), sidecar_echo_times_s(phase)
     if expected and found and not _same(expected, found):
         raise InputError(
-            f"{phase.sources['EchoTime']}: expected EchoTime {_shown(expected)} as of the "
-            f"magnitude, found {_shown(found)}"
+            f"{phase.sources['EchoTime']}: expected EchoTime {_format_times(expected)} as of the "
+            f"magnitude, found {_format_times(found)}"
         )
 
 
@@ -213,5 +213,5 @@ def _missing_metadata(sidecar: Sidecar, *, times: bool, field: bool) -> InputErr
     )
 
 
-def _shown(times_s: Sequence[float]) -> str:
+def _format_times(times_s: Sequence[float]) -> str:
     return " ".join(f"{t:g}" for t in times_s)

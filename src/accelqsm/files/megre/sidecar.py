@@ -85,7 +85,7 @@ def sidecar_echo_times_s(sidecar: Sidecar) -> tuple[float, ...] | None:
     if not numbers or not all(_is_number(number) for number in numbers):
         raise _unusable(sidecar, "EchoTime", "seconds, such as 0.02")
     echo_times_s = tuple(float(number) for number in numbers)
-    _named(sidecar.sources["EchoTime"], check_echo_times, echo_times_s)
+    _check_naming_file(sidecar.sources["EchoTime"], check_echo_times, echo_times_s)
     return echo_times_s
 
 
@@ -100,7 +100,7 @@ def sidecar_field_strength_t(sidecar: Sidecar) -> float | None:
         return None
     if not _is_number(value):
         raise _unusable(sidecar, "MagneticFieldStrength", "tesla, such as 3")
-    _named(sidecar.sources["MagneticFieldStrength"], check_field_strength, float(value))
+    _check_naming_file(sidecar.sources["MagneticFieldStrength"], check_field_strength, float(value))
     return float(value)
 
 
@@ -115,7 +115,7 @@ def sidecar_b0_direction(sidecar: Sidecar) -> Triple | None:
         return None
     if not isinstance(value, list) or not all(_is_number(number) for number in value):
         raise _unusable(sidecar, "B0_dir", "three numbers")
-    return _named(sidecar.sources["B0_dir"], unit_vector, value)
+    return _check_naming_file(sidecar.sources["B0_dir"], unit_vector, value)
 
 
 def sidecar_phase_units(sidecar: Sidecar) -> PhaseUnits | None:
@@ -152,7 +152,7 @@ def check_unfiltered(sidecar: Sidecar) -> None:
             )
 
 
-def _named(path: Path, check: Callable[[Given], Made], value: Given) -> Made:
+def _check_naming_file(path: Path, check: Callable[[Given], Made], value: Given) -> Made:
     """Return ``check(value)``; prefix the file name to the message of an InputError."""
     try:
         return check(value)

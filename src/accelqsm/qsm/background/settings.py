@@ -25,7 +25,7 @@ class VsharpSettings(Settings):
         (16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0),
         above=0,
         unit="mm",
-        help="radii of the balls; the smallest is what the mask loses at its edge",
+        help="radii of the balls; the mask is eroded by the smallest",
     )
     threshold: float = setting(
         0.1, above=0, most=1, help="spectral truncation of the deconvolution"

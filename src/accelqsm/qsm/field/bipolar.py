@@ -153,16 +153,16 @@ def _phasor_of_four_g(
     """
     total = torch.zeros_like(products.products[0])
     sums = dict(products.parts())
-    for rising, falling in zip(even_to_odd, odd_to_even, strict=True):
-        phasor = sums[rising] * sums[falling].conj()
+    for from_even, from_odd in zip(even_to_odd, odd_to_even, strict=True):
+        phasor = sums[from_even] * sums[from_odd].conj()
         phasor /= phasor.abs().sqrt().clamp_min(torch.finfo(phasor.real.dtype).tiny)
-        difference_s = rising.time_s - falling.time_s
-        sum_s = rising.time_s + falling.time_s
+        difference_s = from_even.time_s - from_odd.time_s
+        sum_s = from_even.time_s + from_odd.time_s
         if difference_s:
             shortest, product = next(iter(sums.items()))
             g = guess.phase_rad(product.real)
             rate = (product.angle() - 2 * shortest.turn * g) / shortest.time_s
-            field_phase = (sums[rising] * sums[falling]).angle()
+            field_phase = (sums[from_even] * sums[from_odd]).angle()
             field_phase += math.tau * ((rate * sum_s - field_phase) / math.tau).round()
             phasor = phasor * torch.polar(torch.ones_like(g), field_phase * (-difference_s / sum_s))
         total += phasor

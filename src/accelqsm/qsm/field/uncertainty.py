@@ -111,7 +111,9 @@ def noise_sd(products: LagProducts, field_hz: Tensor, mask: Tensor) -> float:
     """
     times_s, table = products.echo_times_s, lag_noise(products.echo_times_s)
     if len(times_s) < 3:
-        raise InputError(f"echo times: expected three or more to tell noise, found {len(times_s)}")
+        raise InputError(
+            f"echo times: expected three or more to estimate noise, found {len(times_s)}"
+        )
     if not bool(mask.any()):
         raise InputError("mask: expected some voxels, found none")
     rate_per_s = r2star_per_s(products, field_hz)

@@ -33,7 +33,7 @@ Steps = npt.NDArray[np.int64]
 
 
 @staged("Unwrapping")
-def spun(
+def unwrap_spun(
     phase_rad: Tensor,
     magnitude: Tensor,
     mask: Tensor,

@@ -21,17 +21,17 @@ class L1Settings(Settings):
     )
     dynamic_noise: bool = setting(
         True,
-        help="learn during the inversion which voxels have a field that no source explains",
+        help="reduce the weight of voxels whose field no source explains, during the inversion",
         said="noise weights learnt during the inversion",
     )
     dynamic_structure: bool = setting(
         False,
-        help="learn edges of susceptibility during the inversion",
+        help="estimate edges of susceptibility during the inversion",
         said="structure weights learnt during the inversion",
     )
     dynamic_scale: bool = setting(
         False,
-        help="learn the regularisation during the inversion",
+        help="estimate the regularisation during the inversion",
         said="a scale learnt during the inversion",
     )
     n_iterations: int = setting(100, least=1, help="most iterations")

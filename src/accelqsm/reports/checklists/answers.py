@@ -66,11 +66,11 @@ def checklists(stored: Comparison, gaps: pd.DataFrame, *, study: bool) -> tuple[
         25: "see the model card that comes with the weights" if study else "",
         28: METHODS,
         29: f"intervals in {TABLES.removeprefix('see ')}; p-values adjusted for their number",
-        30: "r with and without the most influential person, in the tables",
+        30: "r with and without the most influential subject, in the tables",
         33: missing if gaps.empty else PEOPLE,
         34: _people(stored),
         36: TABLES,
-        37: "the person with the largest difference has a figure of its own",
+        37: "figure of the subject with the largest difference",
         41: "accelqsm, open source (Apache-2.0); settings and checksums are in this report",
     }
     return checklist_tables(

@@ -136,7 +136,7 @@ def comparison_figures(stored: Comparison, notes: LeftOut) -> list[Figure]:
         ),
     )
     figures += notes.make(
-        "The person with the largest difference",
+        "The subject with the largest difference",
         lambda: subject_figure(
             values, largest_difference(values, reference=reference), reference=reference
         ),

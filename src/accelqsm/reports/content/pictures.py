@@ -124,7 +124,7 @@ def figures_of_maps(
     size = images.grid.voxel_size_mm
     at = [] if largest is None else _label_values(folder, largest.region)
 
-    def near() -> Figure:
+    def magnified() -> Figure:
         chi = dict(images.chi_ppm)
         truth = folder.scans[folder.reference].truth
         if truth.is_file():
@@ -143,7 +143,7 @@ def figures_of_maps(
             [_with_echoes(folder, images, label) for label in images.chi_ppm],
             voxel_size_mm=size, mask=images.mask, labels=images.labels,
         ),
-        "Nuclei from near": near,
+        "Nuclei, magnified": magnified,
         "Where the maps differ": lambda: difference_figure(
             images.chi_ppm, images.labels, folder.regions, reference=folder.reference, at=at,
             voxel_size_mm=size, mask=images.mask,
@@ -159,7 +159,7 @@ def figure_of_sampling(folder: StudyFolder) -> Figure:
 
 
 def viewer_of_maps(folder: StudyFolder, images: StudyImages) -> Viewer:
-    """Interactive viewer of the maps near the nuclei, cropped so that the face is not included."""
+    """Interactive viewer of the maps near the nuclei, cropped to exclude the face."""
     box = _box(images)
     grid = cut_grid(images.grid, box)
     labels = images.labels[box]
@@ -172,7 +172,7 @@ def viewer_of_maps(folder: StudyFolder, images: StudyImages) -> Viewer:
     return Viewer(
         title="Look through the maps",
         caption=(
-            "Susceptibility in ppb around the nuclei, which are laid over it in the colours of the "
+            "Susceptibility in ppb around the nuclei, which are overlaid in the colours of the "
             "figures. Choose a map, fade the nuclei, and move with the sliders, by clicking, or "
             f"with the mouse wheel; values are rounded to {VIEWER_STEP_PPB:g} ppb. "
             "The patient's right is on the left. The volumes are inside this file."

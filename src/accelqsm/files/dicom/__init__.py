@@ -1,0 +1,1 @@
+"""DICOM: series found and planned as BIDS, converted by dcm2niix; maps written back as DICOM."""

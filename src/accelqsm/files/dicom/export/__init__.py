@@ -1,0 +1,1 @@
+"""Maps written as DICOM."""

@@ -1,0 +1,1 @@
+"""What DICOM files say of themselves."""
