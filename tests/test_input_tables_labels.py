@@ -171,6 +171,17 @@ def test_colours_and_labels_that_the_lookup_lacks_are_refused(tmp_path: Path, ch
         measure_nuclei(chimap, labels=image, lookup=names)
 
 
+def test_a_map_in_ppb_is_refused(tmp_path: Path) -> None:
+    chi = 1000 * (0.03 + 0.06 * LEFT + 0.09 * RIGHT)
+    write_image(tmp_path / "ppb.nii.gz", chi.astype(np.float32), GRID)
+    image = labels(tmp_path / "l.nii.gz", 1, 2, "int16")
+    names = lookup(tmp_path / "l.tsv", "index\tname\n1\tL A\n2\tR A\n")
+    with pytest.raises(
+        InputError, match=r"ppb.nii.gz: expected susceptibility in ppm, found a med"
+    ):
+        measure_nuclei(tmp_path / "ppb.nii.gz", labels=image, lookup=names)
+
+
 def test_erosion_counts_labels_anew_and_keeps_their_type() -> None:
     small = LEFT.astype(np.int64) + 2 * RIGHT.astype(np.int64)
     large = np.where(small == 1, -ALLEN, np.where(small == 2, 2**40, 0))

@@ -321,3 +321,49 @@ def test_a_table_is_not_replaced_unasked_and_never_an_input(
     assert "expected another file than the inputs" in refusal(capsys)
     assert main([*plan, str(tmp_path)]) == 65
     assert "expected a file such as " in refusal(capsys)
+
+
+def test_every_file_that_results_are_written_to_is_known_as_one(tmp_path: Path) -> None:
+    from accelqsm.reports.boilerplate import METHODS, REFERENCES
+    from accelqsm.results import comparison, echoes, maps, nuclei, study
+    from accelqsm.training import loop, run
+
+    constants = {
+        "map": [
+            maps.CHIMAP, maps.FIELD, maps.FIELD_SD, maps.LOCAL_FIELD, maps.R2STAR, maps.MAGNITUDE,
+            maps.MASK, maps.SETTINGS, echoes.echo_name(12, "mag"), METHODS, REFERENCES,
+        ],
+        "recon": [echoes.echo_name(1, "phase"), echoes.SETTINGS, METHODS, REFERENCES],
+        "nuclei": [
+            nuclei.TABLE, nuclei.LABELS, nuclei.LOOKUP, nuclei.QUALITY, nuclei.FIGURE,
+            nuclei.SETTINGS, METHODS, REFERENCES, "nuclei.json", "quality.json",
+        ],
+        "compare": [
+            comparison.AGREEMENT, comparison.AGE, comparison.CHECKS, comparison.VALUES,
+            comparison.PEOPLE, comparison.SETTINGS, *(f"{t}.tsv" for t in comparison.PRINTED),
+            "agreement.json", study.REPORT, METHODS, REFERENCES,
+        ],
+        "demo": [
+            study.SIMILARITY, study.NUCLEI, study.VALUES, study.VALUES_AND_TRUTH, study.REPORT,
+        ],
+        "train": [run.WEIGHTS, run.ERRORS, run.CURVE, run.SETTINGS, loop.CHECKPOINT, loop.LOG],
+    }  # fmt: skip
+    for command, names in constants.items():
+        folder = tmp_path / command
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text("")
+        assert {path.name for path in results_in(folder, command)} == set(names), command
+    scan = study.scan_files(tmp_path / "simulate", "sub-01", "af3")
+    t1w = scan.raw.parent / "sub-01_T1w.nii.gz"
+    for path in (scan.raw, scan.labels, scan.truth, t1w):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    assert len(results_in(tmp_path / "simulate", "simulate")) == 4
+
+
+def test_a_folder_of_texts_is_no_folder_of_results(tmp_path: Path) -> None:
+    """As of a paper: a run that writes no such file may put its own there."""
+    (tmp_path / "references.bib").write_text("mine")
+    assert main(["cohort", "zhou2025", str(tmp_path)]) == 0
+    assert (tmp_path / "references.bib").read_text() == "mine"

@@ -36,6 +36,7 @@ from accelqsm.results.nuclei import NucleiResult
 
 MeasuredIn = MappedHead | SusceptibilityMaps | VolumeLike
 DEFAULT, SYN = MeasureSettings(), SynSettings()
+LARGEST_MEDIAN_PPM = 2.0
 
 
 def measure_nuclei(
@@ -189,6 +190,7 @@ def mapped_head(
     """
     image = as_volume(chi, "susceptibility map")
     inside = as_mask(mask, image.grid)
+    check_ppm(image, image.values != 0 if inside is None else inside)
     rate = None if r2star_per_s is None else as_volume(r2star_per_s, "R2*", grid=image.grid)
     return MappedHead(
         chi=_volume(image),
@@ -198,6 +200,20 @@ def mapped_head(
         r2star_per_s=None if rate is None else rate.values.astype(np.float32),
         within=inside,
     )
+
+
+def check_ppm(chi: Image, brain: npt.NDArray[np.bool_]) -> None:
+    """Refuse a map whose values are those of ppb, or of no susceptibility at all.
+
+    Raises:
+        InputError: with the median of |chi|, which is some hundredths of a ppm in a brain.
+    """
+    median = float(np.median(np.abs(chi.values[brain]))) if brain.any() else 0.0
+    if median > LARGEST_MEDIAN_PPM:
+        raise InputError(
+            f"{chi.path}: expected susceptibility in ppm, found a median of |chi| of {median:.3g} "
+            "in the brain, as maps in ppb have; divide by 1000"
+        )
 
 
 def head_of(chi: MeasuredIn, magnitude: VolumeLike | None = None) -> MappedHead:

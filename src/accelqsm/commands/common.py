@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.settings import read_settings_tables, settings_from
 from accelqsm.options.arguments import add_settings, given_table
 from accelqsm.options.setting import Settings
@@ -120,6 +121,14 @@ def results(options: argparse.Namespace, command: str) -> Iterator[Path]:
         options.out, command, overwrite=options.overwrite, inputs=inputs_of(options)
     ) as folder:
         yield folder
+
+
+@contextmanager
+def unsaid() -> Iterator[None]:
+    """Check without warnings, which are said when the same inputs are read to be used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        yield
 
 
 def check_space(out: Path, n_bytes: int) -> None:

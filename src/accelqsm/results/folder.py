@@ -215,9 +215,10 @@ def _make(folder: Path, out: Path) -> list[Path]:
 def _unmake(made: Sequence[Path]) -> None:
     """Remove new folders that are still empty."""
     for path in made:
-        if not path.is_dir() or any(path.iterdir()):
+        try:
+            path.rmdir()
+        except OSError:  # something lies in it, perhaps of another run
             return
-        path.rmdir()
 
 
 def _check_writable(folder: Path, out: Path) -> None:

@@ -52,7 +52,7 @@ RESULTS: Mapping[str, tuple[str, ...]] = {
 
 _ALSO_INPUTS = frozenset(
     ("values.tsv", "participants.tsv", "dseg.tsv", "dseg.nii.gz", "mask.nii.gz",
-     "magnitude.nii.gz", "log.csv", "errors.csv")
+     "magnitude.nii.gz", "log.csv", "errors.csv", "methods.md", "references.bib", "report.html")
 )  # fmt: skip
 """Names that people give to inputs as well: results only where the folder or the run says so."""
 

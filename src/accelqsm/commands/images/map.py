@@ -13,6 +13,7 @@ from accelqsm.commands.common import (
     recon_of,
     results,
     say_maps,
+    unsaid,
     write_maps,
 )
 from accelqsm.commands.images.check import check_scan
@@ -36,7 +37,8 @@ def run(options: argparse.Namespace) -> None:
     file = SettingsFile.of(options, "recon", "qsm")
     recon, qsm = recon_of(file), file.settings(QsmSettings, "qsm")
     with results(options, NAME) as folder:
-        check_scan(options, recon)
+        with unsaid():
+            check_scan(options, recon)
         from accelqsm.api.images import map_susceptibility, read_mrd
 
         kspace = read_mrd(options.scan)

@@ -13,6 +13,7 @@ from accelqsm.commands.common import (
     add_settings_file,
     results,
     say_maps,
+    unsaid,
     write_maps,
 )
 from accelqsm.commands.images.check import check_images
@@ -84,7 +85,8 @@ def run(options: argparse.Namespace) -> None:
     """Compute and write maps and settings."""
     settings = SettingsFile.of(options, "qsm").settings(QsmSettings, "qsm")
     with results(options, NAME) as folder:
-        check_images(options)
+        with unsaid():
+            check_images(options)
         from accelqsm.api.images import read_images, susceptibility
 
         images = read_images(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from accelqsm.commands.common import SettingsFile, add_scan_arguments, recon_of, results, say
+from accelqsm.commands.common import (
+    SettingsFile,
+    add_scan_arguments,
+    recon_of,
+    results,
+    say,
+    unsaid,
+)
 from accelqsm.commands.images.check import check_scan
 from accelqsm.errors import naming
 
@@ -23,7 +30,8 @@ def run(options: argparse.Namespace) -> None:
     """Reconstruct and write images and settings."""
     recon = recon_of(SettingsFile.of(options, "recon"))
     with results(options, NAME) as folder:
-        check_scan(options, recon)
+        with unsaid():
+            check_scan(options, recon)
         from accelqsm.api.images import read_mrd, reconstruct_echoes
         from accelqsm.reports.boilerplate import write_methods
 

@@ -18,6 +18,7 @@ from accelqsm.commands.common import (
     columns_of,
     results,
     say,
+    unsaid,
 )
 from accelqsm.errors import InputError
 from accelqsm.files.atlases import ATLASES, DEFAULT, find_atlas
@@ -73,11 +74,13 @@ def run(options: argparse.Namespace) -> None:
     names = columns_of(options)
     if options.labels is not None and options.reference_magnitude is None:
         check_table(options)
-        _check_files(options, names)
+        with unsaid():
+            _check_files(options, names)
         _measure(options, settings, names)
         return
     with results(options, NAME) as folder:
-        _check_files(options, names)
+        with unsaid():
+            _check_files(options, names)
         from accelqsm.reports.boilerplate import write_methods
 
         _located(options, settings, names).write(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -67,6 +68,10 @@ def _numbers(cells: Cells, name: str) -> list[str]:
             raise InputError(
                 f"{cells.path}: {name}: expected numbers (n/a where there is none), found "
                 f"{value!r} in row {number}"
+            )
+        elif math.isinf(float(value)):
+            raise InputError(
+                f"{cells.path}: {name}: expected finite numbers, found infinity in row {number}"
             )
         elif float(value) in CODES:
             codes.setdefault(value, []).append(number)
