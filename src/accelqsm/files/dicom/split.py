@@ -1,4 +1,4 @@
-"""Enhanced DICOM files with several parts or echoes, taken apart frame by frame."""
+"""Splitting of enhanced DICOM files with several parts or echoes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AS_THEY_ARE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 
 def can_split(paths: Iterable[Path]) -> bool:
-    """Whether the pixels of all files are stored as they are."""
+    """Whether the pixels of all files are uncompressed."""
     import pydicom
 
     for path in paths:
@@ -33,7 +33,7 @@ def can_split(paths: Iterable[Path]) -> bool:
 
 
 def write_frames(stack: Stack, folder: Path) -> list[Path]:
-    """Write the frames of one stack as enhanced files of their own, one for each of its files.
+    """Write the frames of one stack as separate enhanced files, one for each of its files.
 
     Raises:
         InputError: a file that cannot be read or taken apart.
@@ -61,7 +61,7 @@ def _write_some(path: Path, indices: list[int], component: str, to: Path) -> Non
 
 
 def _only(dataset: Dataset, indices: list[int], component: str) -> Dataset:
-    """A data set with some of its frames."""
+    """Copy of a data set with a subset of its frames."""
     frames = dataset.PerFrameFunctionalGroupsSequence
     size = len(dataset.PixelData) // len(frames)
     dataset.PixelData = b"".join(dataset.PixelData[i * size : (i + 1) * size] for i in indices)
