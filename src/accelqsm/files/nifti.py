@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
+from accelqsm.files.foreign import refuse_foreign
+from accelqsm.files.orientation import Orientation, Space, orientation_of
 from accelqsm.grid import Grid, as_affine
 
 LARGEST_IMAGE_BYTES = 64 * 2**30
@@ -30,12 +32,18 @@ class Image:
         grid: shape and affine of its first three axes.
         values: the array with the header's slope and intercept applied, axes as stored.
         stored: the array as stored, without slope and intercept.
+        space: what the affine leads to; only "scanner" and "aligned" tell where B0 is.
+        unit: of lengths, as the header says.
+        doubt: how the header contradicts itself about the affine, or "".
     """
 
     path: Path
     grid: Grid
     values: npt.NDArray[Any]
     stored: npt.NDArray[Any]
+    space: Space = "scanner"
+    unit: str = "mm"
+    doubt: str = ""
 
 
 def read_image(path: Path) -> Image:
@@ -43,16 +51,18 @@ def read_image(path: Path) -> Image:
 
     Raises:
         InputError: missing, not NIfTI, truncated, failing its gzip checksum, not 3D or 4D,
-            larger than 64 GiB as declared, or with an unusable affine.
+            larger than 64 GiB as declared, or with an unusable affine or voxel size.
     """
+    refuse_foreign(path, wanted="images")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
         raw = _whole_bytes(path)
         loader = nibabel.Nifti2Image if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Image
-        header = loader.header_class.from_fileobj(io.BytesIO(raw))
+        header = loader.header_class.from_fileobj(io.BytesIO(raw), check=False)
         _check_declared_size(path, header)
         image = loader.from_bytes(raw)
+        _check_pixdim(path, header, _orientation(image))
         return image_of(image, path)
     except InputError:
         raise
@@ -74,11 +84,18 @@ def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
     if values.ndim not in (3, 4):
         raise InputError(f"{path}: expected a 3D or 4D image, found shape {values.shape}")
     shape = (values.shape[0], values.shape[1], values.shape[2])
+    found = _orientation(image)
     try:
-        grid = Grid(shape, as_affine(image.affine))
+        grid = Grid(shape, as_affine(found.affine))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return Image(path, grid, values, stored)
+    return Image(path, grid, values, stored, found.space, found.unit, found.doubt)
+
+
+def _orientation(image: nibabel.Nifti1Image) -> Orientation:
+    if isinstance(image.header, nibabel.Nifti1Header):
+        return orientation_of(image.header, image.affine)
+    return Orientation(np.asarray(image.affine, dtype=float), "scanner", "mm")
 
 
 def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
@@ -171,3 +188,11 @@ def _check_declared_size(path: Path, header: nibabel.Nifti1Header) -> None:
     )
     if declared > LARGEST_IMAGE_BYTES:
         raise InputError(f"{path}: header declares {declared} bytes for shape {shape}")
+
+
+def _check_pixdim(path: Path, header: nibabel.Nifti1Header, found: Orientation) -> None:
+    """Refuse voxel sizes of 0 or NaN where they count: nibabel would take 1 mm for them."""
+    sizes = np.abs(np.asarray(header["pixdim"][1:4], dtype=float))
+    if found.form != "sform" and not (np.isfinite(sizes) & (sizes > 0)).all():
+        shown = " ".join(f"{size:g}" for size in sizes)
+        raise InputError(f"{path}: expected voxel sizes above 0 in pixdim, found {shown}")
