@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from accelqsm.runtime.progress import step
+from accelqsm.runtime.progress import progress_shown, step
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -15,7 +15,7 @@ def test_a_step_is_named_at_its_start_on_a_terminal_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    with step("Head to template"):
+    with progress_shown(), step("Head to template"):
         assert capsys.readouterr().out == ("  Head to template ...\r" if terminal else "")
     assert re.fullmatch(r"  Head to template {42} +0\.0 s\n", capsys.readouterr().out)
 

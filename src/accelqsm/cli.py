@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from accelqsm import __version__
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.runtime.memory import keep_freed_memory
-from accelqsm.runtime.progress import show_progress
+from accelqsm.runtime.progress import progress_shown
 
 if TYPE_CHECKING:
     from accelqsm.commands.common import Command
@@ -45,9 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it is done, 65 with one line on stderr for unusable input."""
     options = parser().parse_args(arguments)
     keep_freed_memory()
-    show_progress()
     try:
-        with _warnings_in_one_line():
+        with _warnings_in_one_line(), progress_shown():
             options.run(options)
     except InputError as error:
         print(f"accelqsm: {error}", file=sys.stderr)

@@ -79,8 +79,9 @@ def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
     Raises:
         InputError: not 3D or 4D, or an unusable affine.
     """
-    stored = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[attr-defined]
     values = np.asanyarray(image.dataobj)
+    unscaled = getattr(image.dataobj, "get_unscaled", lambda: values)
+    stored = np.asanyarray(unscaled())
     if values.ndim not in (3, 4):
         raise InputError(f"{path}: expected a 3D or 4D image, found shape {values.shape}")
     shape = (values.shape[0], values.shape[1], values.shape[2])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelqsm.figures.figure import Figure
-from accelqsm.files.nifti import read_volume, write_image
+from accelqsm.files.nifti import check_same_grid, read_image, read_volume, write_image
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.options.table import plain
@@ -41,7 +41,7 @@ class SusceptibilityMaps:
         chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
         mask: bool, where ``chi_ppm`` is known.
         field_hz: total field, unwrapped.
-        field_sd_hz: standard deviation of ``field_hz``.
+        field_sd_hz: standard deviation of ``field_hz``; infinite where nothing is known.
         local_field_hz: field of the sources in the mask.
         r2star_per_s: decay rate in 1/s; None for a single echo.
         magnitude: root of the sum of squares over channels and echoes.
@@ -131,7 +131,9 @@ def read_maps(folder: str | Path) -> SusceptibilityMaps:
     chi = read_volume(out / CHIMAP)
 
     def volume(name: str) -> Volume:
-        return np.asarray(read_volume(out / name, grid=chi.grid).values, dtype=np.float32)
+        image = read_image(out / name)
+        check_same_grid(image.grid, chi.grid, image.path, reference=chi.path)
+        return np.asarray(image.values, dtype=np.float32)
 
     software_record = record.get("software", {})
     return SusceptibilityMaps(

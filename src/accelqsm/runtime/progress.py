@@ -18,6 +18,17 @@ def show_progress(on: bool = True) -> None:
     _SHOWN = on
 
 
+@contextmanager
+def progress_shown() -> Iterator[None]:
+    """Progress within a block, and as it was before afterwards."""
+    before = _SHOWN
+    show_progress()
+    try:
+        yield
+    finally:
+        show_progress(before)
+
+
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
     """Pass ``items`` on, showing how many of ``total`` are done when on a terminal."""
     if not (_SHOWN and sys.stderr.isatty()):

@@ -23,6 +23,7 @@ from accelqsm.files.tables import read_table
 from accelqsm.grid import Grid, cut_grid
 from accelqsm.nuclei.measure import split_side
 from accelqsm.reports.page.content import Viewer
+from accelqsm.results.echoes import last_echo
 from accelqsm.results.maps import CHIMAP, MASK
 from accelqsm.results.study import LOOKUP_NAME, SCANS, TRUTH, ScanFiles, map_folder, scan_files
 from accelqsm.units import PPB_PER_PPM
@@ -198,11 +199,8 @@ def _with_echoes(folder: StudyFolder, images: StudyImages, label: str) -> Protoc
     """A protocol with magnitude and phase of its last echo, where they are."""
     parts = {}
     for part in ("mag", "phase"):
-        echoes = sorted(
-            folder.maps[label].glob(f"echo-*_part-{part}.nii.gz"),
-            key=lambda path: (len(path.name), path.name),
-        )
-        parts[part] = read_volume(echoes[-1], grid=images.grid).values if echoes else None
+        echo = last_echo(folder.maps[label], part)
+        parts[part] = None if echo is None else read_volume(echo, grid=images.grid).values
     return ProtocolImages(label, images.chi_ppm[label], parts["mag"], parts["phase"])
 
 
