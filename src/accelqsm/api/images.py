@@ -46,24 +46,31 @@ def read_images(
     *,
     magnitude: VolumeLike = (),
     phase: VolumeLike = (),
+    real: PathLike | Sequence[PathLike] = (),
+    imaginary: PathLike | Sequence[PathLike] = (),
+    complex_numbers: PathLike | Sequence[PathLike] = (),
     echo_times_s: Sequence[float] | None = None,
     b0_tesla: float | None = None,
     b0_direction: Sequence[float] | None = None,
     phase_range: tuple[float, float] | None = None,
-    invert_phase: bool = False,
+    invert_phase: bool | None = None,
 ) -> Echoes:
-    """Read magnitude and phase of every echo.
+    """Read magnitude and phase of every echo, or its real and imaginary part.
 
     Args:
-        scan: BIDS folder or prefix of one scan (``*_echo-N_part-{mag,phase}_MEGRE.nii[.gz]``), in
-            place of ``magnitude`` and ``phase``.
+        scan: BIDS folder or prefix of one scan (``*_echo-N_part-{mag,phase}_MEGRE.nii[.gz]``, or
+            ``part-real`` and ``part-imag``), in place of the files below.
         magnitude, phase: one 4D image (x, y, z, echo) or one 3D image per echo, each, as paths; or
-            nibabel images, whose phase is in radians.
+            nibabel images, whose phase is in radians. A single phase with ``EchoTime1`` and
+            ``EchoTime2`` is the difference of two echoes.
+        real, imaginary: paths, likewise, in place of magnitude and phase.
+        complex_numbers: paths of complex images, likewise.
         echo_times_s: one per echo, in seconds; by default ``EchoTime`` of the JSON sidecars.
         b0_tesla: main field; by default ``MagneticFieldStrength`` of the sidecars.
         b0_direction: along the array axes; by default ``B0_dir``, else scanner +z.
         phase_range: values that are -pi and pi; by default found.
-        invert_phase: the scanner's phase falls where the field adds to B0.
+        invert_phase: the scanner's phase falls where the field adds to B0; None: it is inverted
+            where iron comes out clearly negative, with a warning.
 
     Raises:
         InputError: files that cannot be read, or do not fit each other or the echo times.
@@ -79,7 +86,14 @@ def read_images(
             b0_direction=b0_direction,
             invert_phase=invert_phase,
         )
-    found = find_files(_paths(magnitude), _paths(phase), None if scan is None else Path(scan))
+    found = find_files(
+        _paths(magnitude),
+        _paths(phase),
+        None if scan is None else Path(scan),
+        real=_paths(real),
+        imaginary=_paths(imaginary),
+        complex_numbers=_paths(complex_numbers),
+    )
     described = describe_scan(
         found,
         echo_times_s=echo_times_s,

@@ -72,7 +72,12 @@ def _folder(path: Path) -> str:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    return (file for file in sorted(path.iterdir()) if file.is_file())
+    """Files of a folder, then a few of each folder in it."""
+    inside = sorted(path.iterdir())
+    yield from (file for file in inside if file.is_file())
+    for folder in inside:
+        if folder.is_dir():
+            yield from islice((file for file in folder.iterdir() if file.is_file()), 3)
 
 
 def _is_own(path: Path) -> bool:

@@ -94,8 +94,9 @@ def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
 
 
 def _orientation(image: nibabel.Nifti1Image) -> Orientation:
-    if isinstance(image.header, nibabel.Nifti1Header):
-        return orientation_of(image.header, image.affine)
+    header: Any = image.header
+    if isinstance(header, nibabel.Nifti1Header):
+        return orientation_of(header, image.affine)
     return Orientation(np.asarray(image.affine, dtype=float), "scanner", "mm")
 
 

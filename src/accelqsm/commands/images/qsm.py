@@ -30,14 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PREFIX",
         help="BIDS folder or prefix of one scan, *_echo-N_part-{mag,phase}_MEGRE.nii[.gz]",
     )
-    for part in ("magnitude", "phase"):
+    parts = {
+        "magnitude": "magnitude of every echo, 3D files or one 4D file, in place of --megre",
+        "phase": "phase of every echo, likewise, or one phase difference (phasediff)",
+        "real": "real part of every echo, with --imaginary, in place of --magnitude and --phase",
+        "imaginary": "imaginary part of every echo",
+        "complex": "complex images of every echo, in place of --magnitude and --phase",
+    }
+    for part, text in parts.items():
         parser.add_argument(
-            f"--{part}",
-            type=Path,
-            nargs="+",
-            default=(),
-            metavar="FILE",
-            help=f"{part} of every echo, 3D files or one 4D file, in place of --megre",
+            f"--{part}", type=Path, nargs="+", default=(), metavar="FILE", help=text
         )
     parser.add_argument(
         "--echo-times-s",
@@ -68,8 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--invert-phase",
-        action="store_true",
-        help="the scanner's phase falls where the field adds to B0",
+        action=argparse.BooleanOptionalAction,
+        help="the scanner's phase falls where the field adds to B0; by default inverted where iron "
+        "comes out clearly negative, with a warning",
     )
     add_mask(parser, "found from the magnitude")
     add_settings_file(parser)
@@ -85,6 +88,9 @@ def run(options: argparse.Namespace) -> None:
         options.megre,
         magnitude=list(options.magnitude),
         phase=list(options.phase),
+        real=list(options.real),
+        imaginary=list(options.imaginary),
+        complex_numbers=list(options.complex),
         echo_times_s=options.echo_times_s,
         b0_tesla=options.b0_tesla,
         b0_direction=options.b0_direction,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from accelqsm.errors import InputError
+from accelqsm.files.foreign import refuse_foreign
 from accelqsm.files.mrd.header import Encoding
 from accelqsm.files.mrd.lines import NOISE, REVERSE, Lines, has_flag, opened, survey_lines
 from accelqsm.fourier import centred_slice, ifft
@@ -33,6 +34,7 @@ def read_mrd(path: Path) -> KSpace:
         InputError: missing, truncated or foreign file, missing echoes or lines, NaN samples, or
             an encoding that is not one Cartesian 3D grid.
     """
+    refuse_foreign(path, wanted="raw data")
     with opened(path) as file:
         return _read(path, file)
 
