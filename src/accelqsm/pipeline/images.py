@@ -99,11 +99,11 @@ def warn_of_losses(images: Echoes) -> None:
             stacklevel=2,
         )
     if not images.tells_decay:
+        same = "the magnitude is the same in every echo"
+        if images.source.get("phase_difference"):
+            same = "one magnitude stands for both echoes of the phase difference"
         warnings.warn(
-            InputWarning(
-                f"{images.name}: the magnitude is the same in every echo, so that R2* is not known "
-                "and noise is not weighed"
-            ),
+            InputWarning(f"{images.name}: {same}, so that R2* is not known"),
             stacklevel=2,
         )
     if looks_filtered(images.images, images.acquisition):

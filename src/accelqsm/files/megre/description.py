@@ -116,6 +116,8 @@ def describe_scan(
     phase = parts.get("phase", [])
     difference = len(phase) == 1 and is_difference(phase[0])
     parts = in_order(parts)
+    if difference:
+        _check_difference(parts)
     every = [sidecar for sidecars in parts.values() for sidecar in sidecars]
     times_s = _times_s(parts, echo_times_s, difference=difference)
     field_t, direction = field_strength_t, b0_direction
@@ -161,6 +163,18 @@ def _read_sidecars(files: EchoFiles, *, any_unit: bool) -> Parts:
                 f"echo, found a phase difference among {len(parts['phase'])} files"
             )
     return parts
+
+
+def _check_difference(parts: Parts) -> None:
+    """Refuse a magnitude of another echo than the two of a phase difference."""
+    times_s = echo_times_of_difference_s(parts["phase"][0])
+    for sidecar in parts["mag"] if times_s else []:
+        found = sidecar.number("EchoTime")
+        if found is not None and not any(same_value(found, t) for t in times_s or ()):
+            raise InputError(
+                f"{sidecar.sources['EchoTime']}: expected EchoTime {shown_times(times_s or ())} "
+                f"as of the phase difference, found {found:g}"
+            )
 
 
 def _times_s(

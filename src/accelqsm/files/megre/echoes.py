@@ -64,8 +64,7 @@ def read_scan(scan: ScanDescription, *, invert_phase: bool | None = None) -> Ech
             magnitude, phase of an unknown unit, or no voxel size or orientation.
 
     Warns:
-        InputWarning: padding, a template's orientation, a magnitude that rises, a phase
-            difference with a single magnitude.
+        InputWarning: padding, a template's orientation, a magnitude that rises.
     """
     parts = {part: read_echoes(paths) for part, paths in scan.files.parts.items()}
     first = next(iter(parts.values()))[0]

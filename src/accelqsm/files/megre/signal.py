@@ -68,14 +68,6 @@ def polar_echoes(
     lengths = [as_tensor(echo.values) for echo in magnitudes]
     paths = [echo.path for echo in magnitudes]
     if scan.difference:
-        if len(lengths) == 1:
-            warnings.warn(
-                InputWarning(
-                    f"{paths[0]}: a single magnitude with a phase difference, which stands for "
-                    "both echoes; R2* is not known"
-                ),
-                stacklevel=3,
-            )
         lengths, paths = [lengths[0], lengths[-1]], [paths[0], paths[-1]]
         angles = [torch.zeros_like(angles[0]), angles[0]]
         padding = None if padding is None else padding * 2
