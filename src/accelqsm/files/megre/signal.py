@@ -138,6 +138,7 @@ def check_magnitudes(images: Tensor, paths: Sequence[Path]) -> None:
                 ),
                 stacklevel=2,
             )
+            return
 
 
 def tells_decay(images: Tensor) -> bool:
