@@ -153,6 +153,40 @@ def test_pairs_of_two_echoes_are_refused(tmp_path: Path) -> None:
         describe_scan(again, **KNOWN)
 
 
+def test_phases_whose_times_are_swapped_against_their_names_are_refused(tmp_path: Path) -> None:
+    """Could not be read off the case: every file has its echo time, and each list can be sorted."""
+    folder = write_scan(tmp_path)
+    for echo, other in ((2, 3), (3, 2)):
+        path = folder / f"sub-01_echo-{echo}_part-phase_MEGRE.json"
+        write_json(path, {"EchoTime": ECHO_TIMES_S[other - 1]})
+    with pytest.raises(
+        InputError, match=r"expected echo-2 as sub-01_echo-2_part-mag.*, found echo"
+    ):
+        read_images(folder)
+
+
+def test_times_against_numbers_are_believed_only_where_the_magnitude_falls(tmp_path: Path) -> None:
+    folder = write_scan(tmp_path)
+    for echo in (1, 2, 3):
+        path = folder / f"sub-01_echo-{echo}_MEGRE.json"
+        write_json(path, {"EchoTime": ECHO_TIMES_S[3 - echo]})
+    with pytest.raises(InputError, match=r"rise with EchoTime, found 3 2 1, and a magnitude that"):
+        read_images(folder)
+    for n, image in enumerate(echoes(), start=1):
+        values = np.abs(image) * np.exp(0.3 * n)
+        write_image(echo_path(folder, n, "mag"), values.astype(np.float32), GRID)
+    with pytest.warns(InputWarning, match=r"found 3 2 1; the echoes are in the order of time$"):
+        scan = read_images(folder)
+    assert scan.source["magnitude"] == [str(echo_path(folder, n, "mag")) for n in (3, 2, 1)]
+
+
+def test_milliseconds_in_one_sidecar_are_named_before_anything_is_sorted(tmp_path: Path) -> None:
+    folder = write_scan(tmp_path)
+    path = write_json(folder / "sub-01_echo-2_part-phase_MEGRE.json", {"EchoTime": 9})
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: echo times: .*milliseconds"):
+        read_images(folder)
+
+
 def test_echoes_that_grow_are_told(tmp_path: Path) -> None:
     """Could not be read off the case: nothing but the decay tells of a 4D file out of order."""
     reverse = echoes()[::-1]

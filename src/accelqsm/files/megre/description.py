@@ -115,7 +115,7 @@ def describe_scan(
     parts = _read_sidecars(files, any_unit=phase_range is not None)
     phase = parts.get("phase", [])
     difference = len(phase) == 1 and is_difference(phase[0])
-    parts = in_order(parts)
+    parts = in_order(parts, times_given=bool(echo_times_s))
     if difference:
         _check_difference(parts)
     every = [sidecar for sidecars in parts.values() for sidecar in sidecars]

@@ -20,15 +20,20 @@ SAME_VALUE = 1e-3
 Parts = dict[str, list[Sidecar]]
 
 
-def in_order(parts: Parts) -> Parts:
+def in_order(parts: Parts, *, times_given: bool = False) -> Parts:
     """Sidecars of each part (such as "mag" and "phase") in the order of the echoes.
 
     Parts of which every file has an ``EchoTime`` are sorted by it. Otherwise files are paired by
     the echo number in their names, or as they were given, and pairs are sorted by the echo time
     of either file, where each pair has one, or by the number.
 
+    Args:
+        parts: sidecars of the files as they were given.
+        times_given: echo times are known otherwise, so that unusable ones do not count.
+
     Raises:
-        InputError: files of which two are the same, or pairs of different echo numbers.
+        InputError: files of which two are the same, pairs of different echo numbers, or echo times
+            that cannot be used.
 
     Warns:
         InputWarning: plain names that were given in another order than that of their numbers.
@@ -36,10 +41,15 @@ def in_order(parts: Parts) -> Parts:
     for sidecars in parts.values():
         _check_distinct([sidecar.image for sidecar in sidecars])
     lists = list(parts.values())
-    if len({len(sidecars) for sidecars in lists}) > 1 or all(_times(s) for s in lists):
-        ordered = [_sorted(s, _times(s) or _numbers(s)) for s in lists]
+    keys = [echo_numbers([s.image for s in sidecars]) for sidecars in lists]
+    times_s = [_times(sidecars, times_given=times_given) for sidecars in lists]
+    same_length = len({len(sidecars) for sidecars in lists}) == 1
+    if not same_length or all(times_s):
+        sorts = [t or k for t, k in zip(times_s, keys, strict=True)]
+        ordered = [_sorted(s, by) for s, by in zip(lists, sorts, strict=True)]
+        if same_length:
+            _check_same_echo(list(zip(*ordered, strict=True)))
         return dict(zip(parts, ordered, strict=True))
-    keys = [_numbers(sidecars) for sidecars in lists]
     if all(keys):
         pairs = list(zip(*(_sorted(s, k) for s, k in zip(lists, keys, strict=True)), strict=True))
     else:
@@ -47,7 +57,7 @@ def in_order(parts: Parts) -> Parts:
         if known := next((key for key in keys if key), None):
             pairs = [pairs[n] for n in np.argsort(known, kind="stable")]
     _check_same_echo(pairs)
-    times = [_time_of(pair) for pair in pairs]
+    times = [_time_of(pair, times_given=times_given) for pair in pairs]
     known_times = [t for t in times if t is not None]
     if len(known_times) == len(pairs):
         if any(keys) and not all(keys) and known_times != sorted(known_times):
@@ -100,14 +110,25 @@ def shown_times(times_s: Sequence[float]) -> str:
     return " ".join(f"{t:g}" for t in times_s)
 
 
-def _times(sidecars: Sequence[Sidecar]) -> list[float] | None:
-    known = [t for s in sidecars if (t := s.number("EchoTime")) is not None]
-    return known if len(known) == len(sidecars) else None
+def _time(sidecar: Sidecar, *, times_given: bool) -> float | None:
+    """First echo time of a file in seconds, if it can be used."""
+    try:
+        times_s = sidecar_echo_times_s(sidecar)
+    except InputError:
+        if times_given:
+            return None
+        raise
+    return times_s[0] if times_s else None
 
 
-def _numbers(sidecars: Sequence[Sidecar]) -> list[float] | None:
+def _times(sidecars: Sequence[Sidecar], *, times_given: bool) -> list[float] | None:
+    known = [_time(sidecar, times_given=times_given) for sidecar in sidecars]
+    return [t for t in known if t is not None] if None not in known else None
+
+
+def echo_numbers(images: Sequence[Path]) -> list[float] | None:
     """Number of the echo in each name: its BIDS label, else the one number that differs."""
-    names = [bids_name(sidecar.image) for sidecar in sidecars]
+    names = [bids_name(image) for image in images]
     labels = [float(name.echo) for name in names if name.echo is not None]
     if len(labels) == len(names) and len(set(labels)) == len(labels):
         return labels
@@ -123,8 +144,9 @@ def _numbers(sidecars: Sequence[Sidecar]) -> list[float] | None:
     return varying[0] if len(orders) == 1 and one_each else None
 
 
-def _time_of(pair: Sequence[Sidecar]) -> float | None:
-    return next((t for s in pair if (t := s.number("EchoTime")) is not None), None)
+def _time_of(pair: Sequence[Sidecar], *, times_given: bool) -> float | None:
+    times = [_time(sidecar, times_given=times_given) for sidecar in pair]
+    return next((t for t in times if t is not None), None)
 
 
 def _sorted(sidecars: Sequence[Sidecar], keys: Sequence[float] | None) -> list[Sidecar]:

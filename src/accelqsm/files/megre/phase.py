@@ -103,6 +103,8 @@ def phase_unit(images: Sequence[Image], *, units: PhaseUnits | None = None) -> P
     else:
         expected = "phase in radians (-pi..pi or 0..2 pi), milliradians, 0..4095 or -4096..4096"
     advice = "(--phase-range LOW HIGH settles it)"
+    if len(images) == 1:
+        advice = "(convert it to radians; the unit of a single image cannot be told)"
     if not wraps(echoes) and high - low > TAU:
         advice = f"without a wrap, as {UNWRAPPED}"
     raise InputError(f"{images[0].path}: expected {expected}, found {low:g}..{high:g} {advice}")
@@ -129,6 +131,12 @@ def given_unit(images: Sequence[Image], low: float, high: float) -> PhaseUnit:
                 f"{image.path}: expected phase of the range {low:g}..{high:g} (--phase-range), "
                 f"found {echo.min():g}..{echo.max():g}"
             )
+    if len(images) == 1 and not any(_is_row(unit, row) for row in UNITS):
+        raise InputError(
+            f"{images[0].path}: expected radians or another known unit of a single phase image, "
+            f"found --phase-range {low:g} {high:g}, which may be a field map's as well; convert "
+            "phase to radians"
+        )
     shown = f"{images[0].path}: expected phase of the range {low:g}..{high:g} (--phase-range)"
     found = f"found {lowest:g}..{highest:g}"
     if wraps(echoes):

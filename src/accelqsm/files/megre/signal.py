@@ -16,6 +16,7 @@ from torch import Tensor
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.megre.bids import COMPLEX
 from accelqsm.files.megre.description import ScanDescription
+from accelqsm.files.megre.order import echo_numbers
 from accelqsm.files.megre.padding import without_padding
 from accelqsm.files.megre.phase import given_unit, phase_rad, phase_unit
 from accelqsm.files.nifti import Image
@@ -120,7 +121,8 @@ def check_magnitudes(images: Tensor, paths: Sequence[Path]) -> None:
         paths: one name for each echo.
 
     Raises:
-        InputError: an echo that is zero everywhere.
+        InputError: an echo that is zero everywhere, or echoes whose numbers and times disagree
+            and whose magnitude does not say that the times are right.
 
     Warns:
         InputWarning: a magnitude that rises with the echo time, as echoes out of order do.
@@ -129,6 +131,14 @@ def check_magnitudes(images: Tensor, paths: Sequence[Path]) -> None:
     for mean, path in zip(means, paths, strict=True):
         if mean == 0:
             raise InputError(f"{path}: expected a magnitude, found 0 everywhere")
+    rises = [n for n, (earlier, later) in enumerate(pairwise(means), start=2) if later > earlier]
+    numbers = echo_numbers(paths) if len(set(paths)) == len(paths) else None
+    if numbers and numbers != sorted(numbers):
+        shown = " ".join(f"{number:g}" for number in numbers)
+        said = f"{paths[0]}: expected echo numbers that rise with EchoTime, found {shown}"
+        if rises:
+            raise InputError(f"{said}, and a magnitude that does not fall in that order")
+        warnings.warn(InputWarning(f"{said}; the echoes are in the order of time"), stacklevel=2)
     for n, (earlier, later) in enumerate(pairwise(means), start=2):
         if later > HIGHEST_RISE * earlier:
             warnings.warn(
