@@ -117,13 +117,13 @@ def test_real_and_imaginary_parts_are_found_by_their_bids_names(tmp_path: Path) 
         "real": paths(tmp_path, "real", (3, 1, 2)),
         "imaginary": paths(tmp_path, "imag", (2, 3, 1)),
     }
-    assert (read_images(**given).images == scan.images).all()
+    assert (read_images(given).images == scan.images).all()
     with pytest.raises(InputError, match="expected --magnitude and --phase, or --real and --imag"):
-        read_images(real=given["real"])
+        read_images({"real": given["real"]})
     with pytest.raises(
         InputError, match=r"part-real_MEGRE\.nii: expected part-imag, found part-rea"
     ):
-        read_images(real=given["real"], imaginary=given["real"], **KNOWN)
+        read_images({"real": given["real"], "imaginary": given["real"]}, **KNOWN)
 
 
 def test_parts_with_an_offset_are_refused(tmp_path: Path) -> None:
@@ -132,12 +132,12 @@ def test_parts_with_an_offset_are_refused(tmp_path: Path) -> None:
     for name, values in (("re", stacked.real), ("im", stacked.imag)):
         write(tmp_path / f"{name}.nii", np.round(values * 1000 + 2048).astype(np.uint16))
     with pytest.raises(InputError, match=r"re\.nii: expected real parts of both signs, found "):
-        read_images(real=tmp_path / "re.nii", imaginary=tmp_path / "im.nii", **KNOWN)
+        read_images({"real": tmp_path / "re.nii", "imaginary": tmp_path / "im.nii"}, **KNOWN)
 
 
 def test_complex_files_are_read_as_such_and_never_as_one_part(tmp_path: Path) -> None:
     four_d = write_complex(tmp_path / "gre.nii", np.stack(echoes(), -1))
-    scan = read_images(complex_numbers=four_d, **KNOWN)
+    scan = read_images({"complex": four_d}, **KNOWN)
     np.testing.assert_allclose(scan.images[0].numpy(), np.stack(echoes()), rtol=1e-6)
     write_4d(tmp_path)
     for part, other in (("magnitude", "phase"), ("phase", "mag")):
@@ -145,7 +145,7 @@ def test_complex_files_are_read_as_such_and_never_as_one_part(tmp_path: Path) ->
         with pytest.raises(InputError, match=f"expected {part}, found complex numbers; --complex"):
             read_images(**given, **KNOWN)
     with pytest.raises(InputError, match=r"mag\.nii\.gz: expected complex numbers, or part-mag"):
-        read_images(complex_numbers=tmp_path / "mag.nii.gz", **KNOWN)
+        read_images({"complex": tmp_path / "mag.nii.gz"}, **KNOWN)
 
 
 def test_complex_bids_files_have_no_part(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the scanner did: a frozen, validated record."""
+"""Record of a multi-echo gradient-echo acquisition: grid, echo times and field strength."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Acquisition:
 
 
 def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
-    """Refuse echo times that cannot be seconds of one multi-echo train.
+    """Check that echo times can be those of one multi-echo train, in seconds.
 
     Raises:
         InputError: empty, non-finite, not strictly increasing, outside 0.1 ms to 0.5 s, or more
@@ -89,7 +89,7 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
 
 
 def check_field_strength(field_strength_t: float) -> None:
-    """Refuse a main field that cannot be in tesla.
+    """Check that the main field can be a value in tesla.
 
     Raises:
         InputError: not finite, below 0.01 T, or 30 T and more, such as gauss or hertz.

@@ -1,4 +1,4 @@
-"""Distances inside and outside a mask, and a mask without its edge."""
+"""Distance maps and erosion of binary masks, in mm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def distance_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
-    """Distance in mm of each voxel outside ``mask`` from it; zero inside."""
+    """Distance in mm of each voxel outside ``mask`` from the nearest voxel in it; zero inside."""
     return np.asarray(ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm))
 
 
@@ -27,8 +27,8 @@ def depth_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
 
 
 def erode_mask(mask: Mask, distance_mm: float, *, voxel_size_mm: Triple) -> Mask:
-    """Voxels whose centre is further than ``distance_mm`` from the nearest one outside the mask.
+    """Erode a mask: keep voxels further than ``distance_mm`` from the nearest one outside.
 
-    The distance is between centres: 2 mm takes a voxel of 1.5 mm off, and one of 2 mm.
+    The distance is between voxel centres: 2 mm removes one layer of voxels of 1.5 mm or of 2 mm.
     """
     return np.asarray(depth_mm(mask, voxel_size_mm) > distance_mm)

@@ -1,4 +1,4 @@
-"""Magnitude and phase images of any scanner to susceptibility."""
+"""Pipeline from magnitude and phase images to susceptibility."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def susceptibility(
     mask_name: str = "from the magnitude",
     settings: QsmSettings = DEFAULT,
 ) -> SusceptibilityMaps:
-    """Magnitude and phase of every echo to susceptibility.
+    """Susceptibility maps from complex images of every echo.
 
     Args:
-        images: of one scan, channels combined.
+        images: images of one scan, channels combined.
         mask: bool (x, y, z) to use instead of a brain extraction.
-        mask_name: what is recorded of the mask.
-        settings: of the chain from field to susceptibility.
+        mask_name: source of the mask, for the record of the result.
+        settings: settings of the QSM pipeline.
 
     Raises:
         InputError: images or a mask of fewer than four voxels along an axis, a mask that does not
@@ -57,7 +57,7 @@ def susceptibility(
     warn_of_mask(images, mask, mask_name)
     acquisition = images.acquisition
 
-    def mapped(device: torch.device) -> QsmResult:
+    def compute(device: torch.device) -> QsmResult:
         found = susceptibility_of(
             lag_products(images.images.to(device), echo_times_s=acquisition.echo_times_s),
             grid=acquisition.grid,
@@ -68,7 +68,7 @@ def susceptibility(
         )
         return on_device(found, CPU)
 
-    result, device = on_gpu_or_cpu(mapped)
+    result, device = on_gpu_or_cpu(compute)
     result, flipped = with_known_sign(result, images)
     if not images.tells_decay:
         result = dataclasses.replace(result, r2star_per_s=None)
@@ -84,17 +84,17 @@ def susceptibility(
 
 
 def warn_of_losses(images: Echoes) -> None:
-    """Warn of what the scan cannot tell.
+    """Warn of images that lack information for an accurate field map.
 
     Warns:
-        InputWarning: a single echo, whose phase offset is taken for field; phase that has lost
-            its low spatial frequencies.
+        InputWarning: a single echo, whose phase offset is taken for field; phase without low
+            spatial frequencies.
     """
     if images.acquisition.n_echoes == 1:
         warnings.warn(
             InputWarning(
                 f"{images.name}: a single echo, so that the phase offset at excitation is taken "
-                "for field; two echoes or more would tell them apart"
+                "for field; two echoes or more would separate them"
             ),
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""What the chain computed, as records that hold arrays on a grid."""
+"""Conversion of results of the QSM pipeline to records of arrays on a grid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def as_maps(
     echoes: EchoImages | None = None,
     recon: ReconSettings | None = None,
 ) -> SusceptibilityMaps:
-    """The maps of a scan, as arrays on its grid."""
+    """Convert a result of the QSM pipeline to a record of arrays on its grid."""
     rate = result.r2star_per_s
     return SusceptibilityMaps(
         grid=grid,
@@ -48,11 +48,11 @@ def as_maps(
 
 
 def as_echoes(images: Tensor) -> EchoImages:
-    """Complex (echo, x, y, z) as magnitude and phase."""
+    """Convert complex (echo, x, y, z) to magnitude and phase."""
     return EchoImages(as_array(images.abs()), as_array(images.angle()))
 
 
 def as_array(tensor: Tensor) -> npt.NDArray[Any]:
-    """A tensor as an array on the CPU."""
+    """Convert a tensor to an array on the CPU."""
     values: npt.NDArray[Any] = tensor.detach().cpu().numpy()
     return values

@@ -1,4 +1,4 @@
-"""What is known of a scan before its voxels are read: files in order, echo times, main field."""
+"""Description of a multi-echo scan from file names and sidecars: echo times, main field."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ScanDescription:
         echo_times_s: one per echo, in seconds.
         field_strength_t: main field in tesla.
         b0_direction: unit vector along the array axes; None for scanner +z.
-        phase_units: what a sidecar says of the phase, if anything.
+        phase_units: ``Units`` of the phase in a sidecar, if given.
         phase_range: values that are -pi and pi, if given.
         difference: the phase is that of the second echo less that of the first.
     """
@@ -63,10 +63,10 @@ def find_files(
     imaginary: Sequence[Path] = (),
     complex_numbers: Sequence[Path] = (),
 ) -> EchoFiles:
-    """The files of a scan, given one by one or as a BIDS folder or prefix (``find_megre``).
+    """Files of a scan, given one by one or as a BIDS folder or prefix (``find_megre``).
 
     Raises:
-        InputError: neither or both ways, or as ``find_megre``.
+        InputError: neither or both given, or as ``find_megre``.
     """
     named: dict[str, Sequence[Path] | Path | None] = {
         "--magnitude": magnitude,
@@ -96,7 +96,7 @@ def describe_scan(
     b0_direction: Sequence[float] | None = None,
     phase_range: tuple[float, float] | None = None,
 ) -> ScanDescription:
-    """Order a scan's files by echo, and take from their JSON sidecars what is not given.
+    """Sort a scan's files by echo, and read from their JSON sidecars what is not given.
 
     Files are ordered as ``in_order`` says. A single phase image with ``EchoTime1`` and
     ``EchoTime2``, or of the suffix ``phasediff``, is the phase difference of these echoes.
@@ -109,8 +109,8 @@ def describe_scan(
         phase_range: values that are -pi and pi; wins over ``Units``.
 
     Raises:
-        InputError: echo times or field that nobody gives, sidecars that contradict each other or
-            cannot be used, or phase that a sidecar calls filtered.
+        InputError: missing echo times or field strength, sidecars that contradict each other or
+            cannot be used, or phase that a sidecar marks as filtered.
     """
     parts = _read_sidecars(files, any_unit=phase_range is not None)
     phase = parts.get("phase", [])
@@ -123,20 +123,20 @@ def describe_scan(
     field_t, direction = field_strength_t, b0_direction
     units: PhaseUnits | None = None
     if field_t is None:
-        field_t = _agreed(every, "MagneticFieldStrength", sidecar_field_strength_t)
+        field_t = _common_value(every, "MagneticFieldStrength", sidecar_field_strength_t)
     else:
         _check_field(every, field_t)
     if not times_s or field_t is None:
-        raise _nobody_says(
+        raise _missing_metadata(
             every[-1 if difference else 0],
             times=not times_s,
             field=field_t is None,
             key="EchoTime1 and EchoTime2" if difference else "EchoTime",
         )
     if direction is None:
-        direction = _agreed(every, "B0_dir", sidecar_b0_direction)
+        direction = _common_value(every, "B0_dir", sidecar_b0_direction)
     if phase_range is None:
-        units = _agreed(phase, "Units", sidecar_phase_units)
+        units = _common_value(phase, "Units", sidecar_phase_units)
     return ScanDescription(
         EchoFiles.of_parts({part: [s.image for s in of] for part, of in parts.items()}),
         tuple(float(t) for t in times_s),
@@ -221,10 +221,10 @@ def _check_field(sidecars: Sequence[Sidecar], given_t: float) -> None:
             )
 
 
-def _agreed(
+def _common_value(
     sidecars: Sequence[Sidecar], key: str, read: Callable[[Sidecar], Value | None]
 ) -> Value | None:
-    """The value of a field that all sidecars which have it share."""
+    """Value of a field, which must agree between all sidecars that have it."""
     first: Sidecar | None = None
     agreed: Value | None = None
     for sidecar in sidecars:
@@ -241,7 +241,7 @@ def _agreed(
     return agreed
 
 
-def _nobody_says(sidecar: Sidecar, *, times: bool, field: bool, key: str) -> InputError:
+def _missing_metadata(sidecar: Sidecar, *, times: bool, field: bool, key: str) -> InputError:
     options = [o for o, missing in (("--echo-times-s", times), ("--b0-tesla", field)) if missing]
     fields = [f for f, missing in ((key, times), ("MagneticFieldStrength", field)) if missing]
     return InputError(

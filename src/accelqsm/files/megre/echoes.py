@@ -1,4 +1,4 @@
-"""The voxels of a scan: magnitude and phase files to one complex channel."""
+"""Reader of magnitude and phase images as complex images of every echo."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel
-import torch
-from torch import Tensor
+import numpy as np
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
@@ -18,7 +17,8 @@ from accelqsm.files.megre.description import ScanDescription
 from accelqsm.files.megre.place import check_place
 from accelqsm.files.megre.signal import (
     PART_NAMES,
-    as_tensor,
+    as_complex,
+    check_count,
     check_kinds,
     check_magnitudes,
     complex_echoes,
@@ -28,19 +28,22 @@ from accelqsm.files.megre.signal import (
 from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
 from accelqsm.grid import Triple, unit_vector
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Echoes:
-    """A scan whose channels are combined.
+    """Coil-combined complex images of every echo.
 
     Attributes:
         images: complex (1, echo, x, y, z).
         acquisition: grid, echo times and field.
         b0_direction: unit vector of the main field along the array axes.
-        name: of the phase, for messages.
-        source: files and how they were read, as it is recorded beside results.
-        inverted: whether the phase was inverted; None where nobody said that it is not to be.
-        tells_decay: whether the magnitudes of the echoes are their own, so that R2* is known.
+        name: name of the phase, for messages.
+        source: files and reading options, for the record of a result.
+        inverted: whether the phase was inverted; None if the sign is to be determined.
+        tells_decay: whether the magnitudes differ between echoes, so that R2* is known.
     """
 
     images: Tensor
@@ -53,11 +56,12 @@ class Echoes:
 
 
 def read_scan(scan: ScanDescription, *, invert_phase: bool | None = None) -> Echoes:
-    """Read every echo of a scan: magnitude and phase, real and imaginary part, or complex.
+    """Read every echo as a complex image: from magnitude and phase, real and imaginary, or complex.
 
     Args:
-        scan: which files, and how they were acquired.
-        invert_phase: the scanner's phase falls where the field adds to B0; None: not known.
+        scan: files and acquisition parameters.
+        invert_phase: the scanner's phase decreases with TE where the field adds to B0; None: not
+            known.
 
     Raises:
         InputError: files that cannot be read, differ in grid or number of echoes, negative
@@ -69,7 +73,9 @@ def read_scan(scan: ScanDescription, *, invert_phase: bool | None = None) -> Ech
     parts = {part: read_echoes(paths) for part, paths in scan.files.parts.items()}
     first = next(iter(parts.values()))[0]
     acquisition = Acquisition(first.grid, scan.echo_times_s, scan.field_strength_t)
-    _check_counts(parts, acquisition.n_echoes, difference=scan.difference)
+    for part, echoes in parts.items():
+        n_echoes, path = acquisition.n_echoes, echoes[0].path
+        check_count(part, path, len(echoes), n_echoes, difference=scan.difference)
     check_kinds(parts)
     for echo in (echo for echoes in parts.values() for echo in echoes):
         check_same_grid(echo.grid, first.grid, echo.path, reference=first.path)
@@ -81,11 +87,13 @@ def read_scan(scan: ScanDescription, *, invert_phase: bool | None = None) -> Ech
     else:
         images = complex_echoes(parts)
     if invert_phase:
-        images = images.conj().resolve_conj()
+        images = images.conj()
+    import torch  # last, because it takes seconds and files that do not fit are refused before
+
     direction = scan.b0_direction or acquisition.b0_direction
     name = str(list(scan.files.parts.values())[min(1, len(parts) - 1)][0])
     return Echoes(
-        images[None],
+        torch.from_numpy(images)[None],
         acquisition,
         direction,
         name,
@@ -118,19 +126,6 @@ def _source(
     }
 
 
-def _check_counts(parts: Mapping[str, list[Image]], n_echoes: int, *, difference: bool) -> None:
-    """Refuse another number of images than of echo times."""
-    for part, echoes in parts.items():
-        name = PART_NAMES[part]
-        if difference:
-            allowed = (1,) if part == "phase" else (1, 2)
-            said = "1 phase difference" if part == "phase" else "1 or 2 magnitudes of it"
-        else:
-            allowed, said = (n_echoes,), f"{n_echoes} {name} echoes (one per echo time)"
-        if len(echoes) not in allowed:
-            raise InputError(f"{echoes[0].path}: expected {said}, found {len(echoes)}")
-
-
 def echoes_of_arrays(
     magnitude: nibabel.Nifti1Image,
     phase: nibabel.Nifti1Image,
@@ -140,14 +135,14 @@ def echoes_of_arrays(
     b0_direction: Sequence[float] | None = None,
     invert_phase: bool | None = None,
 ) -> Echoes:
-    """Magnitude and phase that are in memory, phase in radians.
+    """Complex images from magnitude and phase in memory, phase in radians.
 
     Args:
         magnitude, phase: 4D images (x, y, z, echo), or 3D of a single echo.
         echo_times_s: one per echo, in seconds.
         field_strength_t: main field in tesla.
         b0_direction: along the array axes; by default scanner +z, from the affine.
-        invert_phase: the phase falls where the field adds to B0; None: not known.
+        invert_phase: the phase decreases with TE where the field adds to B0; None: not known.
 
     Raises:
         InputError: images that do not fit each other or the echo times, or as ``read_scan``.
@@ -171,10 +166,14 @@ def echoes_of_arrays(
     if parts[0].values.min() < 0:
         raise InputError(f"magnitude: expected values >= 0, found {parts[0].values.min():g}")
     acquisition = Acquisition(grid, echo_times_s, field_strength_t)
-    values = [as_tensor(part.values).reshape(*grid.shape, n_echoes) for part in parts]
-    images = torch.polar(*values).movedim(-1, 0).contiguous()
+    import torch
+
+    values = [
+        np.asarray(part.values, dtype=np.float32).reshape(*grid.shape, n_echoes) for part in parts
+    ]
+    images = as_complex(np.moveaxis(values[0], -1, 0), np.moveaxis(values[1], -1, 0))
     if invert_phase:
-        images = images.conj().resolve_conj()
+        images = images.conj()
     check_magnitudes(images, [parts[0].path] * n_echoes)
     direction = acquisition.b0_direction if b0_direction is None else unit_vector(b0_direction)
     source = {
@@ -187,11 +186,13 @@ def echoes_of_arrays(
         "invert_phase": bool(invert_phase),
     }
     decay = tells_decay(images)
-    return Echoes(images[None], acquisition, direction, "phase", source, invert_phase, decay)
+    return Echoes(
+        torch.from_numpy(images)[None], acquisition, direction, "phase", source, invert_phase, decay
+    )
 
 
 def read_echoes(paths: Sequence[Path]) -> list[Image]:
-    """3D images, one per echo, from 3D files in order or from one 4D file.
+    """Read 3D images, one per echo, from 3D files in order or from one 4D file.
 
     A fourth axis of one volume counts as 3D.
 

@@ -6,12 +6,12 @@ import warnings
 
 from accelqsm.acquisition import check_grid
 from accelqsm.errors import InputError, InputWarning, naming
-from accelqsm.files.nifti import Image
+from accelqsm.files.nifti import Header, Image
 
 ASK = "--b0-direction X Y Z, along the array axes, tells"
 
 
-def check_place(image: Image, *, direction_given: bool) -> None:
+def check_place(image: Image | Header, *, direction_given: bool) -> None:
     """Refuse a scan whose header does not tell its voxel size, or its direction.
 
     Args:

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.megre.bids import COMPLEX
@@ -28,8 +26,25 @@ PART_NAMES = {
     "imag": "imaginary part",
     COMPLEX: "complex numbers",
 }
+Signal = npt.NDArray[np.complex64]
 HIGHEST_RISE = 1.2
 """Of the mean magnitude from one echo to the next, which decay lets fall."""
+
+
+def check_count(part: str, path: Path, found: int, n_echoes: int, *, difference: bool) -> None:
+    """Check that a part has one image per echo time, or those of a phase difference.
+
+    Raises:
+        InputError: another number of images.
+    """
+    allowed: tuple[int, ...] = (n_echoes,)
+    said = f"{n_echoes} {PART_NAMES[part]} echoes (one per echo time)"
+    if difference and part == "phase":
+        allowed, said = (1,), "1 phase difference"
+    elif difference:
+        allowed, said = (1, 2), "1 or 2 magnitudes of a phase difference"
+    if found not in allowed:
+        raise InputError(f"{path}: expected {said}, found {found}")
 
 
 def check_kinds(parts: Mapping[str, list[Image]]) -> None:
@@ -51,7 +66,7 @@ def check_kinds(parts: Mapping[str, list[Image]]) -> None:
 
 def polar_echoes(
     magnitudes: list[Image], phases: list[Image], scan: ScanDescription
-) -> tuple[Tensor, str]:
+) -> tuple[Signal, str]:
     """Complex (echo, x, y, z) from magnitude and phase, and the unit of the phase in words."""
     for echo in magnitudes:
         if echo.values.min() < 0:
@@ -65,22 +80,21 @@ def polar_echoes(
         else given_unit(phases, *scan.phase_range)
     )
     check_distinct_phases([echo.values for echo in phases], [echo.path for echo in phases])
-    angles = [as_tensor(angle) for angle in phase_rad(phases, unit)]
-    lengths = [as_tensor(echo.values) for echo in magnitudes]
+    angles = phase_rad(phases, unit)
+    lengths = [np.asarray(echo.values, dtype=np.float32) for echo in magnitudes]
     paths = [echo.path for echo in magnitudes]
     if scan.difference:
         lengths, paths = [lengths[0], lengths[-1]], [paths[0], paths[-1]]
-        angles = [torch.zeros_like(angles[0]), angles[0]]
+        angles = [np.zeros_like(angles[0]), angles[0]]
         padding = None if padding is None else padding * 2
     if padding is not None:
-        outside = [torch.from_numpy(place) for place in padding]
-        lengths = [one.masked_fill(place, 0) for one, place in zip(lengths, outside, strict=True)]
-    images = torch.stack([torch.polar(m, p) for m, p in zip(lengths, angles, strict=True)])
+        lengths = [np.where(place, 0, m) for m, place in zip(lengths, padding, strict=True)]
+    images = as_complex(np.stack(lengths), np.stack(angles))
     check_magnitudes(images, paths)
     return images, unit.name + (", slope ignored" if unit.stored else "")
 
 
-def complex_echoes(parts: Mapping[str, list[Image]]) -> Tensor:
+def complex_echoes(parts: Mapping[str, list[Image]]) -> Signal:
     """Complex64 (echo, x, y, z), from complex numbers or from real and imaginary part.
 
     Raises:
@@ -101,19 +115,20 @@ def complex_echoes(parts: Mapping[str, list[Image]]) -> Tensor:
             raise InputError(
                 f"{echoes[0].path}: expected {name} parts of both signs, found {low:g}..{high:g}"
             )
-    images = torch.stack(
-        [torch.complex(as_tensor(re), as_tensor(im)) for re, im in zip(*halves, strict=True)]
-    )
+    real, imaginary = (np.stack(half).astype(np.float32) for half in halves)
+    images: Signal = real + np.complex64(1j) * imaginary
     check_magnitudes(images, [echo.path for echo in firsts])
     return images
 
 
-def as_tensor(values: npt.NDArray[Any]) -> Tensor:
-    """Values as float32."""
-    return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
+def as_complex(magnitude: npt.NDArray[np.float32], phase_rad: npt.NDArray[np.float32]) -> Signal:
+    """Complex numbers of magnitude and phase, of any one shape."""
+    images = np.empty(magnitude.shape, dtype=np.complex64)
+    images.real, images.imag = magnitude * np.cos(phase_rad), magnitude * np.sin(phase_rad)
+    return images
 
 
-def check_magnitudes(images: Tensor, paths: Sequence[Path]) -> None:
+def check_magnitudes(images: Signal, paths: Sequence[Path]) -> None:
     """Refuse an echo without signal, and warn of echoes that grow.
 
     Args:
@@ -127,7 +142,7 @@ def check_magnitudes(images: Tensor, paths: Sequence[Path]) -> None:
     Warns:
         InputWarning: a magnitude that rises with the echo time, as echoes out of order do.
     """
-    means = [float(image.abs().double().mean()) for image in images]
+    means = [float(np.abs(image).mean(dtype=np.float64)) for image in images]
     for mean, path in zip(means, paths, strict=True):
         if mean == 0:
             raise InputError(f"{path}: expected a magnitude, found 0 everywhere")
@@ -151,11 +166,11 @@ def check_magnitudes(images: Tensor, paths: Sequence[Path]) -> None:
             return
 
 
-def tells_decay(images: Tensor) -> bool:
+def tells_decay(images: Signal) -> bool:
     """Whether the magnitude (echo, x, y, z) differs between echoes, so that R2* is known."""
-    first = images[0].abs()
+    first = np.abs(images[0])
     return len(images) == 1 or not all(
-        torch.allclose(image.abs(), first, rtol=1e-5, atol=0.0) for image in images[1:]
+        np.allclose(np.abs(image), first, rtol=1e-5, atol=0.0) for image in images[1:]
     )
 
 
