@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from accelqsm.api.background import brain_of
 from accelqsm.api.inputs import as_image, as_mask, as_volume, name_of
 from accelqsm.api.labels import labels_of
 from accelqsm.api.types import PathLike, VolumeLike
@@ -177,7 +178,7 @@ def mapped_head(
     Args:
         chi: susceptibility in ppm (path or nibabel image).
         magnitude: magnitude of the same scan; echoes of a 4D image are combined.
-        mask: the brain; by default where the map is not zero.
+        mask: the brain; by default where the map is not zero, or not its constant background.
         r2star_per_s: 1/s, for a reference that needs it.
 
     Returns:
@@ -185,6 +186,9 @@ def mapped_head(
 
     Raises:
         InputError: images that cannot be read or do not share a grid.
+
+    Warns:
+        InputWarning: a map without a mask whose background is not exactly zero.
     """
     image = as_volume(chi, "susceptibility map")
     inside = as_mask(mask, image.grid)
@@ -192,7 +196,7 @@ def mapped_head(
     rate = None if r2star_per_s is None else as_volume(r2star_per_s, "R2*", grid=image.grid)
     return MappedHead(
         chi=_volume(image),
-        brain=image.values != 0 if inside is None else inside,
+        brain=brain_of(image) if inside is None else inside,
         name=str(image.path),
         magnitude=None if magnitude is None else _magnitude(magnitude, image),
         r2star_per_s=None if rate is None else rate.values.astype(np.float32),
