@@ -71,7 +71,6 @@ def map_susceptibility(
     return as_maps(
         maps,
         acquisition.grid,
-        settings=settings,
         echoes=as_echoes(images),
         recon=recon,
         source=source_of(kspace) | weights,

@@ -13,14 +13,15 @@ from accelqsm.grid import Grid, Triple
 from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.registry import BACKGROUNDS
-from accelqsm.qsm.field.bipolar import readout_phase, without_readout_phase
+from accelqsm.qsm.brain import coherent_sums, found_brain
 from accelqsm.qsm.field.lags import LagProducts
-from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field, phase_coherence
+from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field
 from accelqsm.qsm.field.relaxation import r2star_per_s
 from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, noise_sd
 from accelqsm.qsm.field.unwrap import spun
 from accelqsm.qsm.inversion.registry import INVERSIONS
-from accelqsm.qsm.mask import brain_mask, erode, without_incoherent
+from accelqsm.qsm.mask import erode
+from accelqsm.qsm.scale import in_head_mm, in_head_units, in_proportion
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.qsm.smooth import gaussian
 from accelqsm.qsm.spikes import spike_weight
@@ -47,6 +48,7 @@ class QsmResult:
             fewer than three echoes leave the noise unknown.
         r2star_per_s: decay rate in 1/s in ``brain``, zero outside; None for a single echo.
         magnitude: root of the sum over channels and echoes of |S|^2.
+        settings: that were used, with lengths in mm in proportion to the object.
     """
 
     chi_ppm: Tensor
@@ -57,6 +59,7 @@ class QsmResult:
     field_sd_hz: Tensor
     r2star_per_s: Tensor | None
     magnitude: Tensor
+    settings: QsmSettings
 
 
 def susceptibility(
@@ -69,6 +72,9 @@ def susceptibility(
     settings: QsmSettings = DEFAULT,
 ) -> QsmResult:
     """Field map, unwrapping, background removal and dipole inversion, in that order.
+
+    Physics knows no length: an object smaller than a human head is treated as if it were as large
+    as one. Lengths in ``settings`` that are not the defaults stay those of the object itself.
 
     Args:
         products: sums over all channels (``lag_products``); combined images are one channel.
@@ -88,16 +94,17 @@ def susceptibility(
     Source: the chain of Zhou et al. 2025, Front Neurosci 19:1522227,
     doi 10.3389/fnins.2025.1522227.
     """
-    size_mm = grid.voxel_size_mm
     magnitude = products.echo_power.sum(0).sqrt()
-    if mask is None:
-        brain = brain_mask(products.magnitude[0], voxel_size_mm=size_mm)
-    else:
-        brain = _checked(mask, grid).to(magnitude.device)
-    brain = without_incoherent(
-        brain, phase_coherence(products), least_coherence=settings.least_coherence
+    found = found_brain(
+        products.magnitude[0],
+        None if mask is None else _checked(mask, grid).to(magnitude.device),
+        voxel_size_mm=grid.voxel_size_mm,
+        scale=settings.length_scale,
     )
-    products = without_readout_phase(products, readout_phase(products, brain))
+    used = in_proportion(settings, found.length_scale)
+    settings = in_head_units(used, found.length_scale)
+    size_mm = in_head_mm(grid.voxel_size_mm, found.length_scale)
+    products, brain = coherent_sums(products, found.mask, least_coherence=settings.least_coherence)
     unwrapped_rad = spun(lag1_phase_rad(products), products.products[0].abs(), brain)
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)
     if settings.field_mode == "multi":
@@ -136,6 +143,7 @@ def susceptibility(
         field_sd_hz=noise.uncertainty_hz,
         r2star_per_s=noise.r2star_per_s,
         magnitude=magnitude,
+        settings=used,
     )
 
 

@@ -19,6 +19,7 @@ HIGHEST_THRESHOLD = 0.5
 """Of the local mean: where there is no background, Otsu's value would split the tissue."""
 
 N_BINS = 256
+LEAST_CONTRAST = 1e-4
 Image = npt.NDArray[np.float32]
 
 
@@ -48,6 +49,10 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     image = np.nan_to_num(magnitude.detach().cpu().numpy().astype(np.float32))
     if not image.max() > 0:
         raise InputError("magnitude: expected positive values, found none; no brain mask")
+    if not _has_contrast(image):
+        raise InputError(
+            "magnitude: expected tissue and background, found one value everywhere; no brain mask"
+        )
     tissue = _tissue(image, voxel_size_mm)
     core = _largest(depth_mm(tissue, voxel_size_mm) > OPENING_MM)
     if not core.any():
@@ -106,7 +111,12 @@ def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
 
 
 def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
-    """The value that splits ``values`` into two classes of the largest variance between them."""
+    """The value that splits ``values`` into two classes of the largest variance between them.
+
+    Of values that are all about the same, it is the largest.
+    """
+    if not _has_contrast(values):
+        return float(values.max())
     counts, edges = np.histogram(values, bins=N_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1].astype(float)
@@ -114,6 +124,11 @@ def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
     sums = np.cumsum(counts * centres)
     distance = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
     return float(edges[1 + int((below * above * distance**2).argmax())])
+
+
+def _has_contrast(values: npt.NDArray[np.float32]) -> bool:
+    """Whether values differ by more than what is left of rounding."""
+    return float(values.max() - values.min()) > LEAST_CONTRAST * float(np.abs(values).max())
 
 
 def _largest(mask: Mask) -> Mask:
