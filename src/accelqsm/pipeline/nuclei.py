@@ -70,6 +70,8 @@ class MappedHead:
         if REFERENCES[kind].needs_r2star and self.r2star_per_s is None:
             raise InputError(f"--reference {kind}: expected an R2* map (--r2star FILE), found none")
         size_mm = self.chi.grid.voxel_size_mm
+        scale = scale_of(diameter_mm(self.brain, voxel_size_mm=size_mm), voxel_size_mm=size_mm)
+        size_mm = in_head_mm(size_mm, scale)
         region = reference_region(kind, self.brain, self.r2star_per_s, voxel_size_mm=size_mm)
         return 0.0 if region is None else float(self.chi.values[region].mean(dtype=np.float64))
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from accelqsm.grid import Triple
+from accelqsm.morphology import in_head_mm
 from accelqsm.qsm.field.bipolar import readout_phase, without_readout_phase
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import phase_coherence
 from accelqsm.qsm.mask import brain_mask, without_incoherent
-from accelqsm.qsm.scale import in_head_mm, length_scale
+from accelqsm.qsm.scale import length_scale
 
 N_PASSES = 3
 SAME_SCALE = 0.9
@@ -49,7 +50,7 @@ def found_brain(
     now = scale or length_scale(magnitude, voxel_size_mm=size_mm)
     for _ in range(N_PASSES):
         brain = brain_mask(magnitude, voxel_size_mm=in_head_mm(size_mm, now))
-        if scale is not None or now == 1:
+        if scale is not None:
             break
         before, now = now, length_scale(magnitude, brain, voxel_size_mm=size_mm)
         if now > SAME_SCALE * before:

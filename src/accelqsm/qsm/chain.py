@@ -10,6 +10,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
+from accelqsm.morphology import in_head_mm
 from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.registry import BACKGROUNDS
@@ -21,7 +22,7 @@ from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, no
 from accelqsm.qsm.field.unwrap import spun
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.mask import erode
-from accelqsm.qsm.scale import in_head_mm, in_head_units, in_proportion
+from accelqsm.qsm.scale import in_head_units, in_proportion, said_in_head_units
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.qsm.smooth import gaussian
 from accelqsm.qsm.spikes import spike_weight
@@ -114,37 +115,38 @@ def susceptibility(
     direction = b0_direction or grid.b0_direction
     field_ppm = hz_to_ppm(field_hz, field_strength_t)
     background = BACKGROUNDS[settings.background]
-    local: LocalField = background.load()(
-        field_ppm,
-        brain,
-        noise.background_weight(field_ppm, brain, field_strength_t) if weigh else None,
-        voxel_size_mm=size_mm,
-        b0_direction=direction,
-        settings=settings.background_settings,
-    )
-    chi_ppm = INVERSIONS[settings.inversion].load()(
-        local.field_ppm,
-        local.mask,
-        voxel_size_mm=size_mm,
-        b0_direction=direction,
-        data_weight=_relative_weight(noise.uncertainty_hz, brain) if weigh else None,
-        magnitude=iron_magnitude(products, size_mm),
-        settings=settings.inversion_settings,
-    )
-    left = local.mask
-    if mask is None and background.keeps_edge:
-        left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)
-    return QsmResult(
-        chi_ppm=_referenced(chi_ppm, left, noise.r2star_per_s, size_mm, settings.reference),
-        mask=left,
-        brain=brain,
-        field_hz=field_hz,
-        local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, field_strength_t), 0),
-        field_sd_hz=noise.uncertainty_hz,
-        r2star_per_s=noise.r2star_per_s,
-        magnitude=magnitude,
-        settings=used,
-    )
+    with said_in_head_units(found.length_scale):
+        local: LocalField = background.load()(
+            field_ppm,
+            brain,
+            noise.background_weight(field_ppm, brain, field_strength_t) if weigh else None,
+            voxel_size_mm=size_mm,
+            b0_direction=direction,
+            settings=settings.background_settings,
+        )
+        chi_ppm = INVERSIONS[settings.inversion].load()(
+            local.field_ppm,
+            local.mask,
+            voxel_size_mm=size_mm,
+            b0_direction=direction,
+            data_weight=_relative_weight(noise.uncertainty_hz, brain) if weigh else None,
+            magnitude=iron_magnitude(products, size_mm),
+            settings=settings.inversion_settings,
+        )
+        left = local.mask
+        if mask is None and background.keeps_edge:
+            left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)
+        return QsmResult(
+            chi_ppm=_referenced(chi_ppm, left, noise.r2star_per_s, size_mm, settings.reference),
+            mask=left,
+            brain=brain,
+            field_hz=field_hz,
+            local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, field_strength_t), 0),
+            field_sd_hz=noise.uncertainty_hz,
+            r2star_per_s=noise.r2star_per_s,
+            magnitude=magnitude,
+            settings=used,
+        )
 
 
 def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:

@@ -49,7 +49,7 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     image = np.nan_to_num(magnitude.detach().cpu().numpy().astype(np.float32))
     if not image.max() > 0:
         raise InputError("magnitude: expected positive values, found none; no brain mask")
-    if not _has_contrast(image):
+    if not has_contrast(image):
         raise InputError(
             "magnitude: expected tissue and background, found one value everywhere; no brain mask"
         )
@@ -115,7 +115,7 @@ def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
 
     Of values that are all about the same, it is the largest.
     """
-    if not _has_contrast(values):
+    if not has_contrast(values):
         return float(values.max())
     counts, edges = np.histogram(values, bins=N_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
@@ -126,7 +126,7 @@ def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
     return float(edges[1 + int((below * above * distance**2).argmax())])
 
 
-def _has_contrast(values: npt.NDArray[np.float32]) -> bool:
+def has_contrast(values: npt.NDArray[np.float32]) -> bool:
     """Whether values differ by more than what is left of rounding."""
     return float(values.max() - values.min()) > LEAST_CONTRAST * float(np.abs(values).max())
 

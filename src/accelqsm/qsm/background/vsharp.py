@@ -20,6 +20,9 @@ LEAST_SHARE = 0.02
 SUBVOXELS = 5
 """Points per voxel and axis at which a ball is evaluated, for voxels that it cuts."""
 
+MOST_POINTS = 500
+"""Along an axis of a ball: one of very many voxels needs fewer in each."""
+
 
 def vsharp(
     field_ppm: Tensor,
@@ -97,13 +100,14 @@ def ball_weights(radius_mm: float, voxel_size_mm: Triple) -> npt.NDArray[np.floa
         np.arange(-n, n + 1) * size
         for n, size in zip(_reach(radius_mm, voxel_size_mm), voxel_size_mm, strict=True)
     ]
-    within = (np.arange(SUBVOXELS) + 0.5) / SUBVOXELS - 0.5
+    n_within = max(1, min(SUBVOXELS, MOST_POINTS // max(len(axis) for axis in axes)))
+    within = (np.arange(n_within) + 0.5) / n_within - 0.5
     fine = [
         (axis[:, None] + within * size).ravel() ** 2
         for axis, size in zip(axes, voxel_size_mm, strict=True)
     ]
     ball = fine[0][:, None, None] + fine[1][:, None] + fine[2] <= radius_mm**2
-    blocks = [side for axis in axes for side in (len(axis), SUBVOXELS)]
+    blocks = [side for axis in axes for side in (len(axis), n_within)]
     share = ball.reshape(blocks).mean((1, 3, 5))
     share[share < LEAST_SHARE] = 0
     squares = np.broadcast_arrays(axes[0][:, None, None] ** 2, axes[1][:, None] ** 2, axes[2] ** 2)
