@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from accelqsm.errors import InputError
+from accelqsm.morphology import diameter_mm, in_head_mm, scale_of
 from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste, propagate_labels
 from accelqsm.nuclei.labels import chosen_rows, cut_off, erode
 from accelqsm.nuclei.measure import measure_nuclei, split_side

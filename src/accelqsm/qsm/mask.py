@@ -18,6 +18,9 @@ CLOSING_MM = 6.0
 HIGHEST_THRESHOLD = 0.5
 """Of the local mean: where there is no background, Otsu's value would split the tissue."""
 
+SPECK = 0.1
+"""Of the brightest thousandth: a brightest hundredth below is background about a small object."""
+
 N_BINS = 256
 LEAST_CONTRAST = 1e-4
 Image = npt.NDArray[np.float32]
@@ -99,7 +102,7 @@ def erode(mask: Tensor, by_mm: float, *, voxel_size_mm: Triple) -> Tensor:
 
 def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
     """Voxels brighter than background, first globally, then relative to their surroundings."""
-    bright = image > otsu_threshold(np.minimum(image, np.percentile(image, 99)))
+    bright = image > global_threshold(image)
     widths = [max(round(BIAS_WIDTH_MM / size), 1) for size in voxel_size_mm]
     surroundings, share = image * bright, bright.astype(np.float32)
     for _ in range(2):
@@ -108,6 +111,17 @@ def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(share > 1e-3, image * share / surroundings, 0.0)
     return relative > min(otsu_threshold(np.minimum(relative, 1.5)), HIGHEST_THRESHOLD)
+
+
+def global_threshold(image: Image) -> float:
+    """Otsu's threshold of an image whose brightest hundredth, such as fat, counts as one value.
+
+    Unless that is the object: then it is the brightest thousandth.
+    """
+    highest = np.percentile(image, 99)
+    if highest < SPECK * (most := np.percentile(image, 99.9)):
+        highest = most
+    return otsu_threshold(np.minimum(image, highest))
 
 
 def otsu_threshold(values: npt.NDArray[np.float32]) -> float:

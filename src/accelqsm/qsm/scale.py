@@ -15,7 +15,7 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.morphology import Mask, diameter_mm, rounded, scale_of
 from accelqsm.options.setting import OWN_SETTINGS, Settings, default_of, settings_in
-from accelqsm.qsm.mask import has_contrast, otsu_threshold
+from accelqsm.qsm.mask import global_threshold, has_contrast
 from accelqsm.qsm.settings import QsmSettings
 
 Record = TypeVar("Record", bound=Settings)
@@ -99,5 +99,5 @@ def _bright(image: npt.NDArray[np.float32], brain: Mask | None) -> Mask:
         return np.zeros(image.shape, dtype=bool)
     if brain is not None and brain.any():
         return np.asarray(image > BRIGHT * float(image[brain].mean()))
-    level = otsu_threshold(np.minimum(image, np.percentile(image, 99)))
+    level = global_threshold(image)
     return np.asarray(image > min(level, BRIGHT * float(image[image > level].mean())))
