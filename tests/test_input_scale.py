@@ -69,7 +69,8 @@ def test_physics_knows_no_length(background: str) -> None:
         mapped(replace(made, grid=grid), settings=settings) for grid in (made.grid, smaller)
     )
     assert torch.equal(rat.mask, mouse.mask)
-    torch.testing.assert_close(rat.chi_ppm, mouse.chi_ppm, atol=2e-3, rtol=0)
+    difference = (rat.chi_ppm - mouse.chi_ppm)[rat.mask]
+    assert difference.square().mean().sqrt() < 5e-4, "only the rounding of lengths is left"
     assert mouse.settings.length_scale == pytest.approx(
         rat.settings.length_scale * RAT / MOUSE, rel=1e-3
     )
