@@ -308,7 +308,7 @@ def nuclei_commands(side: Checkout, given: Given, out: Path) -> list[Command]:
         "atlas-t1w": (*one, "--t1w", str(scan / "T1w.nii.gz"), "--atlas", t1w),
         "atlas-chimap": (*one, "--atlas", chimap, "--weighted", "--reference", "none"),
         "rescan": other,
-        "rescan-resampled": (*other, "--resample"),
+        "rescan-resample_to": (*other, "--resample"),
     }
     return [
         *(Command(name, (*own, *more, str(out / f"{name}.tsv"))) for name, more in of_own.items()),

@@ -52,7 +52,7 @@ def main() -> None:
         words = ("map", str(raw), str(maps / protocol), "--method", method)
         if protocol == "pi":
             measured(*words)
-        costs.append(measured(*words))
+        costs.append(measured(*words, *(("--overwrite",) if protocol == "pi" else ())))
     labels = scans / "sub-01" / "sub-01_acq-pi_desc-nuclei_dseg.nii.gz"
     chimap = str(maps / "pi" / "Chimap.nii.gz")
     table = ("--labels", str(labels), "--lookup", str(scans / "dseg.tsv"))

@@ -67,7 +67,7 @@ def one_head(folder: Path, person: Person, atlas: Path, pose_seed: int) -> list[
         folder / "Chimap.nii.gz", magnitude=folder / "mag.nii.gz", mask=folder / "mask.nii.gz"
     )
     located = locate_nuclei(scan, atlas=atlas, t1w=folder / "T1w.nii.gz")
-    located.save(folder / "nuclei")
+    located.save(folder / "nuclei", overwrite=True)
     found = located.table.set_index(["region", "side"])
     cpu_s = time.process_time() - start
     chi, truth, ours = (

@@ -27,7 +27,7 @@ def main() -> None:
     write_image(chimap, template.values.astype(np.float32) / 255, template.grid)
     start = time.perf_counter()
     found = locate_nuclei(chimap, magnitude=folder / CIT168_TEMPLATE, atlas=folder)
-    found.save(out / "nuclei")
+    found.save(out / "nuclei", overwrite=True)
     print(f"{time.perf_counter() - start:.0f} s")
     atlas = as_atlas(read_atlas(folder))
     same = affine_transform(np.eye(4))

@@ -15,7 +15,7 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.files.tables import write_table
 from accelqsm.grid import Grid, centred_grid
-from accelqsm.nuclei.volume import Volume, affine_transform, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, resample_to
 from accelqsm.simulate.cohort import random_pose
 from accelqsm.simulate.heads.deformation import Pose
 from accelqsm.simulate.heads.head import LOOKUP, Head, digital_head
@@ -100,7 +100,7 @@ def write_template(
     to_scan = pose_matrix(pose) @ np.linalg.inv(pose_matrix(t1w_pose))
     for name in contrasts:
         own = read_image(scratch / f"{name}.nii.gz")
-        there = resampled(Volume(own.values, GRID), T1W_GRID, affine_transform(to_scan))
+        there = resample_to(Volume(own.values, GRID), T1W_GRID, affine_transform(to_scan))
         write_image(folder / f"{name}.nii.gz", there.values, T1W_GRID)
     for name, values in truth.items():
         write_image(folder / f"{name}.nii.gz", values, T1W_GRID)

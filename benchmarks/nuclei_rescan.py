@@ -118,7 +118,8 @@ def measured(
             reference_magnitude=first / "mag.nii.gz",
             resample=resample,
         )
-        found.save(folder / f"{'resampled' if resample else 'propagated'}-{name}")
+        where = folder / f"{'resample_to' if resample else 'propagated'}-{name}"
+        found.save(where, overwrite=True)
         table = found.table
     return table.set_index(["region", "side"])["mean_ppb"]
 

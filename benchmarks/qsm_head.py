@@ -123,7 +123,7 @@ def scanned_head(protocol: Protocol, *, seed: int, snr: float) -> Case:
     background_hz = averaged(
         field_map(head, field_strength_t=FIELD_STRENGTH_T, seed=seed) - local_hz
     )
-    local_hz = cropped(local_hz)
+    local_hz = crop_to_nonzero(local_hz)
     quiet = _scanned(head, acquisition, seed=seed)
     noise_sd = float(np.quantile(quiet[0, 0].abs()[brain].numpy(), 0.99)) / snr
     generator = torch.Generator().manual_seed(seed)
@@ -135,7 +135,7 @@ def scanned_head(protocol: Protocol, *, seed: int, snr: float) -> Case:
         brain=brain,
         field_hz=background_hz + local_hz,
         local_field_hz=local_hz,
-        chi_ppm=cropped(chi) * brain,
+        chi_ppm=crop_to_nonzero(chi) * brain,
         labels=head.labels[_coarse_points(head.labels.shape)] * brain,
         noise_sd=noise_sd,
     )
@@ -150,7 +150,7 @@ def calcified_ball(head: Head, *, seed: int) -> Tensor:
     return (distance < CALCIFICATION_RADIUS_MM) & head.brain
 
 
-def cropped(fine: Tensor) -> Tensor:
+def crop_to_nonzero(fine: Tensor) -> Tensor:
     """What k-space of the acquired size holds of a volume of half the voxel size."""
     x, y, z = (n // 2 for n in fine.shape)
     return ifft(acquire(fine.to(torch.complex64), (x, y, z)), PHASE_ENCODES).real

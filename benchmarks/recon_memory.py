@@ -22,7 +22,8 @@ import torch
 
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.kspace import KSpace, scratch
-from accelqsm.pipeline.scan import ChannelSums
+from accelqsm.pipeline.scan import CombinedSums
+from accelqsm.qsm.field.lags import LagSums
 from accelqsm.recon.method_settings import NetworkSettings
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.settings import ReconSettings
@@ -44,9 +45,12 @@ def main() -> None:
     watcher.start()
     cpu, wall = time.process_time(), time.perf_counter()
     network = NetworkSettings(consistency=consistency if method == "reconnet3d" else None)
-    sums = ChannelSums(kspace)
+    acquisition = kspace.acquisition
+    lags = LagSums(acquisition.grid.shape, echo_times_s=acquisition.echo_times_s)
+    combined = CombinedSums(kspace)
     for count, block in enumerate(reconstruct(kspace, ReconSettings(method, network=network)), 1):
-        sums.add(block)
+        lags.add(block.images, block.x)
+        combined.add(block)
         if count == n_blocks:
             break
     stop.set()

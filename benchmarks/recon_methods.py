@@ -132,7 +132,7 @@ def print_bart(acceleration: int, images: Tensor, kspace: KSpace, folder: Path) 
     _write_cfl(folder / "k", spectrum)
     box = ":".join(map(str, (max(CALIBRATION), *CALIBRATION)))
     lambdas = LAMBDAS
-    for crop, where in ((["-c0"], "everywhere"), ([], "cropped")):
+    for crop, where in ((["-c0"], "everywhere"), ([], "crop_to_nonzero")):
         words = ["ecalib", "-m1", "-r", box, "-k5", "-t", "0.001", *crop, "k", "s"]
         _, cpu_s = _timed(lambda words=words: _bart(folder, words))
         _row(acceleration, f"BART: sensitivities {where}", None, cpu_s)

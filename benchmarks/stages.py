@@ -7,14 +7,14 @@ from typing import Any
 
 CHAIN_STAGES = (
     "brain_mask",
-    "without_incoherent",
+    "remove_incoherent",
     "readout_phase",
-    "spun",
+    "unwrap_spun",
     "multilag_field",
     "dipole_fit",
     "iron_magnitude",
     "l1_dipole_inversion",
-    "inner",
+    "erode",
 )
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from accelqsm.acquisition import Acquisition
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.grid import centred_grid
-from accelqsm.qsm.field.unwrap import spun
+from accelqsm.qsm.field.unwrap import unwrap_spun
 from accelqsm.simulate.field import field_map
 from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
@@ -123,7 +123,7 @@ def main() -> None:
     for seed in [int(word) for word in sys.argv[1:]] or [3, 7]:
         head = phantom(seed)
         for snr in SNRS:
-            for name, unwrap in (("SPUN", spun), ("scikit-image", by_skimage)):
+            for name, unwrap in (("SPUN", unwrap_spun), ("scikit-image", by_skimage)):
                 print(f"| {seed} {row(name, unwrap, head, snr)}", flush=True)
 
 

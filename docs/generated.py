@@ -60,7 +60,7 @@ def settings() -> str:
 def choices(registry: Registry[Any], *columns: str) -> str:
     """The rows of a registry, with some of their attributes."""
     rows = [
-        (f"`{row.name}`", row.described(), *(getattr(row, name) for name in columns))
+        (f"`{row.name}`", row.describe(), *(getattr(row, name) for name in columns))
         for row in registry
     ]
     return _table(("name", "in the methods text", *columns), rows)

@@ -39,7 +39,7 @@ def notebook(folder: Path, atlas: str = "cit168") -> Path:
 def scan_digital_head(folder: Path) -> None:
     """Scan a digital head at AF 5 as raw data, at AF 2 as images, and T1-weighted."""
     from accelqsm.cli import main
-    from accelqsm.virtual.scans import scan_files
+    from accelqsm.results.study import scan_files
 
     scans = folder / "scans"
     main(["simulate", str(scans), "--protocols", "pi", "af5", "--seed", "11", "--t1w"])

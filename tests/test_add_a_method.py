@@ -217,4 +217,4 @@ def test_every_row_loads_and_cites_what_is_known(registry: Registry[Choice]) -> 
     for row in registry:
         assert callable(row.load())
         assert len(references(row.citations)) == len(row.citations)
-        assert row.described()
+        assert row.describe()

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from accelqsm.agreement.age import age_associations
-from accelqsm.agreement.paired import compare_protocols
+from accelqsm.agreement.protocols import compare_protocols
 from accelqsm.agreement.published import STUDIES, check_printed_p, published
 from accelqsm.agreement.statistics.coefficients import correlation_p
-from accelqsm.agreement.summary import cohort_with_statistics
+from accelqsm.agreement.synthetic import cohort_with_statistics
 from accelqsm.agreement.tables import (
     age_table,
     correlation_table,

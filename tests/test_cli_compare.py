@@ -125,7 +125,7 @@ def test_59_by_4_by_7_values_take_under_two_seconds_and_no_torch(
     cohort: Path, tmp_path: Path
 ) -> None:
     """CPU seconds of whole processes, start-up included, the best of three."""
-    arguments = full_comparison(cohort, tmp_path)
+    arguments = full_comparison(cohort, tmp_path, "--overwrite")
     script = (
         "import sys; from accelqsm.cli import main; "
         f"code = main({arguments!r}); "
@@ -241,7 +241,7 @@ def first(column: str, value: object) -> Change:
         (
             lambda v: v[v["protocol"] == "PI"],
             (),
-            "{values}: values: expected a protocol beside 'PI', found none",
+            "{values}: values: expected a protocol besides 'PI', found none",
         ),
         (
             lambda v: v.replace({"region": {"Ca": "all"}}),

@@ -121,7 +121,9 @@ def test_weights_of_another_kind_or_architecture_are_named(
     source = tomllib.loads((tmp_path / "own" / "settings.toml").read_text())["source"]
     assert (source["consistency"], source["weights"]) == ("per-coil", network_file.name)
     found = refused([*words, "--consistency", "channels"], capsys, tmp_path / "out")
-    assert found == f"{network_file}: a network of --consistency per-coil, expected one of joint"
+    assert found == (
+        f"{network_file}: expected a network of --consistency joint, found one of per-coil"
+    )
     other = {"format": weights.FORMAT, "architecture": asdict(Architecture(8, 2, (3, 1), patch=1))}
     save_file(load_file(network_file), network_file, {weights.HEADER: json.dumps(other)})
     found = refused(words, capsys, tmp_path / "out")

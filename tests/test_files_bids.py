@@ -82,7 +82,7 @@ def test_an_echo_without_one_of_its_parts_is_named(
     echo_path(tmp_path, 2, missing, end="nii.gz").unlink()
     message = (
         f"{echo_path(tmp_path, 2, present, end='nii.gz')}: expected a part-{missing} file of "
-        "echo 2 beside it, found none"
+        "echo 2 in its folder, found none"
     )
     with pytest.raises(InputError, match=refusal(message)):
         find_megre(tmp_path)

@@ -199,7 +199,7 @@ def test_a_centre_scanned_apart_is_kept_apart_and_used(tmp_path: Path, mode: str
     combined = sum_channels(read, method="cg-sense").images[0].abs().numpy()
     expected = np.sqrt((np.abs(image) ** 2).sum(0))
     assert np.linalg.norm(combined - expected) < 0.1 * np.linalg.norm(expected)
-    with pytest.raises(InputError, match="expected samples with a centre of their own"):
+    with pytest.raises(InputError, match="expected samples with a fully sampled centre"):
         write_mrd(tmp_path / "again.h5", read)
 
 

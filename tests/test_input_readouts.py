@@ -17,7 +17,7 @@ from accelqsm.qsm.brain import coherent_sums
 from accelqsm.qsm.chain import QsmResult, susceptibility
 from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.field.mdi import phase_coherence
-from accelqsm.qsm.mask import without_incoherent
+from accelqsm.qsm.mask import remove_incoherent
 from object_phantom import FIELD_T, Phantom, phantom, slope
 
 FOUR_S = (0.004, 0.009, 0.014, 0.019)
@@ -122,7 +122,7 @@ def test_monopolar_sums_come_back_themselves(echo_times_s: tuple[float, ...], ri
     products = sums(made)
     found, left = coherent_sums(products, made.brain, least_coherence=0.9)
     assert found is products
-    before = without_incoherent(made.brain, phase_coherence(products), least_coherence=0.9)
+    before = remove_incoherent(made.brain, phase_coherence(products), least_coherence=0.9)
     assert torch.equal(left, before)
 
 

@@ -15,7 +15,7 @@ from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.atlas import Atlas, PropagatedLabels, one_hot, paste, propagate_labels
-from accelqsm.nuclei.labels import chosen_rows, cut_off, erode
+from accelqsm.nuclei.labels import erode, labels_outside, select_rows
 from accelqsm.nuclei.volume import Volume, affine_transform, grid_points
 from nuclei_phantom import reoriented
 
@@ -126,7 +126,7 @@ def test_labels_beyond_the_image_are_counted_and_cut_off() -> None:
     cropped = centred_grid((15, 26, 22), (1.0, 1.0, 1.0), centre_mm=(-5.0, 0.0, 0.0))
     found = propagated(cropped)
     in_image = found.of_scan(np.ones(cropped.shape, dtype=bool))
-    reasons = cut_off(found.labels, in_image, LOOKUP, in_image=in_image)
+    reasons = labels_outside(found.labels, in_image, LOOKUP, in_image=in_image)
     truth = labelled(grid_points(GRID)) == 9
     x = grid_points(GRID)[0]
     share = 100 * (truth & (x > 2.5)).sum() / truth.sum()
@@ -138,7 +138,7 @@ def test_labels_outside_the_mask_are_named() -> None:
     labels = labelled(grid_points(GRID))
     everywhere = np.ones(GRID.shape, dtype=bool)
     mask = everywhere & (grid_points(GRID)[0] < 0)
-    reasons = cut_off(labels, mask, LOOKUP, in_image=everywhere)
+    reasons = labels_outside(labels, mask, LOOKUP, in_image=everywhere)
     assert reasons == {9: "100 % of it lies outside the mask"}
 
 
@@ -225,7 +225,7 @@ def test_erosion_separates_neighbours() -> None:
 
 def test_regions_are_chosen_in_the_asked_order() -> None:
     table = pd.DataFrame({"index": [1, 2, 3], "name": ["L Pu", "R Pu", "RN"]})
-    assert chosen_rows(table, ("RN", "Pu"))["index"].tolist() == [3, 1, 2]
-    assert chosen_rows(table, None) is table
+    assert select_rows(table, ("RN", "Pu"))["index"].tolist() == [3, 1, 2]
+    assert select_rows(table, None) is table
     with pytest.raises(InputError, match=r"^regions: expected some of Pu RN, found GPe$"):
-        chosen_rows(table, ("GPe",))
+        select_rows(table, ("GPe",))

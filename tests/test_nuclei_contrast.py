@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accelqsm.grid import Grid, centred_grid
-from accelqsm.nuclei.contrast import with_contrast_of
+from accelqsm.nuclei.contrast import match_contrast
 from accelqsm.nuclei.register import TemplateMap
 from accelqsm.nuclei.volume import Volume, grid_points
 
@@ -42,7 +42,7 @@ def image(inner: float, outer: float) -> np.ndarray:
 def test_two_touching_nuclei_get_the_steps_of_the_scan(gain: float, offset: float) -> None:
     template = Volume(image(30.0, 50.0), GRID)
     scan = Volume(gain * image(60.0, 45.0) + offset, GRID)
-    raised = with_contrast_of(scan, template, probabilities=labelled(), transform=STILL)
+    raised = match_contrast(scan, template, probabilities=labelled(), transform=STILL)
     # Labels of whole voxels overlap nowhere, so that the caution takes its 1 / 1.05 of each.
     expected = image(30.0 + 30.0 / 1.05, 50.0 - 5.0 / 1.05)
     np.testing.assert_allclose(raised.values, expected, atol=0.02)
@@ -51,14 +51,14 @@ def test_two_touching_nuclei_get_the_steps_of_the_scan(gain: float, offset: floa
 def test_a_scan_without_contrast_changes_nothing() -> None:
     template = Volume(image(30.0, 50.0), GRID)
     flat = Volume(np.full(GRID.shape, 7.0, dtype=np.float32), GRID)
-    assert with_contrast_of(flat, template, probabilities=labelled(), transform=STILL) is template
+    assert match_contrast(flat, template, probabilities=labelled(), transform=STILL) is template
 
 
 def test_labels_that_lie_on_one_another_do_not_run_away() -> None:
     probabilities = labelled()
     probabilities[3] = probabilities[1]
     template, scan = Volume(image(30.0, 50.0), GRID), Volume(image(60.0, 50.0), GRID)
-    raised = with_contrast_of(scan, template, probabilities=probabilities, transform=STILL)
+    raised = match_contrast(scan, template, probabilities=probabilities, transform=STILL)
     assert float(raised.values[INNER].mean() - template.values[INNER].mean()) == pytest.approx(
         30.0 * 2 / 2.05, abs=0.1
     )

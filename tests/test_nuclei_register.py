@@ -15,7 +15,13 @@ from accelqsm.nuclei.register import (
     paired_contrasts,
     register_rigid,
 )
-from accelqsm.nuclei.volume import Volume, affine_transform, grid_points, isotropic_grid, resampled
+from accelqsm.nuclei.volume import (
+    Volume,
+    affine_transform,
+    grid_points,
+    isotropic_grid,
+    resample_to,
+)
 from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from nuclei_phantom import GRID, magnitude, pose_matrix, reoriented, t1w
 
@@ -127,9 +133,9 @@ def test_a_known_bend_is_found_and_its_two_ways_undo_each_other(
 def test_the_same_images_give_the_same_bytes(bent: tuple[Volume, Volume, np.ndarray]) -> None:
     fixed, moving, matrix = bent
     one, two = (syn(fixed, moving, matrix, (4, 1)) for _ in range(2))
-    assert np.abs(one.there_mm).max() > 0.1
-    assert one.there_mm.tobytes() == two.there_mm.tobytes()
-    assert one.back_mm.tobytes() == two.back_mm.tobytes()
+    assert np.abs(one.from_template_mm).max() > 0.1
+    assert one.from_template_mm.tobytes() == two.from_template_mm.tobytes()
+    assert one.to_template_mm.tobytes() == two.to_template_mm.tobytes()
     rigid = [
         linear_registration(
             fixed, moving, kind="Rigid", initial=np.eye(4), iterations=(20,), shrink=(2,),
@@ -182,7 +188,7 @@ def test_resampling_onto_a_shifted_grid_shifts() -> None:
     image = magnitude(5, UPRIGHT)
     shift = np.eye(4)
     shift[:3, 3] = (2.2, 0.0, -4.4)
-    found = resampled(image, image.grid, affine_transform(shift)).values
+    found = resample_to(image, image.grid, affine_transform(shift)).values
     np.testing.assert_allclose(found[:-1, :, 2:], image.values[1:, :, :-2], atol=0.5)
 
 

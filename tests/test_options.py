@@ -144,7 +144,7 @@ def test_help_states_unit_range_and_default() -> None:
 def test_a_row_says_itself_with_its_settings() -> None:
     row = WAYS["fitted"]
     assert row.name == "fit"
-    assert row.described(FitSettings(order=7)) == "a fit of order 7"
+    assert row.describe(FitSettings(order=7)) == "a fit of order 7"
     assert row.load()(16.0) == 4.0
     assert said_of(FitSettings(robust=True)) == ["outliers left out"]
     assert said_of(FitSettings()) == said_of(None) == []

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from accelqsm.runtime.progress import step
+from accelqsm.runtime.progress import progress_shown, staged, step
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -15,7 +15,7 @@ def test_a_step_is_named_at_its_start_on_a_terminal_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    with step("Head to template"):
+    with progress_shown(), step("Head to template"):
         assert capsys.readouterr().out == ("  Head to template ...\r" if terminal else "")
     assert re.fullmatch(r"  Head to template {42} +0\.0 s\n", capsys.readouterr().out)
 
@@ -29,3 +29,21 @@ def test_a_listener_hears_the_end_and_nothing_is_printed(
         pass
     assert len(heard) == 1
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_stage_is_named_while_it_runs_and_nothing_is_left_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setattr("accelqsm.runtime.progress._SHOWN", True)
+    said = []
+
+    @staged("Unwrapping")
+    def unwrap(turns: int) -> int:
+        said.append(capsys.readouterr().err)
+        return turns + 1
+
+    assert unwrap(1) == 2
+    assert said == ["\r\x1b[2K  Unwrapping ..." if terminal else ""]
+    assert capsys.readouterr() == ("", "\r\x1b[2K" if terminal else "")

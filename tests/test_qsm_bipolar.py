@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from accelqsm.qsm.field.bipolar import readout_phase, without_readout_phase
+from accelqsm.qsm.field.bipolar import readout_phase, remove_readout_phase
 from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.field.mdi import lag1_field, multilag_field
 from echo_phantom import EIGHT_ECHOES_S, LONG_S, SCATTERED_S, THREE_S, TWO_S, column, images
@@ -86,7 +86,7 @@ def test_the_phase_is_recovered_exactly_without_noise(
     assert found.offset_rad == pytest.approx(offset_rad, abs=1e-6)
     assert found.slope_rad_per_voxel == pytest.approx(slopes_rad, abs=1e-7)
     monopolar = scan(echo_times_s, None, noise_sd=0.0)
-    corrected = without_readout_phase(products, found)
+    corrected = remove_readout_phase(products, found)
     torch.testing.assert_close(corrected.products, monopolar.products, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(corrected.odd_to_even, monopolar.odd_to_even, atol=1e-5, rtol=1e-5)
 
@@ -112,7 +112,7 @@ def test_the_field_is_then_that_of_monopolar_readouts(echo_times_s: tuple[float,
     factor = alternating(echo_times_s, 0.3, (0.02, 0.0, 0.0))
     bipolar = scan(echo_times_s, factor, noise_sd=1 / 40)
     monopolar = scan(echo_times_s, None, noise_sd=1 / 40)
-    corrected = without_readout_phase(bipolar, readout_phase(bipolar))
+    corrected = remove_readout_phase(bipolar, readout_phase(bipolar))
 
     def error_hz(products: LagProducts) -> Tensor:
         branch = (lag1_field(products) - field_hz()) * products.spacing_s
@@ -135,7 +135,7 @@ def test_monopolar_data_come_back_bit_by_bit(
     before = replace(products, products=products.products.clone())
     found = readout_phase(products)
     assert not found.detected
-    assert without_readout_phase(products, found) is products
+    assert remove_readout_phase(products, found) is products
     assert torch.equal(before.products, products.products)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.chain import referenced
+from accelqsm.qsm.chain import reference_to
 from accelqsm.qsm.inversion.dynamic import DynamicTerms
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
@@ -105,7 +105,7 @@ def test_a_sphere_is_recovered_to_95_percent(weighted: bool, direction: Triple) 
         data_weight=torch.ones_like(field) if weighted else None,
         settings=replace(FIXED, regularisation=2e-5, tolerance=1e-4),
     )
-    chi = referenced(chi, mask, mask & ~ball(shape, 9))
+    chi = reference_to(chi, mask, mask & ~ball(shape, 9))
     assert chi[ball(shape, 4)].mean() == pytest.approx(0.1, rel=0.05)
     assert (chi[~mask] == 0).all()
 
@@ -117,7 +117,7 @@ def test_both_splits_solve_the_same_problem() -> None:
     )
     mask = ball(shape, 12)
     plain, weighted = (
-        referenced(
+        reference_to(
             l1_dipole_inversion(
                 field,
                 mask,
@@ -189,7 +189,7 @@ def test_voxels_offset_by_a_whole_turn_do_little_harm_with_the_noise_term() -> N
             data_weight=torch.ones_like(f),
             settings=replace(settings, n_iterations=60, tolerance=1e-3),
         )
-        chi = referenced(chi, mask, mask & ~ball(shape, 8))
+        chi = reference_to(chi, mask, mask & ~ball(shape, 8))
         return float((chi - truth)[mask].square().mean().sqrt())
 
     assert error(broken, NOISE) < 1.5 * error(field, FIXED)
@@ -214,7 +214,7 @@ def test_structure_keeps_an_edge_of_the_magnitude_or_of_the_estimate(source: str
             magnitude=magnitude,
             settings=replace(settings, regularisation=2e-3, tolerance=1e-3),
         )
-        return float(referenced(chi, mask, mask & ~ball(shape, 8))[ball(shape, 3)].mean())
+        return float(reference_to(chi, mask, mask & ~ball(shape, 8))[ball(shape, 3)].mean())
 
     if source == "magnitude":
         kept = recovered(1 - 0.3 * inside, FIXED)
@@ -239,14 +239,14 @@ def test_sources_outside_take_up_what_background_removal_left() -> None:
             data_weight=weight,
             settings=FIXED,
         )
-        chi = referenced(chi, mask, mask & ~ball(shape, 8))
+        chi = reference_to(chi, mask, mask & ~ball(shape, 8))
         return float((chi - truth)[mask].square().mean().sqrt())
 
     assert error(torch.ones_like(field)) < 0.5 * error(None)
 
 
 def test_the_scale_follows_the_noise_within_a_factor_of_three() -> None:
-    from accelqsm.qsm.inversion.dynamic import Weights, learnt_weights
+    from accelqsm.qsm.inversion.dynamic import Weights, update_weights
 
     inside = torch.ones(4, 4, 4, dtype=torch.bool)
     slope = torch.full((3, 4, 4, 4), 0.01)
@@ -256,7 +256,7 @@ def test_the_scale_follows_the_noise_within_a_factor_of_three() -> None:
         residual = torch.full((4, 4, 4), noise / 1.4826)  # median of a normal variable of that sd
         weights = start
         for update in range(1, 30):
-            weights = learnt_weights(
+            weights = update_weights(
                 weights, terms, start, update=update, residual=residual, slope=slope, inside=inside
             )
         assert weights.regularisation == pytest.approx(likeliest, rel=1e-3)

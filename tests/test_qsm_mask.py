@@ -8,7 +8,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.mask import brain_mask, otsu_threshold, without_incoherent
+from accelqsm.qsm.mask import brain_mask, otsu_threshold, remove_incoherent
 
 SHAPE = (88, 104, 72)
 SIZE_MM: Triple = (2.0, 2.0, 2.0)
@@ -87,11 +87,11 @@ def test_incoherent_voxels_leave_at_the_edge_and_stay_inside() -> None:
     coherence = mask * 0.8
     coherence[2, 2:10, 2:10] = 0.5
     coherence[6, 6, 6] = 0.1
-    left = without_incoherent(mask, coherence, least_coherence=0.9)
+    left = remove_incoherent(mask, coherence, least_coherence=0.9)
     expected = mask.clone()
     expected[2] = False
     assert torch.equal(left, expected)
-    assert torch.equal(without_incoherent(mask, coherence, least_coherence=0.0), mask)
+    assert torch.equal(remove_incoherent(mask, coherence, least_coherence=0.0), mask)
 
 
 def test_each_part_of_a_mask_keeps_its_largest_coherent_part() -> None:
@@ -101,4 +101,4 @@ def test_each_part_of_a_mask_keeps_its_largest_coherent_part() -> None:
     coherence[3, 1:5, 1:5] = 0.3
     expected = mask.clone()
     expected[1:4] = False
-    assert torch.equal(without_incoherent(mask, coherence, least_coherence=0.9), expected)
+    assert torch.equal(remove_incoherent(mask, coherence, least_coherence=0.9), expected)

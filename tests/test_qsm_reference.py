@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from accelqsm.errors import InputError
-from accelqsm.qsm.chain import referenced
+from accelqsm.qsm.chain import reference_to
 from accelqsm.reference.ventricles import csf
 
 
@@ -17,11 +17,11 @@ def test_the_region_has_zero_mean_and_the_outside_is_zero() -> None:
     mask[1:5, 1:6, 1:7] = True
     region = torch.zeros_like(mask)
     region[:3] = True  # partly outside the mask, where it does not count
-    shifted = referenced(chi, mask, region)
+    shifted = reference_to(chi, mask, region)
     assert abs(shifted[region & mask].mean()) < 1e-12
     torch.testing.assert_close((shifted - chi)[mask], -chi[region & mask].mean().expand(120))
     assert (shifted[~mask] == 0).all()
-    torch.testing.assert_close(referenced(chi, mask, None)[mask], chi[mask], atol=0, rtol=0)
+    torch.testing.assert_close(reference_to(chi, mask, None)[mask], chi[mask], atol=0, rtol=0)
 
 
 def test_a_region_beside_the_mask_is_refused() -> None:
@@ -30,7 +30,7 @@ def test_a_region_beside_the_mask_is_refused() -> None:
     with pytest.raises(
         InputError, match="reference region: expected some voxels in the mask, found none"
     ):
-        referenced(torch.zeros(4, 4, 4), mask, ~mask)
+        reference_to(torch.zeros(4, 4, 4), mask, ~mask)
 
 
 def test_fluid_is_slow_decay_in_the_middle_without_its_edge() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.qsm.field.unwrap import spun
+from accelqsm.qsm.field.unwrap import unwrap_spun
 
 SHAPE = (24, 20, 16)
 
@@ -53,7 +53,7 @@ def test_a_smooth_phase_comes_back_exactly(name: str) -> None:
     truth = TRUE_PHASES[name]
     phase = wrapped(truth)
     before = phase.clone()
-    result = spun(phase, torch.ones_like(phase), everywhere(phase))
+    result = unwrap_spun(phase, torch.ones_like(phase), everywhere(phase))
     assert_congruent(result, phase)
     assert not wrong_turns(result, truth, everywhere(phase)).any()
     assert abs(result.median()) <= math.pi
@@ -65,7 +65,7 @@ def test_a_phase_that_steepens_is_followed_beyond_half_a_turn_a_voxel() -> None:
     truth = 0.06 * math.pi * x**2
     assert truth.diff(dim=0).abs().max() > 1.4 * math.pi
     phase = wrapped(truth)
-    result = spun(phase, torch.ones_like(phase), everywhere(phase))
+    result = unwrap_spun(phase, torch.ones_like(phase), everywhere(phase))
     assert_congruent(result, phase)
     assert not wrong_turns(result, truth, everywhere(phase)).any()
 
@@ -75,7 +75,7 @@ def test_noise_of_0_4_rad_leaves_fewer_than_one_error_in_a_thousand() -> None:
     truth = 0.4 * x - 0.3 * y + 0.01 * z**2
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
     noisy = truth + 0.4 * noise
-    result = spun(wrapped(noisy), torch.ones_like(truth), everywhere(truth))
+    result = unwrap_spun(wrapped(noisy), torch.ones_like(truth), everywhere(truth))
     assert_congruent(result, wrapped(noisy))
     assert wrong_turns(result, noisy, everywhere(truth)).ne(0).float().mean() < 1e-3
 
@@ -87,7 +87,7 @@ def test_noise_outside_the_object_does_not_reach_into_it() -> None:
     random = (torch.rand(truth.shape, generator=generator) - 0.5) * math.tau
     phase = torch.where(object_, wrapped(truth), random)
     magnitude = torch.where(object_, 1.0, 0.03)
-    result = spun(phase, magnitude, everywhere(truth))
+    result = unwrap_spun(phase, magnitude, everywhere(truth))
     assert_congruent(result, phase)
     assert not wrong_turns(result, truth, object_).any()
 
@@ -99,7 +99,7 @@ def test_a_bridge_of_low_quality_is_crossed_last_and_does_not_join_wrongly() -> 
     noise = torch.randn(truth.shape, generator=generator) * torch.where(middle, 0.8, 0.0)
     magnitude = torch.where(middle, 0.1, 1.0)
     phase = wrapped(truth + noise)
-    result = spun(phase, magnitude, everywhere(truth))
+    result = unwrap_spun(phase, magnitude, everywhere(truth))
     assert_congruent(result, phase)
     assert not wrong_turns(result, truth, ~middle).any()
 
@@ -110,7 +110,7 @@ def test_parts_that_do_not_touch_take_the_branch_across_the_gap() -> None:
     phase = wrapped(truth)
     # The best seeds lie on both sides far from the gap, a turn away from each other.
     magnitude = torch.where(x.abs() > 6, 1.0, 0.5)
-    result = spun(phase, magnitude, mask)
+    result = unwrap_spun(phase, magnitude, mask)
     assert not wrong_turns(result, truth, mask).any()
     torch.testing.assert_close(result[~mask], phase[~mask], atol=0, rtol=0)
 
@@ -123,7 +123,7 @@ def test_a_residue_loop_does_not_spread() -> None:
     near_cores = torch.minimum((x - 4.5).abs(), (x + 4.5).abs()).square() + (y + 0.5) ** 2 < 9
     magnitude = torch.where(near_cores | ((y + 0.5).abs() < 2) & (x.abs() < 5), 0.2, 1.0)
     phase = wrapped(turning + 0.3 * x)
-    result = spun(phase, magnitude, everywhere(phase))
+    result = unwrap_spun(phase, magnitude, everywhere(phase))
     assert_congruent(result, phase)
     truth = wrapped(turning) + 0.3 * x
     assert not wrong_turns(result, truth, far).any()
@@ -137,7 +137,7 @@ def test_voxels_without_phase_or_signal_do_no_harm() -> None:
     phase[missing] = torch.nan
     magnitude[12, 4:6, 4:6] = 0
     magnitude[14, 4, 4] = torch.nan
-    result = spun(phase, magnitude, everywhere(truth))
+    result = unwrap_spun(phase, magnitude, everywhere(truth))
     assert result[missing].isnan().all()
     assert_congruent(result[~missing], phase[~missing])
     assert not wrong_turns(result, truth, ~missing & magnitude.isfinite()).any()
@@ -146,16 +146,16 @@ def test_voxels_without_phase_or_signal_do_no_harm() -> None:
 def test_masks_of_one_voxel_and_of_none() -> None:
     phase = wrapped(2.0 + 0.9 * math.pi * x)
     one = torch.zeros_like(phase, dtype=torch.bool)
-    torch.testing.assert_close(spun(phase, torch.ones_like(phase), one), phase)
+    torch.testing.assert_close(unwrap_spun(phase, torch.ones_like(phase), one), phase)
     one[3, 4, 5] = True
-    torch.testing.assert_close(spun(phase, torch.ones_like(phase), one), phase)
-    torch.testing.assert_close(spun(phase, torch.zeros_like(phase), one), phase)
+    torch.testing.assert_close(unwrap_spun(phase, torch.ones_like(phase), one), phase)
+    torch.testing.assert_close(unwrap_spun(phase, torch.zeros_like(phase), one), phase)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_type_is_kept_and_two_pi_is_added_once(dtype: torch.dtype) -> None:
     phase = wrapped(0.9 * math.pi * axes((200, 3, 3))[0].to(torch.float64)).to(dtype)
-    result = spun(phase, torch.ones_like(phase), everywhere(phase))
+    result = unwrap_spun(phase, torch.ones_like(phase), everywhere(phase))
     assert result.dtype == dtype
     turns = ((result.double() - phase.double()) / math.tau).round()
     torch.testing.assert_close(result, (phase.double() + math.tau * turns).to(dtype))
@@ -163,4 +163,6 @@ def test_the_type_is_kept_and_two_pi_is_added_once(dtype: torch.dtype) -> None:
 
 def test_shapes_that_differ_are_refused() -> None:
     with pytest.raises(InputError, match="one shape"):
-        spun(torch.zeros(2, 2, 2), torch.zeros(2, 2, 3), torch.ones(2, 2, 2, dtype=torch.bool))
+        unwrap_spun(
+            torch.zeros(2, 2, 2), torch.zeros(2, 2, 3), torch.ones(2, 2, 2, dtype=torch.bool)
+        )

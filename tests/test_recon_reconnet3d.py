@@ -15,8 +15,8 @@ from accelqsm.recon.methods.cg_sense import cg_sense
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.network.reconnet3d import (
     ReconNet3D,
-    _folded,
-    _unfolded,
+    _fold,
+    _unfold,
     data_consistency,
 )
 from accelqsm.recon.sampling import poisson_disk
@@ -146,9 +146,9 @@ def test_sensitivities_belong_to_joint_consistency() -> None:
 @pytest.mark.parametrize("plane", [(15, 12), (14, 11), (5, 5)])
 def test_folding_loses_nothing(plane: tuple[int, int]) -> None:
     image = _noise(2, 3, 4, *plane, dtype=torch.float32)
-    folded = _folded(image, 2)
+    folded = _fold(image, 2)
     assert folded.shape == (2, 12, 4, (plane[0] + 1) // 2, (plane[1] + 1) // 2)
-    assert torch.equal(_unfolded(folded, 2, plane), image)
+    assert torch.equal(_unfold(folded, 2, plane), image)
     # Neighbours in the plane become channels of one voxel.
     assert torch.equal(folded[:, :4, :, 1, 1], image[:, 0, :, 2:4, 2:4].flatten(2).transpose(1, 2))
 

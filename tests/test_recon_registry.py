@@ -93,7 +93,7 @@ def test_a_row_is_a_reconstruction() -> None:
     with RECONSTRUCTIONS.with_row(METHOD):
         (twice,) = reconstruct(kspace, "scaled")
         (thrice,) = reconstruct(kspace, ReconSettings("scaled", ScaleSettings(3.0)))
-        assert METHOD.described() == "zero filling times 2"
+        assert METHOD.describe() == "zero filling times 2"
     assert torch.equal(twice.images, 2 * _zero_filled(kspace))
     assert torch.equal(thrice.images, 3 * _zero_filled(kspace))
     with pytest.raises(InputError, match="found 'scaled'"):
@@ -201,7 +201,7 @@ def test_settings_come_back_from_a_table() -> None:
 def test_every_row_is_found_described_and_states_what_it_needs() -> None:
     for row in RECONSTRUCTIONS:
         assert callable(row.load())
-        assert "unknown" not in row.described()
+        assert "unknown" not in row.describe()
         assert row.gives in ("channels", "one image")
         assert row.citations or row.name == "zero-filled"
         assert ("espirit" in row.citations) == ("sensitivities" in row.uses)

@@ -121,7 +121,7 @@ def test_little_is_trimmed(acceleration: float, monkeypatch: pytest.MonkeyPatch)
         misses.append(abs(int(mask.sum()) - target) / target)
         return mask
 
-    monkeypatch.setattr(sampling, "_with_count", record)
+    monkeypatch.setattr(sampling, "_adjust_count", record)
     for seed in range(3):
         poisson_disk(SHAPE, acceleration=acceleration, calibration=(16, 16), seed=seed)
     assert max(misses) < 0.01

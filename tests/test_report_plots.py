@@ -7,7 +7,7 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.figures.canvas import DPI
-from accelqsm.figures.plots import _look, bland_altman_figure, scatter_figure
+from accelqsm.figures.plots import _marker_style, bland_altman_figure, scatter_figure
 from accelqsm.figures.sampling import sampling_figure
 
 
@@ -48,7 +48,7 @@ def test_words_name_no_limits_where_there_are_none(values, agreement):
 
 
 def test_many_regions_look_different():
-    looks = {_look(i) for i in range(49)}
+    looks = {_marker_style(i) for i in range(49)}
     assert len({(marker, colour) for marker, colour, _ in looks}) == 49
 
 

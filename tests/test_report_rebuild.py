@@ -129,7 +129,7 @@ def test_figures_follow_the_paper_and_have_words(page_of_compared: str, study: P
     captions = re.findall(r"<b>Figure \d+\. ([^<]*)\.</b>", page_of_compared)
     assert captions == [
         "Bland-Altman: difference from PI",
-        "The person with the largest difference",
+        "The subject with the largest difference",
         "Susceptibility against age",
     ]
     page = (study / "report.html").read_text()
@@ -137,9 +137,9 @@ def test_figures_follow_the_paper_and_have_words(page_of_compared: str, study: P
     assert captions == [
         "The nuclei",
         "Protocols side by side",
-        "Nuclei from near",
+        "Nuclei, magnified",
         "Bland-Altman: difference from PI",
-        "The person with the largest difference",
+        "The subject with the largest difference",
         "Where the maps differ",
     ]
     alternatives = re.findall(r"<img[^>]* alt=\"([^\"]*)\"", page)
@@ -169,7 +169,7 @@ def test_methods_settings_and_provenance_come_from_the_folder(study: Path) -> No
         "repetition time 31 ms", "flip angle 17 degrees", "6 receive channels",
         "vSHARP (Wu et al. 2012) with radii of 12, 4 mm and a threshold of 0.05",
         "lambda 0.00031 ppm mm", "at most 77 iterations", "AF5 (acceleration 2.00) by ReconNet3D",
-        "PI (acceleration 2.00) by GRAPPA", "every channel by itself",
+        "PI (acceleration 2.00) by GRAPPA", "every coil channel by itself",
         "two one-sided tests (Schuirmann 1987) at 5 % each", WEIGHTS,
         "9.8.7 (scans); 9.8.6 (PI maps, AF3 maps",
         "doi 10.1002/mrm.23000",
@@ -275,7 +275,7 @@ def test_a_damaged_volume_costs_no_more_than_its_figures(study: Path, tmp_path: 
     page, lost = rebuilt_at_a_loss(out)
     assert "Protocols side by side" in lost
     assert "echo-2_part-mag.nii.gz: truncated or damaged" in page
-    assert "Nuclei from near" in page
+    assert "Nuclei, magnified" in page
     assert "viewer-canvas" in page
 
 
@@ -286,7 +286,7 @@ def test_missing_values_leave_the_tables(compared: Path, tmp_path: Path) -> None
     assert "compared-values.tsv: no such file" in lost
     assert "<figure" not in page
     assert "Equivalent to PI?" in page
-    assert "so that nobody can be named" in page
+    assert "so that excluded subjects cannot be named" in page
 
 
 @pytest.mark.parametrize("state", ["absent", "empty", "half"])

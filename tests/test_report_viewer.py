@@ -17,9 +17,9 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.figures.ages import age_figure
-from accelqsm.figures.anatomy import nuclei_figure, still_figure
 from accelqsm.figures.extreme import difference_figure
 from accelqsm.figures.figure import Figure
+from accelqsm.figures.nuclei import nuclei_figure, still_figure
 from accelqsm.figures.slices import region_colours, views_of
 from accelqsm.files.compact import compact_nifti
 from accelqsm.grid import cut_grid
@@ -191,7 +191,7 @@ def test_age_lines_take_their_slope_from_the_table() -> None:
     assert "Pu PI 0.91, AF3 0.92" in figure.alt
     flat = age_figure(values, ages, table.assign(slope_ppb_per_year=0.0))
     assert flat.png != figure.png
-    with pytest.raises(InputError, match="expected people with age and values, found none"):
+    with pytest.raises(InputError, match="expected subjects with age and values, found none"):
         age_figure(values, {}, table)
     with pytest.raises(InputError, match="expected one row for Pu AF3, found 0"):
         age_figure(values, ages, table[:1])

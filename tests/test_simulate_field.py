@@ -12,7 +12,7 @@ from scipy import ndimage
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.simulate.field import field_map, induced_field_ppm
-from accelqsm.simulate.heads.head import Head, digital_head, draw_anatomy, lay_out
+from accelqsm.simulate.heads.head import Head, digital_head, draw_anatomy, head_on_grid
 from accelqsm.simulate.heads.shapes import rotation_matrix
 from accelqsm.units import larmor_hz_per_ppm
 
@@ -69,8 +69,8 @@ def test_edges_of_the_grid_make_no_cut() -> None:
     large = centred_grid((62, 62, 54), (2.0, 2.0, 2.0), centre_mm=(0, -17, 30))
     small = centred_grid((46, 46, 38), (2.0, 2.0, 2.0), centre_mm=(0, -17, 30))
     shared = tuple(slice(8, 8 + n) for n in small.shape)
-    seen = lay_out(person, small)
-    difference = induced_field_ppm(seen) - induced_field_ppm(lay_out(person, large))[shared]
+    seen = head_on_grid(person, small)
+    difference = induced_field_ppm(seen) - induced_field_ppm(head_on_grid(person, large))[shared]
     difference -= difference.median()
     # The last voxels border on surroundings that are known at 4 mm only.
     assert difference[4:-4, 4:-4, 4:-4].abs().max() < 0.012

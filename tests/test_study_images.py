@@ -173,7 +173,7 @@ def test_a_single_echo_works_and_says_what_is_lost(tmp_path: Path) -> None:
     (message,) = (str(warning.message) for warning in warned)
     assert message == (
         f"{folder}/sub-01_echo-3_part-phase_MEGRE.nii: a single echo, so that the phase offset at "
-        "excitation is taken for field; two echoes or more would tell them apart"
+        "excitation is taken for field; two echoes or more would separate them"
     )
     # An offset of 1 rad at TE 14 ms is a field of 11.4 Hz, as the warning says.
     field_hz = read_volume(tmp_path / "out" / "fieldmap.nii.gz").values

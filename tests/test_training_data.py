@@ -33,7 +33,7 @@ def test_pairs_are_replayed_from_seed_and_step() -> None:
 def test_measured_is_the_truth_where_sampled_plus_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "QUIETEST", 0.01)
     monkeypatch.setattr(data, "LOUDEST", 0.01)
-    monkeypatch.setattr(data, "MOVED", 0.0)
+    monkeypatch.setattr(data, "MOTION_FRACTION", 0.0)
     pair = training_pair([blob_volumes()], readouts=16, seed=0, step=3)
     assert not pair.measured[..., ~pair.sampled].any()
     noise = (pair.measured - fft(pair.truth, PHASE_ENCODES))[..., pair.sampled]
@@ -50,7 +50,7 @@ def test_all_channels_measure_the_truth_through_their_maps(
 ) -> None:
     monkeypatch.setattr(data, "QUIETEST", 1e-9)
     monkeypatch.setattr(data, "LOUDEST", 1e-9)
-    monkeypatch.setattr(data, "MOVED", 0.0)
+    monkeypatch.setattr(data, "MOTION_FRACTION", 0.0)
     pair = training_pair([blob_volumes(n_channels=3)], readouts=8, seed=0, step=1)
     assert pair.maps is not None
     assert pair.measured.shape == (3, 2, 8, 36, 30)
@@ -66,7 +66,7 @@ def test_moved_samples_keep_their_size_and_the_centre(monkeypatch: pytest.Monkey
     """A translation multiplies samples by phases; the centre was measured before it."""
     monkeypatch.setattr(data, "QUIETEST", 1e-9)
     monkeypatch.setattr(data, "LOUDEST", 1e-9)
-    monkeypatch.setattr(data, "MOVED", 1.0)
+    monkeypatch.setattr(data, "MOTION_FRACTION", 1.0)
     pair = training_pair([blob_volumes()], readouts=8, seed=0, step=1)
     expected = fft(pair.truth, PHASE_ENCODES) * pair.sampled
     assert (pair.measured.abs() - expected.abs()).abs().max() < 1e-4

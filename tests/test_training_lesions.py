@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from accelqsm.grid import centred_grid
-from accelqsm.training.lesions import Spot, draw_spots, with_spots
+from accelqsm.training.lesions import Spot, add_spots, draw_spots
 
 GRID = centred_grid((48, 40, 44), (0.5, 0.6, 0.8), centre_mm=(3.0, -2.0, 1.0))
 
@@ -22,7 +22,7 @@ def _offset(spot: Spot) -> torch.Tensor:
 def test_a_magnetic_spot_is_a_dipole_outside_and_a_hole_inside() -> None:
     spot = Spot((3.2, -2.1, 1.3), 2.5, 0.5, 100.0, 20.0)
     image = torch.ones(GRID.shape, dtype=torch.complex64)
-    found = with_spots(image, GRID, (spot,), echo_time_s=0.01)
+    found = add_spots(image, GRID, (spot,), echo_time_s=0.01)
     offset = _offset(spot)
     radius = offset.square().sum(-1).sqrt()
     inside, outside = radius < 2.0, (radius > 3.1) & (radius < 9.0)
@@ -40,7 +40,7 @@ def test_a_magnetic_spot_is_a_dipole_outside_and_a_hole_inside() -> None:
 
 def test_spots_without_field_change_magnitude_inside_alone() -> None:
     spot = Spot((3.0, -2.0, 1.0), 2.0, 1.5, 0.0, 0.0)
-    found = with_spots(torch.ones(GRID.shape, dtype=torch.complex64), GRID, (spot,), echo_time_s=1)
+    found = add_spots(torch.ones(GRID.shape, dtype=torch.complex64), GRID, (spot,), echo_time_s=1)
     radius = _offset(spot).square().sum(-1).sqrt()
     assert (found[radius > 3.0] == 1).all()
     assert torch.allclose(found[radius < 1.5], torch.tensor(1.5 + 0j))
@@ -49,7 +49,7 @@ def test_spots_without_field_change_magnitude_inside_alone() -> None:
 def test_spots_at_the_edge_of_the_view_are_cut() -> None:
     corner = GRID.matrix @ [0, 0, 0, 1]
     spot = Spot(tuple(corner[:3]), 3.0, 0.4, 0.0, 30.0)  # type: ignore[arg-type]
-    found = with_spots(torch.ones(GRID.shape, dtype=torch.complex64), GRID, (spot,), echo_time_s=1)
+    found = add_spots(torch.ones(GRID.shape, dtype=torch.complex64), GRID, (spot,), echo_time_s=1)
     assert float(found[0, 0, 0].abs()) == pytest.approx(0.4, rel=1e-3)
     assert found[-1, -1, -1] == 1
 

@@ -41,6 +41,6 @@ def test_unmeasured_kspace_counts_a_tenth_more(
     error[..., y, z] = 3.0
     image = pair.truth + ifft(error, PHASE_ENCODES)
     both = float(loss(image, pair))
-    monkeypatch.setattr(module, "KSPACE_SHARE", 0.0)
+    monkeypatch.setattr(module, "KSPACE_WEIGHT", 0.0)
     expected = 0.0 if measured else 0.1 * 3.0 / (2 * pair.sampled.numel())
     assert both - float(loss(image, pair)) == pytest.approx(expected, abs=1e-7)

@@ -1,6 +1,6 @@
-"""accelqsm: under-sampled k-space in, deep-brain nuclei and their agreement out.
+"""accelqsm: QSM of deep-brain nuclei from under-sampled k-space, and agreement of protocols.
 
-The public names stand in ``__init__.pyi``, where editors and type checkers read them; each is
+``__init__.pyi`` lists the public names, where editors and type checkers read them; each is
 imported when it is first used, so that ``import accelqsm`` loads neither torch nor pandas.
 """
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import lazy_loader
 
-# Read once, when torch starts: threads that wait for each other sleep instead of spinning. Beside
-# another process, spinning makes small volumes fifty times slower.
+# Waiting OpenMP threads sleep instead of spinning; torch reads this once, when it starts. With
+# another process on the machine, spinning makes small volumes fifty times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
 from .agreement.age import age_associations as age_associations
-from .agreement.paired import compare_protocols as compare_protocols
 from .agreement.planning import plan_subjects as plan_subjects
+from .agreement.protocols import compare_protocols as compare_protocols
 from .agreement.settings import CompareSettings as CompareSettings
 from .agreement.similarity import similarity_figures as similarity_figures
 from .api.agreement import compare as compare

@@ -1,4 +1,4 @@
-"""What the scanner did: a frozen, validated record."""
+"""Record of a multi-echo gradient-echo acquisition: grid, echo times and field strength."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Acquisition:
 
 
 def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
-    """Refuse echo times that cannot be seconds of one multi-echo train.
+    """Check that echo times can be those of one multi-echo train, in seconds.
 
     Raises:
         InputError: empty, non-finite, not strictly increasing, or outside 0.1 ms to 0.5 s.
@@ -79,7 +79,7 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
 
 
 def check_field_strength(field_strength_t: float) -> None:
-    """Refuse a main field that cannot be in tesla.
+    """Check that the main field can be a value in tesla.
 
     Raises:
         InputError: not finite, not positive, or 30 T and more, such as gauss or hertz.

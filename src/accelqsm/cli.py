@@ -1,4 +1,4 @@
-"""The command line: a parser from the commands, and errors to exit codes.
+"""Command-line entry point: argument parser, exit codes and one-line error messages.
 
 Numerical libraries are imported when a command runs, so that ``--help`` answers at once.
 """
@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from accelqsm import __version__
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.runtime.memory import keep_freed_memory
-from accelqsm.runtime.progress import show_progress
+from accelqsm.runtime.progress import progress_shown, stage
 
 if TYPE_CHECKING:
     from accelqsm.commands.common import Command
@@ -25,9 +28,11 @@ EXIT_BAD_INPUT = 65
 EXIT_INTERRUPTED = 130
 COMMANDS = (
     "simulation.demo",
+    "images.dicom_import",
     "images.map",
     "images.recon",
     "images.qsm",
+    "images.dicom_export",
     "tables.nuclei",
     "tables.similarity",
     "tables.compare",
@@ -42,24 +47,28 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it is done, 65 with one line on stderr for unusable input."""
+    """Run one command and return its exit status.
+
+    0: done; 65: unusable input, with one line on stderr; 130: interrupted.
+    """
     options = parser().parse_args(arguments)
     keep_freed_memory()
-    show_progress()
     try:
-        with _warnings_in_one_line():
+        with _warnings_in_one_line(), _terminated_as_interrupted(), progress_shown():
             options.run(options)
     except InputError as error:
+        stage()
         print(f"accelqsm: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
+        stage()
         print("accelqsm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Argument parser with one sub-parser for each command."""
     top = argparse.ArgumentParser(
         prog="accelqsm",
         description="Accelerated quantitative susceptibility mapping: under-sampled k-space in, "
@@ -72,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
             command.NAME,
             help=command.HELP,
             description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
-            epilog=_example(command.EXAMPLE),
+            epilog=_format_example(command.EXAMPLE),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(added)
@@ -81,18 +90,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def all_commands() -> list[Command]:
-    """The modules of all commands."""
+    """Import the modules of all commands, in the order of ``COMMANDS``."""
     return [importlib.import_module(f"accelqsm.commands.{name}") for name in COMMANDS]
 
 
-def _example(text: str) -> str:
+def _format_example(text: str) -> str:
     lines = text.splitlines()
     return "\n".join(["example:" if len(lines) == 1 else "examples:", *(f"  {x}" for x in lines)])
 
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Say what is lost of an input without Python's place and source line."""
+    """Print an ``InputWarning`` as one line, without Python's file name and source line."""
     usual = warnings.formatwarning
 
     def one_line(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
@@ -105,6 +114,23 @@ def _warnings_in_one_line() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = usual
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """End as on Ctrl-C where a scheduler ends the run, so that nothing half-written stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

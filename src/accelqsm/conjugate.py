@@ -1,4 +1,4 @@
-"""Conjugate gradients, for one problem or for many that stand side by side."""
+"""Conjugate gradients for one linear system, or for a batch of independent ones."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def conjugate_gradients(
     n_iterations: int,
     axes: tuple[int, ...] | None = None,
 ) -> Tensor:
-    """Bring ``operator(x)`` nearer to ``wanted``, for a linear operator that is its own adjoint.
+    """Solve operator(x) = wanted by conjugate gradients.
 
     Args:
-        operator: Hermitian and positive definite.
+        operator: linear, Hermitian and positive definite.
         wanted: right-hand side, real or complex, any shape.
         start: first estimate of x; zero if absent.
         n_iterations: steps to take; fewer when the residual is already zero.
-        axes: those that belong to one problem; the others number problems that do not share
-            anything. All if absent.
+        axes: the axes of one system; the other axes are a batch of independent systems. All axes
+            if absent.
 
     Returns:
         x, of the shape of ``wanted``; differentiable where the operator is.

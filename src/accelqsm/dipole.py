@@ -1,4 +1,4 @@
-"""The unit dipole: susceptibility to field, for any voxel size and main-field direction."""
+"""Unit dipole kernel, and the field of a susceptibility map, for any B0 direction."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def dipole_kernel(
     kz = frequencies(shape[2], voxel_size_mm[2], real=True).view(1, 1, -1)
     kernel = unit_dipole(kx, ky, kz)
     kernel[0, 0, 0] = 0.0
-    # The highest frequency of an even axis stands for both signs, between which D is averaged:
-    # an oblique field's cross terms would otherwise leave a kernel that is not Hermitian.
+    # The Nyquist frequency of an even axis stands for both signs, so that D is averaged over them:
+    # the cross terms of an oblique field would otherwise leave a kernel that is not Hermitian.
     for axis, k in enumerate((kx, ky)):
         n = shape[axis]
         if n % 2 == 0:

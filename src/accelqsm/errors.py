@@ -1,4 +1,4 @@
-"""What users are meant to read: a single line, without a traceback."""
+"""Errors and warnings about input, each a single line that users read without a traceback."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class InputError(ValueError):
 
 
 class InputWarning(UserWarning):
-    """Input that is used, at a loss.
+    """Input that is used in spite of a defect.
 
-    The message is one line that names the file and says what is lost. The command line prints it
-    on stderr and goes on.
+    The message is one line that names the file and says what is ignored or less accurate. The
+    command line prints it on stderr and goes on.
     """
 
 
 @contextmanager
 def naming(path: object) -> Iterator[None]:
-    """Put a file before the message of an ``InputError`` that names no file."""
+    """Prefix the message of an ``InputError`` with a file name, unless it names one already."""
     try:
         yield
     except InputError as error:

@@ -1,6 +1,6 @@
 """Centred, orthonormal Fourier transforms over chosen axes.
 
-Image and k-space have the same noise standard deviation, and the zero frequency stands at index
+Image and k-space have the same noise standard deviation, and the zero frequency is at index
 ``n // 2`` of each transformed axis.
 """
 
@@ -33,13 +33,13 @@ def ifft(kspace: Tensor, axes: Sequence[int] = SPATIAL) -> Tensor:
 
 
 def centred_slice(full: int, size: int) -> slice:
-    """The ``size`` indices out of ``full`` whose zero frequency stays at ``size // 2``."""
+    """Slice of ``size`` of ``full`` samples that takes the zero frequency to ``size // 2``."""
     start = full // 2 - size // 2
     return slice(start, start + size)
 
 
 def even_fast_size(n: int) -> int:
-    """The smallest even 5-smooth number from ``n`` on, which transforms are fast at."""
+    """Smallest even number >= ``n`` with no prime factor above 5, a fast size for the FFT."""
     candidate = n + n % 2
     while True:
         rest = candidate

@@ -1,4 +1,4 @@
-"""A voxel grid in the scanner: shape and affine, and the geometry that follows from them."""
+"""Voxel grids: shape and affine, and the geometry that follows from them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Grid:
 
     @property
     def rotation(self) -> npt.NDArray[np.float64]:
-        """The orthonormal matrix nearest to the affine's columns without voxel sizes (3 x 3)."""
+        """Orthonormal 3 x 3 matrix nearest to the affine without its voxel sizes."""
         left, _, right = np.linalg.svd(self.matrix[:3, :3] / self.voxel_size_mm)
         return np.asarray(left @ right, dtype=np.float64)
 
@@ -77,7 +77,7 @@ class Grid:
         )
 
     def refined(self, factors: Sequence[int]) -> Grid:
-        """The grid with each voxel axis divided by ``factors``, on which it can be simulated.
+        """Finer grid over the same volume, each voxel axis divided by ``factors``, for simulation.
 
         A centred k-space crop of an image on the refined grid has its voxel centres exactly on
         this grid: index ``n // 2`` of both grids is the same point.
@@ -92,7 +92,7 @@ class Grid:
 
 
 def cut_grid(grid: Grid, box: Sequence[slice]) -> Grid:
-    """The grid of ``values[box]``: fewer voxels in the same places.
+    """Grid of the crop ``values[box]``, whose voxels keep their world coordinates.
 
     Args:
         grid: of the whole volume.
@@ -105,21 +105,21 @@ def cut_grid(grid: Grid, box: Sequence[slice]) -> Grid:
 
 
 def as_affine(matrix: npt.ArrayLike) -> Affine:
-    """A 4 x 4 array as nested tuples, so that a grid can be frozen and compared."""
+    """Convert a 4 x 4 array to nested tuples, which a frozen grid can hold and compare."""
     return tuple(tuple(float(v) for v in row) for row in np.asarray(matrix, dtype=float))
 
 
 def centred_grid(
     shape: Shape, voxel_size_mm: Triple, *, centre_mm: Triple = (0.0, 0.0, 0.0)
 ) -> Grid:
-    """An axial grid whose voxel ``n // 2`` lies at ``centre_mm`` (RAS+)."""
+    """Axial grid whose voxel ``n // 2`` lies at ``centre_mm`` (RAS+)."""
     matrix = np.diag([*voxel_size_mm, 1.0])
     matrix[:3, 3] = np.asarray(centre_mm) - np.asarray(voxel_size_mm) * [n // 2 for n in shape]
     return Grid(shape, as_affine(matrix))
 
 
 def unit_vector(vector: Sequence[float]) -> Triple:
-    """The direction of ``vector`` with length 1, such as that of B0 along the array axes.
+    """Normalise a vector to length 1, such as the direction of B0 along the array axes.
 
     Raises:
         InputError: not three finite numbers, or zero.

@@ -1,4 +1,4 @@
-"""Under-sampled Cartesian k-space: where simulation, raw files and reconstruction meet."""
+"""Under-sampled Cartesian k-space of a multi-coil, multi-echo acquisition."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class KSpace:
-    """Cartesian samples of every channel and echo, in hybrid space.
+    """Cartesian k-space samples of every channel and echo, in hybrid space.
 
-    The readout is fully sampled, so that it is transformed once: axis x of ``samples`` is image
-    space, the remaining axis lists the sampled (ky, kz) positions. All transforms are centred and
-    orthonormal (``accelqsm.fourier``).
+    The readout is fully sampled, and its inverse transform is applied once: axis x of ``samples``
+    is image space, the last axis lists the sampled (ky, kz) positions. All transforms are centred
+    and orthonormal (``accelqsm.fourier``).
 
     Attributes:
-        acquisition: what the scanner did; ``acquisition.grid.shape`` is (x, y, z).
+        acquisition: grid, echo times and field strength; ``acquisition.grid.shape`` is (x, y, z).
         sampled: bool (y, z), True where (ky, kz) was measured; shared by all channels and echoes.
-            It lies on the device that planes are laid out on, where all that follows is computed.
+            ``planes`` returns its result on the device of this tensor.
         samples: complex64 (channel, echo, x, sample), in the row-major order of
             ``sampled.nonzero()``; an array or a memory map.
         noise_samples: complex64 (channel, sample) measured without excitation, or None where
             there is no such scan or the samples have been whitened with it.
-        calibration: complex64 (channel, echo, x, ky, kz), a centre of k-space that was scanned
-            apart from the image, without gaps, zero frequency at n // 2; with fewer echoes, the
-            last stands for those after it. None where the samples hold their own centre.
+        calibration: complex64 (channel, echo, x, ky, kz), a fully sampled centre of k-space from
+            a separate scan, zero frequency at n // 2; where it has fewer echoes, its last one
+            serves all later echoes. None where the samples have their own fully sampled centre.
     """
 
     acquisition: Acquisition
@@ -75,11 +75,11 @@ class KSpace:
 
     @property
     def acceleration(self) -> float:
-        """Positions of the full (ky, kz) rectangle over positions sampled."""
+        """Acceleration factor: positions of the full (ky, kz) plane over sampled positions."""
         return self.sampled.numel() / int(self.sampled.sum())
 
     def on(self, device: torch.device) -> KSpace:
-        """The same samples, to be reconstructed on a device."""
+        """Copy of the record whose samples are reconstructed on ``device``."""
         return replace(self, sampled=self.sampled.to(device))
 
     def planes(
@@ -88,7 +88,7 @@ class KSpace:
         x: slice = slice(None),
         echoes: slice = slice(None),
     ) -> Tensor:
-        """Hybrid-space samples on the full (ky, kz) plane, zero where nothing was measured.
+        """Hybrid-space samples on the full (ky, kz) plane, zero where not sampled.
 
         Returns:
             complex64 (channel, echo, x, y, z) of the chosen channels, readout positions and echoes,
@@ -102,7 +102,7 @@ class KSpace:
 
 
 def calibration_box(sampled: Tensor) -> tuple[slice, slice]:
-    """The largest fully sampled rectangle about the zero frequency.
+    """Largest fully sampled rectangle centred on the zero frequency.
 
     Args:
         sampled: bool (y, z).
@@ -129,7 +129,7 @@ def calibration_box(sampled: Tensor) -> tuple[slice, slice]:
 
 
 def scratch(shape: tuple[int, ...], *, on_disk: bool | None = None) -> npt.NDArray[np.complex64]:
-    """Complex64 zeros in memory, or mapped to a temporary file that has no name.
+    """Allocate complex64 zeros in memory, or in a memory-mapped unnamed temporary file.
 
     Without ``on_disk``, arrays beyond 2 GiB go to the file.
     """

@@ -12,10 +12,13 @@ from accelqsm.grid import Triple
 
 Mask = npt.NDArray[np.bool_]
 
-LEAST_HUMAN_ML = 100.0
-"""Brains from here on, the preterm's included, keep the lengths of an adult's."""
+LEAST_HUMAN_MM = 36.3
+"""Diameter from which on objects keep the lengths of an adult's head: 25 ml, below any newborn."""
 
-LEAST_HUMAN_MM = 2 * (LEAST_HUMAN_ML * 1000 * 3 / (4 * math.pi)) ** (1 / 3)
+PROPORTIONAL_MM = 57.6
+"""Diameter of the object, 100 ml, that small objects are treated as if they had."""
+
+STEEPNESS = 1.5
 LEAST_HUMAN_VOXEL_MM = 0.25
 """Of a crop whose object ends nowhere in it: finer voxels are not those of a human head."""
 
@@ -28,7 +31,7 @@ SHORTEST_OF_LONGEST = 0.5
 
 
 def distance_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
-    """Distance in mm of each voxel outside ``mask`` from it; zero inside."""
+    """Distance in mm of each voxel outside ``mask`` from the nearest voxel in it; zero inside."""
     return np.asarray(ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm))
 
 
@@ -43,9 +46,9 @@ def depth_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
 
 
 def erode_mask(mask: Mask, distance_mm: float, *, voxel_size_mm: Triple) -> Mask:
-    """Voxels whose centre is further than ``distance_mm`` from the nearest one outside the mask.
+    """Erode a mask: keep voxels further than ``distance_mm`` from the nearest one outside.
 
-    The distance is between centres: 2 mm takes a voxel of 1.5 mm off, and one of 2 mm.
+    The distance is between voxel centres: 2 mm removes one layer of voxels of 1.5 mm or of 2 mm.
     """
     return np.asarray(depth_mm(mask, voxel_size_mm) > distance_mm)
 
@@ -79,10 +82,15 @@ def diameter_mm(mask: Mask, beyond: Mask | None = None, *, voxel_size_mm: Triple
 
 
 def scale_of(known_mm: float | None, *, voxel_size_mm: Triple) -> float:
-    """The scale of an object of a diameter, or of one that is known by its voxels alone."""
+    """Lengths that suit an object over those that suit a human head, from its diameter d.
+
+    1 for d of 36 mm or more, with (d / 36.3 mm)^1.5 below, and d / 57.6 mm where that is larger,
+    below 14 mm. An unknown diameter is taken from the voxels.
+    """
     if known_mm is None:
-        known_mm = LEAST_HUMAN_MM * math.prod(voxel_size_mm) ** (1 / 3) / LEAST_HUMAN_VOXEL_MM
-    return rounded(min(1.0, known_mm / LEAST_HUMAN_MM))
+        known_mm = LEAST_HUMAN_MM * math.pow(math.prod(voxel_size_mm), 1 / 3) / LEAST_HUMAN_VOXEL_MM
+    between = (known_mm / LEAST_HUMAN_MM) ** STEEPNESS
+    return rounded(min(1.0, max(between, known_mm / PROPORTIONAL_MM)))
 
 
 def in_head_mm(lengths_mm: Triple, scale: float) -> Triple:

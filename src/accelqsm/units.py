@@ -20,7 +20,7 @@ PPB_PER_PPM = 1000.0
 
 
 def larmor_hz_per_ppm(field_strength_t: float) -> float:
-    """Frequency offset in Hz that one ppm of ``field_strength_t`` (tesla) gives: 127.73 at 3 T."""
+    """Frequency offset in Hz per ppm of ``field_strength_t`` (tesla): 127.73 at 3 T."""
     return GAMMA_BAR_HZ_PER_T * field_strength_t * 1e-6
 
 

@@ -1,4 +1,4 @@
-"""How each nucleus changes with age, and whether a protocol changes that."""
+"""Correlation of each nucleus with age, and its difference between protocols."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ def age_associations(
     reference: str,
     confidence: float = DEFAULTS.confidence,
 ) -> pd.DataFrame:
-    """Correlate every nucleus with age under every protocol, and compare with the reference.
+    """Correlation of every nucleus with age under every protocol, compared with the reference.
 
-    Whether a protocol changes the association is asked of the difference between the two
-    correlations (Williams' t, with Steiger's Z as a check) and of the slope of the difference on
-    age, over the people measured under both; that one correlation is significant and the other
-    is not, answers nothing.
+    Whether a protocol changes the association is tested by the difference between the two
+    correlations (Williams' t, with Steiger's Z as a check) and by the slope of the difference on
+    age, over the subjects measured under both; one significant and one non-significant
+    correlation are no evidence of a difference.
 
     Args:
         values: columns ``subject, protocol, region, value_ppb``.
-        participants: columns ``participant_id, age`` (years), perhaps ``sex``.
+        participants: columns ``participant_id, age`` (years) and optionally ``sex``.
         reference: the protocol to compare with.
         confidence: level of all intervals.
 
     Returns:
         One row per region and protocol, the reference first: ``n``, ``r`` with its interval and
         p-value, the slope in ppb per year, ``r`` at equal sex, both correlations also without
-        their most influential person; then, NaN for the reference, ``n_compared``,
+        their most influential subject; then, NaN for the reference, ``n_compared``,
         ``r_difference`` (other - reference), Williams' t, Steiger's Z and the slope of the
         difference. ``_fdr``: Benjamini-Hochberg over all regions and protocols.
         ``agreement/columns.py`` describes every column.
 
     Raises:
-        InputError: tables that cannot be used, or participants of whom none was measured.
+        InputError: tables that cannot be used, or no measured participant.
     """
     table = check_values(values, reference)
     people = check_participants(participants)
@@ -87,29 +87,31 @@ def age_associations(
 def _association(
     age: Vector, value: Vector, sex: np.ndarray, subjects: pd.Index, confidence: float
 ) -> dict[str, object]:
-    there = np.isfinite(age) & np.isfinite(value)
-    x, y = age[there], value[there]
+    known = np.isfinite(age) & np.isfinite(value)
+    x, y = age[known], value[known]
     r = pearson(x, y, confidence=confidence)
     influence = most_influential(x, y)
     slope = regression_slope(x, y, confidence=confidence)
-    sexed = there & (sex != "")
+    with_sex = known & (sex != "")
     partial, partial_influence = Estimate(), Influence()
-    if sexed.any():
-        partial = partial_pearson(age[sexed], value[sexed], sex[sexed], confidence=confidence)
+    if with_sex.any():
+        partial = partial_pearson(
+            age[with_sex], value[with_sex], sex[with_sex], confidence=confidence
+        )
     if np.isfinite(partial.value):
-        partial_influence = most_influential(age[sexed], value[sexed], sex[sexed])
+        partial_influence = most_influential(age[with_sex], value[with_sex], sex[with_sex])
     note = "" if len(x) >= 3 else f"{len(x)} with age and value, at least 3 needed"
     return {
         "n": len(x),
-        **_named("r", r),
+        **_columns_of("r", r),
         "r_p": r.p,
-        "influential_subject": _name(influence, subjects[there]),
+        "influential_subject": _name(influence, subjects[known]),
         "r_without": influence.r_without,
-        **_named("slope_ppb_per_year", slope),
+        **_columns_of("slope_ppb_per_year", slope),
         "slope_p": slope.p,
-        **_named("r_at_equal_sex", partial),
+        **_columns_of("r_at_equal_sex", partial),
         "r_at_equal_sex_p": partial.p,
-        "influential_subject_at_equal_sex": _name(partial_influence, subjects[sexed]),
+        "influential_subject_at_equal_sex": _name(partial_influence, subjects[with_sex]),
         "r_at_equal_sex_without": partial_influence.r_without,
         "note": note,
     }
@@ -140,12 +142,12 @@ def _difference(
         "williams_p": t.p,
         "steiger_z": z.value,
         "steiger_p": z.p,
-        **_named("slope_difference_ppb_per_year", slope),
+        **_columns_of("slope_difference_ppb_per_year", slope),
         "slope_difference_p": slope.p,
     }
 
 
-def _named(name: str, estimate: Estimate) -> dict[str, object]:
+def _columns_of(name: str, estimate: Estimate) -> dict[str, object]:
     return {
         name: estimate.value,
         f"{name}_ci_lower": estimate.lower,

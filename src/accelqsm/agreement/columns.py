@@ -1,4 +1,4 @@
-"""What every column of the tables of this package means, and in which unit."""
+"""Descriptions and units of the columns of all tables."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "protocol": ("Protocol that is compared with the reference", ""),
     "subject": ("Participant", ""),
     "value_ppb": ("Mean susceptibility of the region", PPB),
-    "n": ("People with both values", ""),
+    "n": ("Subjects with both values", ""),
     "mean_reference": ("Mean under the reference protocol", PPB),
-    "sd_reference": ("SD over people under the reference protocol", PPB),
+    "sd_reference": ("SD over subjects under the reference protocol", PPB),
     "mean": ("Mean under the protocol", PPB),
-    "sd": ("SD over people under the protocol", PPB),
+    "sd": ("SD over subjects under the protocol", PPB),
     "percent_difference": ("Difference of the means in percent of the reference mean", PERCENT),
     "pearson_r": ("Pearson correlation with the reference", ""),
     "pearson_p": ("Two-sided p-value of the correlation", ""),
     "influential_subject": (
-        "Person without whom the correlation changes most; with the nucleus where rows pool them",
+        "Subject of largest leave-one-out influence on Pearson's r; in pooled rows with region",
         "",
     ),
-    "pearson_r_without": ("Pearson correlation without the most influential person", ""),
+    "pearson_r_without": ("Pearson correlation without the most influential subject", ""),
     "paired_t": ("Paired t statistic of the differences", ""),
     "paired_t_p": ("Two-sided p-value of the paired t test", ""),
     "bias": ("Mean difference, protocol - reference", PPB),
@@ -46,20 +46,20 @@ DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "tost_ci_upper": ("Upper end of the TOST interval of the difference, level 1 - 2 alpha", PPB),
     "verdict": ("equivalent, not equivalent, or undecided within the margin", ""),
     "n_to_decide": (
-        "Subjects in all who would decide an undecided case, if bias and SD are as observed",
+        "Total number of subjects to decide an undecided case, if bias and SD are as observed",
         "",
     ),
-    "note": ("What was left out, or why a figure is missing", ""),
+    "note": ("What was left out, or why a value is missing", ""),
     "r": ("Pearson correlation with age", ""),
     "r_p": ("Two-sided p-value of the correlation with age", ""),
-    "r_without": ("Correlation with age without the most influential person", ""),
+    "r_without": ("Correlation with age without the most influential subject", ""),
     "slope_ppb_per_year": ("Least-squares slope on age", YEARLY),
     "slope_p": ("Two-sided p-value of the slope", ""),
     "r_at_equal_sex": ("Partial correlation with age, sex held equal", ""),
     "r_at_equal_sex_p": ("Two-sided p-value of the partial correlation", ""),
-    "influential_subject_at_equal_sex": ("Person without whom it changes most", ""),
-    "r_at_equal_sex_without": ("Partial correlation without that person", ""),
-    "n_compared": ("People with age and a value under protocol and reference", ""),
+    "influential_subject_at_equal_sex": ("Subject with the largest influence on it", ""),
+    "r_at_equal_sex_without": ("Partial correlation without that subject", ""),
+    "n_compared": ("Subjects with age and a value under protocol and reference", ""),
     "r_difference": ("Correlation with age under the protocol - under the reference", ""),
     "williams_t": ("Williams' t for that difference (correlations that share age)", ""),
     "williams_p": ("Two-sided p-value of Williams' t", ""),
@@ -67,26 +67,26 @@ DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "steiger_p": ("Two-sided p-value of Steiger's Z", ""),
     "slope_difference_ppb_per_year": ("Slope of protocol - reference on age", YEARLY),
     "slope_difference_p": ("Two-sided p-value of that slope", ""),
-    "planned_bias": ("True difference that the plan supposes", PPB),
+    "planned_bias": ("True difference assumed in the plan", PPB),
     "n_subjects": ("Subjects, each scanned under both protocols", ""),
     "power": ("Probability of a decision with them", ""),
     "n_subjects_upper_sd": ("The same at the upper end of the interval of the SD", ""),
-    "time_saved_s": ("Scan time saved per person", "s"),
+    "time_saved_s": ("Scan time saved per subject", "s"),
     "time_saved_h": ("Scan time saved over the subjects", "h"),
     "printed_p": ("p-value as printed", ""),
     "p_from_r": ("p-value that follows from the printed correlation and n", ""),
-    "p_from_r_lower": ("Least p-value of the correlations that are printed so", ""),
-    "p_from_r_upper": ("Greatest p-value of the correlations that are printed so", ""),
+    "p_from_r_lower": ("Smallest p-value of the correlations that round to the printed one", ""),
+    "p_from_r_upper": ("Largest p-value of the correlations that round to the printed one", ""),
     "consistent": ("Whether the printed p-value can follow from the printed correlation", ""),
     "figure": ("Name of the measure of similarity", ""),
     "profile": ("Convention of dynamic range and region", ""),
-    "definition": ("The convention in a word", ""),
+    "definition": ("Short name of the convention", ""),
     "value": ("Value of the measure", ""),
     "unit": ("Unit of the value", ""),
     "dynamic_range_ppm": ("Dynamic range L; n/a where the measure has none", "ppm"),
     "n_voxels": ("Voxels over which the measure was taken", ""),
     "settings": ("Window and constants", ""),
-    "Characteristic": ("What is described", ""),
+    "Characteristic": ("Characteristic of the participants", ""),
     "Value": ("Mean and SD, or count and percent of the participants", ""),
     "Region": ("Nucleus", ""),
 }
@@ -101,16 +101,16 @@ SUFFIXES = {
 def column_dictionary(
     names: Iterable[str], *, other: str = "Printed as in the published table"
 ) -> dict[str, dict[str, str]]:
-    """Description and unit of every column, as BIDS has them beside a table.
+    """Description and unit of columns, in the form of a BIDS sidecar.
 
     Args:
         names: columns of a table.
-        other: description of a column that is not known by name, such as a protocol's.
+        other: description of a column without an entry, such as one named after a protocol.
     """
-    return {name: _described(name, other) for name in names}
+    return {name: _describe(name, other) for name in names}
 
 
-def _described(name: str, other: str) -> dict[str, str]:
+def _describe(name: str, other: str) -> dict[str, str]:
     suffix = next((end for end in SUFFIXES if name.endswith(end)), "")
     known = name in DESCRIPTIONS
     base = name if known else name.removesuffix(suffix)

@@ -1,4 +1,4 @@
-"""Who was left out of which comparison, and why."""
+"""Subjects excluded from comparisons, with reasons (participant flow)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ AGE_ANALYSIS = "analysis of age"
 def left_out(
     values: pd.DataFrame, *, reference: str, participants: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """List the people whose values, ages or both are missing.
+    """Table of subjects with missing values or ages.
 
     Args:
-        values: columns ``subject, protocol, region, value_ppb``, NaN where there is no value;
-            perhaps ``note``, which says why.
+        values: columns ``subject, protocol, region, value_ppb``, NaN where there is no value,
+            and optionally ``note`` with the reason.
         reference: the protocol that the others are compared with.
-        participants: columns ``participant_id, age``; adds people who were not measured, and
-            people without an age.
+        participants: columns ``participant_id, age``; adds participants who were not measured, and
+            subjects without age.
 
     Returns:
-        One row per person and protocol with a gap: ``subject, protocol, regions`` ("every" where
-        all are missing), ``reason`` and ``left_out_of``, in the order of the values. No row where
-        nobody is missing.
+        One row per subject and protocol with missing values: ``subject, protocol, regions``
+        ("every" where all are missing), ``reason`` and ``left_out_of``, in the order of the
+        values; empty if nothing is missing.
 
     Raises:
         InputError: tables that cannot be used.

@@ -38,9 +38,9 @@ class PairedAgreement:
     """Agreement of ``other`` with ``reference``, in the unit of the values (ppb in this package).
 
     Differences are other - reference. ``_ci_lower`` and ``_ci_upper`` are the ends of confidence
-    intervals; what cannot be computed is NaN and ``note`` says why. ``influential_pair`` is the
-    index of the pair without which r changes most. ``agreement/columns.py`` describes every
-    field.
+    intervals; undefined values are NaN with a reason in ``note``. ``influential_pair`` is the
+    index of the pair with the largest leave-one-out influence on r. ``agreement/columns.py``
+    describes every field.
     """
 
     n: int
@@ -113,7 +113,7 @@ def paired_agreement(
     confidence: float = DEFAULTS.confidence,
     power: float = DEFAULTS.power,
 ) -> PairedAgreement:
-    """Compare two measurements of the same subjects.
+    """Agreement statistics of two measurements of the same subjects.
 
     With d = other - reference: bias mean(d) and limits of agreement bias +- 1.96 sd(d) with exact
     intervals; within-subject SD ``sd(d) / sqrt 2`` and repeatability ``1.96 sd(d)``; proportional
@@ -127,18 +127,18 @@ def paired_agreement(
         margin_percent: half-width of the equivalence region, in percent of the reference mean.
         margin: the same in the unit of the values; replaces ``margin_percent``.
         confidence: level of all intervals; equivalence is tested at 1 - confidence.
-        power: with which ``n_to_decide`` subjects would settle an undecided verdict.
+        power: probability of a decision for which ``n_to_decide`` is computed.
 
     Returns:
-        All figures; NaN and a note where fewer than 3 pairs, or values that do not vary, leave
-        one undefined.
+        All statistics; NaN and a note for those that are undefined, with fewer than 3 pairs or
+        constant values.
 
     Raises:
         InputError: vectors that differ in length, are empty or not finite, or a margin, level or
             power out of range.
 
     Bland & Altman 1986, doi 10.1016/S0140-6736(86)90837-8; Schuirmann 1987,
-    doi 10.1007/BF01068419; the sources of the parts stand with them.
+    doi 10.1007/BF01068419; further sources are given in the functions of each statistic.
     """
     x, y = np.asarray(reference, dtype=np.float64), np.asarray(other, dtype=np.float64)
     _check(x, y, margin_percent if margin is None else margin, confidence, power)
@@ -150,14 +150,14 @@ def paired_agreement(
     constant = is_constant(difference, float(np.abs([x, y]).max()))
     figures = _coefficients(x, y, confidence) | _lines(x, y, confidence)
     figures |= _limits(difference, confidence)
-    figures |= _named("percent_difference", _percent_difference(x, y, confidence))
+    figures |= _columns_of("percent_difference", _percent_difference(x, y, confidence))
     if not constant:
         half_width = margin_percent / 100 * abs(float(x.mean())) if margin is None else margin
         figures |= _tests(difference, half_width, 1 - confidence, power)
     return replace(described, note=_note(x, y, constant), **figures)
 
 
-def _named(name: str, estimate: Estimate) -> Figures:
+def _columns_of(name: str, estimate: Estimate) -> Figures:
     return {
         name: estimate.value,
         f"{name}_ci_lower": estimate.lower,
@@ -197,13 +197,13 @@ def _coefficients(x: Vector, y: Vector, confidence: float) -> Figures:
     slope = regression_slope((x + y) / 2, y - x, confidence=confidence)
     influence = most_influential(x, y)
     return {
-        **_named("pearson_r", r),
+        **_columns_of("pearson_r", r),
         "pearson_p": r.p,
         "influential_pair": influence.index,
         "pearson_r_without": influence.r_without,
-        **_named("icc", intraclass(np.column_stack([x, y]), confidence=confidence)),
-        **_named("ccc", concordance(x, y, confidence=confidence)),
-        **_named("proportional_slope", slope),
+        **_columns_of("icc", intraclass(np.column_stack([x, y]), confidence=confidence)),
+        **_columns_of("ccc", concordance(x, y, confidence=confidence)),
+        **_columns_of("proportional_slope", slope),
         "proportional_slope_p": slope.p,
     }
 
@@ -215,25 +215,27 @@ def _lines(x: Vector, y: Vector, confidence: float) -> Figures:
         "passing_bablok": passing_bablok(x, y, confidence=confidence),
     }
     for name, line in lines.items():
-        figures |= _named(f"{name}_slope", line.slope)
-        figures |= _named(f"{name}_intercept", line.intercept)
+        figures |= _columns_of(f"{name}_slope", line.slope)
+        figures |= _columns_of(f"{name}_intercept", line.intercept)
     return figures
 
 
 def _limits(difference: Vector, confidence: float) -> Figures:
     limits = limits_of_agreement(difference, confidence=confidence)
     return {
-        **_named("bias", limits.bias),
+        **_columns_of("bias", limits.bias),
         "sd_difference": float(difference.std(ddof=1)),
-        **_named("within_subject_sd", limits.within_subject_sd),
+        **_columns_of("within_subject_sd", limits.within_subject_sd),
         "repeatability": limits.repeatability.value,
-        **_named("loa_lower", limits.lower),
-        **_named("loa_upper", limits.upper),
+        **_columns_of("loa_lower", limits.lower),
+        **_columns_of("loa_upper", limits.upper),
     }
 
 
 def _percent_difference(x: Vector, y: Vector, confidence: float) -> Estimate:
-    """``100 (mean y / mean x - 1)`` and Fieller's interval; none where mean x may be zero.
+    """Percent difference ``100 (mean y / mean x - 1)`` with Fieller's interval.
+
+    No interval where mean x may be zero.
 
     The interval holds the ratios q for which mean(y - q x) does not differ from zero by the
     paired t test. Fieller 1954, doi 10.1111/j.2517-6161.1954.tb00159.x.

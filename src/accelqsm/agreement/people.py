@@ -1,4 +1,4 @@
-"""Who was measured: age and sex of the subjects of a table of values."""
+"""Table of participants: age and sex of the subjects."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def check_participants(participants: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         participants: columns ``participant_id`` (or ``subject``), ``age`` (or ``age_years``, in
-            years), perhaps ``sex``, and any others.
+            years), and optionally ``sex`` and others.
 
     Returns:
-        The same rows, index subject without "sub-", columns ``age_years``, ``sex`` and the
-        others; NaN and "" where there is no value.
+        The same rows, indexed by subject without "sub-", columns ``age_years``, ``sex`` and the
+        others; NaN and "" for missing values.
 
     Raises:
         InputError: a missing column, a subject named twice, an age that is no number or not
@@ -52,7 +52,7 @@ def check_participants(participants: pd.DataFrame) -> pd.DataFrame:
 
 
 def plain_label(label: str) -> str:
-    """A subject's label without the "sub-" that BIDS puts before it."""
+    """Label of a subject without the BIDS prefix "sub-"."""
     return re.sub(r"^sub-", "", label)
 
 

@@ -1,4 +1,4 @@
-"""How many people a study of agreement needs, and the scan time that an acceleration saves."""
+"""Sample size of an equivalence study, and scan time saved by an acceleration."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ def plan_subjects(
     scan_time_s: Mapping[str, float] | None = None,
     reference: str | None = None,
 ) -> pd.DataFrame:
-    """Subjects with whom equivalence would be decided, per region and protocol.
+    """Sample size for an equivalence test, per region and protocol.
 
     Paired differences have the SD ``sqrt 2`` times the within-subject SD; the power of the two
-    one-sided tests is exact. A within-subject SD from few people is itself uncertain, so that the
-    number is given for the upper end of its interval too.
+    one-sided tests is exact. A within-subject SD from few subjects is itself uncertain, so that the
+    sample size is also given for the upper end of its interval.
 
     Args:
-        pilot: columns ``region, protocol, mean_reference, within_subject_sd`` (ppb), perhaps
-            ``within_subject_sd_ci_upper`` and ``bias``: the table of ``compare_protocols``.
+        pilot: columns ``region, protocol, mean_reference, within_subject_sd`` (ppb), and
+            optionally ``within_subject_sd_ci_upper`` and ``bias``: the table of
+            ``compare_protocols``.
         margin_percent: half-width of the equivalence region, in percent of the reference mean.
         margin_ppb: region -> half-width in ppb, where it replaces ``margin_percent``.
-        power: wanted probability of a decision.
+        power: required probability of a decision.
         confidence: 1 - confidence is the level of each one-sided test.
         bias_ppb: true difference to plan for; None takes the pilot's ``bias`` of each row.
         scan_time_s: protocol -> seconds of one scan, the reference among them.
@@ -54,7 +55,7 @@ def plan_subjects(
         One row per region and protocol (pooled rows left out): ``region, protocol,
         within_subject_sd, tost_margin, planned_bias, n_subjects, power, n_subjects_upper_sd``
         and, with scan times, ``time_saved_s`` per scan and ``time_saved_h`` over the subjects.
-        NaN where the pilot has no SD or none above 0, or a million subjects would not do.
+        NaN where the pilot has no SD above 0, or a million subjects are not sufficient.
 
     Raises:
         InputError: missing columns, or a margin, power or scan time out of range.

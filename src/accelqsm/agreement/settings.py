@@ -1,4 +1,4 @@
-"""How protocols are compared, and how a study is planned."""
+"""Settings of comparisons and sample-size planning."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ EVERY_REGION = "*"
 
 
 def named_numbers(words: Iterable[str], what: str, *, default: str = "") -> dict[str, float]:
-    """Read ``NAME=NUMBER`` words of the command line; a bare number goes by ``default``.
+    """Parse ``NAME=NUMBER`` arguments; a bare number has the name ``default``.
 
     Raises:
-        InputError: a word of another form, or a name that comes twice.
+        InputError: an argument of another form, or a duplicate name.
     """
     numbers: dict[str, float] = {}
     for word in words:
@@ -41,7 +41,7 @@ def _margins(words: Sequence[str]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class EquivalenceSettings(Settings):
-    """When two protocols count as equivalent, and with what certainty."""
+    """Settings of the equivalence test: margin, confidence and power."""
 
     margin_percent: float = setting(
         5.0, above=0, unit="%", help="half-width of the equivalence region, of the reference mean"
@@ -55,9 +55,7 @@ class EquivalenceSettings(Settings):
     confidence: float = setting(
         0.95, above=0, below=1, help="level of all intervals; 1 less it is that of each test"
     )
-    power: float = setting(
-        0.8, above=0, below=1, help="with which the number of subjects named would decide"
-    )
+    power: float = setting(0.8, above=0, below=1, help="power for which sample sizes are computed")
 
 
 DEFAULTS = EquivalenceSettings()
@@ -65,7 +63,7 @@ DEFAULTS = EquivalenceSettings()
 
 @dataclass(frozen=True)
 class CompareSettings(EquivalenceSettings):
-    """What a comparison was asked to do."""
+    """Settings of a comparison."""
 
     reference: str = setting(
         "", metavar="PROTOCOL", help="the protocol that the others are compared with"
@@ -74,5 +72,5 @@ class CompareSettings(EquivalenceSettings):
         "",
         metavar="STUDY",
         former=("beside",),
-        help="a published study whose numbers stand next to the tables: zhou2025",
+        help="a published study whose numbers are added to the tables: zhou2025",
     )

@@ -1,10 +1,10 @@
-"""How alike two images are: PSNR, SSIM, NRMSE, HFEN and XSIM, with every setting stated.
+"""Similarity measures of two images: PSNR, SSIM, NRMSE, HFEN and XSIM, with all settings.
 
-A bare PSNR or SSIM of susceptibility maps cannot be compared with another: both follow the dynamic
-range L, the region and the window. Zhou et al. 2025 print mean SSIM 0.87 to 0.85 and PSNR 44.6 to
-44.2 dB without them, and their choice cannot be reconstructed: with one L for both, 44.5 dB leave
-an SSIM of at least 0.96 (:func:`lowest_ssim`) unless local means differ, so that the two figures
-were taken with different ranges or regions. Hence every number here carries its own.
+PSNR and SSIM of susceptibility maps depend on the dynamic range L, the region and the window, and
+cannot be compared without them. Zhou et al. 2025 print mean SSIM 0.87 to 0.85 and PSNR 44.6 to
+44.2 dB without these settings, which cannot be reconstructed: with the same L for both, 44.5 dB
+implies an SSIM of at least 0.96 (``lowest_ssim``) unless local means differ, so that the two must
+have been computed with different ranges or regions. Every value here is reported with its settings.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def hfen(image: Image, reference: Image, mask: Image | None = None) -> float:
     Ravishankar & Bresler 2011, doi 10.1109/TMI.2010.2090538.
     """
     a, b, region = _check(image, reference, mask)
-    # The 7-point Laplacian of the smoothed image, because a truncated LoG kernel does not sum to
-    # zero: it would let a shift of the reference region count as an error of detail.
+    # The 7-point Laplacian of the smoothed image, as a truncated LoG kernel does not sum to zero
+    # and would count a constant shift as an error of detail.
     detail_a, detail_b = (
         laplace(gaussian_filter(volume, HFEN_SIGMA_VOXELS, mode="nearest"), mode="nearest")
         for volume in (a, b)
@@ -153,7 +153,7 @@ def hfen(image: Image, reference: Image, mask: Image | None = None) -> float:
 
 
 def xsim(chi_ppm: Image, reference_ppm: Image, mask: Image | None = None) -> float:
-    """SSIM with the constants made for susceptibility in ppm: L = 1, k1 = 0.01, k2 = 0.001.
+    """SSIM with the constants for susceptibility in ppm: L = 1, k1 = 0.01, k2 = 0.001.
 
     Images ``(x, y, z)`` in ppm, averaged over ``mask`` (all voxels when absent).
 
@@ -166,12 +166,12 @@ def xsim(chi_ppm: Image, reference_ppm: Image, mask: Image | None = None) -> flo
 
 
 def similarity_profiles(chi_ppm: Image, reference_ppm: Image, mask: Image) -> pd.DataFrame:
-    """PSNR and SSIM of one map under four conventions, because a bare figure has no meaning.
+    """PSNR and SSIM of a map under four conventions of dynamic range and region.
 
     Both maps are set to zero outside ``mask`` first. A ``matlab_double_ppm``: L = 1 over the
     whole field of view. B ``ref_range``: L = max - min of the reference in the mask, whole field
     of view. C ``psnr_peak``: L = max of the reference in the mask, whole field of view.
-    D ``in_mask``: L as in B, averaged over the mask alone.
+    D ``in_mask``: L as in B, averaged over the mask only.
 
     Args:
         chi_ppm: susceptibility ``(x, y, z)`` in ppm.
@@ -217,9 +217,9 @@ def similarity_profiles(chi_ppm: Image, reference_ppm: Image, mask: Image) -> pd
 
 
 def similarity_figures(chi_ppm: Image, reference_ppm: Image, mask: Image) -> pd.DataFrame:
-    """All measures of the similarity of two maps, each with its range, region and settings.
+    """Similarity measures of two maps, each with its dynamic range, region and settings.
 
-    PSNR and SSIM under the four profiles of :func:`similarity_profiles`, then NRMSE, HFEN and
+    PSNR and SSIM under the four profiles of ``similarity_profiles``, then NRMSE, HFEN and
     XSIM over the mask; both maps are set to zero outside the mask first.
 
     Args:
@@ -228,11 +228,11 @@ def similarity_figures(chi_ppm: Image, reference_ppm: Image, mask: Image) -> pd.
         mask: voxels ``(x, y, z)`` where both maps are defined.
 
     Returns:
-        One row per number: ``figure, profile, definition, value, unit, dynamic_range_ppm, region,
-        n_voxels, settings``; dynamic range NaN where a measure has none.
+        One row per measure: ``figure, profile, definition, value, unit, dynamic_range_ppm,
+        region, n_voxels, settings``; dynamic range NaN where a measure has none.
 
     Raises:
-        InputError: as :func:`similarity_profiles`.
+        InputError: as ``similarity_profiles``.
     """
     profiles = similarity_profiles(chi_ppm, reference_ppm, mask)
     brain = mask.astype(bool)
@@ -263,7 +263,7 @@ def similarity_figures(chi_ppm: Image, reference_ppm: Image, mask: Image) -> pd.
 
 
 def lowest_ssim(psnr_in_db: float, *, k2: float = SSIM_K2) -> float:
-    """Least SSIM that goes with a PSNR when both share range, region and window.
+    """Lower bound of SSIM for a given PSNR with the same range, region and window.
 
     ``1 - 10^(-PSNR / 10) / k2^2``, for images whose local means agree: the structure term is
     ``1 - var(a - b) / (var a + var b + (k2 L)^2)`` at every voxel.

@@ -1,7 +1,7 @@
-"""The four tables of an agreement study, laid out and rounded as Zhou et al. 2025 print them.
+"""The four tables of an agreement study, in the layout and rounding of Zhou et al. 2025.
 
-Each function takes what ``compare_protocols`` and ``age_associations`` gave and returns text,
-ready to print; given a published study, every column is followed by its own.
+Each function takes a table of ``compare_protocols`` or ``age_associations`` and returns formatted
+text; with a published study, every column is followed by that of the study.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Columns = dict[str, list[str]]
 def demographics_table(
     participants: pd.DataFrame, *, published: Published | None = None
 ) -> pd.DataFrame:
-    """Table 1: who took part.
+    """Table 1: characteristics of the participants.
 
     Args:
-        participants: columns ``participant_id, age``, perhaps ``sex`` and others; a column of
-            yes and no is counted, one of numbers gets mean and SD, any other is left out.
-        published: a published study, for a column of its own.
+        participants: columns ``participant_id, age``, and optionally ``sex`` and others; yes/no
+            columns are counted, numeric columns have mean and SD, others are left out.
+        published: a published study, for a column of its values.
 
     Returns:
         Columns ``Characteristic, Value`` and the published value.
@@ -57,7 +57,7 @@ def demographics_table(
     if (sex != "").any():
         rows["Female"] = _count(int(sex.isin(FEMALE).sum()), n)
     for name in people.columns.drop(["age_years", SEX]):
-        text = _described(people[name], n)
+        text = _summarise(people[name], n)
         if text:
             rows[LABELS.get(str(name), str(name))] = text
     ours = {"Value": list(rows.values())}
@@ -82,7 +82,7 @@ def correlation_table(
     if published is None:
         return _table("Region", regions, ours)
     theirs = {
-        p: [_text(_printed(published, published.pearson_r, r, p), ".3f") for r in regions]
+        p: [_text(_lookup(published, published.pearson_r, r, p), ".3f") for r in regions]
         for p in protocols
     }
     return _table("Region", regions, ours, theirs, published)
@@ -93,12 +93,12 @@ def mean_table(
 ) -> pd.DataFrame:
     """Table 3: mean and SD in ppb, and the difference of the means from the reference in percent.
 
-    Where people are missing under some protocols, the reference's column is that of the first
-    comparison; ``agreement`` has the one of each.
+    If some subjects have missing values, the reference's column is that of the first comparison;
+    ``agreement`` has those of each.
 
     Args:
         agreement: the table of ``compare_protocols``.
-        reference: how the reference is called.
+        reference: name of the reference protocol.
         published: a published study, for columns of its own.
     """
     rows, regions, protocols = _nuclei(agreement)
@@ -120,7 +120,7 @@ def mean_table(
         heading = f"{p} difference (%)"
         ours[heading] = [_text(_number(rows, r, p, "percent_difference"), ".2f") for r in regions]
         theirs[heading] = [
-            _text(_printed(published, published.percent_difference, r, p), ".2f")
+            _text(_lookup(published, published.percent_difference, r, p), ".2f")
             if published
             else MISSING
             for r in regions
@@ -146,8 +146,8 @@ def age_table(ages: pd.DataFrame, *, published: Published | None = None) -> pd.D
     for p in protocols:
         printed = []
         for r in regions:
-            p_value = _printed(published, published.age_p, r, p)
-            printed.append(_r_and_p(_printed(published, published.age_r, r, p), str(p_value)))
+            p_value = _lookup(published, published.age_p, r, p)
+            printed.append(_r_and_p(_lookup(published, published.age_r, r, p), str(p_value)))
         theirs[p] = printed
     return _table("Region", regions, ours, theirs, published)
 
@@ -170,7 +170,7 @@ def _table(
 def _nuclei(
     frame: pd.DataFrame,
 ) -> tuple[Mapping[tuple[str, str], pd.Series], list[str], list[str]]:
-    """Rows by region and protocol, without the pooled ones, and both names in their order."""
+    """Rows by region and protocol, without pooled rows, and the ordered names of both."""
     single = frame[frame["region"] != POOLED]
     rows = {(str(row["region"]), str(row["protocol"])): row for _, row in single.iterrows()}
     regions, protocols = (
@@ -186,8 +186,8 @@ def _number(
     return float("nan") if row is None else float(row[name])
 
 
-def _printed(published: Published, table: pd.DataFrame, region: str, protocol: str) -> object:
-    """A printed number, by whatever names the cohort has for region and protocol."""
+def _lookup(published: Published, table: pd.DataFrame, region: str, protocol: str) -> object:
+    """Printed number of a study for a region and protocol named as in the cohort."""
     known_region, known_protocol = published.region(region), published.protocol(protocol)
     if known_region is None or known_protocol is None or known_protocol not in table.columns:
         return MISSING
@@ -199,8 +199,8 @@ def _printed_means(published: Published | None, regions: list[str], protocol: st
         return [MISSING] * len(regions)
     return [
         _plus_minus(
-            _printed(published, published.mean_ppb, region, protocol),
-            _printed(published, published.sd_ppb, region, protocol),
+            _lookup(published, published.mean_ppb, region, protocol),
+            _lookup(published, published.sd_ppb, region, protocol),
         )
         for region in regions
     ]
@@ -236,7 +236,7 @@ def _count(count: int, n: int) -> str:
     return f"{count} ({100 * count / n:.1f}%)"
 
 
-def _described(column: pd.Series, n: int) -> str:
+def _summarise(column: pd.Series, n: int) -> str:
     known = column.dropna()
     if known.empty:
         return ""

@@ -1,4 +1,4 @@
-"""The table that everything here starts from: one value per subject, protocol and region."""
+"""Table of values, one per subject, protocol and region, with its checks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from accelqsm.errors import InputError
 POOLED = "all"
 KEYS = ("subject", "protocol", "region")
 VALUE = "value_ppb"
+LARGEST_LIKE_PPM = 1.0
+LEAST_OF_A_UNIT, LEAST_OF_A_GROUP = 2, 5
+"""Values of all, and of one protocol or subject, from which on their size tells the unit."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """A checked table of values.
+    """Checked table of values in wide form.
 
     Attributes:
         wide: ppb, rows (region, subject), columns protocol; NaN where there is no value.
@@ -53,7 +56,7 @@ def check_values(values: pd.DataFrame, reference: str) -> Values:
     Raises:
         InputError: missing columns, values that are not numbers, infinite values, labels that are
             empty or cannot be printed, duplicate rows, a reference that is not among the
-            protocols or stands alone, or a region named "all".
+            protocols or is the only one, or a region named "all".
     """
     _check_columns(values)
     table = values[[*KEYS, VALUE]].astype(dict.fromkeys(KEYS, str) | {VALUE: float})
@@ -69,7 +72,7 @@ def check_values(values: pd.DataFrame, reference: str) -> Values:
     if reference not in protocols:
         raise InputError(f"reference: expected one of {', '.join(protocols)}, found '{reference}'")
     if len(protocols) < 2:
-        raise InputError(f"values: expected a protocol beside '{reference}', found none")
+        raise InputError(f"values: expected a protocol besides '{reference}', found none")
     if POOLED in regions:
         raise InputError(f"region: '{POOLED}' is the name of the pooled rows, expected another")
     wide = table.pivot(index=["region", "subject"], columns="protocol", values=VALUE)
@@ -89,7 +92,7 @@ def _check_columns(values: pd.DataFrame) -> None:
 
 
 def check_numbers(column: pd.Series, name: str) -> None:
-    """Refuse a column that holds anything but finite numbers and NaN.
+    """Check that a column has only finite numbers and NaN.
 
     Raises:
         InputError: with the first value that is not a finite number, and its row, the first of
@@ -104,6 +107,38 @@ def check_numbers(column: pd.Series, name: str) -> None:
         raise InputError(
             f"{name}: expected finite numbers, found infinity in row {infinite[0] + 1}"
         )
+
+
+def check_unit(values: pd.DataFrame, name: str = VALUE) -> None:
+    """Refuse values that look like ppm where ppb are expected: all of them, a scan's or a person's.
+
+    Nuclei have tens of ppb, so that a few of them are never all within 1 ppb of the reference.
+
+    Args:
+        values: columns subject, protocol and ``name``, checked to be numbers.
+        name: of the column.
+
+    Raises:
+        InputError: with the range found.
+    """
+    size = values[name].astype(float).abs()
+    known = size[size.notna()]
+    if not len(known) or not known.max() > 0:
+        return
+    if len(known) >= LEAST_OF_A_UNIT and known.max() <= LARGEST_LIKE_PPM:
+        raise _like_ppm(values.loc[known.index, name], "every row")
+    for key in ("protocol", "subject"):
+        groups = known.groupby(values.loc[known.index, key].astype(str))
+        for label, group in groups:
+            if len(group) >= LEAST_OF_A_GROUP and 0 < group.max() <= LARGEST_LIKE_PPM:
+                raise _like_ppm(values.loc[group.index, name], f"{key} '{label}'")
+
+
+def _like_ppm(values: pd.Series, where: str) -> InputError:
+    return InputError(
+        f"{VALUE}: expected ppb, found {values.min():g} to {values.max():g} in {where}, which look "
+        "like ppm; multiply by 1000, or call the column value_ppm (--columns value_ppm=value_ppb)"
+    )
 
 
 def _is_no_number(value: object) -> bool:
@@ -123,7 +158,7 @@ def _check_labels(table: pd.DataFrame) -> None:
 
 
 def check_label(label: str, key: str) -> None:
-    """Refuse a label that could not be read in a table or would steer a terminal.
+    """Check that a label is not empty and is printable, so that it cannot control a terminal.
 
     Raises:
         InputError: an empty label, or one with control characters such as tabs and escapes.

@@ -1,1 +1,1 @@
-"""What people call: paths and arrays in, records out."""
+"""Public functions: from paths and arrays to records of results."""

@@ -1,4 +1,4 @@
-"""From tables of nuclei to agreement and its report."""
+"""Public functions for tables of values, agreement of protocols and reports."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
+from accelqsm.agreement.people import AGE_NAMES
 from accelqsm.agreement.published import published
 from accelqsm.agreement.settings import CompareSettings
 from accelqsm.api.types import PathLike
 from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table
+from accelqsm.files.text.values import read_values
 from accelqsm.pipeline.comparison import compare as compare_tables
-from accelqsm.results.comparison import LABELS, PEOPLE_LABELS, VALUE_COLUMNS, Comparison
+from accelqsm.results.comparison import PEOPLE_LABELS, Comparison
 
 if TYPE_CHECKING:
     from accelqsm.results.nuclei import NucleiResult
@@ -27,18 +29,18 @@ DEFAULT = CompareSettings()
 
 
 def values(nuclei: Mapping[tuple[str, str], Measured], *, sides: bool = False) -> pd.DataFrame:
-    """One table of values from the nuclei of many scans.
+    """Collect the nuclei of many scans in one table of values.
 
     Args:
-        nuclei: (subject, protocol) -> table of nuclei, a folder or file that holds one, or what
-            ``locate_nuclei`` gave.
+        nuclei: (subject, protocol) -> table of nuclei, a folder or file with such a table, or a
+            result of ``locate_nuclei``.
         sides: one value for each side instead of one for both together.
 
     Returns:
         Columns subject, protocol, region, value_ppb and note (why a value is missing).
 
     Raises:
-        InputError: nothing given, or a table that cannot be used.
+        InputError: no scan, or a table that cannot be used.
     """
     if not nuclei:
         raise InputError("values: expected the nuclei of one scan or more, found none")
@@ -67,16 +69,23 @@ def compare(
     *,
     reference: str = "",
     participants: pd.DataFrame | PathLike | None = None,
+    columns: Mapping[str, str] | None = None,
     settings: CompareSettings = DEFAULT,
 ) -> Comparison:
     """Agreement of every protocol with a reference protocol, nucleus by nucleus.
 
     Args:
         values: columns subject, protocol, region, value_ppb (``values``), or the file of such a
-            table.
+            table, long or wide.
         reference: the protocol that the others are compared with.
-        participants: columns participant_id, age (years), perhaps sex: adds age.
-        settings: margins, levels, a published study to compare with.
+        participants: columns participant_id, age (years) and optionally sex, for correlations
+            with age.
+        columns: what the file calls subject, protocol, region or value_ppb (or value_ppm), by
+            these names; region or protocol may be several columns, separated by commas.
+        settings: margins, confidence levels, and a published study to compare with.
+
+    Returns:
+        Record of the agreement tables, with the values and settings that they come from.
 
     Raises:
         InputError: tables that cannot be read or compared.
@@ -88,10 +97,10 @@ def compare(
         wanted = replace(wanted, published=published(wanted.published).name)
     table = values
     if not isinstance(table, pd.DataFrame):
-        table = read_table(Path(table), columns=VALUE_COLUMNS, text=LABELS)
+        table = read_values(Path(table), columns)
     people = participants
     if people is not None and not isinstance(people, pd.DataFrame):
-        people = read_table(Path(people), text=PEOPLE_LABELS)
+        people = read_table(Path(people), text=PEOPLE_LABELS, numbers=AGE_NAMES)
     inputs = {
         name: {"path": str(path), "sha256": _sha256(Path(path))}
         for name, path in (("values", values), ("participants", participants))
@@ -101,13 +110,19 @@ def compare(
 
 
 def report(folder: PathLike) -> Path:
-    """Rebuild the report of a comparison or demo from its folder; returns the HTML file.
+    """Rebuild the report of a comparison or demo from its folder.
 
-    Raises:
-        InputError: no results there, or results that cannot be read.
+    Args:
+        folder: output folder of ``compare`` or ``demo``.
 
-    Warns:
-        InputWarning: for each part that is left out.
+    Returns:
+        Path of the HTML file.
+
+        Raises:
+        InputError: no results in the folder, or results that cannot be read.
+
+        Warns:
+        InputWarning: for each part of the report that is left out.
     """
     from accelqsm.reports.rebuild import rebuild_report
 

@@ -1,4 +1,4 @@
-"""From k-space or images to susceptibility."""
+"""Public functions from k-space or images to susceptibility maps."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from accelqsm.api.inputs import as_mask, name_of
 from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.megre.description import describe_scan, find_files
 from accelqsm.files.megre.echoes import Echoes, echoes_of_arrays, read_scan
-from accelqsm.files.mrd.reader import read_mrd as read_mrd_file
-from accelqsm.kspace import KSpace
-from accelqsm.pipeline import images as from_images
-from accelqsm.pipeline import scan as from_kspace
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import Reconstruction
 from accelqsm.results.maps import SusceptibilityMaps
+from accelqsm.runtime.progress import stage
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from accelqsm.kspace import KSpace
     from accelqsm.recon.network.protocol import Network
 
 DEFAULT = QsmSettings()
@@ -35,10 +35,18 @@ def read_mrd(path: PathLike) -> KSpace:
     Args:
         path: HDF5 file; echo = contrast.
 
+    Returns:
+    Samples of every channel and echo.
+
     Raises:
         InputError: a file that cannot be used.
     """
-    return read_mrd_file(Path(path))
+    from accelqsm.files.mrd.reader import read_mrd as read_mrd_file
+
+    stage("Reading raw data")
+    scan = read_mrd_file(Path(path))
+    stage()
+    return scan
 
 
 def read_images(
@@ -52,7 +60,7 @@ def read_images(
     phase_range: tuple[float, float] | None = None,
     invert_phase: bool = False,
 ) -> Echoes:
-    """Read magnitude and phase of every echo.
+    """Read magnitude and phase images of every echo.
 
     Args:
         scan: BIDS folder or prefix of one scan (``*_echo-N_part-{mag,phase}_MEGRE.nii[.gz]``), in
@@ -62,8 +70,11 @@ def read_images(
         echo_times_s: one per echo, in seconds; by default ``EchoTime`` of the JSON sidecars.
         b0_tesla: main field; by default ``MagneticFieldStrength`` of the sidecars.
         b0_direction: along the array axes; by default ``B0_dir``, else scanner +z.
-        phase_range: values that are -pi and pi; by default found.
-        invert_phase: the scanner's phase falls where the field adds to B0.
+        phase_range: values that are -pi and pi; by default determined from the images.
+        invert_phase: the scanner's phase decreases with TE where the field adds to B0.
+
+    Returns:
+    Complex images of every echo, with grid, echo times and field strength.
 
     Raises:
         InputError: files that cannot be read, or do not fit each other or the echo times.
@@ -87,7 +98,10 @@ def read_images(
         b0_direction=b0_direction,
         phase_range=phase_range,
     )
-    return read_scan(described, invert_phase=invert_phase)
+    stage("Reading images")
+    echoes = read_scan(described, invert_phase=invert_phase)
+    stage()
+    return echoes
 
 
 def map_susceptibility(
@@ -98,23 +112,29 @@ def map_susceptibility(
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
 ) -> SusceptibilityMaps:
-    """Under-sampled k-space to susceptibility, on the GPU where there is one with the memory.
+    """Susceptibility maps from under-sampled k-space, on a GPU if its memory is sufficient.
 
     Args:
         scan: samples of every channel and echo (``read_mrd``).
-        method: "reconnet3d", "l1-wavelet", "cg-sense", "grappa", "zero-filled", or settings.
+        method: name of a reconstruction, or its settings.
         mask: path, nibabel image, array or tensor, to use instead of a brain extraction.
-        settings: of the chain from field to susceptibility.
-        network: one of your own, instead of the weights that ``method`` names.
+        settings: settings of the QSM pipeline.
+        network: a network to use instead of the weights that ``method`` names.
+
+    Returns:
+    Susceptibility in ppm, with field, R2*, magnitude and mask on the grid of the scan.
 
     Raises:
         InputError: a scan, mask or settings that cannot be used.
     """
+    from accelqsm.pipeline import scan as from_kspace
+
     inside = as_mask(mask, scan.acquisition.grid)
     return from_kspace.map_susceptibility(
         scan,
         method,
-        mask=None if inside is None else torch.from_numpy(inside),
+        mask=_tensor(inside),
+        mask_name=_mask_name(mask),
         settings=settings,
         network=network,
     )
@@ -123,28 +143,37 @@ def map_susceptibility(
 def reconstruct_echoes(
     scan: KSpace, method: str | ReconSettings = "reconnet3d", *, network: Network | None = None
 ) -> Reconstruction:
-    """Under-sampled k-space to magnitude and phase of every echo, channels combined.
+    """Coil-combined magnitude and phase of every echo from under-sampled k-space.
 
     Args:
         scan: samples of every channel and echo (``read_mrd``).
         method: name of a reconstruction, or its settings.
-        network: one of your own, instead of the weights that ``method`` names.
+        network: a network to use instead of the weights that ``method`` names.
+
+    Returns:
+    Magnitude and phase (in radians) of every echo, on the grid of the scan.
 
     Raises:
         InputError: a scan or settings that cannot be used.
     """
+    from accelqsm.pipeline import scan as from_kspace
+
     return from_kspace.combined_echoes(scan, method, network=network)
 
 
 def susceptibility(
     images: Echoes, *, mask: VolumeLike | None = None, settings: QsmSettings = DEFAULT
 ) -> SusceptibilityMaps:
-    """Magnitude and phase of every echo to susceptibility.
+    """Susceptibility maps from magnitude and phase of every echo.
 
     Args:
-        images: of one scan (``read_images``).
-        mask: path, nibabel image, array or tensor; by default found from the magnitude.
-        settings: of the chain from field to susceptibility.
+        images: complex images of one scan (``read_images``).
+        mask: path, nibabel image, array or tensor; by default a brain extraction from the
+        magnitude.
+    settings: settings of the QSM pipeline.
+
+    Returns:
+    Susceptibility in ppm, with field, R2*, magnitude and mask on the grid of the images.
 
     Raises:
         InputError: a mask or settings that cannot be used.
@@ -153,12 +182,25 @@ def susceptibility(
         InputWarning: a single echo, or phase that looks high-pass filtered.
     """
     inside = as_mask(mask, images.acquisition.grid)
+    from accelqsm.pipeline import images as from_images
+
     return from_images.susceptibility(
         images,
-        mask=None if inside is None else torch.from_numpy(inside),
-        mask_name="from the magnitude" if mask is None else name_of(mask, "given"),
+        mask=_tensor(inside),
+        mask_name=_mask_name(mask),
         settings=settings,
     )
+
+
+def _tensor(mask: npt.NDArray[np.bool_] | None) -> Tensor | None:
+    import torch
+
+    return None if mask is None else torch.from_numpy(mask)
+
+
+def _mask_name(mask: VolumeLike | None) -> str:
+    """What is recorded of a mask."""
+    return "from the magnitude" if mask is None else name_of(mask, "given")
 
 
 def _are_paths(given: Any) -> bool:

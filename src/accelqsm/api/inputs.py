@@ -1,4 +1,4 @@
-"""Paths, NIfTI objects, arrays and tensors as arrays on a grid."""
+"""Conversion of paths, NIfTI objects, arrays and tensors to arrays on a grid."""
 
 from __future__ import annotations
 
@@ -11,20 +11,30 @@ import numpy.typing as npt
 
 from accelqsm.api.types import VolumeLike
 from accelqsm.errors import InputError
-from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
+from accelqsm.files.nifti import (
+    Image,
+    check_finite,
+    check_same_grid,
+    image_of,
+    read_image,
+    single_volume,
+)
 from accelqsm.grid import Grid
 
 
 def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image:
-    """A 3D or 4D image of whatever holds one.
+    """Convert a path, nibabel image, array or tensor to a 3D or 4D image.
 
     Args:
         value: path, nibabel image, numpy array or torch tensor.
-        name: what it is, for messages.
-        grid: of an array, which has none of its own; an image must lie on it.
+        name: name of the input, for messages.
+        grid: grid of an array, which has none of its own; an image must be on it.
 
-    Raises:
-        InputError: what cannot be read, an array without a grid, or another grid.
+    Returns:
+        The image with its grid.
+
+        Raises:
+        InputError: an unreadable image, an array without a grid, or another grid.
     """
     if isinstance(value, str | os.PathLike):
         image = read_image(Path(value))
@@ -45,20 +55,24 @@ def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image
 
 
 def as_volume(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image:
-    """A 3D image without NaN.
+    """Convert an input to a 3D image without NaN.
+
+    Returns:
+        The image with its grid.
 
     Raises:
         InputError: as ``as_image``, or not 3D, or not finite.
     """
-    image = as_image(value, name, grid=grid)
-    if image.values.ndim != 3:
-        raise InputError(f"{image.path}: expected a 3D image, found shape {image.values.shape}")
+    image = single_volume(as_image(value, name, grid=grid))
     check_finite(image.values, image.path)
     return image
 
 
 def as_mask(value: VolumeLike | None, grid: Grid) -> npt.NDArray[np.bool_] | None:
-    """A mask on ``grid`` (inside: above one half), or None for none.
+    """Convert an input to a mask on ``grid`` (inside: above one half).
+
+    Returns:
+        bool (x, y, z), or None for None.
 
     Raises:
         InputError: another grid, or nothing inside.
@@ -73,7 +87,11 @@ def as_mask(value: VolumeLike | None, grid: Grid) -> npt.NDArray[np.bool_] | Non
 
 
 def name_of(value: object, otherwise: str) -> str:
-    """The path of an input, or what it is called without one."""
+    """Name of an input for messages and records.
+
+    Returns:
+        Its path as text, or ``otherwise`` if it is not a path.
+    """
     return str(value) if isinstance(value, str | os.PathLike) else otherwise
 
 

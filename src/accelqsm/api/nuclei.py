@@ -1,4 +1,4 @@
-"""From a susceptibility map to its nuclei."""
+"""Public functions that measure nuclei in a susceptibility map."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from accelqsm.files.atlas_images import AtlasImages
 from accelqsm.files.atlases import DEFAULT as DEFAULT_ATLAS
 from accelqsm.files.atlases import find_atlas
 from accelqsm.files.nifti import Image, check_finite, check_same_grid
-from accelqsm.files.tables import read_table
+from accelqsm.files.text.lookup import read_lookup, whole_numbers
 from accelqsm.grid import Grid
 from accelqsm.nuclei.atlas import Atlas, one_hot
-from accelqsm.nuclei.labels import chosen_rows
+from accelqsm.nuclei.labels import select_rows
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.nuclei.volume import Volume, check_perpendicular
 from accelqsm.pipeline.nuclei import (
     MappedHead,
-    chosen_labels,
     measure_atlas,
     measure_coregistered,
     measure_labels,
+    select_labels,
 )
 from accelqsm.results.maps import SusceptibilityMaps
 from accelqsm.results.nuclei import NucleiResult
 
 MeasuredIn = MappedHead | SusceptibilityMaps | VolumeLike
 DEFAULT, SYN = MeasureSettings(), SynSettings()
+LARGEST_MEDIAN_PPM = 2.0
 
 
 def measure_nuclei(
@@ -48,7 +49,7 @@ def measure_nuclei(
     magnitude: VolumeLike | None = None,
     settings: MeasureSettings = DEFAULT,
 ) -> pd.DataFrame:
-    """Susceptibility of each nucleus: of an atlas that is registered, or of labels on the map.
+    """Susceptibility of each nucleus, of a registered atlas or of given labels.
 
     Args:
         chi: maps of a scan, a susceptibility map in ppm (path or image), or ``mapped_head``.
@@ -56,8 +57,8 @@ def measure_nuclei(
         t1w: T1-weighted image of the same head, in any pose and grid.
         labels: integers on the map's grid, in place of an atlas.
         lookup: columns index and name of the labels.
-        magnitude: of the same scan, where ``chi`` does not bring it.
-        settings: how to measure.
+        magnitude: magnitude of the same scan, where ``chi`` does not include it.
+        settings: settings of the measurement.
 
     Returns:
         Columns region, side, mean_ppb, sd_ppb, median_ppb, iqr_ppb, n_voxels, volume_mm3, note,
@@ -86,15 +87,18 @@ def locate_nuclei(
     settings: MeasureSettings = DEFAULT,
     syn: SynSettings = SYN,
 ) -> NucleiResult:
-    """Nuclei of an atlas that is registered to a scan: table, labels, quality and a picture.
+    """Nuclei of a scan by registration of an atlas: table, labels, quality metrics and figure.
 
     Args:
         chi: maps of a scan, a susceptibility map in ppm (path or image), or ``mapped_head``.
         atlas: a name ("cit168", by default) or a folder.
         t1w: T1-weighted image of the same head, in any pose and grid.
-        magnitude: of the same scan, where ``chi`` does not bring it.
-        settings: how to measure.
-        syn: how the head is registered around the nuclei.
+        magnitude: magnitude of the same scan, where ``chi`` does not include it.
+        settings: settings of the measurement.
+        syn: settings of the deformable registration near the nuclei.
+
+    Returns:
+    Record of the table, the labels on the grid of the scan, and the quality metrics.
 
     Raises:
         InputError: inputs that cannot be read or do not fit each other.
@@ -102,7 +106,7 @@ def locate_nuclei(
     head = head_of(chi, magnitude)
     wanted = DEFAULT_ATLAS if atlas is None else atlas
     images = read_atlas(find_atlas(wanted))
-    image = None if t1w is None else _perpendicular(as_volume(t1w, "T1w"))
+    image = None if t1w is None else _require_perpendicular(as_volume(t1w, "T1w"))
     return measure_atlas(
         head,
         as_atlas(images, name=str(wanted)),
@@ -124,16 +128,19 @@ def coregister_nuclei(
     resample: bool = False,
     settings: MeasureSettings = DEFAULT,
 ) -> NucleiResult:
-    """Nuclei of one scan with the labels of another scan of the same head, co-registered rigidly.
+    """Nuclei of a scan with the labels of another scan of the same head, rigidly co-registered.
 
     Args:
         chi: maps of this scan, its susceptibility map in ppm, or ``mapped_head``.
         labels: integers on the grid of the other scan.
         lookup: columns index and name of the labels.
-        reference_magnitude: of the other scan.
-        magnitude: of this scan, where ``chi`` does not bring it.
+        reference_magnitude: magnitude of the other scan.
+        magnitude: magnitude of this scan, where ``chi`` does not include it.
         resample: resample the map instead of propagating the labels, which smooths it.
-        settings: how to measure.
+        settings: settings of the measurement.
+
+    Returns:
+    Record of the table, the labels and the quality metrics.
 
     Raises:
         InputError: inputs that cannot be read or do not fit each other.
@@ -141,14 +148,14 @@ def coregister_nuclei(
     head = head_of(chi, magnitude)
     reference = as_image(reference_magnitude, "reference magnitude")
     check_finite(reference.values, reference.path)
-    _perpendicular(reference)
+    _require_perpendicular(reference)
     image, rows = labels_of(labels, lookup, grid=reference.grid)
-    chosen_labels(image.values, chosen_rows(rows, settings.regions), str(image.path))
+    select_labels(image.values, select_rows(rows, settings.regions), str(image.path))
     return measure_coregistered(
         head,
-        Volume(image.values.astype(np.int16), reference.grid),
+        Volume(image.values, reference.grid),
         rows,
-        reference_magnitude=Volume(combined(reference), reference.grid),
+        reference_magnitude=Volume(combine_echoes(reference), reference.grid),
         resample=resample,
         settings=settings,
         source=source_of(chi, head, magnitude)
@@ -167,19 +174,23 @@ def mapped_head(
     mask: VolumeLike | None = None,
     r2star_per_s: VolumeLike | None = None,
 ) -> MappedHead:
-    """A susceptibility map with what belongs to it, all on one grid.
+    """Combine a susceptibility map with magnitude, mask and R2* on the same grid.
 
     Args:
         chi: susceptibility in ppm (path or nibabel image).
-        magnitude: of the same scan; echoes of a 4D image are combined.
+        magnitude: magnitude of the same scan; echoes of a 4D image are combined.
         mask: the brain; by default where the map is not zero.
         r2star_per_s: 1/s, for a reference that needs it.
+
+    Returns:
+    Record of the images, to be passed as ``chi`` to the other functions.
 
     Raises:
         InputError: images that cannot be read or do not share a grid.
     """
     image = as_volume(chi, "susceptibility map")
     inside = as_mask(mask, image.grid)
+    check_ppm(image, image.values != 0 if inside is None else inside)
     rate = None if r2star_per_s is None else as_volume(r2star_per_s, "R2*", grid=image.grid)
     return MappedHead(
         chi=_volume(image),
@@ -191,8 +202,26 @@ def mapped_head(
     )
 
 
+def check_ppm(chi: Image, brain: npt.NDArray[np.bool_]) -> None:
+    """Refuse a map whose values are those of ppb, or of no susceptibility at all.
+
+    Raises:
+        InputError: with the median of |chi|, which is some hundredths of a ppm in a brain.
+    """
+    median = float(np.median(np.abs(chi.values[brain]))) if brain.any() else 0.0
+    if median > LARGEST_MEDIAN_PPM:
+        raise InputError(
+            f"{chi.path}: expected susceptibility in ppm, found a median of |chi| of {median:.3g} "
+            "in the brain, as maps in ppb have; divide by 1000"
+        )
+
+
 def head_of(chi: MeasuredIn, magnitude: VolumeLike | None = None) -> MappedHead:
-    """What nuclei are measured in, of whatever holds a map."""
+    """Convert maps, a map or a ``MappedHead`` to a ``MappedHead``.
+
+    Returns:
+        The map with its magnitude, mask and R2*.
+    """
     if isinstance(chi, MappedHead):
         return chi
     if isinstance(chi, SusceptibilityMaps):
@@ -210,25 +239,64 @@ def head_of(chi: MeasuredIn, magnitude: VolumeLike | None = None) -> MappedHead:
 def labels_of(
     labels: VolumeLike, lookup: PathLike | pd.DataFrame | None, *, grid: Grid
 ) -> tuple[Image, pd.DataFrame]:
-    """Labels as integers on a grid, and their table.
+    """Read labels as integers on a grid, and their lookup table.
+
+    Returns:
+    The labels, and a table with columns index and name.
 
     Raises:
-        InputError: no lookup, another grid, or labels that are not whole numbers.
+        InputError: no lookup, another grid, labels that are not whole numbers, or none that the
+            lookup names.
     """
     if lookup is None:
         raise InputError("nuclei: expected a lookup with the labels, found none")
     image = as_volume(labels, "labels", grid=grid)
-    rounded = np.round(image.values)
-    if not np.array_equal(rounded, image.values):
+    whole = whole_labels(image)
+    rows = _lookup(lookup)
+    if {"index", "name"} <= set(rows) and not np.isin(whole, rows["index"]).any():
+        present = np.unique(whole[whole != 0])[:4].tolist()
+        raise InputError(
+            f"{image.path}: expected voxels of a label in the lookup "
+            f"({', '.join(map(str, rows['index'][:4]))} ...), found labels "
+            f"{', '.join(map(str, present)) or 'of zero alone'}"
+        )
+    return Image(image.path, image.grid, whole, whole), rows
+
+
+def whole_labels(image: Image) -> npt.NDArray[np.int64]:
+    """The values of a label image as int64.
+
+    Raises:
+        InputError: fractions, or numbers so large that their type rounds them.
+    """
+    values = image.values
+    rounded = np.round(values)
+    if not np.array_equal(rounded, values):
         raise InputError(f"{image.path}: expected whole-number labels, found fractions")
+    largest = float(np.abs(rounded.astype(np.float64)).max(initial=0.0))
+    exact = 2.0**24 if image.stored.dtype == np.float32 else 2.0**53
+    if largest >= (2.0**63 if np.issubdtype(values.dtype, np.integer) else exact):
+        raise InputError(
+            f"{image.path}: expected label numbers that {values.dtype} holds exactly (below "
+            f"{exact:.0f}), found {largest:.0f}; store them as integers"
+        )
+    return rounded.astype(np.int64)
+
+
+def _lookup(lookup: PathLike | pd.DataFrame) -> pd.DataFrame:
     if isinstance(lookup, str | os.PathLike):
-        lookup = read_table(Path(lookup), columns=("index", "name"))
-    whole = rounded.astype(np.int32)
-    return Image(image.path, image.grid, whole, whole), lookup
+        return read_lookup(Path(lookup))
+    if "index" not in lookup or lookup["index"].isna().any():
+        return lookup
+    return lookup.assign(index=whole_numbers(lookup["index"], "label lookup"))
 
 
 def as_atlas(images: AtlasImages, *, name: str = "") -> Atlas:
-    """An atlas as read, ready to be registered."""
+    """Convert the images of an atlas to an ``Atlas``.
+
+    Returns:
+        Templates, brain mask and label probabilities, for registration.
+    """
     templates = {name: _volume(image) for name, image in images.templates.items()}
     first = next(iter(templates.values()))
     brain = first if images.brain is None else Volume(images.brain.values, images.brain.grid)
@@ -248,14 +316,22 @@ def as_atlas(images: AtlasImages, *, name: str = "") -> Atlas:
     )
 
 
-def combined(image: Image) -> npt.NDArray[np.float32]:
-    """One magnitude: the root of the sum of squares over the echoes of a 4D image."""
+def combine_echoes(image: Image) -> npt.NDArray[np.float32]:
+    """Combine echoes: root of the sum of squares over the echoes of a 4D image.
+
+    Returns:
+        float32 (x, y, z).
+    """
     values = np.asarray(image.values, dtype=np.float32)
     return values if values.ndim == 3 else np.sqrt((values**2).sum(-1))
 
 
 def source_of(chi: MeasuredIn, head: MappedHead, magnitude: VolumeLike | None) -> dict[str, Any]:
-    """What is recorded of a map and its magnitude."""
+    """Record of the source of a map, its magnitude and its mask.
+
+    Returns:
+        Paths as text, or "given" for inputs in memory.
+    """
     return {
         "chimap": name_of(chi, head.name),
         "magnitude": name_of(magnitude, "given"),
@@ -269,7 +345,7 @@ def _magnitude(magnitude: VolumeLike, chi: Image) -> Volume:
     _check_flip(image, chi)
     check_same_grid(image.grid, chi.grid, image.path, reference=chi.path)
     check_perpendicular(chi.grid, str(chi.path))
-    return Volume(combined(image), image.grid)
+    return Volume(combine_echoes(image), image.grid)
 
 
 def _has_grid(value: VolumeLike) -> bool:
@@ -277,7 +353,7 @@ def _has_grid(value: VolumeLike) -> bool:
 
 
 def _check_flip(image: Image, chi: Image) -> None:
-    """Say that an axis is flipped, because a distance between corners does not."""
+    """Check for a flipped axis, for a clearer message than that of a distance between corners."""
     if image.grid.shape != chi.grid.shape:
         return
     ours, theirs = image.grid.matrix[:3, :3], chi.grid.matrix[:3, :3]
@@ -289,7 +365,7 @@ def _check_flip(image: Image, chi: Image) -> None:
             )
 
 
-def _perpendicular(image: Image) -> Image:
+def _require_perpendicular(image: Image) -> Image:
     check_perpendicular(image.grid, str(image.path))
     return image
 

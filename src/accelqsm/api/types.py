@@ -1,4 +1,4 @@
-"""What the public functions accept."""
+"""Types that the public functions accept."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One file per command: its arguments and what it calls."""
+"""Commands of the command line, one file each."""

@@ -1,13 +1,16 @@
-"""What several commands share: arguments of one kind, and settings from file and command line."""
+"""Arguments and settings that several commands have in common."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.settings import read_settings_tables, settings_from
 from accelqsm.options.arguments import add_settings, given_table
 from accelqsm.options.setting import Settings
@@ -21,12 +24,12 @@ Record = TypeVar("Record", bound=Settings)
 
 
 class Command(Protocol):
-    """A module of a command.
+    """Interface of a command's module.
 
     Attributes:
-        NAME: as it is called.
-        HELP: one line.
-        EXAMPLE: one call, or several lines of them.
+        NAME: name on the command line.
+        HELP: help text, one line.
+        EXAMPLE: example calls, one per line.
     """
 
     NAME: str
@@ -40,11 +43,11 @@ class Command(Protocol):
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A settings file that a command replays, and what was given on top of it.
+    """A settings file and the command-line options that override it.
 
     Attributes:
-        options: of the command line.
-        record: the whole file; empty without one.
+        options: options of the command line.
+        record: contents of the file; empty without one.
     """
 
     options: argparse.Namespace
@@ -52,7 +55,7 @@ class SettingsFile:
 
     @classmethod
     def of(cls, options: argparse.Namespace, *sections: str) -> SettingsFile:
-        """Read the file named by ``--settings``, in which only these tables may set anything.
+        """Read the file of ``--settings``, which may have settings in the given tables only.
 
         Raises:
             InputError: a file that is not TOML, or a key that the command does not use.
@@ -62,7 +65,7 @@ class SettingsFile:
     def settings(
         self, record: type[Record], section: str, table: Mapping[str, Any] | None = None
     ) -> Record:
-        """Defaults, then the table of the file, then what was given on the command line.
+        """Settings record from defaults, the table of the file and the command line, in this order.
 
         Raises:
             InputError: a setting that cannot be used.
@@ -74,39 +77,141 @@ class SettingsFile:
 
 
 def add_settings_file(parser: argparse.ArgumentParser) -> None:
-    """The settings file that is replayed."""
+    """Add the argument ``--settings``."""
     parser.add_argument(
         "--settings",
         type=Path,
         metavar="TOML",
-        help="replay the settings.toml of an earlier run; what is given here wins",
+        help="repeat the settings.toml of an earlier run; options given here take precedence",
     )
+
+
+def add_out(
+    parser: argparse.ArgumentParser,
+    help: str = "folder for the results",
+    *,
+    metavar: str = "OUT",
+    default: Path | None = None,
+) -> None:
+    """Where results go, and whether they may replace those of an earlier run."""
+    optional: dict[str, Any] = {} if default is None else {"nargs": "?", "default": default}
+    parser.add_argument("out", type=Path, metavar=metavar, help=help, **optional)
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Whether results may replace those of an earlier run."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what an earlier run left in OUT, all of it; refused without",
+    )
+
+
+@contextmanager
+def results(options: argparse.Namespace, command: str) -> Iterator[Path]:
+    """The folder to write into, whose files become those of OUT when the block ends well.
+
+    Raises:
+        InputError: an OUT that cannot be used, before anything is computed.
+    """
+    from accelqsm.results.folder import results_folder
+
+    with results_folder(
+        options.out, command, overwrite=options.overwrite, inputs=inputs_of(options)
+    ) as folder:
+        yield folder
+
+
+@contextmanager
+def unsaid() -> Iterator[None]:
+    """Check without warnings, which are said when the same inputs are read to be used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        yield
+
+
+def check_space(out: Path, n_bytes: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        InputError: less space than ``n_bytes`` where ``out`` is.
+    """
+    from accelqsm.results import folder
+
+    folder.check_space(out, n_bytes)
+
+
+def check_table(options: argparse.Namespace) -> None:
+    """Refuse a table's file OUT that cannot be used, before anything is computed.
+
+    Raises:
+        InputError: as ``results.folder.check_table_file``.
+    """
+    from accelqsm.results.folder import check_table_file
+
+    check_table_file(options.out, overwrite=options.overwrite, inputs=inputs_of(options))
+
+
+def inputs_of(options: argparse.Namespace) -> list[Path]:
+    """Every file that a command line names, but OUT and the settings that are replayed."""
+    named = {name: v for name, v in vars(options).items() if name not in ("out", "settings")}
+    many = [v if isinstance(v, list | tuple) else [v] for v in named.values()]
+    return [path for paths in many for path in paths if isinstance(path, Path)]
 
 
 def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
-    """A raw scan, where results go, and how it is reconstructed."""
+    """Add the arguments of a raw scan, the output folder and the reconstruction."""
     parser.add_argument(
         "scan", type=Path, metavar="SCAN.h5", help="raw data, ISMRMRD/MRD, Cartesian 3D"
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    add_out(parser)
     add_settings_file(parser)
     add_settings(parser, ReconSettings)
 
 
 def add_mask(parser: argparse.ArgumentParser, otherwise: str) -> None:
-    """A mask in place of one that is found."""
+    """Add the argument ``--mask``."""
     parser.add_argument(
         "--mask", type=Path, metavar="FILE", help=f"NIfTI on the same grid; by default {otherwise}"
     )
 
 
+def add_columns(parser: argparse.ArgumentParser, *names: str, example: str) -> None:
+    """What a table calls its columns."""
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME=COLUMN",
+        help=f"what the table calls {', '.join(names)}: {example}",
+    )
+
+
+def columns_of(options: argparse.Namespace) -> dict[str, str]:
+    """What a table calls its columns, by our names.
+
+    Raises:
+        InputError: a word of another form, or a name that comes twice.
+    """
+    names: dict[str, str] = {}
+    for word in options.columns:
+        ours, equals, theirs = word.partition("=")
+        if not (ours and equals and theirs):
+            raise InputError(f"--columns: expected NAME=COLUMN, found '{word}'")
+        if ours in names:
+            raise InputError(f"--columns: expected {ours} once, found it twice")
+        names[ours] = theirs
+    return names
+
+
 def add_qsm(parser: argparse.ArgumentParser) -> None:
-    """Every setting of the chain from field to susceptibility."""
+    """Add the arguments of the QSM pipeline."""
     add_settings(parser, QsmSettings)
 
 
 def recon_of(settings: SettingsFile) -> ReconSettings:
-    """How the scan is reconstructed.
+    """Reconstruction settings from file and command line.
 
     Raises:
         InputError: no method, or settings that cannot be used.
@@ -117,14 +222,18 @@ def recon_of(settings: SettingsFile) -> ReconSettings:
 
 
 def say(path: Path, what: str) -> None:
-    """Say in one line what was written."""
+    """Print a path and a description of what was written."""
     print(f"{path}: {what}", flush=True)
 
 
-def save_maps(maps: SusceptibilityMaps, out: Path) -> None:
-    """Write maps and their methods text, and say so."""
+def write_maps(maps: SusceptibilityMaps, folder: Path) -> None:
+    """Write maps and their methods text."""
     from accelqsm.reports.boilerplate import write_methods
 
-    maps.save(out)
-    write_methods(out)
+    maps.write(folder)
+    write_methods(folder)
+
+
+def say_maps(out: Path) -> None:
+    """Say in one line that maps were written."""
     say(out, "susceptibility (ppm), fields (Hz), R2*, magnitude, mask, settings, methods text")

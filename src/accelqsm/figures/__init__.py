@@ -1,1 +1,1 @@
-"""Data in, picture out."""
+"""Figures of maps, nuclei and agreement as PNG with captions."""

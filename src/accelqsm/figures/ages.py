@@ -1,4 +1,4 @@
-"""Plots of the nuclei against age, one line per protocol."""
+"""Figure of susceptibility of nuclei against age, one line per protocol."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ LINE_STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 def age_figure(
     values: pd.DataFrame, ages_years: Mapping[str, float], associations: pd.DataFrame
 ) -> Figure:
-    """Draw every nucleus against age: points and a line of its own for each protocol.
+    """Figure of every nucleus against age, with points and a regression line for each protocol.
 
-    Slopes are taken from ``associations`` and not computed again; a line goes through the middle
-    of its points.
+    Slopes are taken from ``associations``; each line passes through the mean of its points.
 
     Args:
         values: columns ``subject, protocol, region, value_ppb``.
@@ -31,12 +30,12 @@ def age_figure(
         associations: one row per ``region, protocol`` with ``r`` and ``slope_ppb_per_year``.
 
     Raises:
-        InputError: nobody with an age and a value, or a row that is missing.
+        InputError: no subject with age and value, or a missing row.
     """
     table = values.assign(age_years=values["subject"].astype(str).map(dict(ages_years)))
     table = table.dropna(subset=["age_years", "value_ppb"])
     if table.empty:
-        raise InputError("age plots: expected people with age and values, found none")
+        raise InputError("age plots: expected subjects with age and values, found none")
     regions, protocols = (list(dict.fromkeys(values[key])) for key in ("region", "protocol"))
     columns = min(COLUMNS, len(regions))
     with styled():
@@ -61,9 +60,9 @@ def age_figure(
     return Figure(
         title="Susceptibility against age",
         caption=(
-            "One point per person and protocol; lines are least-squares fits. That one protocol's "
-            "correlation is significant and another's is not, does not make them different: the "
-            "tables compare the correlations themselves."
+            "One point per subject and protocol; lines are least-squares fits. A significant "
+            "correlation under one protocol and a non-significant one under another do not differ "
+            "for that reason: the tables compare the correlations themselves."
         ),
         alt="Susceptibility against age with a fitted line per protocol. Correlations: "
         + "; ".join(_in_words(associations, region, protocols) for region in regions)

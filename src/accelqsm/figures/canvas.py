@@ -1,4 +1,4 @@
-"""Sizes, colours and the way from a drawing to PNG bytes, the same for all figures."""
+"""Sizes, colours, layout and PNG output that all figures have in common."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from matplotlib.figure import Figure as Drawing
 WIDTH_INCHES = 10.0
 DPI = 150
 INK, MUTED, FAINT = "#1b2733", "#5b6875", "#d9dfe5"
-# Okabe & Ito's palette without yellow, which is too light on white: told apart by colour-blind
-# readers; markers tell the same again.
+# Okabe and Ito's palette for colour-blind readers without yellow, which is too light on white;
+# markers are redundant with colours.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5b6875")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLE: dict[Any, Any] = {
@@ -38,14 +38,14 @@ _STYLE: dict[Any, Any] = {
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    # Names come from users: a dollar sign is not the start of a formula.
+    # Names from users may contain a dollar sign, which is not a formula.
     "text.parse_math": False,
 }
 
 
 @dataclass(frozen=True)
 class Panels:
-    """A drawing with axes in rows and columns of one size, sizes in inches."""
+    """A drawing with its axes in rows and columns."""
 
     drawing: Drawing
     axes: tuple[tuple[Axes, ...], ...]
@@ -57,7 +57,7 @@ class Panels:
 
 
 def styled() -> AbstractContextManager[None]:
-    """The context in which every figure is drawn and written."""
+    """Context manager with the style of all figures."""
     return mpl.rc_context(_STYLE)
 
 
@@ -72,7 +72,7 @@ def panels(
     bottom: float = 0.45,
     gap: tuple[float, float] = (0.1, 0.1),
 ) -> Panels:
-    """Axes of equal width placed by hand, so that an image fills its axes to the pixel.
+    """Create axes of equal width with explicit positions, so that an image fills its axes exactly.
 
     ``heights`` gives one height per row; ``width`` of a column fills the page when absent. All in
     inches; ``gap`` is (between columns, between rows).
@@ -99,7 +99,7 @@ def panels(
 
 
 def to_png(drawing: Drawing) -> bytes:
-    """The drawing as PNG bytes, without a date, so that equal drawings give equal bytes."""
+    """Render a drawing as PNG bytes, without a date, so that equal drawings give equal bytes."""
     buffer = io.BytesIO()
     drawing.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The person whom a protocol changes most: values, and maps of the difference."""
+"""Figures of the subject with the largest difference from the reference: values and maps."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ DIFFERENCE_WINDOW_PPB = (-60.0, 60.0)
 
 @dataclass(frozen=True)
 class LargestDifference:
-    """Where a protocol is furthest from the reference.
+    """The largest difference of a value from the reference.
 
     Attributes:
-        subject, region, protocol: whose, of which nucleus, under which protocol.
+        subject, region, protocol: subject, nucleus and protocol of the value.
         difference_ppb: protocol - reference.
     """
 
@@ -54,20 +54,20 @@ class LargestDifference:
 
 
 def largest_difference(values: pd.DataFrame, *, reference: str) -> LargestDifference:
-    """Find the largest absolute difference from the reference, the first one of equals.
+    """Find the largest absolute difference from the reference; the first of equal ones.
 
     Args:
         values: columns ``subject, protocol, region, value_ppb``.
         reference: the protocol that the others are compared with.
 
     Raises:
-        InputError: no value that has one of the reference beside it.
+        InputError: no value with a corresponding value of the reference.
     """
     keys = ["subject", "region"]
     base = values[values["protocol"] == reference].set_index(keys)["value_ppb"]
     others = values[values["protocol"] != reference].copy()
-    there = base.reindex(pd.MultiIndex.from_frame(others[keys]))
-    others["difference"] = others["value_ppb"].to_numpy() - there.to_numpy()
+    reference_values = base.reindex(pd.MultiIndex.from_frame(others[keys]))
+    others["difference"] = others["value_ppb"].to_numpy() - reference_values.to_numpy()
     others = others.dropna(subset=["difference"]).reset_index(drop=True)
     if others.empty:
         raise InputError(f"values: expected pairs with '{reference}', found none")
@@ -78,11 +78,11 @@ def largest_difference(values: pd.DataFrame, *, reference: str) -> LargestDiffer
 
 
 def subject_figure(values: pd.DataFrame, largest: LargestDifference, *, reference: str) -> Figure:
-    """Draw every nucleus of one person under every protocol.
+    """Figure of the values of one subject in every nucleus under every protocol.
 
     Args:
         values: columns ``subject, protocol, region, value_ppb``.
-        largest: what makes this person the one to look at.
+        largest: the difference for which the subject is selected.
         reference: the protocol that the others are compared with.
     """
     own = values[values["subject"].astype(str) == largest.subject]
@@ -106,7 +106,7 @@ def subject_figure(values: pd.DataFrame, largest: LargestDifference, *, referenc
         png = to_png(grid.drawing)
     of = f"{largest.region} of {largest.subject} under {largest.protocol}"
     return Figure(
-        title="The person with the largest difference",
+        title="The subject with the largest difference",
         caption=(
             f"Every nucleus of {largest.subject} under every protocol. The largest difference of "
             f"all from {reference} is that of the {of}: {largest.difference_ppb:+.1f} ppb."
@@ -130,20 +130,20 @@ def difference_figure(
     mask: Volume | None = None,
     view: View = DEFAULT_VIEW,
 ) -> Figure:
-    """Draw the difference of each map from the reference where a nucleus is cut widest.
+    """Figure of the difference of each map from the reference, in the slice of a nucleus.
 
     Args:
         chi_ppm: protocol name -> susceptibility ``(x, y, z)`` in ppm, the reference among them.
         labels: integers ``(x, y, z)``.
         regions: label value -> region.
         reference: the protocol that the others are compared with.
-        at: label values of the nucleus that chooses the slice.
+        at: label values of the nucleus; the slice with most of its voxels is shown.
         voxel_size_mm: edge lengths along x, y, z.
         mask: differences are shown inside.
-        view: differences shown in the darkest colours, room around the nuclei, and side.
+        view: window, margin around the nuclei, and side.
 
     Raises:
-        InputError: the reference stands alone or is missing.
+        InputError: the reference is missing or the only map.
     """
     others = [name for name in chi_ppm if name != reference]
     if reference not in chi_ppm or not others:
@@ -153,7 +153,7 @@ def difference_figure(
     z = chosen_slice(labels.shape, None, chosen, labels)
     box = cut_box(np.any(labels != 0, axis=2), voxel_size_mm, margin_mm=view.margin_mm)
     inside = np.ones(labels.shape, dtype=bool) if mask is None else mask.astype(bool)
-    # Orange and purple: told apart by colour-blind readers, and both dark in print.
+    # Orange and purple are distinguishable for colour-blind readers, and both dark in print.
     colours = colormaps["PuOr_r"].with_extremes(bad="white")
     width = min((WIDTH_INCHES - 1.0 - 0.06 * len(others)) / max(len(others), 3), 3.0)
     with styled():
@@ -166,14 +166,19 @@ def difference_figure(
             name: np.isin(labels[:, :, z], [v for v, r in regions.items() if r == name])[box]
             for name in names
         }
-        seen = {name: region for name, region in masks.items() if region.any()}
+        visible = {name: region for name, region in masks.items() if region.any()}
         for axes, name in zip(grid.flat, others, strict=True):
             axes.set(xticks=[], yticks=[])
             difference = PPB_PER_PPM * (chi_ppm[name] - chi_ppm[reference])
             shown = np.where(inside, difference, np.nan)[:, :, z][box]
             show_slice(axes, shown, window_ppb, colours, voxel_size_mm, radiological)
             draw_outlines(
-                axes, seen, voxel_size_mm, radiological, regions=names, named=axes is grid.flat[0]
+                axes,
+                visible,
+                voxel_size_mm,
+                radiological,
+                regions=names,
+                named=axes is grid.flat[0],
             )
             axes.set_title(f"{name} \N{MINUS SIGN} {reference}", fontweight="bold", pad=5)
         draw_scale(grid.drawing, grid.flat[-1], window_ppb, colours)

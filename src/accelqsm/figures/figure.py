@@ -1,4 +1,4 @@
-"""A picture with the words that go with it."""
+"""Record of a figure with title, caption and alternative text."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with the words that go with it; a notebook shows it by itself.
+    """A figure with title, caption and alternative text; displayed in notebooks.
 
     Attributes:
         title: short heading.
         caption: what is shown and how to read it.
-        alt: what the picture says, for those who do not see it.
-        png: the picture, PNG bytes.
+        alt: alternative text for readers who cannot see the figure.
+        png: PNG bytes.
     """
 
     title: str
@@ -23,7 +23,7 @@ class Figure:
     png: bytes = field(repr=False)
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture as PNG."""
+        """Write the figure as PNG."""
         Path(path).write_bytes(self.png)
         return Path(path)
 

@@ -1,4 +1,4 @@
-"""Pictures of the maps: protocols side by side, and the nuclei from near."""
+"""Figures of maps: protocols side by side, and magnified nuclei."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ LEFT, RIGHT, TOP, BOTTOM, GAP = 0.3, 0.75, 0.3, 0.05, 0.04
 
 @dataclass(frozen=True)
 class ProtocolImages:
-    """The images of one protocol, all ``(x, y, z)`` on one grid (RAS+: x to the right).
+    """Images of one protocol, all ``(x, y, z)`` on one grid (RAS+: x to the right).
 
     Attributes:
         name: as shown above the column.
         chi_ppm: susceptibility in ppm.
-        magnitude: arbitrary unit; its panel stays empty when absent, as for a simulated truth.
+        magnitude: arbitrary unit; the panel is empty if absent, as for a simulated truth.
         phase: phase in rad, or a field map in Hz (the figure's ``phase_label`` says which).
     """
 
@@ -64,9 +64,9 @@ def protocol_figure(
     phase_window: Window = (-np.pi, np.pi),
     view: View = DEFAULT_VIEW,
 ) -> Figure:
-    """Draw one axial slice: a column per protocol; magnitude, phase and susceptibility as rows.
+    """Figure of an axial slice of each protocol: magnitude, phase and susceptibility.
 
-    Every row has one window for all protocols.
+    One column per protocol; every row has the same window for all protocols.
 
     Args:
         protocols: at least one, all of one shape.
@@ -126,7 +126,7 @@ def zoom_figure(
     views: Mapping[str, Sequence[str]] = DEFAULT_VIEWS,
     view: View = DEFAULT_VIEW,
 ) -> Figure:
-    """Draw the nuclei from near: a column per protocol, a row per view, outlines of the labels.
+    """Figure of magnified nuclei: a column per protocol, a row per view, outlines of the labels.
 
     Args:
         chi_ppm: protocol name -> susceptibility ``(x, y, z)`` in ppm.
@@ -134,9 +134,9 @@ def zoom_figure(
         regions: label value -> region; both sides of a nucleus have one region.
         voxel_size_mm: edge lengths along x, y, z.
         mask: susceptibility is shown inside.
-        views: row heading -> the regions that choose its slice and its cut; views without a
+        views: row heading -> the regions that determine its slice and crop; views without a
             labelled voxel are left out.
-        view: window, room around the nuclei, and side.
+        view: window, margin around the nuclei, and side.
 
     Raises:
         InputError: no protocol, shapes that differ, or no view with a labelled voxel.
@@ -167,7 +167,7 @@ def zoom_figure(
         png = to_png(drawing)
     shown = ", ".join(name for group in outlines for name in group)
     return Figure(
-        title="Nuclei from near",
+        title="Nuclei, magnified",
         caption=(
             f"Susceptibility with the outlines in which it was measured ({shown}), one window for "
             f"all; {convention(view.radiological)}"
@@ -206,7 +206,7 @@ def _grid(
     regions: Sequence[str] = (),
 ) -> Drawing:
     width = (WIDTH_INCHES - LEFT - RIGHT - GAP * (len(columns) - 1)) / len(columns)
-    # Few columns would make a figure taller than a screen.
+    # Otherwise few columns would make a figure taller than a screen.
     width = min(width, 3.2)
     heights = []
     for box in boxes:

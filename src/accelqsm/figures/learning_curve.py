@@ -1,4 +1,4 @@
-"""The learning curve: loss, and error relative to that of zero-filling, step by step."""
+"""Figure of the learning curve: loss, and NRMSE relative to zero-filling."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from accelqsm.figures.canvas import COLOURS, MARKERS, panels, styled, to_png
 
 
 def learning_curve(log: pd.DataFrame) -> bytes:
-    """PNG of the log of a training run.
+    """Learning curve of a training run as PNG bytes.
 
     Args:
         log: columns ``step, loss`` and, by acceleration N, ``nrmse_afN`` and ``zero_filled_afN``.

@@ -1,4 +1,4 @@
-"""Susceptibility, magnitude and R2* of one scan in three planes."""
+"""Figure of susceptibility, magnitude and R2* of a scan in three planes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def maps_figure(
     r2star_per_s: Volume | None = None,
     voxel_size_mm: Triple,
 ) -> Figure:
-    """Draw each map through the middle of the mask, cut to it.
+    """Figure of each map in three planes through the centre of the mask, cropped to it.
 
     Args:
         chi_ppm: susceptibility in ppm, (x, y, z).
-        mask: bool (x, y, z), where it is known.
+        mask: bool (x, y, z), where susceptibility is known.
         magnitude: (x, y, z), any scale.
         r2star_per_s: (x, y, z) in 1/s.
         voxel_size_mm: edge lengths of a voxel in mm.
@@ -77,7 +77,7 @@ def maps_figure(
         png = to_png(grid.drawing)
     level = PPB_PER_PPM * float(np.std(chi_ppm[mask]))
     return Figure(
-        title="Susceptibility and the images that it came from",
+        title="Susceptibility, magnitude and R2*",
         caption=(
             f"Three planes through the middle of the mask; array axes as stored. Susceptibility "
             f"from {CHI_WINDOW_PPB[0]:g} to {CHI_WINDOW_PPB[1]:g} ppb."
@@ -88,13 +88,13 @@ def maps_figure(
 
 
 def _bright(magnitude: Volume, mask: npt.NDArray[np.bool_]) -> float:
-    """The upper end of the grey scale of a magnitude."""
+    """Upper end of the grey scale of a magnitude, its 99.5th percentile."""
     inside = magnitude[mask] if mask.any() else magnitude
     return float(np.percentile(inside, 99.5)) or 1.0
 
 
 def _around(mask: npt.NDArray[np.bool_]) -> tuple[list[slice], list[int]]:
-    """The box of the mask with a margin, and the middle of the mask."""
+    """Bounding box of the mask with a margin, and its centre."""
     box, middle = [], []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)

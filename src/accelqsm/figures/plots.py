@@ -1,4 +1,4 @@
-"""Plots of the agreement: Bland-Altman and scatter."""
+"""Bland-Altman and scatter plots of agreement."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def bland_altman_figure(
     regions: Sequence[str] = (POOLED,),
     confidence: float = 0.95,
 ) -> Figure:
-    """Draw differences against means: a column per protocol, a row per region.
+    """Bland-Altman plots, a column per protocol and a row per region.
 
     Bias (solid) and limits of agreement (dashed) with their confidence intervals (bands) are
-    taken from ``agreement`` and not computed again.
+    taken from ``agreement``.
 
     Args:
         values: columns ``subject, protocol, region, value_ppb``.
@@ -59,7 +59,7 @@ def bland_altman_figure(
     wide = _wide(values, reference)
     protocols = [name for name in wide.columns if name != reference]
     with styled():
-        grid = _numbered(len(protocols), [2.6 if len(regions) == 1 else 1.75] * len(regions))
+        grid = _panel_grid(len(protocols), [2.6 if len(regions) == 1 else 1.75] * len(regions))
         for row, region in zip(grid.axes, regions, strict=True):
             part = _part(wide, region)
             low, high = _range(part)
@@ -100,10 +100,10 @@ def scatter_figure(
     reference: str,
     regions: Sequence[str] = (POOLED,),
 ) -> Figure:
-    """Draw each protocol against the reference with the identity line.
+    """Scatter plots of each protocol against the reference with the identity line.
 
-    Tables and arguments as for :func:`bland_altman_figure`; ``agreement`` gives ``pearson_r`` and
-    ``n``. With the simulated truth as ``reference``, the same picture shows accuracy.
+    Tables and arguments as for ``bland_altman_figure``; ``agreement`` has ``pearson_r`` and ``n``.
+    With the simulated truth as ``reference``, the figure shows accuracy.
 
     Raises:
         InputError: a protocol or region that is not in the tables.
@@ -112,7 +112,7 @@ def scatter_figure(
     protocols = [name for name in wide.columns if name != reference]
     with styled():
         size = (WIDTH_INCHES - 0.75 - 0.35 * len(protocols)) / max(len(protocols), 3)
-        grid = _numbered(len(protocols), [size] * len(regions), gap=(0.35, 0.25), width=size)
+        grid = _panel_grid(len(protocols), [size] * len(regions), gap=(0.35, 0.25), width=size)
         for row, region in zip(grid.axes, regions, strict=True):
             part = _part(wide, region)
             low, high = _range(part)
@@ -177,7 +177,7 @@ def _agreement_row(agreement: pd.DataFrame, region: str, protocol: str) -> pd.Se
     return chosen.iloc[0]
 
 
-def _numbered(
+def _panel_grid(
     n_columns: int,
     heights: Sequence[float],
     *,
@@ -194,7 +194,7 @@ def _points(
     for i, region in enumerate(regions):
         chosen = names == region
         if chosen.any():
-            marker, colour, filled = _look(i)
+            marker, colour, filled = _marker_style(i)
             axes.scatter(
                 x[chosen], y[chosen], s=13 if len(x) > FEW_POINTS else 26, marker=marker,
                 facecolor=colour if filled else "none", edgecolor="white" if filled else colour,
@@ -202,8 +202,8 @@ def _points(
             )  # fmt: skip
 
 
-def _look(i: int) -> tuple[str, str, bool]:
-    """Marker, colour and whether it is filled: no two of the first 49 look alike."""
+def _marker_style(i: int) -> tuple[str, str, bool]:
+    """Marker, colour and fill of the i-th region, distinct for the first 49."""
     lap = i // len(COLOURS)
     return MARKERS[(i + lap) % len(MARKERS)], COLOURS[i % len(COLOURS)], lap % 2 == 0
 
@@ -251,7 +251,9 @@ def _legend(grid: Panels, regions: Sequence[str]) -> None:
             [], [], linestyle="", marker=marker, markersize=5, color=colour,
             markerfacecolor=colour if filled else "none", label=region,
         )
-        for region, (marker, colour, filled) in zip(regions, map(_look, count()), strict=False)
+        for region, (marker, colour, filled) in zip(
+            regions, map(_marker_style, count()), strict=False
+        )
     ]  # fmt: skip
     grid.drawing.legend(
         handles=handles, loc="lower center", ncols=max(len(handles), 1), frameon=False,
@@ -286,7 +288,7 @@ def _figures_in_words(row: pd.Series) -> str:
 def _widest_in_words(
     agreement: pd.DataFrame, protocols: Sequence[str], regions: Sequence[str], reference: str
 ) -> str:
-    """Of many plots, what each protocol does at its worst; the tables have the rest."""
+    """Alternative text of many plots, with the widest limits of each protocol."""
     parts = []
     for protocol in protocols:
         rows = [(region, _agreement_row(agreement, region, protocol)) for region in regions]

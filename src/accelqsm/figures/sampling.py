@@ -1,4 +1,4 @@
-"""Pictures of the sampling patterns."""
+"""Figure of sampling patterns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelqsm.figures.figure import Figure
 
 
 def sampling_figure(patterns: Mapping[str, npt.NDArray[Any]]) -> Figure:
-    """Draw the sampling patterns ``(ky, kz)``, sampled positions dark, with their acceleration.
+    """Figure of sampling patterns ``(ky, kz)``, sampled positions dark, with their acceleration.
 
     The acceleration is the number of positions divided by the number of samples, over the full
     rectangle with calibration and corners included.
@@ -33,7 +33,7 @@ def sampling_figure(patterns: Mapping[str, npt.NDArray[Any]]) -> Figure:
     n_columns = 2 if len(patterns) > 1 else 1
     n_rows = -(-len(patterns) // n_columns)
     largest = np.max([p.shape for p in patterns.values()], axis=0)
-    # A whole number of pixels per sample, because uneven ones draw stripes that are not there.
+    # An integer number of pixels per sample avoids artificial stripes.
     available = (WIDTH_INCHES - 0.75) / 2 - 0.1
     width = max(int(available * DPI // largest[0]), 1) * largest[0] / DPI
     height = width * largest[1] / largest[0]

@@ -1,4 +1,4 @@
-"""Planes of a volume as a reader sees them: which one, cut where, which side is which."""
+"""Display of slices: selection, crop, window, orientation and outlines."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ DEFAULT_VIEWS: Mapping[str, Sequence[str]] = {
     "Basal ganglia": ("Pu", "Ca", "GPe", "GPi"),
     "Midbrain": ("RN", "SNc", "SNr"),
 }
-# Okabe & Ito's palette without what is too dark on gray values.
+# Okabe and Ito's palette without colours that are too dark on gray values.
 REGION_COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#ffffff")
 
 
 @dataclass(frozen=True)
 class View:
-    """How slices are shown.
+    """Display settings of slices.
 
     Attributes:
-        window_ppb: susceptibility shown black and white; by default the figure's own.
-        margin_mm: room around the nuclei.
-        radiological: the patient's right is on the left of the picture.
+        window_ppb: susceptibility shown black and white; by default that of the figure.
+        margin_mm: margin around the nuclei.
+        radiological: the patient's right is on the left of the figure.
         slice_index: index along z, instead of the one with most labelled voxels.
     """
 
@@ -51,13 +51,13 @@ DEFAULT_VIEW = View()
 
 
 def region_colours(regions: Iterable[str]) -> dict[str, str]:
-    """Region -> its colour, the same in every picture that shows the same regions."""
+    """Colour of each region, the same in every figure of the same regions."""
     names = dict.fromkeys(regions)
     return {name: REGION_COLOURS[i % len(REGION_COLOURS)] for i, name in enumerate(names)}
 
 
 def views_of(regions: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """View -> the regions that choose its slice: the usual two, and one for any others."""
+    """Regions of each view: basal ganglia, midbrain, and one view for other nuclei."""
     names = tuple(dict.fromkeys(regions))
     usual = {
         view: tuple(n for n in members if n in names) for view, members in DEFAULT_VIEWS.items()
@@ -70,7 +70,7 @@ def views_of(regions: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def chosen_slice(
     shape: tuple[int, ...], wanted: int | None, labels: Volume | None, mask: Volume | None
 ) -> int:
-    """The slice along z: the one wanted, or the one with most of the labels, or of the mask."""
+    """Index along z: ``wanted``, or the slice with most labelled or masked voxels."""
     if wanted is not None:
         if not 0 <= wanted < shape[2]:
             raise InputError(f"slice: expected an index from 0 to {shape[2] - 1}, found {wanted}")
@@ -82,7 +82,7 @@ def chosen_slice(
 
 
 def cut_box(chosen: Volume, voxel_size_mm: Triple, *, margin_mm: float) -> Box:
-    """Where a plane ``(x, y)`` is cut: around what is chosen, with a margin; all of it without."""
+    """Bounding box of the chosen voxels of a plane ``(x, y)`` with a margin; the whole if none."""
     sides = []
     for axis in (0, 1):
         where = np.flatnonzero(np.any(chosen, axis=1 - axis))
@@ -94,7 +94,7 @@ def cut_box(chosen: Volume, voxel_size_mm: Triple, *, margin_mm: float) -> Box:
 
 
 def brightest(slices: Sequence[Volume | None], inside: Volume) -> float:
-    """A white point for magnitudes of unknown scale: 99.5 % of the voxels inside are darker."""
+    """White level of magnitudes, the 99.5th percentile of the voxels inside."""
     for image in slices:
         if image is not None and inside.any():
             return float(np.percentile(image[inside], 99.5)) or 1.0
@@ -104,7 +104,7 @@ def brightest(slices: Sequence[Volume | None], inside: Volume) -> float:
 def region_masks(
     labels: Volume, regions: Mapping[int, str], names: Sequence[str]
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    """Region -> its voxels, both sides together; regions without a voxel are left out."""
+    """Mask of each region, both sides together; regions without a voxel are left out."""
     masks = {
         name: np.isin(labels, [index for index, region in regions.items() if region == name])
         for name in names
@@ -120,7 +120,7 @@ def show_slice(
     voxel_size_mm: Triple,
     radiological: bool,
 ) -> None:
-    """Draw a plane ``(x, y)`` with the marks of its sides."""
+    """Draw a plane ``(x, y)`` with marks of left and right."""
     shown = as_displayed(image, radiological)
     axes.imshow(
         shown, cmap=colours, vmin=window[0], vmax=window[1], origin="lower",
@@ -161,7 +161,7 @@ def draw_outlines(
 
 
 def as_displayed(image: Volume, radiological: bool) -> Volume:
-    """Rows upwards to anterior, columns to the patient's left (radiological) or right."""
+    """Orient a plane for display: rows to anterior, columns to the patient's left or right."""
     return np.asarray(image[::-1].T if radiological else image.T)
 
 
@@ -170,9 +170,9 @@ def extent_mm(shown: Volume, voxel_size_mm: Triple) -> tuple[float, float, float
     return 0.0, shown.shape[1] * voxel_size_mm[0], 0.0, shown.shape[0] * voxel_size_mm[1]
 
 
-def draw_scale(drawing: Drawing, beside: Axes, window: Window, colours: Colormap) -> None:
-    """Draw the scale of a window beside some axes."""
-    box = beside.get_position()
+def draw_scale(drawing: Drawing, next_to: Axes, window: Window, colours: Colormap) -> None:
+    """Draw the colour bar of a window next to some axes."""
+    box = next_to.get_position()
     inch = 1 / drawing.get_figwidth()
     axes = drawing.add_axes(
         (box.x1 + 0.08 * inch, box.y0 + 0.1 * box.height, 0.11 * inch, 0.8 * box.height)
@@ -182,6 +182,6 @@ def draw_scale(drawing: Drawing, beside: Axes, window: Window, colours: Colormap
 
 
 def convention(radiological: bool) -> str:
-    """Which side is which, in words."""
+    """Sentence on the orientation of a figure."""
     side = "left" if radiological else "right"
     return f"anterior is up and the patient's right (R) is on the {side} of the picture."

@@ -1,4 +1,4 @@
-"""Atlases on disk: a folder with a template, labels and a table, or CIT168 as published."""
+"""Reader of atlases: a folder with template, labels and lookup table, or CIT168 as published."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from accelqsm.errors import InputError
 from accelqsm.files.atlas_images import AtlasImages
 from accelqsm.files.cit168 import CIT168_IMAGE, read_cit168
 from accelqsm.files.nifti import Image, read_image, read_volume
-from accelqsm.files.tables import read_table
+from accelqsm.files.text.lookup import read_lookup
 from accelqsm.grid import Grid
 
 TEMPLATES: Mapping[str, str] = {"T1w": "T1w", "magnitude": "mag", "susceptibility": "Chimap"}
-"""How the template of each contrast is named."""
+"""Suffix of the template of each contrast."""
 
 
 def read_atlas(folder: Path) -> AtlasImages:
-    """Read CIT168 as published, or a folder of ``*T1w``, ``*mag``, ``*Chimap``, ``*mask``,
-    ``*dseg`` or ``*probseg`` images (``.nii`` or ``.nii.gz``) with one ``*.tsv`` of columns index
-    and name.
+    """Read an atlas from a folder.
+
+    The folder holds CIT168 as published, or ``*T1w``, ``*mag``, ``*Chimap``, ``*mask``, ``*dseg``
+    or ``*probseg`` images (``.nii`` or ``.nii.gz``) with one ``*.tsv`` of columns index and name.
 
     The volumes of ``*probseg`` are in the order of the table's rows.
 
@@ -64,7 +65,7 @@ def _lookup(folder: Path) -> pd.DataFrame:
             f"{folder}: expected one table *.tsv with columns index and name of the labels, "
             f"found {len(tables) or 'none'}"
         )
-    return read_table(tables[0], columns=("index", "name"))
+    return read_lookup(tables[0])
 
 
 def _one(folder: Path, suffix: str, *, needed: bool) -> Path | None:

@@ -1,4 +1,4 @@
-"""What an atlas's folder holds, as images."""
+"""Record of the images of an atlas as read from its folder."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from accelqsm.grid import Grid
 
 @dataclass(frozen=True)
 class AtlasImages:
-    """What an atlas's folder holds.
+    """Images and lookup table of an atlas.
 
     Attributes:
-        folder: where it is.
+        folder: path of the atlas.
         templates: image by contrast, a key of ``TEMPLATES``.
-        brain: mask of the brain, or None where the template's own zeros say it.
-        labels: indices (x, y, z), or None where there are probabilities.
-        probabilities: (x, y, z) by index; empty where there are labels.
-        label_grid: of the labels or probabilities.
+        brain: brain mask, or None where the template is zero outside the brain.
+        labels: label indices (x, y, z), or None where there are probabilities.
+        probabilities: label probabilities (x, y, z) by index; empty where there are labels.
+        label_grid: grid of the labels or probabilities.
         lookup: columns index and name.
     """
 

@@ -1,4 +1,4 @@
-"""The atlases that go by a name; any folder with a template, labels and a table is one too."""
+"""Registry of named atlases, and lookup of an atlas by name or folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelqsm.options.registry import Choice, Registry
 
 
 class NamedAtlas(Choice):
-    """An atlas that goes by a name; its function returns the folder that holds it."""
+    """A named atlas; its function returns the folder with its files."""
 
 
 ATLASES: Registry[NamedAtlas] = Registry(
@@ -28,10 +28,10 @@ DEFAULT = "cit168"
 
 
 def find_atlas(atlas: str | os.PathLike[str]) -> Path:
-    """The folder of an atlas: a path, or a name from the cache or the network.
+    """Folder of an atlas, given as a path or by name (downloaded to the cache if needed).
 
     Raises:
-        InputError: no such folder, or no network; says what to do.
+        InputError: no such folder, or no network.
     """
     name = str(atlas).lower()
     if name in ATLASES and not Path(atlas).is_dir():

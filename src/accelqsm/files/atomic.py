@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all."""
+"""Atomic writing of files, so that no partial output is left behind."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes ``path`` when the block ends well.
+    """Write a file atomically: yield a temporary path, renamed to ``path`` when the block succeeds.
 
-    After an exception nothing is left, and a file that was there before is as it was.
+    After an exception the temporary file is removed and an existing file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes)
@@ -30,7 +30,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path``, whole or not at all."""
+    """Write ``text`` (UTF-8) to ``path`` atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The CIT168 atlas as published: where it is kept, how it is checked, and what it holds."""
+"""CIT168 atlas as published: download, checksums and reader."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ CIT168_ABBREVIATIONS: Mapping[str, str] = {
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept."""
+    """Folder of downloaded files."""
     import pooch
 
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("accelqsm"))
 
 
 def read_cit168(folder: Path) -> AtlasImages:
-    """The two most likely of 32 structures in each voxel, and their probabilities.
+    """Read CIT168: probabilities of the two most likely of 32 structures in each voxel.
 
     Source: Pauli, Nili, Tyszka 2018, Sci Data 5:180063, doi 10.1038/sdata.2018.63 (CC BY 4.0).
     """
@@ -87,19 +87,24 @@ def read_cit168(folder: Path) -> AtlasImages:
         for index in range(1, len(names))
     }
     lookup = pd.DataFrame(
-        [{"index": i, "name": _abbreviated(names[i])} for i in range(1, len(names))]
+        [{"index": i, "name": _abbreviate(names[i])} for i in range(1, len(names))]
     )
     x, y, z = packed.shape
     grid = Grid((x, y, z), as_affine(image.affine))
     return AtlasImages(folder, {"T1w": template}, None, None, probabilities, grid, lookup)
 
 
-def _abbreviated(name: str) -> str:
+def _abbreviate(name: str) -> str:
     side, _, structure = name.strip().partition(" ")
     return f"{side} {CIT168_ABBREVIATIONS.get(structure, structure)}"
 
 
 def cached_cit168() -> Path:
+    """Folder of the CIT168 atlas, downloaded to the cache if it is not there yet.
+
+    Raises:
+        InputError: a wrong checksum, or no network.
+    """
     import pooch
 
     folder = cache_folder() / CIT168

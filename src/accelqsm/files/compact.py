@@ -1,4 +1,4 @@
-"""Volumes small enough to travel inside a page."""
+"""Volumes as compressed 16-bit NIfTI for embedding in an HTML page."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LARGEST = 32767
 
 
 def compact_nifti(values: npt.NDArray[Any], grid: Grid, *, step: float = 1.0) -> bytes:
-    """A volume as compressed NIfTI-1 of 16-bit integers: ``value = step * stored``.
+    """Encode a volume as gzipped NIfTI-1 of 16-bit integers, ``value = step * stored``.
 
-    Values are rounded to a multiple of ``step`` and cut at 32767 of them. The same values give
-    the same bytes.
+    Values are rounded to a multiple of ``step`` and clipped at 32767 of them. The same values
+    give the same bytes.
 
     Args:
         values: (x, y, z) on ``grid``, in any unit.
-        grid: where the voxels are.
+        grid: voxel grid of the values.
         step: resolution, in the unit of the values.
     """
     stored = np.clip(np.rint(values / step), -LARGEST, LARGEST).astype(np.int16)

@@ -1,11 +1,11 @@
-"""NIfTI images in and out, read to the last byte so that damage is noticed."""
+"""Reader and writer of NIfTI images, with a check of the whole file."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Image:
     """A NIfTI image.
 
     Attributes:
-        path: where it came from, for messages.
+        path: its file, for messages.
         grid: shape and affine of its first three axes.
         values: the array with the header's slope and intercept applied, axes as stored.
         stored: the array as stored, without slope and intercept.
@@ -36,6 +36,26 @@ class Image:
     grid: Grid
     values: npt.NDArray[Any]
     stored: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a NIfTI image says.
+
+    Attributes:
+        path: where it came from, for messages.
+        grid: shape and affine of its first three axes.
+        shape: of the whole array.
+    """
+
+    path: Path
+    grid: Grid
+    shape: tuple[int, ...]
+
+    @property
+    def n_volumes(self) -> int:
+        """Along the fourth axis."""
+        return self.shape[3] if len(self.shape) == 4 else 1
 
 
 def read_image(path: Path) -> Image:
@@ -63,44 +83,92 @@ def read_image(path: Path) -> Image:
         raise InputError(f"{path}: not a readable NIfTI image ({reason})") from error
 
 
-def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
-    """A nibabel image with its grid; ``path`` is its name in messages.
+def read_header(path: Path) -> Header:
+    """Where an image lies and how many volumes it has, without reading its voxels.
+
+    Raises:
+        InputError: as ``read_image``, as far as the header tells.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            raw = file.read(540)
+        kind = nibabel.Nifti2Header if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Header
+        header = kind.from_fileobj(io.BytesIO(raw))
+        shape = tuple(int(n) for n in header.get_data_shape())
+        return Header(path, grid_of(shape, header.get_best_affine(), path), shape)
+    except InputError:
+        raise
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: truncated or damaged gzip file ({error})") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable NIfTI image ({reason})") from error
+
+
+def grid_of(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> Grid:
+    """The grid of the first three axes.
 
     Raises:
         InputError: not 3D or 4D, or an unusable affine.
     """
-    stored = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[attr-defined]
-    values = np.asanyarray(image.dataobj)
-    if values.ndim not in (3, 4):
-        raise InputError(f"{path}: expected a 3D or 4D image, found shape {values.shape}")
-    shape = (values.shape[0], values.shape[1], values.shape[2])
+    if len(shape) not in (3, 4):
+        raise InputError(f"{path}: expected a 3D or 4D image, found shape {shape}")
     try:
-        grid = Grid(shape, as_affine(image.affine))
+        return Grid((shape[0], shape[1], shape[2]), as_affine(affine))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return Image(path, grid, values, stored)
+
+
+def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
+    """Convert a nibabel image; ``path`` is its name in messages.
+
+    Raises:
+        InputError: not 3D or 4D, or an unusable affine.
+    """
+    values = np.asanyarray(image.dataobj)
+    if values.dtype.names:
+        colours = "".join(values.dtype.names)
+        raise InputError(f"{path}: expected a number in every voxel, found colours ({colours})")
+    unscaled = getattr(image.dataobj, "get_unscaled", lambda: values)
+    stored = np.asanyarray(unscaled())
+    return Image(path, grid_of(values.shape, image.affine, path), values, stored)
 
 
 def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
-    """Read a 3D image without NaN; with ``grid``, insist that it lies on it.
+    """Read a 3D image without NaN; with ``grid``, check that the image is on it.
 
     Raises:
         InputError: as ``read_image``, or not 3D, not finite, or on another grid.
     """
-    image = read_image(path)
-    if image.values.ndim != 3:
-        raise InputError(f"{path}: expected a 3D image, found shape {image.values.shape}")
+    image = single_volume(read_image(path))
     check_finite(image.values, path)
     if grid is not None:
         check_same_grid(image.grid, grid, path)
     return image
 
 
-def check_finite(values: npt.NDArray[Any], path: Path) -> None:
-    """Refuse NaN and infinity.
+def single_volume(image: Image) -> Image:
+    """The image as 3D; a fourth axis of one volume does not count.
 
     Raises:
-        InputError: with how many there are.
+        InputError: several volumes.
+    """
+    if image.values.ndim == 4 and image.values.shape[3] == 1:
+        return replace(image, values=image.values[..., 0], stored=image.stored[..., 0])
+    if image.values.ndim != 3:
+        raise InputError(f"{image.path}: expected a 3D image, found shape {image.values.shape}")
+    return image
+
+
+def check_finite(values: npt.NDArray[Any], path: Path) -> None:
+    """Check that there is no NaN or infinity.
+
+    Raises:
+        InputError: with the number of such voxels.
     """
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
@@ -110,12 +178,12 @@ def check_finite(values: npt.NDArray[Any], path: Path) -> None:
 def check_same_grid(
     found: Grid, expected: Grid, path: Path, *, reference: Path | None = None
 ) -> None:
-    """Refuse an image of another shape, or whose voxels lie elsewhere by more than 0.01 mm.
+    """Check that two grids have the same shape and voxel positions within 0.01 mm.
 
     Args:
         found: grid of the image at ``path``.
-        expected: grid that it must have.
-        reference: the image that has the expected grid, to be named.
+        expected: the grid that it must have.
+        reference: the image with the expected grid, for messages.
 
     Raises:
         InputError: naming both files and shapes, or the largest distance.
@@ -138,12 +206,12 @@ def check_same_grid(
 def write_image(path: Path, values: npt.NDArray[Any], grid: Grid) -> None:
     """Write float32, integer or bool values (first three axes on ``grid``) as NIfTI-1.
 
-    The same values give the same bytes. The file appears whole or not at all.
+    The same values give the same bytes. The file is written atomically.
     """
     array = values.astype(np.uint8) if values.dtype == np.bool_ else values
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    image = nibabel.Nifti1Image(array, grid.matrix)
+    image = nibabel.Nifti1Image(array, grid.matrix, dtype=array.dtype)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(grid.matrix, code=1)
     image.set_qform(grid.matrix, code=1)
@@ -159,7 +227,7 @@ _NIFTI2_SIZES = {(540).to_bytes(4, "little"), (540).to_bytes(4, "big")}
 
 
 def _whole_bytes(path: Path) -> bytes:
-    """All bytes, unzipped to the end: only there does gzip check what it unpacked."""
+    """Read and decompress the whole file, as gzip verifies its checksum only at the end."""
     raw = path.read_bytes()
     return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
 

@@ -1,4 +1,4 @@
-"""Settings of a command: its defaults, what a settings file says, and what was given on top."""
+"""Settings of a command from defaults, a settings file and the command line."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, TypeVar
 
 from accelqsm.errors import InputError
 from accelqsm.files.toml import read_settings
-from accelqsm.options.setting import Settings, settings_in
-from accelqsm.options.table import check_table, from_table
+from accelqsm.options.setting import Settings
+from accelqsm.options.table import check_table, from_table, merge_tables
 
 RECORDS = ("command", "source", "inputs", "software")
-"""Parts of a ``settings.toml`` that say what was, and set nothing."""
+"""Tables of a ``settings.toml`` that record a run and are not settings."""
 
 Record = TypeVar("Record", bound=Settings)
 
 
 def read_settings_tables(path: Path | None, *sections: str) -> dict[str, Any]:
-    """The whole of a settings file, in which nothing but these tables may set anything.
+    """Read a settings file and check that it has settings in the given tables only.
 
     Args:
-        path: of ``settings.toml``; None gives an empty record.
+        path: path of ``settings.toml``; None gives an empty record.
         sections: tables that the command uses.
 
     Raises:
@@ -45,14 +45,14 @@ def settings_from(
     file: Mapping[str, Any] | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Record:
-    """A settings record from a table of a file and from what was given on top of it.
+    """Settings record from a table of a file and from the command line, which has priority.
 
     Args:
-        record: the kind of settings.
+        record: class of the settings.
         section: name of the table, for messages.
-        path: of the file, for messages.
-        file: the table.
-        given: a table of what was given on the command line.
+        path: the file, for messages.
+        file: the table of the file.
+        given: a table of the values on the command line.
 
     Raises:
         InputError: a setting that does not exist, a value of another type or out of range, or
@@ -63,20 +63,4 @@ def settings_from(
         check_table(record, table)
     except InputError as error:
         raise InputError(f"{path}: [{section}] {error}") from error
-    return from_table(record, _merged(record, table, given or {}))
-
-
-def _merged(
-    record: type[Settings], file: Mapping[str, Any], given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Both tables in one; where another choice is given, the settings of the file's choice go."""
-    merged = dict(file)
-    for name, known in settings_in(record).items():
-        if known.registry is not None and name in given and file.get(name) != given[name]:
-            merged.pop(str(file.get(name)), None)
-    for name, value in given.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
-            merged[name] = {**merged[name], **value}
-        else:
-            merged[name] = value
-    return merged
+    return from_table(record, merge_tables(record, table, given or {}))

@@ -1,4 +1,4 @@
-"""Settings as TOML."""
+"""Reader and writer of settings in TOML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accelqsm.files.atomic import write_text
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """What ``write_settings`` wrote.
+    """Read settings as written by ``write_settings``.
 
     Raises:
         InputError: no file, or one that is not TOML.
@@ -26,7 +26,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write what produced a result, as TOML, so that it can be replayed."""
+    """Write the settings of a result as TOML, so that it can be reproduced."""
     import tomli_w
 
     write_text(path, tomli_w.dumps(dict(settings)))

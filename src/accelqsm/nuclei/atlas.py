@@ -1,9 +1,10 @@
-"""An atlas: template images, and where its nuclei are."""
+"""Atlas of nuclei: template images and labels, and their propagation to a scan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid
 from accelqsm.nuclei.depth import REACH_MM, depth_mm
+from accelqsm.nuclei.labels import narrow_labels
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.nuclei.volume import Mapping as WorldMapping
 from accelqsm.nuclei.volume import (
@@ -27,21 +29,21 @@ from accelqsm.nuclei.volume import affine_transform as by_matrix
 SEVEN = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
 """The nuclei of Zhou et al. 2025, doi 10.3389/fnins.2025.1522227."""
 
-ROOM_MM = 3.0
+MARGIN_MM = 3.0
 
 
 @dataclass(frozen=True)
 class Atlas:
-    """Template images and the nuclei in their space.
+    """Template images and label probabilities in template space.
 
     Attributes:
         name: for messages and settings.
         templates: image by contrast, "T1w", "magnitude" or "susceptibility".
-        brain: above one half in the brain.
-        probabilities: of each label in each voxel (0 to 1), by index: ones and zeros for a
-            deterministic atlas.
+        brain: brain mask, above one half inside.
+        probabilities: label probabilities (0 to 1) by index; ones and zeros for a deterministic
+            atlas.
         lookup: columns index and name.
-        probabilistic: whether ``probabilities`` are probabilities over people.
+        probabilistic: whether ``probabilities`` are frequencies over subjects.
     """
 
     name: str
@@ -52,15 +54,15 @@ class Atlas:
     probabilistic: bool
 
     def box(self, margin_mm: float) -> Grid:
-        """The part of the template that holds every label and a margin."""
+        """Bounding box of all labels in the template, with a margin."""
         first = next(iter(self.probabilities.values()))
         anything = np.zeros(first.grid.shape, dtype=bool)
-        for share in self.probabilities.values():
-            anything |= share.values > 0
+        for probability in self.probabilities.values():
+            anything |= probability.values > 0
         return box_around(Volume(anything, first.grid), margin_mm=margin_mm)
 
-    def anywhere(self, indices: Iterable[int]) -> Volume:
-        """The largest share of some labels in each voxel."""
+    def union(self, indices: Iterable[int]) -> Volume:
+        """Largest probability over some labels in each voxel."""
         first, *others = (self.probabilities[index] for index in indices)
         largest = first.values
         for other in others:
@@ -70,35 +72,35 @@ class Atlas:
     def volumes_mm3(self) -> dict[int, float]:
         """Volume of each label in the template: the sum of its probabilities."""
         return {
-            index: float(share.values.sum(dtype=np.float64)) * share.grid.voxel_volume_mm3
-            for index, share in self.probabilities.items()
+            index: float(p.values.sum(dtype=np.float64)) * p.grid.voxel_volume_mm3
+            for index, p in self.probabilities.items()
         }
 
 
 @dataclass(frozen=True)
 class PropagatedLabels:
-    """An atlas's labels on part of a scan's grid.
+    """Labels of an atlas propagated to part of a scan's grid.
 
     Attributes:
-        grid: where ``labels`` and ``probabilities`` are; may reach beyond the scan.
-        labels: int16 (x, y, z), 0 or an index of the atlas.
+        grid: grid of ``labels`` and ``probabilities``; may extend beyond the scan.
+        labels: integers (x, y, z), 0 or an index of the atlas.
         probabilities: float32 (x, y, z) by index, 0 to 1.
-        offset: index in the scan of the first voxel.
+        offset: index of its first voxel in the scan.
     """
 
     grid: Grid
-    labels: npt.NDArray[np.int16]
+    labels: npt.NDArray[Any]
     probabilities: Mapping[int, npt.NDArray[np.float32]]
     offset: tuple[int, int, int]
 
     def of_scan(self, values: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """A volume of the scan on ``grid``, False beyond the scan."""
+        """Crop a mask of the scan to ``grid``, False beyond the scan."""
         x, y, z = (-o for o in self.offset)
         return np.asarray(paste(values, (x, y, z), self.grid), dtype=bool)
 
 
 def one_hot(labels: Volume, indices: list[int]) -> dict[int, Volume]:
-    """Shares of a deterministic atlas: 1 where a label is, else 0.
+    """Label probabilities of a deterministic atlas: 1 in the label, else 0.
 
     Raises:
         InputError: labels that are not whole numbers.
@@ -118,19 +120,19 @@ def propagate_labels(
     from_template: WorldMapping,
     threshold: float = MeasureSettings.threshold,
 ) -> PropagatedLabels:
-    """The atlas's nuclei in a scan: each label by itself, so that none arises between two others.
+    """Propagate the labels of an atlas to a scan, one by one so that no label is interpolated.
 
-    In a deterministic atlas each label's signed distance from its smooth surface is interpolated
-    (linear), because partial volumes round off edges. The deepest wins, and what lies around all
-    labels counts as one: without it, a thin nucleus that touches another one would lose the voxels
-    that lie on the seam, half in each. In a probabilistic atlas the largest probability wins where
-    it reaches ``threshold``.
+    In a deterministic atlas the signed distance of each label from its smoothed surface is
+    interpolated (linear), because partial volumes would round off edges. The label of the largest
+    depth wins, with the surroundings of all labels as a further class: otherwise, a thin nucleus
+    that touches another one would lose the boundary voxels that are half in each. In a
+    probabilistic atlas the largest probability wins where it reaches ``threshold``.
 
     Args:
-        atlas: labels in the template.
-        scan: the grid to carry to; labels beyond it are propagated too, to be counted.
-        to_template: world points of the scan to those of the template.
-        from_template: the way back.
+        atlas: labels in template space.
+        scan: grid of the scan; labels beyond it are propagated too, to be counted.
+        to_template: maps world points of the scan to those of the template.
+        from_template: its inverse.
         threshold: least probability, for a probabilistic atlas.
 
     Raises:
@@ -142,26 +144,26 @@ def propagate_labels(
     probabilities = {
         index: np.zeros(grid.shape, dtype=np.float32) for index in atlas.lookup["index"].tolist()
     }
-    labels = np.zeros(grid.shape, dtype=np.int16)
-    indices = np.asarray(list(probabilities), dtype=np.int16)
+    indices = narrow_labels(np.asarray(list(probabilities), dtype=np.int64))
+    labels = np.zeros(grid.shape, dtype=indices.dtype)
     depths = None if atlas.probabilistic else _depths(atlas)
     for start, stop in slabs(grid):
         points = to_template(grid_points(grid, start, stop))
         for index in probabilities:
             probabilities[index][start:stop] = value_at(atlas.probabilities[index], points)
         if depths is None:
-            votes = np.stack([share[start:stop] for share in probabilities.values()])
+            votes = np.stack([p[start:stop] for p in probabilities.values()])
             wins = votes.max(0) >= threshold
         else:
-            *each, anywhere = (value_at(d, points, outside=-REACH_MM) for d in depths)
+            *each, in_any = (value_at(d, points, outside=-REACH_MM) for d in depths)
             votes = np.stack(each)
-            wins = votes.max(0) >= -anywhere
+            wins = votes.max(0) >= -in_any
         labels[start:stop] = np.where(wins, indices[votes.argmax(0)], 0)
     return PropagatedLabels(grid, labels, probabilities, offset)
 
 
 def paste(part: npt.NDArray[np.generic], offset: tuple[int, int, int], scan: Grid) -> np.ndarray:
-    """A part of a scan's grid on the whole grid, zero elsewhere; what lies beyond is cut off."""
+    """Paste a part of a scan's grid into the whole grid, zero elsewhere; crop what lies beyond."""
     whole = np.zeros(scan.shape, dtype=part.dtype)
     into, of = [], []
     for start, n, size in zip(offset, part.shape, scan.shape, strict=True):
@@ -175,13 +177,13 @@ def paste(part: npt.NDArray[np.generic], offset: tuple[int, int, int], scan: Gri
 def _reach(
     atlas: Atlas, scan: Grid, from_template: WorldMapping
 ) -> tuple[Grid, tuple[int, int, int]]:
-    """The voxels, of the scan or beyond it, where the atlas's labels come to lie."""
-    box = atlas.box(ROOM_MM)
-    there = from_template(grid_points(box)[:, ::2, ::2, ::2]).reshape(3, -1)
-    index = by_matrix(np.linalg.inv(scan.matrix))(there)
-    room = ROOM_MM / np.asarray(scan.voxel_size_mm)
-    low = np.floor(index.min(1) - room).astype(int)
-    high = np.ceil(index.max(1) + room).astype(int) + 1
+    """Grid of the voxels, within the scan or beyond, that the propagated labels can occupy."""
+    box = atlas.box(MARGIN_MM)
+    points = from_template(grid_points(box)[:, ::2, ::2, ::2]).reshape(3, -1)
+    index = by_matrix(np.linalg.inv(scan.matrix))(points)
+    margin = MARGIN_MM / np.asarray(scan.voxel_size_mm)
+    low = np.floor(index.min(1) - margin).astype(int)
+    high = np.ceil(index.max(1) + margin).astype(int) + 1
     if (high <= 0).any() or (low >= np.asarray(scan.shape)).any():
         raise InputError("expected the nuclei inside the image, found them outside")
     a, b = [int(v) for v in low], [int(v) for v in high]
@@ -189,7 +191,7 @@ def _reach(
 
 
 def _depths(atlas: Atlas) -> list[Volume]:
-    """Depth in each label of the lookup, and in any of them."""
+    """Depth maps of each label of the lookup, and of their union."""
     indices = atlas.lookup["index"].tolist()
-    volumes = [*(atlas.probabilities[index] for index in indices), atlas.anywhere(indices)]
+    volumes = [*(atlas.probabilities[index] for index in indices), atlas.union(indices)]
     return [depth_mm(volume) for volume in volumes]

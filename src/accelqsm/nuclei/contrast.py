@@ -1,4 +1,4 @@
-"""A template that looks like the scan: brightness of the nuclei is no reason to bend it."""
+"""Intensity matching of a template to a scan, so that iron content does not bias registration."""
 
 from __future__ import annotations
 
@@ -9,67 +9,66 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from accelqsm.nuclei.register import TemplateMap
-from accelqsm.nuclei.volume import Volume, resampled
+from accelqsm.nuclei.volume import Volume, resample_to
 
 SURROUNDINGS_MM = 2.0
-"""Voxels nearer to a nucleus do not tell of the tissue between nuclei."""
+"""Voxels nearer to a nucleus are not used as surrounding tissue."""
 
-FAINT = 0.05
-"""Share of a voxel below which a label is not there."""
+LEAST_PROBABILITY = 0.05
+"""Label probability up to which a voxel counts as outside the label."""
 
 LEAST_VOXELS = 10.0
-CAUTION = 0.05
-"""Added to each label's share of its own voxels: labels in one place are not told apart."""
+RIDGE = 0.05
+"""Added to the diagonal of the mixing matrix, as overlapping labels cannot be separated."""
 
 
-def with_contrast_of(
+def match_contrast(
     scan: Volume, template: Volume, *, probabilities: Named[int, Volume], transform: TemplateMap
 ) -> Volume:
-    """The template with every nucleus as bright against its surroundings as in the scan.
+    """Template whose nuclei have the mean intensity that they have in the scan.
 
-    Two nuclei that touch, as SNc and SNr do, make one step to the tissue and one between them.
-    Where the iron of a person divides the two steps otherwise than the template's, an image
-    registration moves the boundaries to where the brightness agrees. So the brightness is made to
-    agree: in each label the template is raised until its mean there is that of the scan, which
-    ``way`` takes there, all labels at once, as the blurred edge of each lies in others too.
-    Outside the labels, mean and standard deviation of the two agree first.
+    Two nuclei that touch, as SNc and SNr do, have an edge to the surrounding tissue and one
+    between them. Where the iron of a subject divides the contrast of the two edges differently
+    than in the template, image registration shifts the boundaries to match intensities. Therefore
+    the template is changed in each label until its mean there is that of the scan, resampled by
+    ``transform``, for all labels jointly, as the smooth edges of labels overlap. First, mean and
+    standard deviation outside the labels are matched.
 
     Args:
-        scan: of the contrast of ``template``, or with its sign turned.
-        template: to be changed.
-        probabilities: how much of each voxel belongs to each label, by index, all on one grid.
-        transform: from the scan to the template, near the truth.
+        scan: image of the contrast of ``template``, or of inverted contrast.
+        template: image to be changed.
+        probabilities: label probabilities by index, all on one grid.
+        transform: from the scan to the template, approximately correct.
 
     Returns:
         The template on its own grid; unchanged where either image has no contrast outside nuclei.
     """
-    there = resampled(scan, transform.grid, transform.from_template).values.astype(np.float64)
-    own = resampled(template, transform.grid).values.astype(np.float64)
-    each = {
-        index: resampled(share, transform.grid).values for index, share in probabilities.items()
-    }
-    large = [index for index, share in each.items() if share.sum() > LEAST_VOXELS]
+    of_scan = resample_to(scan, transform.grid, transform.from_template).values.astype(np.float64)
+    own = resample_to(template, transform.grid).values.astype(np.float64)
+    each = {index: resample_to(p, transform.grid).values for index, p in probabilities.items()}
+    large = [index for index, p in each.items() if p.sum() > LEAST_VOXELS]
     if not large:
         return template
     labels = np.stack([each[index] for index in large]).astype(np.float64)
     far = _away_from(labels.sum(0), transform.grid.voxel_size_mm)
-    spread, found = float(own[far].std()), float(there[far].std())
+    spread, found = float(own[far].std()), float(of_scan[far].std())
     if not (spread > 0 and found > 0):
         return template
-    sign = np.sign(((there - there[far].mean()) * (own - own[far].mean()))[far].sum()) or 1.0
-    wanted = own[far].mean() + sign * spread / found * (there - there[far].mean())
+    centred = of_scan - of_scan[far].mean()
+    sign = np.sign((centred * (own - own[far].mean()))[far].sum()) or 1.0
+    wanted = own[far].mean() + sign * spread / found * centred
     weights = labels / labels.sum((1, 2, 3), keepdims=True)
-    mixing = np.einsum("ixyz,jxyz->ij", weights, labels) + CAUTION * np.eye(len(large))
+    mixing = np.einsum("ixyz,jxyz->ij", weights, labels) + RIDGE * np.eye(len(large))
     missing = np.einsum("ixyz,xyz->i", weights, wanted - own)
     changes = zip(large, np.linalg.solve(mixing, missing), strict=True)
     raised = sum(np.float32(change) * probabilities[index].values for index, change in changes)
-    added = resampled(Volume(np.asarray(raised), probabilities[large[0]].grid), template.grid)
+    added = resample_to(Volume(np.asarray(raised), probabilities[large[0]].grid), template.grid)
     return Volume(template.values + added.values, template.grid)
 
 
 def _away_from(
     labels: npt.NDArray[np.float64], sizes_mm: tuple[float, float, float]
 ) -> npt.NDArray[np.bool_]:
-    """The voxels that lie more than ``SURROUNDINGS_MM`` from any label."""
-    distance = ndimage.distance_transform_edt(labels <= FAINT, sampling=sizes_mm)
+    """Voxels further than ``SURROUNDINGS_MM`` from any label."""
+    distance = ndimage.distance_transform_edt(labels <= LEAST_PROBABILITY, sampling=sizes_mm)
     return np.asarray(distance > SURROUNDINGS_MM)

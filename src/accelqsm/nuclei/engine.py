@@ -1,7 +1,7 @@
-"""ANTs, asked one thing at a time: volumes go in, matrices and displacements come out.
+"""Interface to ANTs: volumes in, affine matrices and displacement fields out.
 
-One thread and a fixed seed, because the mutual information of several threads adds up in another
-order each time, and the same images shall give the same bytes.
+One thread and a fixed seed make results reproducible: with several threads, mutual information
+is summed in varying order.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from accelqsm.nuclei.volume import Volume
 
 SEED = 1
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""ANTs counts x to the left and y to the back; everything here counts RAS+."""
+"""ANTs uses LPS coordinates; all other modules use RAS+."""
 
 
 def ants_module() -> Any:
-    """ANTsPy, told to use one thread.
+    """Import ANTsPy, with one thread.
 
     Raises:
         InputError: not installed.
@@ -41,7 +41,7 @@ def ants_module() -> Any:
 
 
 def to_ants(volume: Volume) -> Any:
-    """The volume as an ANTs image, in ANTs' own coordinates."""
+    """Convert a volume to an ANTs image, in LPS coordinates."""
     matrix = LPS @ volume.grid.matrix
     sizes = np.asarray(volume.grid.voxel_size_mm)
     return ants_module().from_numpy(
@@ -63,14 +63,14 @@ def linear_registration(
     smoothing: Sequence[int],
     sampling_rate: float,
 ) -> npt.NDArray[np.float64]:
-    """Mutual-information registration (Mattes, 32 bins) from a given start.
+    """Rigid or affine registration by mutual information (Mattes, 32 bins).
 
     Args:
         fixed, moving: the two images.
         kind: "Rigid" or "Affine".
         initial: 4 x 4, takes world points of ``fixed`` to those of ``moving``.
         iterations, shrink, smoothing: per resolution, coarsest first; voxels of ``fixed``.
-        sampling_rate: share of the voxels that the metric looks at.
+        sampling_rate: fraction of the voxels that the metric uses.
 
     Returns:
         4 x 4, takes world points of ``fixed`` to those of ``moving``.
@@ -112,16 +112,16 @@ def deformable_registration(
 
     Args:
         fixed, moving: one image per contrast; fixed images share a grid.
-        initial: 4 x 4, takes world points of ``fixed`` to those of ``moving``; stays as it is.
+        initial: 4 x 4, takes world points of ``fixed`` to those of ``moving``; not optimised.
         iterations: per resolution, coarsest first; each is twice as fine as the one before.
         step: gradient step, voxels.
         radius: of the window of the local correlation, voxels.
         smoothing_voxels: standard deviation by which each update is smoothed.
 
     Returns:
-        Displacement (3, x, y, z) in mm (RAS+) on the grid of ``fixed`` of the way there, of the
-        way back, and that grid. There: moving = initial(p + there(p)). Back:
-        fixed = q + back(q) with q = initial^-1(moving).
+        Forward and inverse displacement fields (3, x, y, z) in mm (RAS+) on the grid of ``fixed``,
+        and that grid. Forward: moving = initial(p + forward(p)). Inverse:
+        fixed = q + inverse(q) with q = initial^-1(moving).
 
     Source: Avants et al. 2008, Med Image Anal 12:26, doi 10.1016/j.media.2007.06.004.
     """
@@ -143,13 +143,13 @@ def deformable_registration(
             multivariate_extras=[("CC", f, m, 1, radius) for f, m in others] or None,
             random_seed=SEED,
         )
-        there = [p for p in found["fwdtransforms"] if p.endswith("Warp.nii.gz")]
-        back = [p for p in found["invtransforms"] if p.endswith("InverseWarp.nii.gz")]
-        return _read_warp(there[0]), _read_warp(back[0]), fixed[0].grid
+        forward = [p for p in found["fwdtransforms"] if p.endswith("Warp.nii.gz")]
+        inverse = [p for p in found["invtransforms"] if p.endswith("InverseWarp.nii.gz")]
+        return _read_warp(forward[0]), _read_warp(inverse[0]), fixed[0].grid
 
 
 def _write_affine(path: Path, matrix: npt.NDArray[np.float64], fixed: Volume) -> Path:
-    # About the middle of the image: a turn about a far origin would move it as well.
+    # About the centre of the image: a rotation about a distant origin also translates it.
     ants = ants_module()
     lps = LPS @ matrix @ LPS
     grid = fixed.grid

@@ -1,4 +1,4 @@
-"""Labels before they are measured: worn off at their edge, and cut off by the image's."""
+"""Labels before measurement: erosion, coverage by image and mask, and selection of regions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,26 @@ from accelqsm.grid import Triple
 from accelqsm.nuclei.measure import split_side
 
 LARGEST_LOSS = 0.1
-"""Share of a nucleus outside the image or the mask from which on it is not a number."""
+"""Fraction of a nucleus outside the image or the mask above which its value is missing."""
+
+
+def narrow_labels(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels in the smallest of int16, int32 and int64 that holds them."""
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    for kind in (np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return labels.astype(kind)
+    return labels.astype(np.int64)
 
 
 def erode(
     labels: npt.NDArray[Any], *, distance_mm: float, voxel_size_mm: Triple
 ) -> npt.NDArray[Any]:
-    """Each label without the voxels whose centre is nearer than ``distance_mm`` to another label's.
+    """Erode each label: remove voxels within ``distance_mm`` of a voxel outside the label.
 
     Args:
         labels: integers (x, y, z).
-        distance_mm: 0 leaves the labels as they are.
+        distance_mm: 0 for no erosion.
         voxel_size_mm: edge lengths of a voxel.
 
     Raises:
@@ -36,29 +45,31 @@ def erode(
     left = np.zeros_like(labels)
     if distance_mm == 0:
         return labels.copy()
-    boxes = ndimage.find_objects(labels.astype(np.int32))
-    for number in np.unique(labels[labels > 0]).tolist():
-        box = boxes[number - 1]
+    # Counted anew: atlases have label numbers of nine digits, and some have negative ones.
+    numbers, places = np.unique(labels[labels != 0], return_inverse=True)
+    counted = np.zeros(labels.shape, dtype=np.int32)
+    counted[labels != 0] = places + 1
+    for number, box in zip(numbers.tolist(), ndimage.find_objects(counted), strict=True):
         here = np.pad(labels[box] == number, 1)
         depth = ndimage.distance_transform_edt(here, sampling=voxel_size_mm)[1:-1, 1:-1, 1:-1]
         left[box][depth > distance_mm] = number
     return left
 
 
-def cut_off(
+def labels_outside(
     propagated: npt.NDArray[Any],
     inside: npt.NDArray[np.bool_],
     lookup: pd.DataFrame,
     *,
     in_image: npt.NDArray[np.bool_],
 ) -> dict[int, str]:
-    """Which labels lie partly outside the image or the mask, and by how much.
+    """Labels that lie more than a tenth outside the image or the mask, with the reason as text.
 
     Args:
-        propagated: integers (x, y, z), on a grid that may reach beyond the image.
-        inside: where the mask is, on that grid.
+        propagated: integers (x, y, z), on a grid that may extend beyond the image.
+        inside: the mask on that grid.
         lookup: columns index and name.
-        in_image: where the image is, on that grid.
+        in_image: voxels of that grid that are in the image.
 
     Returns:
         Reason by index, for labels with more than a tenth outside.
@@ -77,8 +88,8 @@ def cut_off(
     return reasons
 
 
-def chosen_rows(lookup: pd.DataFrame, regions: tuple[str, ...] | None) -> pd.DataFrame:
-    """The rows of the asked regions, in their order; all without any.
+def select_rows(lookup: pd.DataFrame, regions: tuple[str, ...] | None) -> pd.DataFrame:
+    """Rows of the lookup for some regions, in the order of ``regions``; all rows for None.
 
     Raises:
         InputError: a region that no row names.

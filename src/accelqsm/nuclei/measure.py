@@ -1,4 +1,4 @@
-"""A susceptibility map and its labels become one row per nucleus and side."""
+"""Statistics of susceptibility in each nucleus and side."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Values of voxels, and how much each counts."""
+class WeightedValues:
+    """Values of voxels with their weights."""
 
     values: Values
     weights: Values
 
     @property
     def n_voxels(self) -> float | int:
-        """Voxels counted: a whole number where each counts as one."""
+        """Sum of the weights; an integer where all weights are one."""
         total = float(self.weights.sum())
         return int(total) if total == len(self.weights) else total
 
     def mean_and_sd(self) -> tuple[float, float]:
-        """Weighted mean, and sample SD (NaN for one voxel)."""
+        """Weighted mean and sample SD (NaN for one voxel)."""
         total = self.weights.sum()
         mean = float((self.weights * self.values).sum() / total)
         variance = float((self.weights * (self.values - mean) ** 2).sum() / total)
@@ -77,12 +77,12 @@ def measure_nuclei(
     min_voxels: int = MeasureSettings.min_voxels,
     unavailable: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
-    """Describe the susceptibility of each nucleus: left, right and both sides pooled.
+    """Susceptibility statistics of each nucleus: left, right and both sides pooled.
 
     ``mean_ppb = 1000 * sum(w chi_ppm) / sum(w)`` over the voxels inside ``mask``, where w is 1 in
-    the label and 0 elsewhere, or the label's share of the voxel. The SD is that over voxels
+    the label and 0 elsewhere, or the label probability of the voxel. The SD is that over voxels
     (``n - 1`` with ``n = sum(w)^2 / sum(w^2)``), the IQR is the distance between the quartiles.
-    Pooling joins the voxels of both sides, so that the larger side weighs more.
+    Both sides are pooled voxel by voxel, so that the larger side has the larger weight.
 
     Args:
         chi_ppm: susceptibility ``(x, y, z)`` in ppm.
@@ -91,8 +91,8 @@ def measure_nuclei(
             name ("L Pu", "Left Putamen", "Pu_R", "Pu-L"), and several indices may share a name.
         voxel_volume_mm3: volume of a voxel in mm^3.
         mask: voxels ``(x, y, z)`` that may be measured; all when absent.
-        probabilities: by index, share ``(x, y, z)`` of each voxel, 0 to 1, to weigh voxels with
-            instead of ``labels``; the voxels counted are then ``sum(w)``.
+        probabilities: label probability ``(x, y, z)`` by index, 0 to 1, as weight of the voxels
+            instead of ``labels``; ``n_voxels`` is then ``sum(w)``.
         min_voxels: a nucleus with fewer voxels gets NaN values and a note.
         unavailable: by index, why a label cannot be measured; it gets NaN values and this note.
 
@@ -108,13 +108,13 @@ def measure_nuclei(
     if probabilities is None:
         found = _values_by_label(chi_ppm, labels, inside)
     else:
-        found = _values_by_share(chi_ppm, probabilities, inside)
+        found = _values_by_probability(chi_ppm, probabilities, inside)
     regions = _regions(lookup)
     reasons = dict(unavailable or {})
     rows = []
     for region, sides in regions.items():
         samples = {
-            side: _samples(found, indices, f"chi in {_shown(region, side)}")
+            side: _samples(found, indices, f"chi in {_full_name(region, side)}")
             for side, indices in sides.items()
         }
         why = {
@@ -168,32 +168,34 @@ def _check(
 
 def _values_by_label(
     chi_ppm: npt.NDArray[Any], labels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]
-) -> dict[int, Sample]:
-    # One sort of the labelled voxels, because a search per label would read the volume each time.
+) -> dict[int, WeightedValues]:
+    # One sort of the labelled voxels, as a search for each label would read the whole volume.
     chosen = inside & (labels != 0)
     index = labels[chosen]
     order = np.argsort(index, kind="stable")
     names, starts = np.unique(index[order], return_index=True)
     groups = np.split(chi_ppm[chosen][order].astype(np.float64), starts[1:])
     return {
-        int(name): Sample(group, np.ones(len(group)))
+        int(name): WeightedValues(group, np.ones(len(group)))
         for name, group in zip(names, groups, strict=False)
     }
 
 
-def _values_by_share(
+def _values_by_probability(
     chi_ppm: npt.NDArray[Any],
     probabilities: Mapping[int, npt.NDArray[Any]],
     inside: npt.NDArray[np.bool_],
-) -> dict[int, Sample]:
+) -> dict[int, WeightedValues]:
     found = {}
-    for index, share in probabilities.items():
-        if share.shape != chi_ppm.shape:
+    for index, weight in probabilities.items():
+        if weight.shape != chi_ppm.shape:
             raise InputError(
-                f"probabilities: expected the shape of chi, {chi_ppm.shape}, found {share.shape}"
+                f"probabilities: expected the shape of chi, {chi_ppm.shape}, found {weight.shape}"
             )
-        chosen = inside & (share > 0)
-        found[index] = Sample(chi_ppm[chosen].astype(np.float64), share[chosen].astype(np.float64))
+        chosen = inside & (weight > 0)
+        found[index] = WeightedValues(
+            chi_ppm[chosen].astype(np.float64), weight[chosen].astype(np.float64)
+        )
     return found
 
 
@@ -211,29 +213,36 @@ def _regions(lookup: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     regions: dict[str, dict[str, list[int]]] = {}
     for index, name in zip(lookup["index"], lookup["name"], strict=True):
         region, side = split_side(str(name))
+        if int(index) != index:
+            raise InputError(f"label lookup: expected whole numbers as index, found {index}")
         regions.setdefault(region, {}).setdefault(side, []).append(int(index))
     return regions
 
 
-def _samples(found: dict[int, Sample], indices: list[int], what: str) -> Sample:
+def _samples(found: dict[int, WeightedValues], indices: list[int], what: str) -> WeightedValues:
     samples = [found[index] for index in indices if index in found]
-    joined = _joined(samples)
+    joined = _concatenate(samples)
     n_bad = int((~np.isfinite(joined.values)).sum())
     if n_bad:
         raise InputError(f"{what}: expected finite values, found {n_bad} that are not")
-    return Sample(joined.values * PPB_PER_PPM, joined.weights)
+    return WeightedValues(joined.values * PPB_PER_PPM, joined.weights)
 
 
-def _joined(samples: Sequence[Sample]) -> Sample:
+def _concatenate(samples: Sequence[WeightedValues]) -> WeightedValues:
     empty = np.empty(0)
-    return Sample(
+    return WeightedValues(
         np.concatenate([empty, *(s.values for s in samples)]),
         np.concatenate([empty, *(s.weights for s in samples)]),
     )
 
 
 def _row(
-    region: str, side: str, sample: Sample, voxel_volume_mm3: float, min_voxels: int, why: str
+    region: str,
+    side: str,
+    sample: WeightedValues,
+    voxel_volume_mm3: float,
+    min_voxels: int,
+    why: str,
 ) -> dict[str, object]:
     n = sample.n_voxels
     row: dict[str, object] = {"region": region, "side": side, "n_voxels": n, "note": ""}
@@ -254,21 +263,21 @@ def _row(
 
 def _pooled_row(
     region: str,
-    samples: dict[str, Sample],
+    samples: dict[str, WeightedValues],
     voxel_volume_mm3: float,
     min_voxels: int,
     why: dict[str, str],
 ) -> dict[str, object]:
-    # One side that is cut off would pass for a nucleus that is whole.
+    # Otherwise a nucleus with one side outside would appear complete.
     reason = next((f"side {side}: {why[side]}" for side in ("L", "R") if why[side]), "")
-    pooled = _joined(list(samples.values()))
+    pooled = _concatenate(list(samples.values()))
     row = _row(region, "both", pooled, voxel_volume_mm3, min_voxels, reason)
     least = max(min_voxels, 1)
-    thin = [side for side in ("L", "R") if samples[side].n_voxels < least]
-    if thin and not row["note"]:
-        row["note"] = f"side {thin[0]} has {samples[thin[0]].n_voxels:g} voxels inside the mask"
+    small = [side for side in ("L", "R") if samples[side].n_voxels < least]
+    if small and not row["note"]:
+        row["note"] = f"side {small[0]} has {samples[small[0]].n_voxels:g} voxels inside the mask"
     return row
 
 
-def _shown(region: str, side: str) -> str:
+def _full_name(region: str, side: str) -> str:
     return f"{region} {side}".strip()

@@ -1,4 +1,4 @@
-"""How well a head met the template, how far it was bent, and whether the labels lie on tissue."""
+"""Quality metrics of a registration: mutual information, Jacobian, and labels on tissue."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from accelqsm.nuclei.register import (
     mutual_information,
     paired_contrasts,
 )
-from accelqsm.nuclei.volume import Volume, affine_transform, centre_of, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, centre_of, resample_to
 
 Metrics = list[tuple[str, float, str]]
-"""Name, value and unit of each."""
+"""List of (name, value, unit)."""
 
 FLUID_OF_MEDIAN = 0.55
-"""T1-weighted signal below this share of the brain's median is fluid."""
+"""T1-weighted signal below this fraction of the brain's median is fluid."""
 
 
 def t1w_metrics(
     t1w: Volume, magnitude: Volume, brain: npt.NDArray[np.bool_], to_t1w: Matrix
 ) -> Metrics:
-    """How alike T1w and magnitude are in the brain (nat), and the motion between them (mm, degree).
+    """Mutual information of T1w and magnitude in the brain (nat), and motion between them.
 
     Args:
-        t1w, magnitude: of one head.
-        brain: on the magnitude's grid (x, y, z).
-        to_t1w: 4 x 4, world points of the magnitude to those of the T1w.
+        t1w, magnitude: images of one head.
+        brain: brain mask on the grid of the magnitude (x, y, z).
+        to_t1w: 4 x 4, takes world points of the magnitude to those of the T1w.
     """
-    seen = resampled(t1w, magnitude.grid, affine_transform(to_t1w)).values[brain]
+    t1w_signal = resample_to(t1w, magnitude.grid, affine_transform(to_t1w)).values[brain]
     shift_mm, turn_deg = motion_of(to_t1w, centre_of(magnitude.grid))
-    similarity = mutual_information(seen, magnitude.values[brain])
+    similarity = mutual_information(t1w_signal, magnitude.values[brain])
     return [
         ("mutual_information_t1w_magnitude", similarity, "nat"),
         ("t1w_shift", shift_mm, "mm"),
@@ -48,7 +48,7 @@ def t1w_metrics(
 def template_metrics(
     templates: Mapping[str, Volume], head: Mapping[str, Volume], transform: TemplateMap
 ) -> Metrics:
-    """Mutual information (nat) of head and template around the nuclei, by the affine map and bent.
+    """Mutual information (nat) of head and template near the nuclei, affine and deformable.
 
     Args:
         templates, head: images by contrast; the contrasts that were registered are compared.
@@ -56,28 +56,28 @@ def template_metrics(
     """
     metrics: Metrics = []
     templates, head = paired_contrasts(templates, head)
-    ways = {
+    transforms = {
         "_affine": affine_transform(np.linalg.inv(transform.affine)),
         "": transform.from_template,
     }
     for name, template in templates.items():
-        here = resampled(template, transform.grid).values
-        for suffix, mapping in ways.items():
-            there = resampled(head[name], transform.grid, mapping).values
-            value = mutual_information(here, there)
+        of_template = resample_to(template, transform.grid).values
+        for suffix, mapping in transforms.items():
+            of_head = resample_to(head[name], transform.grid, mapping).values
+            value = mutual_information(of_template, of_head)
             metrics.append((f"mutual_information_template_{name}{suffix}", value, "nat"))
     return metrics
 
 
-def bend_metrics(transform: TemplateMap, atlas: Atlas, rows: pd.DataFrame) -> Metrics:
-    """Least and largest volume in the head per volume in the template, everywhere and in nuclei.
+def jacobian_metrics(transform: TemplateMap, atlas: Atlas, rows: pd.DataFrame) -> Metrics:
+    """Smallest and largest Jacobian determinant, in the whole box and in the nuclei.
 
     Args:
         transform: from the head's world to the template's.
-        atlas: whose nuclei.
-        rows: columns index and name of the nuclei that count.
+        atlas: the atlas of the nuclei.
+        rows: columns index and name of the nuclei to include.
     """
-    inside = resampled(atlas.anywhere(rows["index"].tolist()), transform.grid).values > 0.5
+    inside = resample_to(atlas.union(rows["index"].tolist()), transform.grid).values > 0.5
     jacobian = transform.jacobian()
     return [
         ("jacobian_least", float(jacobian.min()), "1"),
@@ -94,12 +94,12 @@ def tissue_metrics(
     *,
     t1w_signal: npt.NDArray[np.float32] | None = None,
 ) -> Metrics:
-    """Share of each label that lies in the brain and, with a T1w signal, not in fluid.
+    """Fraction of each label that lies in the brain and, with a T1w signal, not in fluid.
 
     Args:
         labels: index of each voxel (x, y, z).
         rows: columns index and name.
-        brain: on the same grid.
+        brain: brain mask on the same grid.
         t1w_signal: T1-weighted signal on the same grid, any unit.
 
     Returns:
@@ -111,6 +111,6 @@ def tissue_metrics(
     metrics: Metrics = []
     for index, name in zip(rows["index"], rows["name"], strict=True):
         here = labels == index
-        share = float(tissue[here].mean()) if here.any() else float("nan")
-        metrics.append((f"on_tissue_{'_'.join(str(name).split())}", share, "1"))
+        fraction = float(tissue[here].mean()) if here.any() else float("nan")
+        metrics.append((f"on_tissue_{'_'.join(str(name).split())}", fraction, "1"))
     return metrics

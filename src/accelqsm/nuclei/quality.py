@@ -1,9 +1,10 @@
-"""Can a nucleus be trusted? Its size, place and value beside what an atlas and people have."""
+"""Plausibility flags of nuclei: size, position and value compared with atlas and adults."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +35,10 @@ SD_FLOOR_PPB = 12.0
 
 @dataclass(frozen=True)
 class Expected:
-    """Where and how large a nucleus would be if the head differed from the atlas by an affine map.
+    """Position and size of a nucleus predicted from the atlas by the affine transform.
 
     Attributes:
-        volume_mm3: in the scan.
+        volume_mm3: volume in the scan.
         centre_mm: world coordinates in the scan.
     """
 
@@ -45,8 +46,8 @@ class Expected:
     centre_mm: tuple[float, float, float]
 
 
-def centre_mm(labels: npt.NDArray[np.int16], index: int, grid: Grid) -> npt.NDArray[np.float64]:
-    """Mean world coordinates of a label's voxels, NaN for none."""
+def centre_mm(labels: npt.NDArray[Any], index: int, grid: Grid) -> npt.NDArray[np.float64]:
+    """Mean world coordinates of a label's voxels in mm, NaN for none."""
     where = np.stack(np.nonzero(labels == index))
     if not where.shape[1]:
         return np.full(3, np.nan)
@@ -60,18 +61,18 @@ def flags(
     expected: Mapping[int, Expected],
     centres_mm: Mapping[int, npt.NDArray[np.float64]],
 ) -> list[str]:
-    """Why each row of a table of nuclei stands out, or "" where it does not.
+    """Plausibility flag of each row of a table of nuclei, "" where nothing is conspicuous.
 
     Args:
         table: rows of ``measure_nuclei``.
         lookup: columns index and name.
-        expected: by index, size and place by the affine map alone; may be empty.
-        centres_mm: by index, where the label is.
+        expected: size and position predicted by the affine transform, by index; may be empty.
+        centres_mm: centre of each label by index.
 
     Returns:
-        One text per row: size beyond 0.6 to 1.67 of the expected one, place more than 6 mm from
-        it, sides that differ by 1.6 in size, values beyond four SD of adults, or sides that differ
-        by three SD of adults.
+        One text per row: size beyond 0.6 to 1.67 of the expected one, position more than 6 mm from
+        it, sides that differ by a factor of 1.6 in size, values beyond four SD of adults, or sides
+        that differ by three SD of adults.
     """
     index = {
         split_side(str(n)): int(i) for i, n in zip(lookup["index"], lookup["name"], strict=True)

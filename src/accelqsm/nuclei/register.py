@@ -1,4 +1,4 @@
-"""From one scan to another (rigid), and from a scan to a template (affine and SyN)."""
+"""Registration: rigid between two scans, affine and deformable (SyN) to a template."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from accelqsm.nuclei.volume import (
     affine_transform,
     isotropic_grid,
     part_of,
-    resampled,
+    resample_to,
     value_at,
 )
 
@@ -34,36 +34,37 @@ LEAST_VOXELS = 4
 
 @dataclass(frozen=True)
 class TemplateMap:
-    """The transform from a scan to a template, and its inverse.
+    """Transform from a scan to a template, and its inverse.
 
-    ``template = q + back(q)`` with ``q = affine (scan)``; ``scan = affine^-1 (p + there(p))``.
+    ``template = q + to_template(q)`` with ``q = affine(scan)``;
+    ``scan = affine^-1(p + from_template(p))`` with ``p`` in the template.
 
     Attributes:
-        affine: 4 x 4, world points of the scan to those of the template.
-        back_mm, there_mm: displacements (3, x, y, z), RAS+.
-        grid: where the displacements are, in the template.
+        affine: 4 x 4, takes world points of the scan to those of the template.
+        to_template_mm, from_template_mm: displacement fields (3, x, y, z), RAS+.
+        grid: grid of the displacement fields, in the template.
     """
 
     affine: Matrix
-    back_mm: npt.NDArray[np.float32]
-    there_mm: npt.NDArray[np.float32]
+    to_template_mm: npt.NDArray[np.float32]
+    from_template_mm: npt.NDArray[np.float32]
     grid: Grid
 
     def to_template(self, points: Points) -> Points:
-        """World points (3, ...) of the scan to those of the template."""
+        """Map world points (3, ...) of the scan to those of the template."""
         q = affine_transform(self.affine)(points)
-        return q + _displacement(self.back_mm, self.grid, q)
+        return q + _displacement(self.to_template_mm, self.grid, q)
 
     def from_template(self, points: Points) -> Points:
-        """World points (3, ...) of the template to those of the scan."""
-        bent = points + _displacement(self.there_mm, self.grid, points)
-        return affine_transform(np.linalg.inv(self.affine))(bent)
+        """Map world points (3, ...) of the template to those of the scan."""
+        displaced = points + _displacement(self.from_template_mm, self.grid, points)
+        return affine_transform(np.linalg.inv(self.affine))(displaced)
 
     def jacobian(self) -> npt.NDArray[np.float64]:
-        """Volume in the scan per volume in the template, on ``grid`` (x, y, z)."""
+        """Jacobian determinant, volume in the scan per volume in the template, on ``grid``."""
         index_to_mm = self.grid.matrix[:3, :3]
         by_index = np.stack(
-            [np.stack(np.gradient(self.there_mm[i].astype(np.float64))) for i in range(3)]
+            [np.stack(np.gradient(self.from_template_mm[i].astype(np.float64))) for i in range(3)]
         )
         by_mm = np.einsum("ijxyz,jk->xyzik", by_index, np.linalg.inv(index_to_mm))
         local = np.linalg.det(np.eye(3) + by_mm)
@@ -71,11 +72,11 @@ class TemplateMap:
 
 
 def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
-    """Rigid motion between two images of one head, of equal or different contrast.
+    """Rigid registration of two images of one head, of equal or different contrast.
 
-    Mutual information at 8, 4 and 2 mm, from where the scanner says that the head is, or from the
-    middle of both images where that fits better; at last near the voxel size, because at 2 mm two
-    images on one grid attract each other's voxels and lose up to 0.3 degrees.
+    Mutual information at 8, 4 and 2 mm, initialised by the scanner coordinates, or by the centres
+    of mass where these fit better; finally near the voxel size, because interpolation artefacts of
+    two images on one grid bias the rotation by up to 0.3 degrees at 2 mm.
 
     Args:
         fixed, moving: images without NaN.
@@ -118,7 +119,7 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
     )
     spacing_mm = max(FINE_SPACING_MM, min(fixed.grid.voxel_size_mm))
     return linear_registration(
-        resampled(_smooth(fixed, spacing_mm), isotropic_grid(fixed.grid, spacing_mm)),
+        resample_to(_smooth(fixed, spacing_mm), isotropic_grid(fixed.grid, spacing_mm)),
         _smooth(moving, spacing_mm),
         kind="Rigid",
         initial=near,
@@ -132,17 +133,17 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
 def register_affine(
     template: Volume, scan: Volume, *, template_brain: Volume, scan_brain: Volume
 ) -> Matrix:
-    """Affine map from the template's brain to the scan's, by mutual information.
+    """Affine registration of the template's brain to the scan's, by mutual information.
 
     Args:
-        template, scan: images of like or unlike contrast.
-        template_brain, scan_brain: above one half in the brain, on any grid in the same world.
+        template, scan: images of equal or different contrast.
+        template_brain, scan_brain: above one half in the brain, on any grid in the same space.
 
     Returns:
         4 x 4, takes world points of the template to those of the scan.
     """
-    fixed = _coarse(_brain_alone(template, template_brain))
-    moving = _coarse(_brain_alone(scan, scan_brain))
+    fixed = _coarse(_strip_skull(template, template_brain))
+    moving = _coarse(_strip_skull(scan, scan_brain))
     shift = np.eye(4)
     shift[:3, 3] = _middle(moving) - _middle(fixed)
     matrix = shift
@@ -168,40 +169,41 @@ def register_template(
     affine: Matrix,
     settings: SynSettings,
 ) -> TemplateMap:
-    """Bend the scan to the template around the nuclei (SyN), by local correlation.
+    """Deformable registration (SyN) of a scan to a template near the nuclei.
 
-    Every contrast of ``template`` is compared with that of the same name in ``scan``; the sign of
-    a contrast does not matter, so that a T1-weighted template can meet a T2*-weighted scan.
+    Every contrast of ``template`` is compared with that of the same name in ``scan`` by local
+    correlation, whose sign does not matter: a T1-weighted template can be registered to a
+    T2*-weighted scan.
 
     Args:
-        template, scan: images by contrast; those of one side share a world, not a grid.
+        template, scan: images by contrast; those of one space may have different grids.
         box: part of the template that is compared.
         affine: 4 x 4, takes world points of the template to those of the scan.
-        settings: of SyN.
+        settings: settings of SyN.
 
     Returns:
-        The way from the scan to the template and back.
+        The transform from the scan to the template, with its inverse.
 
     Source: Avants et al. 2008, Med Image Anal 12:26, doi 10.1016/j.media.2007.06.004.
     """
     fixed_grid = isotropic_grid(box, settings.spacing_mm)
     names = [name for name in template if name in scan]
-    there, back, grid = deformable_registration(
-        [_at(template[name], fixed_grid) for name in names],
-        [_near(scan[name], fixed_grid, affine) for name in names],
+    forward, inverse, grid = deformable_registration(
+        [_resample_smoothed(template[name], fixed_grid) for name in names],
+        [_crop_smoothed(scan[name], fixed_grid, affine) for name in names],
         initial=affine,
         iterations=settings.iterations,
         step=settings.step,
         radius=settings.radius,
         smoothing_voxels=settings.smoothing_voxels,
     )
-    return TemplateMap(np.asarray(np.linalg.inv(affine), dtype=np.float64), back, there, grid)
+    return TemplateMap(np.asarray(np.linalg.inv(affine), dtype=np.float64), inverse, forward, grid)
 
 
 def paired_contrasts(
     template: Named[str, Volume], scan: Named[str, Volume]
 ) -> tuple[dict[str, Volume], dict[str, Volume]]:
-    """Contrasts that both have; without any, the first of each: local correlation has no sign.
+    """Common contrasts of template and scan; without any, the first of each.
 
     Args:
         template, scan: images by contrast, one at least.
@@ -218,39 +220,41 @@ def mutual_information(
 ) -> float:
     """Mutual information of two images in nats: sum p(a, b) log(p(a, b) / (p(a) p(b))).
 
-    Values beyond the 0.5th and 99.5th percentile count with the outermost bins.
+    Values beyond the 0.5th and 99.5th percentile are in the outermost bins.
 
     Args:
-        one, other: values of the same places, any shape.
+        one, other: values of the same voxels, any shape.
         bins: of each image's histogram.
 
     Source: Viola and Wells 1997, Int J Comput Vis 24:137, doi 10.1023/A:1007958904918.
     """
-    a, b = (_binned(values.ravel(), bins) for values in (one, other))
+    a, b = (_bin_index(values.ravel(), bins) for values in (one, other))
     joint = np.bincount(a * bins + b, minlength=bins * bins).reshape(bins, bins) / a.size
-    apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    seen = joint > 0
-    return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
+    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    occupied = joint > 0
+    ratio = joint[occupied] / independent[occupied]
+    return float((joint[occupied] * np.log(ratio)).sum())
 
 
 def motion_of(matrix: Matrix, centre: npt.ArrayLike) -> tuple[float, float]:
-    """How far a rigid map moves a point, in mm, and how far it turns, in degrees."""
+    """Displacement of a point by a rigid transform in mm, and its rotation angle in degrees."""
     point = np.asarray(centre, dtype=np.float64)
-    away = matrix[:3, :3] @ point + matrix[:3, 3] - point
-    # The half-angle form stays exact where the cosine is flat, near no turn at all.
+    displacement = matrix[:3, :3] @ point + matrix[:3, 3] - point
+    # The half-angle form is accurate for small angles, where the cosine is flat.
     half = np.linalg.norm(matrix[:3, :3] - np.eye(3)) / (2 * np.sqrt(2))
-    return float(np.linalg.norm(away)), float(np.rad2deg(2 * np.arcsin(min(1.0, half))))
+    angle = float(np.rad2deg(2 * np.arcsin(min(1.0, half))))
+    return float(np.linalg.norm(displacement)), angle
 
 
 def _coarse(volume: Volume) -> Volume:
-    """The volume at 2 mm, smoothed so that nothing is missed in between."""
+    """Smooth a volume against aliasing and resample it to 2 mm."""
     values = volume.values.astype(np.float32)
     if not np.ptp(values) > 0:
         raise InputError("registration: expected an image with contrast, found one value alone")
     sizes = np.asarray(volume.grid.voxel_size_mm)
     width = 0.35 * np.sqrt(np.maximum(COARSE_MM**2 - sizes**2, 0)) / sizes
     smooth = Volume(ndimage.gaussian_filter(values, width), volume.grid)
-    return resampled(smooth, isotropic_grid(volume.grid, COARSE_MM))
+    return resample_to(smooth, isotropic_grid(volume.grid, COARSE_MM))
 
 
 def _middle(volume: Volume) -> npt.NDArray[np.float64]:
@@ -261,45 +265,46 @@ def _middle(volume: Volume) -> npt.NDArray[np.float64]:
 
 def _similarity(fixed: Volume, moving: Volume, matrix: Matrix) -> float:
     return mutual_information(
-        fixed.values, resampled(moving, fixed.grid, affine_transform(matrix)).values
+        fixed.values, resample_to(moving, fixed.grid, affine_transform(matrix)).values
     )
 
 
-def _binned(values: npt.NDArray[np.float32], bins: int) -> npt.NDArray[np.int64]:
+def _bin_index(values: npt.NDArray[np.float32], bins: int) -> npt.NDArray[np.int64]:
     low, high = np.percentile(values, [0.5, 99.5])
     unit = (values - low) / max(float(high - low), 1e-12)
     return np.asarray(np.clip((unit * bins).astype(np.int64), 0, bins - 1))
 
 
-def _brain_alone(image: Volume, brain: Volume) -> Volume:
-    inside = resampled(brain, image.grid).values > 0.5
+def _strip_skull(image: Volume, brain: Volume) -> Volume:
+    """Image with zeros further than ``BRAIN_MARGIN_MM`` from the brain."""
+    inside = resample_to(brain, image.grid).values > 0.5
     reach = ndimage.distance_transform_edt(~inside, sampling=image.grid.voxel_size_mm)
     return Volume(np.where(reach <= BRAIN_MARGIN_MM, image.values, 0), image.grid)
 
 
 def _smooth(volume: Volume, spacing_mm: float) -> Volume:
-    """The volume as blurred as one with voxels of ``spacing_mm`` would be."""
+    """Smooth a volume to the resolution of voxels of ``spacing_mm``."""
     sizes = np.asarray(volume.grid.voxel_size_mm)
     width = 0.35 * np.sqrt(np.maximum(spacing_mm**2 - sizes**2, 0)) / sizes
     return Volume(ndimage.gaussian_filter(volume.values.astype(np.float32), width), volume.grid)
 
 
-def _at(volume: Volume, grid: Grid) -> Volume:
-    """The volume on a coarser or equal grid."""
-    return resampled(_smooth(volume, grid.voxel_size_mm[0]), grid, order=3)
+def _resample_smoothed(volume: Volume, grid: Grid) -> Volume:
+    """Smooth a volume and resample it to a coarser or equal isotropic grid."""
+    return resample_to(_smooth(volume, grid.voxel_size_mm[0]), grid, order=3)
 
 
-def _near(volume: Volume, box: Grid, matrix: Matrix) -> Volume:
-    """The volume, as blurred as the box's, where ``matrix`` takes the box; on its own voxels.
+def _crop_smoothed(volume: Volume, box: Grid, matrix: Matrix) -> Volume:
+    """Smooth a volume and crop it to where ``matrix`` maps the box, without resampling.
 
-    To resample it here and again during the registration would blur it more than the template.
+    A resampling here and another one during the registration would blur it more than the template.
     """
     ends = [(0.0, float(n - 1)) for n in box.shape]
     corners = np.stack(np.meshgrid(*ends, indexing="ij")).reshape(3, -1)
     index = affine_transform(np.linalg.inv(volume.grid.matrix) @ matrix @ box.matrix)(corners)
-    room = MOVING_MARGIN_MM / np.asarray(volume.grid.voxel_size_mm)
-    low = np.clip(np.floor(index.min(1) - room), 0, None).astype(int)
-    high = np.minimum(np.ceil(index.max(1) + room) + 1, volume.grid.shape).astype(int)
+    margin = MOVING_MARGIN_MM / np.asarray(volume.grid.voxel_size_mm)
+    low = np.clip(np.floor(index.min(1) - margin), 0, None).astype(int)
+    high = np.minimum(np.ceil(index.max(1) + margin) + 1, volume.grid.shape).astype(int)
     if (high - low < LEAST_VOXELS).any():
         raise InputError(
             "registration: expected the nuclei inside the image, found the head elsewhere"

@@ -1,4 +1,4 @@
-"""How nuclei are measured, and how a head is registered to a template."""
+"""Settings of the measurement of nuclei, and of the registration to a template."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelqsm.options.setting import Settings, setting
 from accelqsm.reference.registry import REFERENCES
 
 COARSE_MM = 2.0
-"""Voxel size at which a head and a template are compared coarsely."""
+"""Voxel size of the coarse registration."""
 
 
 def _names(words: Sequence[str]) -> tuple[str, ...]:
@@ -19,15 +19,17 @@ def _names(words: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class MeasureSettings(Settings):
-    """How nuclei are measured."""
+    """Settings of the measurement of nuclei."""
 
-    reference: str = setting("brain", registry=REFERENCES, help="what has zero susceptibility")
+    reference: str = setting(
+        "brain", registry=REFERENCES, help="reference region of zero susceptibility"
+    )
     erosion_mm: float = setting(
         0.0,
         least=0,
         unit="mm",
         flag="erode-mm",
-        help="voxels nearer than this to the edge of their label are left out",
+        help="erosion of the labels: voxels nearer to the edge are left out",
     )
     weighted: bool = setting(
         False, help="weigh voxels with the probability of the label instead of counting whole ones"
@@ -51,26 +53,26 @@ class MeasureSettings(Settings):
 
 @dataclass(frozen=True)
 class SynSettings(Settings):
-    """How a head is registered to a template around the nuclei (SyN)."""
+    """Settings of the deformable registration (SyN) near the nuclei."""
 
     spacing_mm: float = setting(
         1.0, above=0, unit="mm", help="voxel size at which images are compared"
     )
     iterations: tuple[int, ...] = setting(
-        (40, 25, 5), least=0, help="of each resolution, coarsest first"
+        (40, 25, 5), least=0, help="iterations at each resolution, coarsest first"
     )
     step: float = setting(0.25, above=0, unit="voxels", help="gradient step")
-    radius: int = setting(1, least=1, unit="voxels", help="of the window of the local correlation")
+    radius: int = setting(1, least=1, unit="voxels", help="radius of the local correlation window")
     smoothing_voxels: float = setting(
-        4.0, least=0, unit="voxels", help="standard deviation by which each update is smoothed"
+        4.0, least=0, unit="voxels", help="standard deviation of the smoothing of each update"
     )
     margin_mm: float = setting(
-        10.0, least=0, unit="mm", help="how far around the nuclei images are compared"
+        10.0, least=0, unit="mm", help="margin around the nuclei in which images are compared"
     )
 
     @property
     def coarse(self) -> SynSettings:
-        """Without the last resolution, which takes most of the time, where 2 mm are reached."""
+        """Settings without the finest level, for a first pass, if the next one is 2 mm or finer."""
         if 2 * self.spacing_mm > COARSE_MM:
             return self
         return replace(self, iterations=(*self.iterations[:-1], 0))

@@ -1,4 +1,4 @@
-"""A volume with its place in the scanner, and its values elsewhere."""
+"""Volumes on a grid, and their interpolation, resampling and cropping."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Volume:
 
 
 def check_perpendicular(grid: Grid, name: str = "affine") -> None:
-    """Refuse a sheared grid; turned (oblique) and flipped ones are as good as any.
+    """Check that a grid is not sheared; oblique and flipped grids are allowed.
 
     Raises:
-        InputError: with the largest cosine between two axes.
+        InputError: a sheared grid, with the largest cosine between two axes.
     """
     axes = grid.matrix[:3, :3] / grid.voxel_size_mm
     cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
@@ -59,12 +59,12 @@ def check_perpendicular(grid: Grid, name: str = "affine") -> None:
 
 
 def affine_transform(matrix: npt.ArrayLike) -> Mapping:
-    """The mapping of a 4 x 4 matrix."""
+    """Affine mapping of world points by a 4 x 4 matrix."""
     m = np.asarray(matrix, dtype=np.float64)
 
     def apply(points: Points) -> Points:
-        turned: Points = np.tensordot(m[:3, :3], points, axes=1)
-        return turned + m[:3, 3].reshape(3, *([1] * (points.ndim - 1)))
+        rotated: Points = np.tensordot(m[:3, :3], points, axes=1)
+        return rotated + m[:3, 3].reshape(3, *([1] * (points.ndim - 1)))
 
     return apply
 
@@ -79,12 +79,12 @@ def grid_points(grid: Grid, start: int = 0, stop: int | None = None) -> Points:
 
 
 def centre_of(grid: Grid) -> npt.NDArray[np.float64]:
-    """World point in the middle of a grid, in mm."""
+    """World coordinates of the centre of a grid, in mm."""
     return affine_transform(grid.matrix)((np.asarray(grid.shape)[:, None] - 1) / 2)[:, 0]
 
 
 def value_at(volume: Volume, points: Points, *, order: int = 1, outside: float = 0.0) -> Array:
-    """Values at world points: linear (order 1) or cubic (3)."""
+    """Interpolate a volume at world points, linear (order 1) or cubic (3)."""
     index = affine_transform(np.linalg.inv(volume.grid.matrix))(points)
     values = volume.values.astype(np.float32, copy=False)
     mode: Literal["constant", "grid-constant"] = "grid-constant" if order > 1 else "constant"
@@ -95,10 +95,10 @@ def value_at(volume: Volume, points: Points, *, order: int = 1, outside: float =
     )
 
 
-def resampled(
+def resample_to(
     volume: Volume, grid: Grid, mapping: Mapping | None = None, *, order: int = 1
 ) -> Volume:
-    """The volume on another grid, whose world points ``mapping`` takes to the volume's world."""
+    """Resample a volume to a grid; ``mapping`` takes world points of the grid to the volume's."""
     out = np.empty(grid.shape, dtype=np.float32)
     for start, stop in slabs(grid):
         points = grid_points(grid, start, stop)
@@ -109,13 +109,13 @@ def resampled(
 
 
 def slabs(grid: Grid) -> list[tuple[int, int]]:
-    """Ranges of the first index that keep a few hundred thousand points each."""
+    """Ranges of the first index with at most a few hundred thousand points each."""
     thickness = max(1, POINTS_AT_ONCE // (grid.shape[1] * grid.shape[2]))
     return [(s, min(s + thickness, grid.shape[0])) for s in range(0, grid.shape[0], thickness)]
 
 
 def box_around(volume: Volume, *, margin_mm: float) -> Grid:
-    """The part of the volume's grid that holds its non-zero voxels and a margin.
+    """Bounding box of the non-zero voxels of a volume, with a margin.
 
     Raises:
         InputError: nothing but zeros.
@@ -123,8 +123,8 @@ def box_around(volume: Volume, *, margin_mm: float) -> Grid:
     return part_of(volume.grid, *_bounds(volume, margin_mm))
 
 
-def cropped(volume: Volume, *, margin_mm: float) -> Volume:
-    """The volume's non-zero voxels and a margin around them.
+def crop_to_nonzero(volume: Volume, *, margin_mm: float) -> Volume:
+    """Crop a volume to its non-zero voxels and a margin.
 
     Raises:
         InputError: nothing but zeros.
@@ -148,7 +148,7 @@ def _bounds(volume: Volume, margin_mm: float) -> tuple[list[int], list[int]]:
 
 
 def part_of(grid: Grid, low: list[int], high: list[int]) -> Grid:
-    """The voxels from index ``low`` up to ``high``; either may lie beyond the grid."""
+    """Grid of the voxels from index ``low`` up to ``high``; either may lie beyond ``grid``."""
     matrix = grid.matrix.copy()
     matrix[:3, 3] += matrix[:3, :3] @ np.asarray(low, dtype=np.float64)
     x, y, z = (b - a for a, b in zip(low, high, strict=True))
@@ -156,7 +156,7 @@ def part_of(grid: Grid, low: list[int], high: list[int]) -> Grid:
 
 
 def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
-    """A grid over the same field of view, along the same axes, with cubic voxels."""
+    """Grid of cubic voxels over the same field of view, along the same axes."""
     sizes = np.asarray(grid.voxel_size_mm)
     n = np.maximum(1, np.round(np.asarray(grid.shape) * sizes / spacing_mm)).astype(int)
     matrix = grid.matrix.copy()

@@ -1,1 +1,1 @@
-"""A setting is a field, a choice is a row: each is stated once, and everything else reads it."""
+"""Settings records and registries of methods, for command line, TOML files and Python alike."""

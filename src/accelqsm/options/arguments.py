@@ -1,4 +1,4 @@
-"""Settings records as arguments of a command, and the arguments given as a record."""
+"""Command-line arguments from settings records, and tables of settings from arguments."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from accelqsm.options.table import simple
 
 @dataclass(frozen=True)
 class Argument:
-    """A field as an argument.
+    """Command-line argument of a settings field.
 
     Attributes:
         path: tables and field, as in a settings file.
-        flag: with its dashes.
-        setting: of the field.
+        flag: command-line flag with its dashes.
+        setting: description of the field.
         kind: type of the field.
-        default: of the field; ``MISSING`` where one must be given.
+        default: default value; ``MISSING`` where a value is required.
         of: the choice that it belongs to, for help; empty for the record itself.
     """
 
@@ -45,7 +45,7 @@ class Argument:
 def arguments_of(
     record: type[Settings], path: tuple[str, ...] = (), prefix: str = "", of: str = ""
 ) -> Iterator[Argument]:
-    """Every field of a record, of the records in it, and of the choices that it offers."""
+    """Iterate over the arguments of a record, of its nested records and of its choices."""
     for name, known in settings_in(record).items():
         flag = known.flag or f"{prefix}{name}".replace("_", "-")
         yield Argument(
@@ -62,7 +62,7 @@ def arguments_of(
 def add_settings(
     parser: argparse.ArgumentParser, record: type[Settings], *, only: tuple[str, ...] = ()
 ) -> None:
-    """Add an argument for every field; ``only`` names fields of the record to restrict it to."""
+    """Add an argument for every field, or for the fields in ``only``."""
     groups: dict[str, Any] = {"": parser}
     for argument in arguments_of(record):
         if only and argument.path[-1] not in only:
@@ -73,10 +73,10 @@ def add_settings(
 
 
 def given_table(options: argparse.Namespace, record: type[Settings]) -> dict[str, Any]:
-    """What was given on the command line, as a table of settings.
+    """Table of the settings given on the command line.
 
     Raises:
-        InputError: a value out of range; names the flag.
+        InputError: a value out of range, with the name of the flag.
     """
     table: dict[str, Any] = {}
     for argument in arguments_of(record):

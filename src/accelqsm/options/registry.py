@@ -1,4 +1,4 @@
-"""A choice is a row: its name, what it computes, its settings, its sentence and its citations."""
+"""Registries of methods: name, function, settings, methods sentence and citations of each."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from accelqsm.options.table import plain
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to do a step of the chain.
+    """A method for one step of the pipeline.
 
     Attributes:
         name: as on the command line, in settings files and in Python.
-        function: ``module:name`` of what computes it, imported when it is used.
+        function: ``module:name`` of the function that computes it, imported on first use.
         sentence: for the methods text; ``{field}`` stands for a value of its settings.
         citations: keys of the bibliography, or whole BibTeX entries, in the order of the sentence.
-        settings: record of what can be chosen about it.
-        aliases: names that earlier versions used.
+        settings: class of its settings.
+        aliases: further accepted names.
     """
 
     name: str
@@ -35,20 +35,20 @@ class Choice:
     aliases: tuple[str, ...] = ()
 
     def load(self) -> Any:
-        """The function (or class) itself; its module is imported now."""
+        """Import and return the function (or class)."""
         module, _, name = self.function.partition(":")
         return getattr(importlib.import_module(module), name)
 
-    def described(self, settings: Settings | None = None) -> str:
-        """The sentence with the values of ``settings`` (by default those of the record)."""
+    def describe(self, settings: Settings | None = None) -> str:
+        """Methods sentence with the values of ``settings`` (the defaults if absent)."""
         values = plain(settings or self.settings())
-        shown = {name: _shown(value) for name, value in values.items()}
+        shown = {name: _format_value(value) for name, value in values.items()}
         names = [name for _, name, _, _ in Formatter().parse(self.sentence) if name]
         return self.sentence.format(**{name: shown.get(name, "unknown") for name in names})
 
 
 def said_of(settings: Settings | None) -> list[str]:
-    """Words of the methods text for what is on in a record."""
+    """Phrases of the methods text for the switches that are on in a settings record."""
     if settings is None:
         return []
     known = settings_in(type(settings))
@@ -59,7 +59,7 @@ Row = TypeVar("Row", bound=Choice)
 
 
 class Registry(Generic[Row]):
-    """The rows of one kind of choice, in the order in which they are offered."""
+    """Registry of the methods of one kind, in the order in which they are listed."""
 
     def __init__(self, kind: str, rows: Iterable[Row]) -> None:
         self.kind = kind
@@ -68,7 +68,7 @@ class Registry(Generic[Row]):
             self.add(row)
 
     def add(self, row: Row) -> None:
-        """Offer one more choice.
+        """Add a method.
 
         Raises:
             InputError: a name that is taken.
@@ -80,7 +80,7 @@ class Registry(Generic[Row]):
 
     @contextmanager
     def with_row(self, row: Row) -> Iterator[None]:
-        """Offer one more choice for the length of a block."""
+        """Add a method for the duration of a ``with`` block."""
         self.add(row)
         try:
             yield
@@ -94,7 +94,7 @@ class Registry(Generic[Row]):
         return any(name in (row.name, *row.aliases) for row in self)
 
     def __getitem__(self, name: str) -> Row:
-        """The row of a name or alias.
+        """Row of a name or alias.
 
         Raises:
             InputError: a name that no row has.
@@ -106,11 +106,11 @@ class Registry(Generic[Row]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names on offer."""
+        """Names of the registered methods."""
         return tuple(self._rows)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(_shown, value))
+        return ", ".join(map(_format_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
-"""A setting is a field of a frozen record, with its help, unit, range and default.
+"""Settings as fields of frozen records, with help text, unit, range and default.
 
-The command line, settings files (TOML) and Python read the same field; nothing else states its
-default or its range.
+The command line, settings files (TOML) and Python use the same field, the only place that
+defines its default and range.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from accelqsm.errors import InputError
 
 KEY = "accelqsm"
 OWN_SETTINGS = "_settings"
-"""``background_settings`` holds the settings of the choice that ``background`` names."""
+"""Suffix of the field with a method's settings, such as ``background_settings``."""
 
 
 class Offered(Protocol):
-    """A row of a registry, as far as settings know it."""
+    """Interface of a registry row, as used by settings."""
 
     @property
     def name(self) -> str: ...
@@ -35,7 +35,7 @@ class Offered(Protocol):
 
 
 class Offers(Protocol):
-    """A registry, as far as settings know it."""
+    """Interface of a registry, as used by settings."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -49,20 +49,20 @@ class Offers(Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of a field.
+    """Description of a settings field.
 
     Attributes:
         help: one line for the command line and the documentation.
-        unit: of the value.
+        unit: unit of the value.
         above, least, below, most: range; open with ``above`` and ``below``.
-        choices: the words that can be chosen.
-        registry: of the rows that can be chosen; their settings become part of the record.
-        flag: on the command line, where it is not the field's name.
-        metavar: how the value is shown in help.
-        words: on the command line, read the value from this many or repeated words.
-        aliases: old word -> word, for values that earlier versions wrote.
-        said: words of the methods text where it is on.
-        former: names of the field in earlier versions, in files and as flags.
+        choices: allowed strings.
+        registry: registry of allowed methods, whose settings become part of the record.
+        flag: command-line flag, where it differs from the name of the field.
+        metavar: placeholder of the value in help.
+        words: function that converts repeated strings of the command line to the value.
+        aliases: alias -> value, for further accepted strings.
+        said: phrase of the methods text where it is on.
+        former: further accepted names of the field, in files and as flags.
     """
 
     help: str
@@ -82,12 +82,12 @@ class Setting:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The words that can be chosen."""
+        """Allowed strings or names of methods."""
         return self.choices if self.registry is None else self.registry.names
 
     @property
     def range_text(self) -> str:
-        """The range in words; empty without one."""
+        """Text of the range; empty without one."""
         low = "" if self.above is None else f"above {self.above:g}"
         low = low if self.least is None else f"{self.least:g}"
         if self.below is not None:
@@ -98,7 +98,7 @@ class Setting:
         return f"{low} or more" if self.least is not None else low
 
     def check(self, name: str, value: Any) -> None:
-        """Refuse a value that is not offered or out of range.
+        """Check that a value is allowed and in range.
 
         Raises:
             InputError: with the name, what is expected, and the value found.
@@ -125,7 +125,7 @@ class Setting:
 
 
 def setting(default: Any = MISSING, *, help: str, **known: Any) -> Any:
-    """A field of a :class:`Settings` record; ``known`` are the attributes of :class:`Setting`."""
+    """Field of a ``Settings`` record; ``known`` are the attributes of ``Setting``."""
     made = Setting(help=help, **known)
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={KEY: made})
@@ -133,22 +133,21 @@ def setting(default: Any = MISSING, *, help: str, **known: Any) -> Any:
 
 
 CHOSEN: Any = None
-"""Default of a field that holds the settings of a choice: those of its row."""
+"""Default of a field with the settings of a method: the defaults of that method."""
 
-BESIDE: Mapping[str, Any] = {"accelqsm-beside": True}
-"""Metadata of a field that is a record whose table stands beside that of its owner, not in it."""
+SEPARATE_TABLE: Mapping[str, Any] = {"accelqsm-beside": True}
+"""Metadata of a nested record whose TOML table is not nested in that of its owner."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A frozen record whose fields were made by :func:`setting`; checked when it is made.
+    """Base class of frozen settings records with fields from ``setting``, checked on creation.
 
     Attributes:
-        FORMER: keys of earlier settings files -> the choice, and the field of its settings, that
-            they are now.
+        FORMER: further accepted key -> the method and the field of its settings that it sets.
 
     Raises:
-        InputError: a value out of range, or settings of another choice than the one made.
+        InputError: a value out of range, or settings of another method than the chosen one.
     """
 
     FORMER: ClassVar[Mapping[str, tuple[str, str]]] = {}
@@ -166,7 +165,7 @@ class Settings:
                 self._complete(name, known.registry[value])
 
     def _complete(self, name: str, row: Offered) -> None:
-        """Put the default settings of a choice where none were given."""
+        """Fill in the default settings of a chosen method if none are given."""
         own = name + OWN_SETTINGS
         if not hasattr(type(self), own):
             return
@@ -185,11 +184,11 @@ _hints: Callable[[Any], dict[str, Any]] = cache(typing.get_type_hints)
 
 @dataclass(frozen=True)
 class NoSettings(Settings):
-    """Of a choice about which nothing can be chosen."""
+    """Settings of a method without any."""
 
 
 def settings_in(record: type[Settings]) -> dict[str, Setting]:
-    """Field name -> setting, of the fields that are values (not records of their own)."""
+    """Field name -> setting, of the fields that are values (not nested records)."""
     return {
         f.name: f.metadata[KEY]
         for f in fields(record)
@@ -198,12 +197,12 @@ def settings_in(record: type[Settings]) -> dict[str, Setting]:
 
 
 def kinds(record: type[Settings]) -> dict[str, Any]:
-    """Field name -> type, without ``None``."""
+    """Field name -> type without ``None``."""
     return {name: _without_none(hint) for name, hint in _hints(record).items()}
 
 
 def default_of(record: type[Settings], name: str) -> Any:
-    """The default of a field; ``MISSING`` where one must be given."""
+    """Default of a field; ``MISSING`` where a value is required."""
     found = next(f for f in fields(record) if f.name == name)
     if found.default_factory is not MISSING:
         return found.default_factory()
@@ -211,8 +210,8 @@ def default_of(record: type[Settings], name: str) -> Any:
 
 
 def nested(record: type[Settings]) -> dict[str, type[Settings]]:
-    """Field name -> record, of the fields that are records by themselves."""
-    own = {f.name for f in fields(record) if not BESIDE.keys() <= f.metadata.keys()}
+    """Field name -> class, of the fields that are nested records."""
+    own = {f.name for f in fields(record) if not SEPARATE_TABLE.keys() <= f.metadata.keys()}
     return {
         name: kind
         for name, kind in kinds(record).items()
@@ -224,7 +223,7 @@ def nested(record: type[Settings]) -> dict[str, type[Settings]]:
 
 
 def choices_of(record: type[Settings]) -> Iterator[tuple[str, Offered]]:
-    """Field name and row, of every row that has settings of its own."""
+    """Iterate over (field name, row) of all methods with settings of their own."""
     for name, known in settings_in(record).items():
         if known.registry is not None and name + OWN_SETTINGS in kinds(record):
             for row in known.registry:
@@ -233,7 +232,7 @@ def choices_of(record: type[Settings]) -> Iterator[tuple[str, Offered]]:
 
 
 def one_of(names: Iterable[str]) -> str:
-    """``a, b or c``."""
+    """Join names as ``a, b or c``."""
     *most, last = names
     return f"{', '.join(most)} or {last}" if most else last
 

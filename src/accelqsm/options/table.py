@@ -1,4 +1,4 @@
-"""Settings records as tables of a settings file, and back."""
+"""Conversion between settings records and TOML tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Record = TypeVar("Record", bound=Settings)
 
 
 def plain(settings: Settings) -> dict[str, Any]:
-    """The record as TOML can hold it: tables by name for records of their own, no ``None``."""
+    """Convert a record to a TOML table, with nested records as tables and without ``None``."""
     table: dict[str, Any] = {}
     tables: dict[str, Any] = {}
     for name, known in settings_in(type(settings)).items():
@@ -41,14 +41,14 @@ def plain(settings: Settings) -> dict[str, Any]:
 
 
 def check_table(record: type[Settings], table: Mapping[str, Any]) -> None:
-    """Refuse a table with a name that is no setting, a value of another type or out of range.
+    """Check names, types and ranges of a table of settings.
 
     Raises:
         InputError: names the setting.
     """
     known, inner = settings_in(record), nested(record)
     rows = {row.name: row.settings for _, row in choices_of(record)}
-    here, former = _renamed(record, table)
+    here, former = _resolve_names(record, table)
     for name, value in here.items():
         if name in known:
             known[name].check(name, typed(name, value, kinds(record)[name]))
@@ -63,9 +63,9 @@ def check_table(record: type[Settings], table: Mapping[str, Any]) -> None:
 
 
 def from_table(record: type[Record], table: Mapping[str, Any]) -> Record:
-    """The record that a table of settings says; what it does not name keeps its default.
+    """Convert a table of settings to a record; absent settings have their defaults.
 
-    The settings of a choice stand in a table by the name of the choice.
+    The settings of a method are in a table with the name of the method.
 
     Raises:
         InputError: a name that is no setting, a value of another type or out of range, settings
@@ -73,7 +73,7 @@ def from_table(record: type[Record], table: Mapping[str, Any]) -> Record:
     """
     check_table(record, table)
     known, inner = settings_in(record), nested(record)
-    here, former = _renamed(record, table)
+    here, former = _resolve_names(record, table)
     given: dict[str, Any] = {}
     for name, value in here.items():
         if name in known:
@@ -91,17 +91,38 @@ def from_table(record: type[Record], table: Mapping[str, Any]) -> Record:
                 f"{row.name}: expected settings of {of} {getattr(made, of)}, found those of "
                 f"{row.name}"
             )
-        # Earlier files held the settings of every choice, made or not.
+        # Older files hold the settings of all methods, chosen or not.
         own = {**former.get(row.name, {}), **here.get(row.name, {})}
         if chosen and own:
             made = replace(made, **{of + OWN_SETTINGS: from_table(row.settings, own)})
     return made
 
 
-def _renamed(
+def merge_tables(
+    record: type[Settings], below: Mapping[str, Any], above: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Merge two tables, ``above`` with priority; where it chooses another method, the settings of
+    the method in ``below`` are dropped."""
+    merged = dict(below)
+    rows = list(choices_of(record))
+    for name, known in settings_in(record).items():
+        if known.registry is not None and name in above:
+            chosen = known.registry[above[name]].name
+            for of, row in rows:
+                if of == name and row.name != chosen:
+                    merged.pop(row.name, None)
+    for name, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
+            merged[name] = {**merged[name], **value}
+        else:
+            merged[name] = value
+    return merged
+
+
+def _resolve_names(
     record: type[Settings], table: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """A table with the names of today, and by choice the settings that stood beside them once."""
+    """Resolve alternative names: the table's own settings, and those of methods by method."""
     names = {old: new for new, known in settings_in(record).items() for old in known.former}
     here: dict[str, Any] = {}
     of_choices: dict[str, dict[str, Any]] = {}
@@ -115,7 +136,7 @@ def _renamed(
 
 
 def typed(name: str, value: Any, kind: Any) -> Any:
-    """A value of a table as the type of its field.
+    """Convert a value of a table to the type of its field.
 
     Raises:
         InputError: another type.
@@ -138,7 +159,7 @@ def typed(name: str, value: Any, kind: Any) -> Any:
 
 
 def simple(value: Any) -> Any:
-    """A value as TOML can hold it (None is left out of tables)."""
+    """Convert a value to TOML types (None is left out of tables)."""
     if isinstance(value, Mapping):
         return {str(k): simple(v) for k, v in value.items() if v is not None}
     if isinstance(value, tuple | list):

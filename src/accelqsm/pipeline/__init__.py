@@ -1,1 +1,1 @@
-"""The method: k-space to maps, maps to nuclei, values to agreement."""
+"""Pipelines: from k-space or images to maps, from maps to nuclei, from values to agreement."""

@@ -1,4 +1,4 @@
-"""A table of values becomes tables of agreement; no images, no torch."""
+"""Comparison of protocols: from a table of values to tables of agreement."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import replace
 import pandas as pd
 
 from accelqsm.agreement.age import age_associations
-from accelqsm.agreement.paired import compare_protocols
 from accelqsm.agreement.people import SUBJECT_NAMES, plain_label
+from accelqsm.agreement.protocols import compare_protocols
 from accelqsm.agreement.published import check_printed_p, published
 from accelqsm.agreement.settings import EVERY_REGION, CompareSettings
 from accelqsm.agreement.tables import age_table, correlation_table, demographics_table, mean_table
+from accelqsm.agreement.values import check_unit, check_values
 from accelqsm.errors import naming
 from accelqsm.results.comparison import Comparison
 
@@ -27,17 +28,19 @@ def compare(
     """Compare every protocol of a table of values with the reference protocol.
 
     Args:
-        values: columns subject, protocol, region, value_ppb; perhaps note, which says why a value
-            is missing.
-        settings: reference, margins, levels.
-        participants: columns participant_id, age (years), perhaps sex and others.
-        inputs: name -> path (to be named in refusals) and SHA-256 of the files that they are from.
+        values: columns subject, protocol, region, value_ppb, and optionally note (why a value is
+            missing).
+        settings: reference, margins, confidence levels.
+        participants: columns participant_id, age (years), and optionally sex and others.
+        inputs: name -> path (for messages) and SHA-256 of the files of the tables.
 
     Raises:
         InputError: tables that cannot be compared.
     """
     known = {name: dict(record) for name, record in (inputs or {}).items()}
     with naming(_path(known, "values")):
+        check_values(values, settings.reference)
+        check_unit(values)
         margins = margin_of_each_region(settings.margin_ppb, values["region"])
         settings = replace(settings, margin_ppb=margins)
         agreement = compare_protocols(
@@ -56,7 +59,7 @@ def compare(
     ages = None
     if participants is not None:
         with naming(_path(known, "participants")):
-            people = _measured(participants, values)
+            people = _participants_with_values(participants, values)
             ages = age_associations(
                 values, people, reference=settings.reference, confidence=settings.confidence
             )
@@ -75,7 +78,7 @@ def compare(
 
 
 def margin_of_each_region(margin_ppb: Mapping[str, float], regions: pd.Series) -> dict[str, float]:
-    """The margins with every region by its name, where one was given for ``EVERY_REGION``."""
+    """Margin of each region by name; that of ``EVERY_REGION`` for regions without their own."""
     given = dict(margin_ppb)
     if EVERY_REGION not in given:
         return given
@@ -83,16 +86,16 @@ def margin_of_each_region(margin_ppb: Mapping[str, float], regions: pd.Series) -
     return {str(region): shared for region in regions.dropna().unique()} | given
 
 
-def _measured(people: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    """The participants who have values; the others took no part in the comparison."""
+def _participants_with_values(people: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    """Participants who have values; all of them if none has."""
     label = next((name for name in SUBJECT_NAMES if name in people), None)
     if label is None:
         return people
     measured = set(values["subject"].astype(str).map(plain_label))
-    there = people[label].isna() | people[label].astype(str).map(plain_label).isin(measured)
-    return people[there] if there.any() else people
+    kept = people[label].isna() | people[label].astype(str).map(plain_label).isin(measured)
+    return people[kept] if kept.any() else people
 
 
 def _path(inputs: Mapping[str, Mapping[str, str]], name: str) -> str:
-    """The file of an input, or what it is called without one."""
+    """Path of an input, or its name without a file."""
     return inputs.get(name, {}).get("path", name)

@@ -1,4 +1,4 @@
-"""Magnitude and phase images of any scanner to susceptibility."""
+"""Pipeline from magnitude and phase images to susceptibility."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def susceptibility(
     mask_name: str = "from the magnitude",
     settings: QsmSettings = DEFAULT,
 ) -> SusceptibilityMaps:
-    """Magnitude and phase of every echo to susceptibility.
+    """Susceptibility maps from complex images of every echo.
 
     Args:
-        images: of one scan, channels combined.
+        images: images of one scan, channels combined.
         mask: bool (x, y, z) to use instead of a brain extraction.
-        mask_name: what is recorded of the mask.
-        settings: of the chain from field to susceptibility.
+        mask_name: source of the mask, for the record of the result.
+        settings: settings of the QSM pipeline.
 
     Raises:
         InputError: a mask that does not fit, or settings that the images do not allow.
@@ -45,7 +45,7 @@ def susceptibility(
     warn_of_losses(images)
     acquisition = images.acquisition
 
-    def mapped(device: torch.device) -> QsmResult:
+    def compute(device: torch.device) -> QsmResult:
         found = susceptibility_of(
             lag_products(images.images.to(device), echo_times_s=acquisition.echo_times_s),
             grid=acquisition.grid,
@@ -56,7 +56,7 @@ def susceptibility(
         )
         return on_device(found, CPU)
 
-    result, device = on_gpu_or_cpu(mapped)
+    result, device = on_gpu_or_cpu(compute)
     return as_maps(
         result,
         acquisition.grid,
@@ -67,17 +67,17 @@ def susceptibility(
 
 
 def warn_of_losses(images: Echoes) -> None:
-    """Warn of what the scan cannot tell.
+    """Warn of images that lack information for an accurate field map.
 
     Warns:
-        InputWarning: a single echo, whose phase offset is taken for field; phase that has lost
-            its low spatial frequencies.
+        InputWarning: a single echo, whose phase offset is taken for field; phase without low
+            spatial frequencies.
     """
     if images.acquisition.n_echoes == 1:
         warnings.warn(
             InputWarning(
                 f"{images.name}: a single echo, so that the phase offset at excitation is taken "
-                "for field; two echoes or more would tell them apart"
+                "for field; two echoes or more would separate them"
             ),
             stacklevel=2,
         )

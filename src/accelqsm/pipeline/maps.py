@@ -1,4 +1,4 @@
-"""What the chain computed, as records that hold arrays on a grid."""
+"""Conversion of results of the QSM pipeline to records of arrays on a grid."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def warn_of_size(used: QsmSettings) -> None:
 
 
 def as_echoes(images: Tensor) -> EchoImages:
-    """Complex (echo, x, y, z) as magnitude and phase."""
+    """Convert complex (echo, x, y, z) to magnitude and phase."""
     return EchoImages(as_array(images.abs()), as_array(images.angle()))
 
 
 def as_array(tensor: Tensor) -> npt.NDArray[Any]:
-    """A tensor as an array on the CPU."""
+    """Convert a tensor to an array on the CPU."""
     values: npt.NDArray[Any] = tensor.detach().cpu().numpy()
     return values

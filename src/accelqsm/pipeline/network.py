@@ -1,12 +1,9 @@
-"""The network of a reconstruction, chosen once for a scan, and what is recorded of it."""
+"""Selection of the network of a reconstruction, with its record for the result."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from accelqsm.errors import InputError
-from accelqsm.recon.method_settings import NetworkSettings
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
@@ -17,14 +14,15 @@ from accelqsm.runtime.device import best_device
 def network_for(
     recon: ReconSettings, network: Network | None = None
 ) -> tuple[Network | None, dict[str, str]]:
-    """The network given, that of the weights named, or the package's; None for other methods.
+    """Network of a reconstruction: the given one, that of the weights, or the default; else None.
 
     Args:
         recon: method, weights and consistency.
-        network: one that is there already.
+        network: a network to use instead of weights.
 
     Returns:
-        The network, and ``consistency``, ``weights`` and ``weights_sha256`` as they are recorded.
+        The network (None for methods without one), and ``consistency``, ``weights`` and
+        ``weights_sha256`` for the record of the result.
 
     Raises:
         InputError: weights that cannot be used, or of another consistency than asked for.
@@ -33,14 +31,9 @@ def network_for(
         return None, {}
     if network is not None:
         return network, {"consistency": network.consistency}
-    wanted = recon.network.consistency
-    weights = recon.network.weights or default_weights(wanted or "joint", best_device())
-    any_consistency = replace(recon, network=NetworkSettings(weights=str(weights)))
-    network = network_of(any_consistency, device=best_device())
-    if wanted and network.consistency != wanted:
-        raise InputError(
-            f"{weights}: a network of --consistency {network.consistency}, expected one of {wanted}"
-        )
+    device = best_device()
+    network = network_of(recon, device=device)
+    weights = recon.network.weights or default_weights(network.consistency, device)
     known = {
         "consistency": network.consistency,
         "weights": Path(weights).name,

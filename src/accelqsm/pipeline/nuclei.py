@@ -1,7 +1,7 @@
-"""A map and labels with their transform to it become one row per nucleus.
+"""Pipeline that measures nuclei in a susceptibility map, one row per nucleus and side.
 
-The labels are an atlas's (registered), those of another scan of the same head (co-registered), or
-lie on the map already.
+The labels are those of a registered atlas, those of another scan of the same head (rigidly
+co-registered), or are already on the grid of the map.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.morphology import diameter_mm, in_head_mm, scale_of
 from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste, propagate_labels
-from accelqsm.nuclei.labels import chosen_rows, cut_off, erode
+from accelqsm.nuclei.labels import erode, labels_outside, narrow_labels, select_rows
 from accelqsm.nuclei.measure import measure_nuclei, split_side
 from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
-from accelqsm.nuclei.volume import Volume, centre_of, resampled
+from accelqsm.nuclei.volume import Volume, centre_of, resample_to
 from accelqsm.pipeline.quality import (
     atlas_metrics,
     expected_nuclei,
@@ -42,15 +42,15 @@ DEFAULT, SYN = MeasureSettings(), SynSettings()
 
 @dataclass(frozen=True)
 class MappedHead:
-    """What nuclei are measured in; all on one grid.
+    """Susceptibility map with brain mask, magnitude and R2*, all on one grid.
 
     Attributes:
         chi: susceptibility in ppm.
         brain: bool (x, y, z).
-        name: of the map, for messages.
-        magnitude: of the same scan; needed for registration.
+        name: name of the map, for messages.
+        magnitude: magnitude of the same scan; needed for registration.
         r2star_per_s: (x, y, z) in 1/s, for a reference that needs it.
-        within: where nuclei may be measured; None for everywhere.
+        within: mask in which nuclei are measured; None for everywhere.
     """
 
     chi: Volume
@@ -79,12 +79,12 @@ class MappedHead:
 
 @dataclass(frozen=True)
 class PlacedLabels:
-    """Labels on the grid of a map.
+    """Labels on the grid of a map, as they are measured.
 
     Attributes:
         labels: integers (x, y, z).
-        unavailable: by index, why a label cannot be measured.
-        probabilities: by index, (x, y, z); empty where voxels count as whole ones.
+        unavailable: reason why a label cannot be measured, by index.
+        probabilities: label probabilities (x, y, z) by index; empty for unweighted voxels.
     """
 
     labels: npt.NDArray[Any]
@@ -101,31 +101,32 @@ def measure_atlas(
     syn: SynSettings = SYN,
     source: Mapping[str, Any] | None = None,
 ) -> NucleiResult:
-    """Measure the nuclei of an atlas that is registered to a scan.
+    """Measure nuclei with the labels of an atlas that is registered to the scan.
 
-    Magnitude to T1w is rigid, T1w to the template affine and then SyN around the nuclei, with
-    every contrast that both have, in which the template is given this head's brightness of the
-    nuclei. The labels come to the map; the map stays as it is.
+    Registration is rigid from magnitude to T1w, affine and then deformable (SyN, near the nuclei)
+    from T1w to the template, with every contrast that both have; the intensities of nuclei in the
+    template are matched to those of the scan. Labels are propagated to the map, which is not
+    resampled.
 
     Args:
         head: map and magnitude of one scan.
         atlas: template and labels.
-        t1w: of the same head, in any pose and grid.
-        settings: how to measure.
-        syn: how the head is registered to the template.
-        source: what is recorded of the inputs.
+        t1w: T1-weighted image of the same head, in any pose and grid.
+        settings: settings of the measurement.
+        syn: settings of the deformable registration.
+        source: record of the inputs.
 
     Raises:
         InputError: images that do not fit each other, or nuclei outside the scan.
     """
     head = _within_brain(head)
-    rows = chosen_rows(atlas.lookup, settings.regions or seven_or_all(atlas.lookup))
+    rows = select_rows(atlas.lookup, settings.regions or seven_or_all(atlas.lookup))
     level_ppm = head.reference_ppm(settings.reference)
     registered = register_atlas(head.chi, magnitude_of(head), head.brain, atlas, t1w=t1w, syn=syn)
     with step("Labels to the map, values, quality"):
-        propagated = propagated_to(head, atlas, registered.transform, settings)
-        placed = placed_labels(head, propagated, rows, settings)
-        table = measured(head, placed, rows, settings, level_ppm)
+        propagated = propagate_to_head(head, atlas, registered.transform, settings)
+        placed = place_labels(head, propagated, rows, settings)
+        table = measure_with_reference(head, placed, rows, settings, level_ppm)
         expected, centres_mm = expected_nuclei(atlas, registered, propagated, rows)
         table["flag"] = flags(table, rows, expected=expected, centres_mm=centres_mm)
         return result_of(
@@ -150,19 +151,19 @@ def measure_coregistered(
     settings: MeasureSettings = DEFAULT,
     source: Mapping[str, Any] | None = None,
 ) -> NucleiResult:
-    """Measure one scan's nuclei with the labels of another scan of the same head (rigid).
+    """Measure nuclei with the rigidly co-registered labels of another scan of the same head.
 
     By default the labels are propagated to the map. ``resample`` resamples the map to the labels
-    (linear), as Zhou et al. 2025 did with FLIRT; that smooths this map and not the reference's.
+    (linear), as Zhou et al. 2025 did with FLIRT, which smooths this map but not the reference's.
 
     Args:
         head: map and magnitude of this scan.
         labels: integers on the grid of the other scan.
         lookup: columns index and name.
-        reference_magnitude: of the other scan.
+        reference_magnitude: magnitude of the other scan.
         resample: resample the map instead of propagating the labels.
-        settings: how to measure.
-        source: what is recorded of the inputs.
+        settings: settings of the measurement.
+        source: record of the inputs.
 
     Raises:
         InputError: images that do not fit each other, or nuclei outside the scan.
@@ -170,27 +171,29 @@ def measure_coregistered(
     Source: Zhou et al. 2025, Front Neurosci 19:1522227, doi 10.3389/fnins.2025.1522227.
     """
     head = _within_brain(head)
-    rows = chosen_rows(lookup, settings.regions)
+    rows = select_rows(lookup, settings.regions)
     level_ppm = head.reference_ppm(settings.reference)
     with step("Scan to reference scan: rigid"):
         forward = register_rigid(magnitude_of(head), reference_magnitude)
     transform = Transform.of_matrix(forward)
     with step("Values and quality"):
         if resample:
-            head = _resampled(head, labels, transform)
+            head = _resample_head(head, labels, transform)
             placed = PlacedLabels(labels.values, {}, {})
-            met = reference_magnitude
+            reference_on_grid = reference_magnitude
         else:
             indices = [int(i) for i in rows["index"]]
             as_atlas = Atlas("", {}, labels, one_hot(labels, indices), rows, probabilistic=False)
-            propagated = propagated_to(head, as_atlas, transform, settings)
-            placed = placed_labels(head, propagated, rows, settings)
-            met = resampled(reference_magnitude, head.chi.grid, transform.forward)
-        table = measured(head, placed, rows, settings, level_ppm)
+            propagated = propagate_to_head(head, as_atlas, transform, settings)
+            placed = place_labels(head, propagated, rows, settings)
+            reference_on_grid = resample_to(reference_magnitude, head.chi.grid, transform.forward)
+        table = measure_with_reference(head, placed, rows, settings, level_ppm)
         table["flag"] = flags(table, rows, expected={}, centres_mm={})
-        brain, backward = head.brain, np.asarray(np.linalg.inv(forward), dtype=np.float64)
-        shift_mm, turn_deg = motion_of(backward, centre_of(reference_magnitude.grid))
-        similarity = mutual_information(magnitude_of(head).values[brain], met.values[brain])
+        brain, inverse = head.brain, np.asarray(np.linalg.inv(forward), dtype=np.float64)
+        shift_mm, turn_deg = motion_of(inverse, centre_of(reference_magnitude.grid))
+        similarity = mutual_information(
+            magnitude_of(head).values[brain], reference_on_grid.values[brain]
+        )
         return result_of(
             head,
             table,
@@ -218,13 +221,13 @@ def measure_labels(
     *,
     settings: MeasureSettings = DEFAULT,
 ) -> pd.DataFrame:
-    """Measure nuclei with labels that lie on the map.
+    """Measure nuclei with labels on the grid of the map.
 
     Args:
-        head: the map.
+        head: the map with its mask.
         labels: integers (x, y, z).
         lookup: columns index and name.
-        settings: how to measure.
+        settings: settings of the measurement.
 
     Returns:
         One row per nucleus and side (``nuclei.measure.measure_nuclei``), with its reference.
@@ -232,15 +235,17 @@ def measure_labels(
     Raises:
         InputError: labels that do not fit, or a reference that cannot be found.
     """
-    rows = chosen_rows(lookup, settings.regions)
+    rows = select_rows(lookup, settings.regions)
     placed = PlacedLabels(labels, {}, {})
-    return measured(head, placed, rows, settings, head.reference_ppm(settings.reference))
+    return measure_with_reference(
+        head, placed, rows, settings, head.reference_ppm(settings.reference)
+    )
 
 
-def propagated_to(
+def propagate_to_head(
     head: MappedHead, atlas: Atlas, transform: Transform, settings: MeasureSettings
 ) -> PropagatedLabels:
-    """Labels of an atlas on the part of the map's grid that they reach.
+    """Propagate the labels of an atlas to the part of the map's grid that they occupy.
 
     Raises:
         InputError: no nucleus near the scan.
@@ -257,13 +262,13 @@ def propagated_to(
         raise InputError(f"{head.name}: {error}") from error
 
 
-def placed_labels(
+def place_labels(
     head: MappedHead, propagated: PropagatedLabels, rows: pd.DataFrame, settings: MeasureSettings
 ) -> PlacedLabels:
-    """Propagated labels on the whole grid of a map, and which of them it cuts off."""
+    """Paste propagated labels into the grid of the map, and find those that lie partly outside."""
     grid, offset = head.chi.grid, propagated.offset
     in_image = propagated.of_scan(np.ones(grid.shape, dtype=bool))
-    unavailable = cut_off(
+    unavailable = labels_outside(
         propagated.labels, propagated.of_scan(head.brain), rows, in_image=in_image
     )
     indices = rows["index"].tolist() if settings.weighted else []
@@ -274,14 +279,14 @@ def placed_labels(
     )
 
 
-def measured(
+def measure_with_reference(
     head: MappedHead,
     placed: PlacedLabels,
     rows: pd.DataFrame,
     settings: MeasureSettings,
     level_ppm: float,
 ) -> pd.DataFrame:
-    """Values of the nuclei less the level of the reference region, which the table names."""
+    """Measure nuclei relative to the mean of the reference region."""
     grid = head.chi.grid
     table = measure_nuclei(
         head.chi.values,
@@ -311,8 +316,8 @@ def result_of(
     notes: Mapping[str, str],
     source: Mapping[str, Any],
 ) -> NucleiResult:
-    """The record of a measurement, with its picture to judge the labels by."""
-    shown = chosen_labels(labels, rows, head.name)
+    """Record of a measurement, with a figure of the labels for quality control."""
+    shown = select_labels(labels, rows, head.name)
     return NucleiResult(
         table=table,
         labels=shown,
@@ -325,13 +330,13 @@ def result_of(
     )
 
 
-def chosen_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> npt.NDArray[np.int16]:
-    """The labels of the chosen rows alone.
+def select_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> npt.NDArray[Any]:
+    """Select the labels of the given rows, zero elsewhere.
 
     Raises:
-        InputError: none of them has a voxel; ``name`` is said to lack them.
+        InputError: none of them has a voxel; ``name`` is used in the message.
     """
-    chosen = np.where(np.isin(labels, rows["index"]), labels, 0).astype(np.int16)
+    chosen = narrow_labels(np.where(np.isin(labels, rows["index"]), labels, 0))
     if not chosen.any():
         names = ", ".join(dict.fromkeys(split_side(str(region))[0] for region in rows["name"]))
         raise InputError(f"{name}: expected voxels of {names}, found none")
@@ -339,13 +344,13 @@ def chosen_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> np
 
 
 def seven_or_all(lookup: pd.DataFrame) -> tuple[str, ...]:
-    """The seven nuclei of the study where an atlas has them all, otherwise all of its own."""
+    """The seven nuclei of the published study if an atlas has them all, else all of its nuclei."""
     names = dict.fromkeys(split_side(str(name))[0] for name in lookup["name"])
     return SEVEN if set(SEVEN) <= set(names) else tuple(names)
 
 
 def magnitude_of(head: MappedHead) -> Volume:
-    """The magnitude of the scan.
+    """Magnitude of the scan.
 
     Raises:
         InputError: none was given.
@@ -356,7 +361,7 @@ def magnitude_of(head: MappedHead) -> Volume:
 
 
 def _within_brain(head: MappedHead) -> MappedHead:
-    """The head, to be measured inside its brain alone.
+    """Restrict the measurement to the brain mask.
 
     Raises:
         InputError: a map of zeros.
@@ -366,15 +371,15 @@ def _within_brain(head: MappedHead) -> MappedHead:
     return replace(head, within=head.brain)
 
 
-def _resampled(head: MappedHead, labels: Volume, transform: Transform) -> MappedHead:
-    """Map, magnitude and brain on the grid of the labels (linear)."""
+def _resample_head(head: MappedHead, labels: Volume, transform: Transform) -> MappedHead:
+    """Resample map, magnitude and brain mask to the grid of the labels (linear)."""
     grid = labels.grid
     inside = Volume(head.brain.astype(np.float32), head.chi.grid)
-    brain = resampled(inside, grid, transform.inverse).values > 0.5
+    brain = resample_to(inside, grid, transform.inverse).values > 0.5
     return replace(
         head,
-        chi=resampled(head.chi, grid, transform.inverse),
-        magnitude=resampled(magnitude_of(head), grid, transform.inverse),
+        chi=resample_to(head.chi, grid, transform.inverse),
+        magnitude=resample_to(magnitude_of(head), grid, transform.inverse),
         brain=brain,
         within=brain,
     )

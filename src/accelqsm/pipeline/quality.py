@@ -1,4 +1,4 @@
-"""Whether the labels of a head can be trusted: expectations, metrics and a picture."""
+"""Quality control of registered labels: expected sizes and positions, metrics and a figure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from accelqsm.figures.figure import Figure
-from accelqsm.figures.nuclei import outline_figure
+from accelqsm.figures.outlines import outline_figure
 from accelqsm.grid import centred_grid
 from accelqsm.nuclei.atlas import Atlas, PropagatedLabels
 from accelqsm.nuclei.measure import split_side
 from accelqsm.nuclei.metrics import (
     Metrics,
-    bend_metrics,
+    jacobian_metrics,
     t1w_metrics,
     template_metrics,
     tissue_metrics,
 )
 from accelqsm.nuclei.quality import Expected, centre_mm
-from accelqsm.nuclei.volume import Volume, affine_transform, box_around, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, box_around, resample_to
 from accelqsm.pipeline.registration import RegisteredHead
 
 FIGURE_MARGIN_MM = 30.0
@@ -31,20 +31,20 @@ FIGURE_MARGIN_MM = 30.0
 def expected_nuclei(
     atlas: Atlas, registered: RegisteredHead, propagated: PropagatedLabels, rows: pd.DataFrame
 ) -> tuple[dict[int, Expected], dict[int, npt.NDArray[np.float64]]]:
-    """By index: size and place by the affine map alone, and the centre of the label in mm."""
+    """Size and position predicted by the affine transform, and centre of each label in mm."""
     affine = registered.to_template.affine
     to_scan = affine_transform(np.linalg.inv(affine @ registered.to_head))
-    growth = 1 / abs(float(np.linalg.det(affine[:3, :3])))
+    volume_ratio = 1 / abs(float(np.linalg.det(affine[:3, :3])))
     volumes_mm3 = atlas.volumes_mm3()
     expected, centres_mm = {}, {}
     for index in (int(i) for i in rows["index"]):
         probability = atlas.probabilities[index]
         total = probability.values.sum(dtype=np.float64)
-        places = np.indices(probability.values.shape)
-        at = np.asarray([float((places[a] * probability.values).sum() / total) for a in range(3)])
-        world = affine_transform(probability.grid.matrix)(at[:, None])
+        voxels = np.indices(probability.values.shape)
+        centre = [float((voxels[a] * probability.values).sum() / total) for a in range(3)]
+        world = affine_transform(probability.grid.matrix)(np.asarray(centre)[:, None])
         x, y, z = to_scan(world)[:, 0].tolist()
-        expected[index] = Expected(volumes_mm3[index] * growth, (x, y, z))
+        expected[index] = Expected(volumes_mm3[index] * volume_ratio, (x, y, z))
         centres_mm[index] = centre_mm(propagated.labels, index, propagated.grid)
     return expected, centres_mm
 
@@ -56,7 +56,7 @@ def atlas_metrics(
     labels: npt.NDArray[Any],
     rows: pd.DataFrame,
 ) -> Metrics:
-    """How well head and template meet, how far the head was deformed, whether labels lie on tissue.
+    """Quality metrics of a registration: mutual information, Jacobian, and labels on tissue.
 
     Args:
         atlas: template and labels.
@@ -68,17 +68,17 @@ def atlas_metrics(
     images, magnitude = registered.images, registered.magnitude
     t1w, signal = images.get("T1w"), None
     if t1w is not None:
-        signal = resampled(t1w, magnitude.grid, affine_transform(registered.to_head)).values
+        signal = resample_to(t1w, magnitude.grid, affine_transform(registered.to_head)).values
     return [
         *([] if t1w is None else t1w_metrics(t1w, magnitude, brain, registered.to_head)),
         *template_metrics(atlas.templates, images, registered.to_template),
-        *bend_metrics(registered.to_template, atlas, rows),
+        *jacobian_metrics(registered.to_template, atlas, rows),
         *tissue_metrics(labels, rows, brain, t1w_signal=signal),
     ]
 
 
 def notes_of(table: pd.DataFrame) -> dict[str, str]:
-    """What is odd about each region, for the figure."""
+    """Notes and flags of each region, for the figure."""
     notes: dict[str, str] = {}
     for region, side, note, flag in zip(
         table["region"], table["side"], table["note"], table["flag"], strict=True
@@ -97,7 +97,7 @@ def quality_figure(
     *,
     notes: Mapping[str, str],
 ) -> Figure:
-    """The outlines of all regions on an upright grid of 1 mm around them."""
+    """Figure of the outlines of all regions, on an axial grid of 1 mm around them."""
     around = box_around(Volume(labels, chi.grid), margin_mm=1.0)
     last = np.asarray(around.shape) - 1
     corners = np.stack([np.asarray(corner) * last for corner in np.ndindex(2, 2, 2)], axis=1)
@@ -115,10 +115,10 @@ def quality_figure(
     for region, indices in regions.items():
         here = np.isin(labels, indices).astype(np.float32)
         if here.any():
-            volumes[region] = resampled(Volume(here, chi.grid), grid).values
+            volumes[region] = resample_to(Volume(here, chi.grid), grid).values
     return outline_figure(
-        resampled(chi, grid).values,
-        resampled(magnitude, grid).values,
+        resample_to(chi, grid).values,
+        resample_to(magnitude, grid).values,
         volumes,
         voxel_size_mm=1.0,
         notes=notes,

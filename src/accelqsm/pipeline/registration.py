@@ -1,4 +1,4 @@
-"""From a scan to an atlas: rigid to the T1w image, affine and SyN to the template."""
+"""Registration of a scan to an atlas: rigid to T1w, affine and SyN to the template."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelqsm.nuclei.atlas import Atlas
-from accelqsm.nuclei.contrast import with_contrast_of
+from accelqsm.nuclei.contrast import match_contrast
 from accelqsm.nuclei.register import (
     Matrix,
     TemplateMap,
@@ -20,17 +20,17 @@ from accelqsm.nuclei.register import (
 )
 from accelqsm.nuclei.settings import SynSettings
 from accelqsm.nuclei.volume import Mapping as WorldMapping
-from accelqsm.nuclei.volume import Volume, affine_transform, resampled
+from accelqsm.nuclei.volume import Volume, affine_transform, resample_to
 from accelqsm.runtime.progress import step
 
 
 @dataclass(frozen=True)
 class Transform:
-    """World points of a map to those of the labels, and the inverse.
+    """Transform from world points of a map to those of the labels, and its inverse.
 
     Attributes:
-        forward: of the map to the labels.
-        inverse: of the labels to the map.
+        forward: from the map to the labels.
+        inverse: from the labels to the map.
     """
 
     forward: WorldMapping
@@ -38,11 +38,11 @@ class Transform:
 
     @classmethod
     def of_matrix(cls, matrix: Matrix) -> Transform:
-        """Of a 4 x 4 matrix."""
+        """Transform of a 4 x 4 matrix."""
         return cls(affine_transform(matrix), affine_transform(np.linalg.inv(matrix)))
 
     def then(self, other: TemplateMap) -> Transform:
-        """This transform, followed by one to a template."""
+        """Compose with a transform to a template, applied after this one."""
         return Transform(
             lambda points: other.to_template(self.forward(points)),
             lambda points: self.inverse(other.from_template(points)),
@@ -54,11 +54,11 @@ class RegisteredHead:
     """A head registered to a template.
 
     Attributes:
-        images: by contrast, in the world of the T1w image where there is one.
-        to_head: 4 x 4, world of the map to that of ``images``.
-        to_template: world of ``images`` to that of the template.
-        magnitude: of the scan, on its own grid.
-        contrasts: those that head and template were compared in.
+        images: images by contrast, in the space of the T1w image where there is one.
+        to_head: 4 x 4, from the space of the map to that of ``images``.
+        to_template: from the space of ``images`` to that of the template.
+        magnitude: magnitude of the scan, on its own grid.
+        contrasts: the contrasts that were used for the deformable registration.
     """
 
     images: Mapping[str, Volume]
@@ -69,7 +69,7 @@ class RegisteredHead:
 
     @property
     def transform(self) -> Transform:
-        """World of the map to that of the template, and the inverse."""
+        """Transform from the space of the map to that of the template."""
         return Transform.of_matrix(self.to_head).then(self.to_template)
 
 
@@ -82,14 +82,14 @@ def register_atlas(
     t1w: Volume | None,
     syn: SynSettings,
 ) -> RegisteredHead:
-    """Register a scan to a template: rigid, affine, and SyN around the nuclei.
+    """Register a scan to a template: rigid, affine, and SyN near the nuclei.
 
     Args:
-        chi, magnitude: of one scan, on one grid.
-        brain: bool (x, y, z), on that grid.
+        chi, magnitude: images of one scan, on one grid.
+        brain: brain mask, bool (x, y, z), on that grid.
         atlas: template images by contrast, brain and labels.
-        t1w: of the same head, in any pose and grid.
-        syn: how the head is registered around the nuclei.
+        t1w: T1-weighted image of the same head, in any pose and grid.
+        syn: settings of the deformable registration.
     """
     images, to_head = _images(chi, magnitude, t1w)
     with step("Head to template: affine"):
@@ -108,27 +108,27 @@ def register_atlas(
 
 
 def _images(chi: Volume, magnitude: Volume, t1w: Volume | None) -> tuple[dict[str, Volume], Matrix]:
-    """The head's images by contrast in one world, and the map's world to it."""
+    """Images of the head by contrast in one space, and the matrix from the map's space to it."""
     own = {"magnitude": magnitude, "susceptibility": chi}
     if t1w is None:
         return own, np.eye(4)
     with step("T1w to magnitude: rigid"):
         to_head = register_rigid(magnitude, t1w)
     inverse = affine_transform(np.linalg.inv(to_head))
-    there = {name: resampled(image, t1w.grid, inverse) for name, image in own.items()}
-    return {"T1w": t1w} | there, to_head
+    on_t1w = {name: resample_to(image, t1w.grid, inverse) for name, image in own.items()}
+    return {"T1w": t1w} | on_t1w, to_head
 
 
 def _syn(
     atlas: Atlas, images: Mapping[str, Volume], affine: Matrix, syn: SynSettings
 ) -> TemplateMap:
-    """SyN, coarsely first, and then to a template whose nuclei are as bright as this head's."""
+    """SyN, first coarse, then to a template with the intensities of the nuclei in the scan."""
     box = atlas.box(syn.margin_mm)
     templates, paired = paired_contrasts(atlas.templates, images)
     if atlas.templates.keys() & images.keys():
         coarse = register_template(templates, paired, box=box, affine=affine, settings=syn.coarse)
         templates = {
-            name: with_contrast_of(
+            name: match_contrast(
                 paired[name], template, probabilities=atlas.probabilities, transform=coarse
             )
             for name, template in templates.items()
@@ -139,7 +139,7 @@ def _syn(
 def _brain_of(
     images: Mapping[str, Volume], brain: npt.NDArray[np.bool_], chi: Volume, to_head: Matrix
 ) -> Volume:
-    """The brain on the grid of the head's images."""
+    """Resample the brain mask to the grid of the head's images."""
     grid = next(iter(images.values())).grid
     inside = Volume(brain.astype(np.float32), chi.grid)
-    return resampled(inside, grid, affine_transform(np.linalg.inv(to_head)))
+    return resample_to(inside, grid, affine_transform(np.linalg.inv(to_head)))

@@ -1,6 +1,7 @@
-"""One scan, end to end: under-sampled k-space in, susceptibility out.
+"""Pipeline from under-sampled k-space to susceptibility.
 
-Channels stream: each reconstructed block adds to a few sums per voxel and is forgotten.
+Channels are processed in blocks: each reconstructed block is added to a few sums per voxel and
+then discarded.
 """
 
 from __future__ import annotations
@@ -34,29 +35,31 @@ def map_susceptibility(
     method: str | ReconSettings = "reconnet3d",
     *,
     mask: Tensor | None = None,
+    mask_name: str = "from the magnitude",
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
 ) -> SusceptibilityMaps:
-    """Under-sampled k-space to susceptibility, on the GPU where there is one with the memory.
+    """Susceptibility maps from under-sampled k-space, on a GPU if its memory is sufficient.
 
     Args:
         kspace: samples of every channel and echo.
         method: name of a reconstruction, or its settings.
-        mask: bool (x, y, z) to use instead of a brain extraction; it loses what is incoherent.
-        settings: of the chain from field to susceptibility.
-        network: instead of the weights that ``method`` names.
+        mask: bool (x, y, z) to use instead of a brain extraction; incoherent voxels are removed.
+        mask_name: source of the mask, for the record of the result.
+        settings: settings of the QSM pipeline.
+        network: a network to use instead of the weights that ``method`` names.
 
     Returns:
-        Susceptibility with the maps and combined images that led to it.
+        Susceptibility with the maps and combined images that it is computed from.
 
     Raises:
         InputError: settings that do not belong together, or a scan that the method cannot use.
     """
     acquisition, recon = kspace.acquisition, as_recon(method)
-    # Chosen once: a scan that the GPU leaves to the CPU keeps its network.
+    # Selected once, so that the same network is used if the scan is recomputed on the CPU.
     network, weights = network_for(recon, network)
 
-    def mapped(device: torch.device) -> tuple[Tensor, QsmResult]:
+    def compute(device: torch.device) -> tuple[Tensor, QsmResult]:
         sums = sum_channels(kspace.on(device), recon, network=network)
         maps = susceptibility(
             sums.lags,
@@ -67,13 +70,13 @@ def map_susceptibility(
         )
         return sums.images.cpu(), on_device(maps, CPU)
 
-    (images, maps), device = on_gpu_or_cpu(mapped)
+    (images, maps), device = on_gpu_or_cpu(compute)
     return as_maps(
         maps,
         acquisition.grid,
         echoes=as_echoes(images),
         recon=recon,
-        source=source_of(kspace) | weights,
+        source=source_of(kspace) | weights | {"mask": mask_name},
         device=device_name(device),
         command="map",
     )
@@ -85,12 +88,12 @@ def combined_echoes(
     *,
     network: Network | None = None,
 ) -> Reconstruction:
-    """Under-sampled k-space to magnitude and phase of every echo, channels combined.
+    """Coil-combined magnitude and phase of every echo from under-sampled k-space.
 
     Args:
         kspace: samples of every channel and echo.
         method: name of a reconstruction, or its settings.
-        network: instead of the weights that ``method`` names.
+        network: a network to use instead of the weights that ``method`` names.
 
     Raises:
         InputError: settings that do not belong together, or a scan that the method cannot use.
@@ -98,13 +101,13 @@ def combined_echoes(
     recon = as_recon(method)
     network, weights = network_for(recon, network)
 
-    def combined(device: torch.device) -> Tensor:
+    def compute(device: torch.device) -> Tensor:
         sums = CombinedSums(prewhiten(kspace.on(device)))
         for block in reconstruct(sums.kspace, recon, network=network):
             sums.add(block)
         return sums.images().cpu()
 
-    images, device = on_gpu_or_cpu(combined)
+    images, device = on_gpu_or_cpu(compute)
     return Reconstruction(
         as_echoes(images),
         kspace.acquisition.grid,
@@ -116,12 +119,11 @@ def combined_echoes(
 
 @dataclass(frozen=True)
 class SummedScan:
-    """What is kept of all channels.
+    """Sums over all channels of a scan.
 
     Attributes:
-        lags: sums over channels of conj(S_e) S_e', from which the field follows.
-        images: complex (echo, x, y, z), channels combined with weights that are the same for
-            all echoes.
+        lags: sums over channels of conj(S_e) S_e', for the field map.
+        images: complex (echo, x, y, z), channels combined with the same weights for all echoes.
     """
 
     lags: LagProducts
@@ -129,7 +131,7 @@ class SummedScan:
 
 
 class CombinedSums:
-    """Combined images that grow block by block.
+    """Accumulator of coil-combined images, block by block.
 
     Args:
         kspace: the samples that the blocks are reconstructed from; the images lie on the device of
@@ -150,7 +152,7 @@ class CombinedSums:
         self._power[block.x] += part.power
 
     def images(self) -> Tensor:
-        """Complex (echo, x, y, z): the sums over channels divided by the root of their power."""
+        """Combined images, complex (echo, x, y, z): the sums over the root of their power."""
         smallest = torch.finfo(self._power.dtype).tiny
         return self._numerator / self._power.clamp_min(smallest).sqrt()
 
@@ -158,12 +160,12 @@ class CombinedSums:
 def sum_channels(
     kspace: KSpace, method: str | ReconSettings, *, network: Network | None = None
 ) -> SummedScan:
-    """Reconstruct the channels block by block, and keep only their sums.
+    """Reconstruct a scan block by block and sum over channels.
 
     Args:
         kspace: samples of every channel and echo.
         method: name of a reconstruction, or its settings.
-        network: instead of the weights that ``method`` names.
+        network: a network to use instead of the weights that ``method`` names.
     """
     white = prewhiten(kspace)
     acquisition, device = white.acquisition, white.sampled.device
@@ -176,7 +178,7 @@ def sum_channels(
 
 
 def source_of(kspace: KSpace) -> dict[str, Any]:
-    """What is known of a scan: acceleration, channels, echo times, field."""
+    """Record of a scan: acceleration, number of channels, echo times, field."""
     acquisition = kspace.acquisition
     return {
         "acceleration": round(kspace.acceleration, 3),

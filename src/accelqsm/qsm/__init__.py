@@ -1,1 +1,1 @@
-"""Channel images to susceptibility: mask, field, unwrapping, background, inversion."""
+"""QSM: brain mask, field map, unwrapping, background field removal and dipole inversion."""

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.morphology import in_head_mm
-from accelqsm.qsm.field.bipolar import readout_phase, without_readout_phase
+from accelqsm.qsm.field.bipolar import readout_phase, remove_readout_phase
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import phase_coherence
-from accelqsm.qsm.mask import brain_mask, without_incoherent
+from accelqsm.qsm.mask import brain_mask, remove_incoherent
 from accelqsm.qsm.scale import length_scale
 
 N_PASSES = 3
@@ -32,7 +32,7 @@ class Brain:
 
 
 def found_brain(
-    magnitude: Tensor, mask: Tensor | None, *, voxel_size_mm: Triple, scale: float | None = None
+    magnitude: Tensor, mask: Tensor | None, voxel_size_mm: Triple, scale: float | None = None
 ) -> Brain:
     """The brain, given or extracted, and its scale.
 
@@ -71,15 +71,15 @@ def coherent_sums(
     Args:
         products: sums over all channels.
         mask: bool (x, y, z), the brain.
-        least_coherence: as in ``without_incoherent``.
+        least_coherence: as in ``remove_incoherent``.
 
     Returns:
         The sums, themselves where the readouts do not alternate, and bool (x, y, z).
     """
-    steady = without_readout_phase(products, readout_phase(products, mask))
+    steady = remove_readout_phase(products, readout_phase(products, mask))
     coherence = phase_coherence(steady)
     del steady
-    coherent = without_incoherent(mask, coherence, least_coherence=least_coherence)
-    found = without_readout_phase(products, readout_phase(products, coherent))
-    left = without_incoherent(mask, phase_coherence(found), least_coherence=least_coherence)
+    coherent = remove_incoherent(mask, coherence, least_coherence=least_coherence)
+    found = remove_readout_phase(products, readout_phase(products, coherent))
+    left = remove_incoherent(mask, phase_coherence(found), least_coherence=least_coherence)
     return found, left

@@ -1,4 +1,4 @@
-"""Channel images to susceptibility: the stages in order, one line each."""
+"""QSM pipeline: field map, unwrapping, background removal and dipole inversion in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field
 from accelqsm.qsm.field.relaxation import r2star_per_s
 from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, noise_sd
-from accelqsm.qsm.field.unwrap import spun
+from accelqsm.qsm.field.unwrap import unwrap_spun
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.mask import erode
 from accelqsm.qsm.scale import in_head_units, in_proportion, said_in_head_units
@@ -37,7 +37,7 @@ DEFAULT = QsmSettings()
 
 @dataclass(frozen=True)
 class QsmResult:
-    """What the chain found; all (x, y, z).
+    """Susceptibility with the maps that it is computed from; all (x, y, z).
 
     Attributes:
         chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
@@ -72,7 +72,7 @@ def susceptibility(
     mask: Tensor | None = None,
     settings: QsmSettings = DEFAULT,
 ) -> QsmResult:
-    """Field map, unwrapping, background removal and dipole inversion, in that order.
+    """Susceptibility map from sums over channels and echoes, with all intermediate maps.
 
     Physics knows no length: an object smaller than a human head is treated as if it were as large
     as one. Lengths in ``settings`` that are not the defaults stay those of the object itself.
@@ -96,17 +96,13 @@ def susceptibility(
     doi 10.3389/fnins.2025.1522227.
     """
     magnitude = products.echo_power.sum(0).sqrt()
-    found = found_brain(
-        products.magnitude[0],
-        None if mask is None else _checked(mask, grid).to(magnitude.device),
-        voxel_size_mm=grid.voxel_size_mm,
-        scale=settings.length_scale,
-    )
+    given = None if mask is None else _check_mask(mask, grid).to(magnitude.device)
+    found = found_brain(products.magnitude[0], given, grid.voxel_size_mm, settings.length_scale)
     used = in_proportion(settings, found.length_scale)
     settings = in_head_units(used, found.length_scale)
     size_mm = in_head_mm(grid.voxel_size_mm, found.length_scale)
     products, brain = coherent_sums(products, found.mask, least_coherence=settings.least_coherence)
-    unwrapped_rad = spun(lag1_phase_rad(products), products.products[0].abs(), brain)
+    unwrapped_rad = unwrap_spun(lag1_phase_rad(products), products.products[0].abs(), brain)
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)
     if settings.field_mode == "multi":
         field_hz = multilag_field(products, field_hz, brain)
@@ -136,24 +132,26 @@ def susceptibility(
         left = local.mask
         if mask is None and background.keeps_edge:
             left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)
-        return QsmResult(
-            chi_ppm=_referenced(chi_ppm, left, noise.r2star_per_s, size_mm, settings.reference),
-            mask=left,
-            brain=brain,
-            field_hz=field_hz,
-            local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, field_strength_t), 0),
-            field_sd_hz=noise.uncertainty_hz,
-            r2star_per_s=noise.r2star_per_s,
-            magnitude=magnitude,
-            settings=used,
-        )
+        rate, kind = noise.r2star_per_s, settings.reference
+        chi_ppm = _reference_to_kind(chi_ppm, left, rate, size_mm, kind)
+    return QsmResult(
+        chi_ppm=_reference_to_kind(chi_ppm, left, noise.r2star_per_s, size_mm, settings.reference),
+        mask=left,
+        brain=brain,
+        field_hz=field_hz,
+        local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, field_strength_t), 0),
+        field_sd_hz=noise.uncertainty_hz,
+        r2star_per_s=rate,
+        magnitude=magnitude,
+        settings=used,
+    )
 
 
 def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
-    """The magnitude whose edges susceptibility shares: weighted by TE, smoothed by 1 mm.
+    """TE-weighted magnitude, smoothed by 1 mm, for the edge prior of the inversion.
 
-    Iron darkens late echoes. Early ones show water and T1 as well, whose edges need not be its;
-    noise and ringing have more edges than tissue unless they are smoothed.
+    Iron darkens late echoes. Early echoes also show contrast of water and T1, whose edges need not
+    be edges of susceptibility; without smoothing, noise and ringing have more edges than tissue.
     """
     x, y, z = (EDGE_SD_MM / size for size in voxel_size_mm)
     return gaussian(products.late_magnitude_s, (x, y, z))
@@ -161,11 +159,11 @@ def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
 
 @dataclass(frozen=True)
 class _Noise:
-    """What the echoes of the voxels of the brain say of noise and decay; zero outside.
+    """Uncertainty of the field and decay rate, estimated from the echoes; zero outside the brain.
 
     Attributes:
-        bound_hz: standard deviation that noise alone gives the field.
-        uncertainty_hz: with what echoes disagree on beyond it.
+        bound_hz: standard deviation of the field from noise alone (Cramer-Rao bound).
+        uncertainty_hz: standard deviation that also includes the misfit of the signal model.
         r2star_per_s: decay rate, or None for a single echo.
     """
 
@@ -175,7 +173,7 @@ class _Noise:
 
     @classmethod
     def of(cls, products: LagProducts, field_hz: Tensor, brain: Tensor) -> _Noise:
-        """From the voxels of the brain alone, of which some tell the noise."""
+        """Estimate from the voxels of the brain, the noise from a subset of them."""
         row, row_hz = products.inside(brain), field_hz[brain][:, None, None]
 
         def volume(values: Tensor) -> Tensor:
@@ -198,29 +196,32 @@ class _Noise:
     def background_weight(
         self, field_ppm: Tensor, brain: Tensor, field_strength_t: float
     ) -> Tensor:
-        """Of noise and voxel size alone: beside air, a doubtful field still tells of the air."""
+        """Data weight of background removal, from noise and voxel size alone.
+
+        Near air the field is uncertain, yet its voxels still hold information on the background.
+        """
         voxel_hz = ppm_to_hz(FIELD_SD_PPM, field_strength_t)
         weight = _relative_weight((self.bound_hz.square() + voxel_hz**2).sqrt(), brain)
         return weight * spike_weight(field_ppm, brain)
 
 
-def _referenced(
+def _reference_to_kind(
     chi_ppm: Tensor, mask: Tensor, r2star_per_s: Tensor | None, size_mm: Triple, kind: str
 ) -> Tensor:
-    """chi inside the mask, less its mean over the reference region, and zero outside."""
+    """Subtract the mean over the reference region of a ``kind``; zero outside the mask."""
     rate = None if r2star_per_s is None else r2star_per_s.cpu().numpy()
     found = reference_region(kind, mask.cpu().numpy(), rate, voxel_size_mm=size_mm)
     region = None if found is None else torch.from_numpy(found).to(mask.device)
-    return referenced(chi_ppm, mask, region)
+    return reference_to(chi_ppm, mask, region)
 
 
-def referenced(chi_ppm: Tensor, mask: Tensor, region: Tensor | None) -> Tensor:
-    """chi inside the mask, less its mean over a reference region, and zero outside.
+def reference_to(chi_ppm: Tensor, mask: Tensor, region: Tensor | None) -> Tensor:
+    """Subtract the mean over a reference region from chi; zero outside the mask.
 
     Args:
         chi_ppm: (x, y, z).
         mask: bool (x, y, z).
-        region: bool (x, y, z) that has zero susceptibility, or None to shift nothing.
+        region: bool (x, y, z) whose mean becomes zero, or None to subtract nothing.
 
     Raises:
         InputError: a region without a voxel in the mask.
@@ -233,8 +234,8 @@ def referenced(chi_ppm: Tensor, mask: Tensor, region: Tensor | None) -> Tensor:
     return torch.where(mask, chi_ppm - level, 0)
 
 
-def _checked(mask: Tensor, grid: Grid) -> Tensor:
-    """A mask that fits the grid."""
+def _check_mask(mask: Tensor, grid: Grid) -> Tensor:
+    """Return the mask if its type and shape fit the grid; raise InputError otherwise."""
     if mask.dtype != torch.bool or tuple(mask.shape) != grid.shape:
         raise InputError(
             f"mask: expected bool {grid.shape}, found {mask.dtype} {tuple(mask.shape)}"

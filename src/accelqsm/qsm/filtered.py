@@ -1,4 +1,4 @@
-"""Whether phase looks high-pass filtered, as susceptibility weighting leaves it."""
+"""Detection of phase that has been high-pass filtered, as for susceptibility weighting."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ BLOCK_MM = 4.0
 KERNEL_FWHM_MM = 20.0
 LARGEST_SLOW_PHASE_RAD = 0.2
 LARGEST_SLOW_FIELD_PPM = 0.012
-"""Unfiltered heads have 5 to 30 times the smaller of these limits in every echo (simulated with
-second-order shim, 1.5 to 7 T, TE 3 to 28 ms; a measured crop; a measured field map), homodyne
-filters of 64 lines leave 0.1 to 0.5 of it and filters of 32 lines 0.4 to 0.9. But phase that was
-simulated without background, or a shimmed water bottle, cannot be told from filtered phase: hence
-a warning, and no refusal."""
+"""The low-pass phase of unfiltered heads is 5 to 30 times the smaller of these limits in every echo
+(simulated with second-order shim, 1.5 to 7 T, TE 3 to 28 ms; a measured crop; a measured field
+map); after homodyne filters of 64 lines it is 0.1 to 0.5 of the limit, of 32 lines 0.4 to 0.9.
+Phase simulated without background field, or of a shimmed water bottle, cannot be distinguished
+from filtered phase: hence a warning instead of an error."""
 
 
 def looks_filtered(images: Tensor, acquisition: Acquisition) -> bool:
-    """Whether the phase of every echo is almost zero when averaged over 20 mm.
+    """Whether the low-pass filtered phase is almost zero in every echo.
 
     The phasor exp(i phase), of voxels brighter than Otsu's threshold, is averaged in blocks of
     4 mm and by a Gaussian; the root mean square of its angle, weighted by its length, must stay
@@ -53,7 +53,7 @@ def looks_filtered(images: Tensor, acquisition: Acquisition) -> bool:
 
 
 def slow_phase_rad(image: Tensor, *, voxel_size_mm: Triple) -> float:
-    """Root mean square of the phase that is left of an image after averaging over 20 mm.
+    """Root mean square of the low-pass filtered phase, FWHM 20 mm.
 
     In an object smaller than a human head, over as much less.
 
@@ -62,7 +62,7 @@ def slow_phase_rad(image: Tensor, *, voxel_size_mm: Triple) -> float:
         voxel_size_mm: edge lengths of a voxel in mm.
 
     Returns:
-        In radians, at most pi; NaN where no voxel is bright.
+        In radians, at most pi; NaN where no voxel is above the threshold.
     """
     magnitude = image.abs()
     bright = np.minimum(magnitude.numpy(), np.percentile(magnitude.numpy(), 99))
@@ -89,7 +89,7 @@ def slow_phase_rad(image: Tensor, *, voxel_size_mm: Triple) -> float:
 
 
 def _block_means(values: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    """Means over blocks of voxels; what does not fill a block at the upper ends is left out."""
+    """Means over blocks of voxels; incomplete blocks at the upper ends are left out."""
     sizes = [n // factor for n, factor in zip(values.shape, factors, strict=True)]
     kept = values[tuple(slice(n * f) for n, f in zip(sizes, factors, strict=True))]
     split = [length for pair in zip(sizes, factors, strict=True) for length in pair]

@@ -1,4 +1,4 @@
-"""Brain mask from a magnitude image of the whole head, a stripped head or a crop."""
+"""Brain mask from a magnitude image of a whole head, a skull-stripped head or a crop."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.morphology import Mask, depth_mm, distance_mm, erode_mask
+from accelqsm.runtime.progress import staged
 
 BIAS_WIDTH_MM = 25.0
 OPENING_MM = 5.0
 CLOSING_MM = 6.0
 HIGHEST_THRESHOLD = 0.5
-"""Of the local mean: where there is no background, Otsu's value would split the tissue."""
+"""Upper bound relative to the local mean: without air background, Otsu's threshold would split
+the tissue."""
 
 SPECK = 0.1
 """Of the brightest thousandth: a brightest hundredth below is background about a small object."""
@@ -26,13 +28,14 @@ LEAST_CONTRAST = 1e-4
 Image = npt.NDArray[np.float32]
 
 
+@staged("Brain mask")
 def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
-    """The brain in a magnitude image: bright tissue that a thin bridge does not reach.
+    """Brain mask by thresholding and morphological opening.
 
-    Otsu threshold, on the magnitude and again after division by its mean over 25 mm inside;
-    erosion by 5 mm, which cuts the brain from scalp, eyes and muscles; largest component; its
-    dilation within the tissue; closing; holes filled. Beyond the volume counts as tissue, so
-    that a crop inside the brain is kept whole.
+    Otsu threshold, on the magnitude and again after division by its local mean over 25 mm;
+    erosion by 5 mm, which separates the brain from scalp, eyes and muscles; largest component;
+    dilation of it within the tissue; closing; filling of holes. Outside the volume counts as
+    tissue, so that a crop inside the brain is kept whole.
 
     Args:
         magnitude: (x, y, z), not negative, any scale; the root of the sum of squares over
@@ -61,40 +64,41 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     if not core.any():
         core = _largest(tissue)
     brain = tissue & (distance_mm(core, voxel_size_mm) <= OPENING_MM + max(voxel_size_mm) / 2)
-    brain = _filled(_closed(brain, voxel_size_mm))
+    brain = _fill_holes(_close(brain, voxel_size_mm))
     if not brain.any():
         raise InputError("magnitude: expected a brain, found an empty mask")
     return torch.from_numpy(brain).to(magnitude.device)
 
 
-def without_incoherent(mask: Tensor, coherence: Tensor, *, least_coherence: float) -> Tensor:
-    """The largest coherent part of each part of a mask, with the holes in it filled.
+def remove_incoherent(mask: Tensor, coherence: Tensor, *, least_coherence: float) -> Tensor:
+    """Remove voxels of low phase coherence at the edge of a mask.
 
-    Beside air the field varies so much in a voxel that its phase is no longer proportional to
-    the echo time. Such voxels are less than a hundredth of the brain and hold nine tenths of
-    the squared error of a field map, which background removal would spread; what they cut off
-    may be whole turns wrong.
+    Of each connected part of the mask, the largest coherent component is kept, with its holes
+    filled. Near air the field varies so much in a voxel that its phase is not proportional to the
+    echo time. Such voxels are less than a hundredth of the brain and hold nine tenths of the
+    squared error of a field map, which background removal would spread; regions that they
+    separate from the rest may have unwrapping errors of whole turns.
 
     Args:
         mask: bool (x, y, z).
         coherence: (x, y, z) in 0 to 1, such as ``phase_coherence`` of the lag products.
-        least_coherence: share of the median in the mask, below which a voxel leaves it (noise
-            lowers the median and the voxel alike); 0 keeps every voxel.
+        least_coherence: fraction of the median in the mask below which a voxel is removed (noise
+            lowers both the median and the voxel); 0 keeps every voxel.
 
     Returns:
         bool (x, y, z); ``mask`` itself where nothing would be left.
     """
     level = least_coherence * coherence[mask].median()
     coherent = _largest_in_each((mask & (coherence >= level)).cpu().numpy(), mask.cpu().numpy())
-    left = torch.from_numpy(_filled(coherent)).to(mask.device) & mask
+    left = torch.from_numpy(_fill_holes(coherent)).to(mask.device) & mask
     return left if bool(left.any()) else mask
 
 
 def erode(mask: Tensor, by_mm: float, *, voxel_size_mm: Triple) -> Tensor:
-    """Voxels of ``mask`` whose centre is further than ``by_mm`` from the nearest one outside.
+    """Erode ``mask``: keep voxels further than ``by_mm`` from the nearest one outside.
 
     What lies beyond the volume counts as mask, so that a crop keeps its sides. The distance is
-    between centres: 2 mm takes a voxel of 1.5 mm off, and one of 2 mm.
+    between voxel centres: 2 mm removes one layer of voxels of 1.5 mm or of 2 mm.
     """
     eroded = erode_mask(mask.cpu().numpy(), by_mm, voxel_size_mm=voxel_size_mm)
     return torch.from_numpy(eroded).to(mask.device)
@@ -104,12 +108,12 @@ def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
     """Voxels brighter than background, first globally, then relative to their surroundings."""
     bright = image > global_threshold(image)
     widths = [max(round(BIAS_WIDTH_MM / size), 1) for size in voxel_size_mm]
-    surroundings, share = image * bright, bright.astype(np.float32)
+    local_sum, fraction = image * bright, bright.astype(np.float32)
     for _ in range(2):
-        surroundings = ndimage.uniform_filter(surroundings, widths, mode="constant")
-        share = ndimage.uniform_filter(share, widths, mode="constant")
+        local_sum = ndimage.uniform_filter(local_sum, widths, mode="constant")
+        fraction = ndimage.uniform_filter(fraction, widths, mode="constant")
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(share > 1e-3, image * share / surroundings, 0.0)
+        relative = np.where(fraction > 1e-3, image * fraction / local_sum, 0.0)
     return relative > min(otsu_threshold(np.minimum(relative, 1.5)), HIGHEST_THRESHOLD)
 
 
@@ -146,7 +150,7 @@ def has_contrast(values: npt.NDArray[np.float32]) -> bool:
 
 
 def _largest(mask: Mask) -> Mask:
-    """The largest part of ``mask`` that is connected through faces."""
+    """Largest face-connected component of ``mask``."""
     labels, n_parts = ndimage.label(mask)
     if n_parts == 0:
         return mask
@@ -156,7 +160,7 @@ def _largest(mask: Mask) -> Mask:
 
 
 def _largest_in_each(mask: Mask, whole: Mask) -> Mask:
-    """The largest part of ``mask`` in each part of ``whole``, which holds it."""
+    """Largest component of ``mask`` in each component of ``whole``, of which it is a subset."""
     parts, _ = ndimage.label(whole)
     largest = np.zeros_like(mask)
     for part, box in enumerate(ndimage.find_objects(parts), start=1):
@@ -164,11 +168,11 @@ def _largest_in_each(mask: Mask, whole: Mask) -> Mask:
     return largest
 
 
-def _closed(mask: Mask, voxel_size_mm: Triple) -> Mask:
-    """``mask`` with gaps narrower than twice ``CLOSING_MM`` closed."""
-    grown = distance_mm(mask, voxel_size_mm) <= CLOSING_MM
-    return depth_mm(grown, voxel_size_mm) > CLOSING_MM
+def _close(mask: Mask, voxel_size_mm: Triple) -> Mask:
+    """Morphological closing of gaps narrower than twice ``CLOSING_MM``."""
+    dilated = distance_mm(mask, voxel_size_mm) <= CLOSING_MM
+    return depth_mm(dilated, voxel_size_mm) > CLOSING_MM
 
 
-def _filled(mask: Mask) -> Mask:
+def _fill_holes(mask: Mask) -> Mask:
     return np.asarray(ndimage.binary_fill_holes(mask))

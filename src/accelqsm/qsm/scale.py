@@ -27,9 +27,9 @@ BRIGHT = 0.5
 def length_scale(magnitude: Tensor, mask: Tensor | None = None, *, voxel_size_mm: Triple) -> float:
     """Lengths that suit an object over those that suit a human head; 1 for any human head.
 
-    min(1, d / d_0), with d the diameter of the mask, or of what is bright, and d_0 that of a ball
-    of 100 ml. A mask that more of the object surrounds does not tell. Where neither ends within
-    the volume, as in a crop, voxels below 0.25 mm alone say that no human head was scanned.
+    From the diameter of the mask, or of what is bright (``scale_of``). A mask that more of the
+    object surrounds does not tell. Where neither ends within the volume, as in a crop, voxels
+    below 0.25 mm alone say that no human head was scanned.
 
     Args:
         magnitude: (x, y, z), not negative.

@@ -1,4 +1,4 @@
-"""Every choice of the chain from field to susceptibility."""
+"""Settings of the QSM pipeline, from field map to susceptibility."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelqsm.reference.registry import REFERENCES
 
 @dataclass(frozen=True)
 class QsmSettings(Settings):
-    """Every choice of the chain, in simple types that a settings file can hold."""
+    """Settings of the QSM pipeline, in simple types that a TOML file can hold."""
 
     FORMER: ClassVar[Mapping[str, tuple[str, str]]] = {
         "radii_mm": ("vsharp", "radii_mm"),
@@ -31,22 +31,24 @@ class QsmSettings(Settings):
     field_mode: str = setting(
         "multi",
         choices=("multi", "lag1"),
-        help="echo-time differences that the field comes from: all, or the smallest, as published",
+        help="echo-time differences for the field map: all, or the smallest, as published",
     )
     least_coherence: float = setting(
         0.9,
         least=0,
         most=1,
-        help="phase coherence, as a share of its median, below which voxels at its edge leave the "
-        "mask, and with them what they cut off; 0: none do",
+        help="phase coherence, relative to its median, below which voxels at the edge are removed "
+        "from the mask, with the regions that they separate from it; 0: none",
     )
     background: str = setting(
         "dipole-fit",
         registry=BACKGROUNDS,
-        help="how the field of sources outside the mask is removed",
+        help="method of background field removal",
     )
-    inversion: str = setting("l1", registry=INVERSIONS, help="how susceptibility is found")
-    reference: str = setting("brain", registry=REFERENCES, help="what has zero susceptibility")
+    inversion: str = setting("l1", registry=INVERSIONS, help="method of dipole inversion")
+    reference: str = setting(
+        "brain", registry=REFERENCES, help="reference region of zero susceptibility"
+    )
     data_weighting: bool = setting(
         True,
         help="weigh the field by the inverse of its standard deviation",
@@ -56,7 +58,7 @@ class QsmSettings(Settings):
         2.0,
         least=0,
         unit="mm",
-        help="what an automatic mask loses at its edge where background removal keeps it whole",
+        help="erosion of an automatic mask where background removal does not erode it",
     )
     length_scale: float | None = setting(
         None,

@@ -10,11 +10,11 @@ from torch.nn import functional
 from accelqsm.grid import Triple
 
 CUT_SD = 4.0
-"""Standard deviations after which a Gaussian ends."""
+"""Standard deviations at which the Gaussian kernel is truncated."""
 
 
 def gaussian(volume: Tensor, sd_voxels: Triple) -> Tensor:
-    """Smooth along each axis; beyond its sides a volume goes on as its last voxels.
+    """Smooth with a Gaussian along each axis, with the edge voxels replicated outside the volume.
 
     Args:
         volume: real (x, y, z).

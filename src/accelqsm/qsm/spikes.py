@@ -1,4 +1,4 @@
-"""Voxels whose field stands out of all their neighbours: wrap errors, and vessels with flow."""
+"""Down-weighting of voxels whose field differs from all neighbours: wrap errors and flow."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 LARGEST_STEP_PPM = 0.2
-"""Veins and iron leave smaller steps between neighbours; a turn is 0.5 ppm or more at 3 T."""
+"""Above the steps between neighbours at veins and iron, below a wrap (0.5 ppm or more at 3 T)."""
 
 
 def spike_weight(field_ppm: Tensor, mask: Tensor) -> Tensor:
-    """1 / max(1, h / 0.2 ppm)^2, with h the height of a voxel over its surroundings.
+    """Data weight against spikes, 1 / max(1, h / 0.2 ppm)^2, with h the height of a voxel's spike.
 
-    Along each axis, a voxel stands above or below both its neighbours by some height, or by
-    zero. h is the middle one of the three: zero in a sheet, the step of a vessel across it, and
-    the whole error where a voxel is a turn wrong, be it beside another one.
+    Along each axis, the height is the distance of a voxel's field from the range of its two
+    neighbours. h is the median over the three axes: zero in a sheet, the step across a vessel,
+    and the whole error of a voxel with a wrap error, even next to a second one.
 
-    Voxels that stand out are no neighbours in a second look: in a corner of three wrong voxels,
-    the one in the middle would hide behind the others.
+    Spikes of a first pass are no neighbours in a second pass: in a corner of three wrong voxels,
+    the middle one would be hidden by the others.
 
     Args:
         field_ppm: (x, y, z) in ppm.
@@ -33,12 +33,12 @@ def spike_weight(field_ppm: Tensor, mask: Tensor) -> Tensor:
 
 
 def _height(values: Tensor, neighbours: Tensor) -> Tensor:
-    """The middle one of the heights along the three axes, (x, y, z)."""
+    """Median over the three axes of the height above or below both neighbours, (x, y, z)."""
     heights = []
     for axis in range(3):
         before, after = (values.roll(step, axis) for step in (1, -1))
         has_before, has_after = (neighbours.roll(step, axis) for step in (1, -1))
-        # At the edge the one neighbour stands for both; a voxel without any tells nothing.
+        # At the edge the one neighbour counts twice; a voxel without neighbours has height zero.
         before, after = (
             torch.where(has_before, before, torch.where(has_after, after, values)),
             torch.where(has_after, after, torch.where(has_before, before, values)),

@@ -1,4 +1,4 @@
-"""The part of a volume that holds the mask, framed for periodic transforms."""
+"""Crop of a volume to its mask, zero-padded for periodic Fourier transforms."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from accelqsm.grid import Shape, Triple
 
 @dataclass(frozen=True)
 class Box:
-    """A box of a volume and the periodic size that it is framed to with zeros.
+    """Bounding box of a mask, and the periodic size that it is zero-padded to.
 
     Attributes:
         inside: the box as three slices of the volume.
         shape: size of the box.
-        padded: size of the periodic volume, fast to transform.
+        padded: size of the periodic volume, a fast size for the FFT.
     """
 
     inside: tuple[slice, slice, slice]
@@ -28,11 +28,11 @@ class Box:
     padded: Shape
 
     def crop(self, volume: Tensor) -> Tensor:
-        """The box of ``volume`` (..., x, y, z)."""
+        """Crop ``volume`` (..., x, y, z) to the box."""
         return volume[(..., *self.inside)]
 
     def frame(self, volume: Tensor) -> Tensor:
-        """The box of ``volume`` at the start of a periodic volume of zeros."""
+        """Crop ``volume`` to the box and zero-pad it to the periodic size."""
         framed = volume.new_zeros(self.padded)
         framed[: self.shape[0], : self.shape[1], : self.shape[2]] = self.crop(volume)
         return framed
@@ -45,7 +45,7 @@ class Box:
 
 
 def box_of(mask: Tensor, *, margin_voxels: Shape, multiple_of: Shape = (1, 1, 1)) -> Box:
-    """The box that just holds ``mask``, with at least ``margin_voxels`` of zeros between periods.
+    """Bounding box of ``mask``, with at least ``margin_voxels`` of zeros between periods.
 
     A kernel that reaches ``margin_voxels`` to either side fits into the periodic volume, whose
     sizes are multiples of ``multiple_of``.
@@ -75,6 +75,6 @@ def box_of(mask: Tensor, *, margin_voxels: Shape, multiple_of: Shape = (1, 1, 1)
 
 
 def voxels_within(distance_mm: float, voxel_size_mm: Triple) -> Shape:
-    """The number of voxels along each axis that covers ``distance_mm``."""
+    """Number of voxels along each axis that covers ``distance_mm``."""
     x, y, z = (math.ceil(distance_mm / size) for size in voxel_size_mm)
     return x, y, z

@@ -1,1 +1,1 @@
-"""Under-sampled k-space to complex images of every echo."""
+"""Reconstruction of complex images of every echo from under-sampled k-space."""

@@ -1,4 +1,4 @@
-"""Images of a scan, block by block: what a reconstruction gives, and their combination."""
+"""Blocks of reconstructed images, and coil combination block by block."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ READOUTS_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """Part of the images of a scan; the blocks cover every channel and readout position once.
+    """A block of reconstructed images; all blocks cover every channel and readout position once.
 
     Attributes:
-        channels: which channels; None for the one image of all channels.
-        x: which readout positions.
+        channels: the channels of the block; None for a joint image of all channels.
+        x: the readout positions of the block.
         images: complex64 (channel, echo, x, y, z), all echoes and the whole (y, z) plane; one
-            "channel" where they were combined.
+            "channel" for a joint image.
     """
 
     channels: slice | None
@@ -31,10 +31,10 @@ class ImageBlock:
 
 @dataclass(frozen=True)
 class CombinedBlock:
-    """What a block adds to the combined images.
+    """Contribution of a block to the coil-combined images.
 
     Attributes:
-        x: which readout positions.
+        x: the readout positions of the block.
         numerator: complex64 (echo, x, y, z), sum_c conj(C_c) S_ce.
         power: float32 (x, y, z), sum_c |C_c|^2.
     """
@@ -45,12 +45,12 @@ class CombinedBlock:
 
 
 def combine(block: ImageBlock, kspace: KSpace) -> CombinedBlock:
-    """A block's part of the combined images, sum_c conj(C_c) S_ce and sum_c |C_c|^2.
+    """Coil combination of a block: the sums sum_c conj(C_c) S_ce and sum_c |C_c|^2.
 
     C_c is the channel's low-resolution first echo, the same for all echoes, so that phase
-    differences between echoes stay those of the channels. Summed over blocks,
-    numerator / sqrt(power) is the combined image. The one image of all channels is that already:
-    the phase of its sensitivities is that of the same low-resolution echo.
+    differences between echoes are preserved. Summed over blocks, numerator / sqrt(power) is the
+    combined image. A joint image of all channels is already combined: the phase of its
+    sensitivities is that of the same low-resolution echo.
 
     Args:
         block: images of some channels and readout positions.
@@ -67,11 +67,11 @@ def combine(block: ImageBlock, kspace: KSpace) -> CombinedBlock:
 
 
 def readout_slabs(kspace: KSpace, at_once: int = READOUTS_AT_ONCE) -> list[slice]:
-    """All readout positions, a few at a time."""
+    """Slices of ``at_once`` readout positions that cover the readout axis."""
     n = kspace.acquisition.grid.shape[0]
     return [slice(x, min(x + at_once, n)) for x in range(0, n, at_once)]
 
 
 def all_readouts(kspace: KSpace) -> slice:
-    """All readout positions as one slab."""
+    """Slice of all readout positions."""
     return slice(0, kspace.acquisition.grid.shape[0])

@@ -1,4 +1,4 @@
-"""Receive channels: whitening their noise, and adding them up without touching the echoes."""
+"""Receive channels: noise prewhitening, coil compression and low-resolution images."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ READOUTS_AT_ONCE = 16
 
 
 def prewhiten(kspace: KSpace) -> KSpace:
-    """Turn the channels so that their noise is independent and of complex variance 1.
+    """Prewhiten the channels, so that their noise is uncorrelated and of complex variance 1.
 
     s <- L^-1 s, with the noise covariance Psi = <n n^H> = L L^H.
 
     Args:
-        kspace: samples with a noise scan; without one they are returned as they are.
+        kspace: samples with a noise scan; without one they are returned unchanged.
 
     Returns:
-        Whitened samples without noise scan: a memory map in a temporary file if they came as a
+        Whitened samples without noise scan: a memory map in a temporary file if the input is a
         memory map, an array otherwise.
 
     Raises:
-        InputError: a noise scan of other channels, or too short to tell them apart.
+        InputError: a noise scan of another number of channels, or too short for their covariance.
 
     Source: Roemer et al. 1990, Magn Reson Med 16:192, doi 10.1002/mrm.1910160203.
     """
@@ -40,51 +40,51 @@ def prewhiten(kspace: KSpace) -> KSpace:
     on_disk = isinstance(kspace.samples, np.memmap)
     whitened = scratch(kspace.samples.shape, on_disk=on_disk)
     _mix(kspace.samples, whitening, whitened)
-    calibration = _mixed_calibration(kspace, whitening)
+    calibration = _mix_calibration(kspace, whitening)
     return replace(kspace, samples=whitened, noise_samples=None, calibration=calibration)
 
 
 def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
-    """Few virtual channels that hold most of the signal of many; their noise stays white.
+    """Compress to the virtual channels of most signal (SVD coil compression); noise stays white.
 
     Args:
         kspace: whitened samples with a fully sampled centre.
-        n_virtual: channels to keep; samples with no more are returned as they are.
+        n_virtual: channels to keep; samples with no more channels are returned unchanged.
 
     Returns:
-        Samples of ``n_virtual`` channels, in order of their signal in the centre of echo one: a
-        memory map if they came as a memory map.
+        Samples of ``n_virtual`` channels by decreasing signal in the centre of echo one; a memory
+        map if the input is a memory map.
 
     Source: Buehrer et al. 2007, Magn Reson Med 57:1131, doi 10.1002/mrm.21237.
     """
     if kspace.n_channels <= n_virtual:
         return kspace
     centre = calibration_samples(kspace, echo=0).flatten(1)
-    mixing = _strongest(centre @ centre.mH, n_virtual).cpu().numpy()
+    mixing = _principal_rows(centre @ centre.mH, n_virtual).cpu().numpy()
     on_disk = isinstance(kspace.samples, np.memmap)
     kept = scratch((n_virtual, *kspace.samples.shape[1:]), on_disk=on_disk)
     _mix(kspace.samples, mixing, kept)
-    return replace(kspace, samples=kept, calibration=_mixed_calibration(kspace, mixing))
+    return replace(kspace, samples=kept, calibration=_mix_calibration(kspace, mixing))
 
 
 def compress_maps(maps: Tensor, image: Tensor, n_virtual: int) -> Tensor:
-    """The maps (channel, x, y, z) of the virtual channels that hold most of an image's signal."""
+    """Compress sensitivities (channel, x, y, z) to virtual channels of most signal of an image."""
     if len(maps) <= n_virtual:
         return maps
     received = (maps * image).flatten(1)
-    return torch.einsum("vc,cxyz->vxyz", _strongest(received @ received.mH, n_virtual), maps)
+    return torch.einsum("vc,cxyz->vxyz", _principal_rows(received @ received.mH, n_virtual), maps)
 
 
 def calibration_samples(
     kspace: KSpace, *, echo: int, channels: slice = slice(None), x: slice = slice(None)
 ) -> Tensor:
-    """The fully sampled centre of one echo, complex (channel, x, ky, kz), scanned apart or not.
+    """Fully sampled centre of one echo, complex (channel, x, ky, kz), on the pattern's device.
 
-    It is on the device of the pattern, as images of low resolution and planes are.
+    From a separate calibration scan where there is one, else from the samples themselves.
     """
     if kspace.calibration is not None:
-        apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
-        return torch.from_numpy(np.ascontiguousarray(apart)).to(kspace.sampled.device)
+        separate = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
+        return torch.from_numpy(np.ascontiguousarray(separate)).to(kspace.sampled.device)
     sampled = kspace.sampled.cpu()
     order = torch.full(sampled.shape, -1)
     order[sampled] = torch.arange(int(sampled.sum()))
@@ -95,16 +95,16 @@ def calibration_samples(
 def low_resolution(
     kspace: KSpace, *, echo: int = 0, channels: slice = slice(None), x: slice = slice(None)
 ) -> Tensor:
-    """Smooth images of one echo from the calibration region, tapered by a Hann window.
+    """Low-resolution images of one echo from the calibration region with a Hann window.
 
-    They stand for the receive sensitivities where channels are combined: the same weights for
-    every echo leave the evolution of the phase with echo time as it was.
+    They replace receive sensitivities in the coil combination: the same weights for every echo
+    preserve the evolution of the phase with echo time.
 
     Args:
         kspace: samples with a fully sampled centre.
-        echo: which echo.
-        channels: which channels.
-        x: which readout positions.
+        echo: index of the echo.
+        channels: the channels to use.
+        x: the readout positions to use.
 
     Returns:
         complex64 (channel, x, y, z).
@@ -130,7 +130,7 @@ def _mix(
     mixing: npt.NDArray[np.complex64],
     out: npt.NDArray[np.complex64],
 ) -> None:
-    """Write mixing @ samples, a few readout positions after another."""
+    """Write mixing @ samples to ``out``, a few readout positions at a time."""
     for start in range(0, samples.shape[2], READOUTS_AT_ONCE):
         here = slice(start, start + READOUTS_AT_ONCE)
         part = np.ascontiguousarray(samples[:, :, here])
@@ -138,18 +138,18 @@ def _mix(
         out[:, :, here] = mixed.reshape(len(mixing), *part.shape[1:])
 
 
-def _mixed_calibration(
+def _mix_calibration(
     kspace: KSpace, mixing: npt.NDArray[np.complex64]
 ) -> npt.NDArray[np.complex64] | None:
-    """mixing @ calibration, where it was scanned apart."""
+    """mixing @ calibration, or None without a separate calibration scan."""
     if kspace.calibration is None:
         return None
     mixed = mixing @ kspace.calibration.reshape(kspace.n_channels, -1)
     return np.asarray(mixed.reshape(len(mixing), *kspace.calibration.shape[1:]), np.complex64)
 
 
-def _strongest(covariance: Tensor, n: int) -> Tensor:
-    """Rows that project onto the ``n`` strongest eigenvectors, (n, channel)."""
+def _principal_rows(covariance: Tensor, n: int) -> Tensor:
+    """Projection onto the eigenvectors of the ``n`` largest eigenvalues, (n, channel)."""
     vectors = torch.linalg.eigh(covariance)[1]
     rows: Tensor = vectors[:, -n:].flip(-1).mH.resolve_conj()
     return rows
@@ -158,7 +158,7 @@ def _strongest(covariance: Tensor, n: int) -> Tensor:
 def _whitening_matrix(
     noise: npt.NDArray[np.complex64], n_channels: int
 ) -> npt.NDArray[np.complex64]:
-    """L^-1 of the noise covariance."""
+    """Whitening matrix L^-1 of the noise covariance L L^H."""
     if noise.ndim != 2 or noise.shape[0] != n_channels or noise.shape[1] < 2 * n_channels:
         raise InputError(
             f"noise scan: expected ({n_channels}, {2 * n_channels} samples or more), "

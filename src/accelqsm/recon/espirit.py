@@ -19,25 +19,25 @@ from accelqsm.runtime.progress import track
 
 DEFAULT = SensitivitySettings()
 NEIGHBOURS = 1
-"""Readout positions to either side whose calibration helps."""
+"""Readout positions to either side whose calibration data are added."""
 
 POWER_ITERATIONS = 12
 AIR, TISSUE = 0.6, 0.9
-"""Eigenvalues between which a voxel is more and more trusted to hold signal."""
+"""Eigenvalues between which the support rises from its minimum to 1."""
 
 LEAST_SUPPORT = 0.1
 
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """Receive sensitivities, and where they are defined by signal.
+    """Receive sensitivities and their support.
 
     Attributes:
-        maps: complex64 (channel, x, y, z), sum |C_c|^2 = 1, defined in air too.
-        support: float32 (x, y, z), 1 where the channels agree on the sensitivities, down to 0.1
-            where they do not, as in air. Air that is free to take any value amplifies the noise
-            of the tissue that folds onto it: ``support * maps`` in a reconstruction lets the
-            image there have a standard deviation of ``support`` only.
+        maps: complex64 (channel, x, y, z), sum |C_c|^2 = 1, also in air.
+        support: float32 (x, y, z), 1 where the eigenvalue of the sensitivities is near 1, down to
+            0.1 where it is lower, as in air. Unconstrained values in air amplify the noise of the
+            tissue that aliases onto it: ``support * maps`` in a reconstruction acts as a prior
+            standard deviation of ``support`` on the image there.
     """
 
     maps: Tensor
@@ -45,17 +45,17 @@ class Sensitivities:
 
     @property
     def supported(self) -> Tensor:
-        """support * maps."""
+        """Sensitivities weighted by their support, support * maps."""
         return self.support * self.maps
 
 
 def espirit_maps(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Tensor:
-    """The maps of ``espirit``, complex64 (channel, x, y, z)."""
+    """Receive sensitivities by ESPIRiT, complex64 (channel, x, y, z)."""
     return espirit(kspace, echo=echo, x=x).maps
 
 
 def espirit_in_slabs(kspace: KSpace, settings: SensitivitySettings = DEFAULT) -> Sensitivities:
-    """``espirit`` of all readout positions, a few at a time."""
+    """Receive sensitivities by ESPIRiT at all readout positions, computed in slabs."""
     slabs = readout_slabs(kspace)
     found = [
         espirit(kspace, x=x, settings=settings) for x in track(slabs, "sensitivities", len(slabs))
@@ -73,22 +73,22 @@ def espirit(
     x: slice = slice(None),
     settings: SensitivitySettings = DEFAULT,
 ) -> Sensitivities:
-    """Sensitivities C_c with sum |C_c|^2 = 1, from one echo, one readout position after another.
+    """Receive sensitivities C_c by ESPIRiT from one echo, with sum |C_c|^2 = 1.
 
     Windows of k x k samples of all channels (the rows of the calibration matrix) span a space of
-    few dimensions; the sensitivities at a voxel are the eigenvector, to the eigenvalue one, of the
-    projection onto it. The phase of each voxel is that of the channels' own smooth combination.
-    In air the largest eigenvalue is smaller.
+    low rank; the sensitivities at a voxel are the eigenvector to the eigenvalue one of the
+    projection onto it. The phase of each voxel is relative to the low-resolution combination of
+    the channels. In air the largest eigenvalue is smaller than one.
 
     Args:
         kspace: whitened samples with a fully sampled centre.
-        echo: which echo.
-        x: which readout positions.
-        settings: size k of the kernel, threshold of the singular values, and the part of the
-            centre that the windows are taken from.
+        echo: index of the echo.
+        x: the readout positions to use.
+        settings: size k of the kernel, threshold of the singular values, and size of the
+            calibration region.
 
     Returns:
-        Maps, and where they are defined by signal.
+        Sensitivities and their support.
 
     Raises:
         InputError: a centre smaller than the kernel, or a plane too small for it.
@@ -111,7 +111,7 @@ def espirit(
 
 
 def _part(centre: Tensor, largest: tuple[int, int] | None) -> Tensor:
-    """The middle of a centre of k-space (..., ky, kz), at most that large."""
+    """Crop a centre of k-space (..., ky, kz) to at most the given size."""
     if largest is None:
         return centre
     y, z = (
@@ -121,7 +121,7 @@ def _part(centre: Tensor, largest: tuple[int, int] | None) -> Tensor:
 
 
 def _check(centre: Tensor, kspace: KSpace, kernel: int) -> None:
-    """Refuse a centre, or a plane, that is too small for the kernel."""
+    """Check that the calibration region and the plane are large enough for the kernel."""
     if min(centre.shape[-2:]) < kernel:
         raise InputError(
             f"calibration: expected {kernel} x {kernel} samples or more for the sensitivities, "
@@ -136,7 +136,7 @@ def _check(centre: Tensor, kspace: KSpace, kernel: int) -> None:
 
 
 def _grams(centre: Tensor, kernel: int) -> Tensor:
-    """A^H A of the windows of every readout position, (x, channel * k^2, channel * k^2)."""
+    """Gram matrices A^H A of the calibration matrix of every readout position."""
     windows = centre.unfold(-2, kernel, 1).unfold(-2, kernel, 1)
     channels, n_x = centre.shape[:2]
     rows = windows.permute(1, 2, 3, 0, 4, 5).reshape(n_x, -1, channels * kernel**2)
@@ -145,7 +145,7 @@ def _grams(centre: Tensor, kernel: int) -> Tensor:
 
 
 def _plane(gram: Tensor, reference: Tensor, settings: SensitivitySettings) -> tuple[Tensor, Tensor]:
-    """Sensitivities of one plane, (channel, y, z), in phase with the reference; eigenvalues."""
+    """Sensitivities (channel, y, z) of one plane, relative to the reference phase; eigenvalues."""
     channels, y, z = reference.shape
     kernel = settings.kernel
     values, vectors = torch.linalg.eigh(gram)
@@ -171,14 +171,14 @@ def _plane(gram: Tensor, reference: Tensor, settings: SensitivitySettings) -> tu
 
 
 def _norm(vector: Tensor) -> Tensor:
-    """Over the channels of (y, z, channel, 1), to (y, z, 1, 1)."""
-    # Of the real and imaginary parts: over a complex axis the same takes 40 times as long on a CPU.
+    """Norm over the channels of (y, z, channel, 1), as (y, z, 1, 1)."""
+    # Real and imaginary parts as an axis: the complex norm takes 40 times as long on a CPU.
     norm: Tensor = torch.linalg.vector_norm(torch.view_as_real(vector), dim=(2, 4))
     return norm[..., None]
 
 
 def _lags(products: Tensor, kernel: int) -> Tensor:
-    """Sums over pairs of positions (a, b) of a window that differ by the same lag b - a.
+    """Sums over the pairs of positions (a, b) in a window with the same lag b - a.
 
     Args:
         products: (channel, k^2, channel, k^2).

@@ -1,4 +1,4 @@
-"""What can be chosen about each reconstruction, and about what several of them use."""
+"""Settings of each reconstruction, and of what several of them use."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ CONSISTENCIES: Mapping[str, str] = {
     JOINT: "one image, kept consistent with the samples of all channels through sensitivities by "
     "ESPIRiT (Uecker et al. 2014)",
 }
-"""Data consistency of a network, and how the methods text says it."""
+"""Data consistency of a network, with its description in the methods text."""
 
 FORMER_CONSISTENCIES: Mapping[str, str] = {"channel": PER_COIL, "channels": JOINT}
-"""Words of earlier settings and weights files."""
+"""Names of the same in older settings and weights files."""
 
 
 @dataclass(frozen=True)
 class GrappaSettings(Settings):
-    """Of GRAPPA.
+    """Settings of GRAPPA.
 
     Raises:
         InputError: a kernel that is not symmetric about the missing lines.
@@ -53,7 +53,7 @@ class GrappaSettings(Settings):
 
 @dataclass(frozen=True)
 class SenseSettings(Settings):
-    """Of CG-SENSE."""
+    """Settings of CG-SENSE."""
 
     n_iterations: int = setting(15, least=1, help="iterations of conjugate gradients")
     weight: float = setting(
@@ -65,7 +65,7 @@ class SenseSettings(Settings):
 
 @dataclass(frozen=True)
 class WaveletSettings(Settings):
-    """Of compressed sensing with an L1 penalty on wavelet coefficients."""
+    """Settings of compressed sensing with an L1 penalty on wavelet coefficients."""
 
     n_iterations: int = setting(40, least=1, help="iterations of FISTA")
     regularisation: float = setting(
@@ -78,7 +78,7 @@ class WaveletSettings(Settings):
 
 @dataclass(frozen=True)
 class SensitivitySettings(Settings):
-    """Of the receive sensitivities (ESPIRiT)."""
+    """Settings of the receive sensitivities (ESPIRiT)."""
 
     kernel: int = setting(
         5, least=2, unit="samples", help="size of the calibration kernel along ky and kz"
@@ -107,7 +107,7 @@ class SensitivitySettings(Settings):
 
 @dataclass(frozen=True)
 class NetworkSettings(Settings):
-    """Of a reconstruction by a network."""
+    """Settings of a reconstruction by a network."""
 
     weights: str = setting(
         "",
@@ -128,23 +128,23 @@ class NetworkSettings(Settings):
 
 
 class SharedSettings(Protocol):
-    """What several reconstructions read of ``ReconSettings``."""
+    """The attributes of ``ReconSettings`` that several reconstructions read."""
 
     @property
     def sensitivities(self) -> SensitivitySettings:
-        """Of the receive sensitivities."""
+        """Settings of the receive sensitivities."""
 
     @property
     def network(self) -> NetworkSettings:
-        """Of the network."""
+        """Settings of the network."""
 
 
 Own = TypeVar("Own", bound=Settings, covariant=True)
 
 
 class MethodSettings(SharedSettings, Protocol[Own]):
-    """What one reconstruction reads of ``ReconSettings``: its own settings besides."""
+    """The attributes of ``ReconSettings`` that one reconstruction reads, with its own settings."""
 
     @property
     def method_settings(self) -> Own:
-        """Of the method alone."""
+        """Settings of this method."""

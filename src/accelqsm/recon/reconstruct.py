@@ -1,4 +1,4 @@
-"""Under-sampled k-space to complex images of every echo, block by block."""
+"""Reconstruction of complex images of every echo from under-sampled k-space, in blocks."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from accelqsm.recon.weights import network_of
 def reconstruct(
     kspace: KSpace, method: str | ReconSettings, *, network: Network | None = None
 ) -> Iterator[ImageBlock]:
-    """Images of a scan; sums over channels can be taken block by block.
+    """Reconstruct the images of a scan, block by block.
 
     Args:
         kspace: samples, whitened by ``prewhiten`` where a noise scan exists; everything is
             computed on the device of its pattern (``KSpace.on``).
         method: name of a reconstruction, or its settings.
-        network: for a method that is a network, instead of the weights that ``method`` names.
+        network: for a network method, instead of the weights that ``method`` names.
 
     Returns:
-        Blocks of complex64 (channel, echo, x, y, z): images of every channel, or one image of all
-        channels with the sensitivities of few virtual channels by ESPIRiT.
+        Blocks of complex64 (channel, echo, x, y, z): images of every channel, or one joint image
+        of all channels with ESPIRiT sensitivities of virtual channels.
 
     Raises:
         InputError: an unknown method, settings or a network that it does not use, weights that

@@ -1,4 +1,4 @@
-"""The reconstructions on offer."""
+"""Registry of the reconstruction methods."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from accelqsm.recon.network.architecture import Architecture
 
 @dataclass(frozen=True)
 class Reconstruction(Choice):
-    """A way from under-sampled k-space to images.
+    """A reconstruction method, from under-sampled k-space to images.
 
     Its function takes ``(kspace: KSpace, settings: ReconSettings)`` and returns an iterator of
     ``ImageBlock``.
 
     Attributes:
-        pattern: the sampling that it needs.
-        gives: "channels", an image of every channel, or "one image" of all of them.
+        pattern: the sampling pattern that it needs.
+        gives: "channels", an image of every channel, or "one image", a joint image of all.
         uses: the tables of ``ReconSettings`` that it reads: "sensitivities", "network".
     """
 
@@ -32,11 +32,11 @@ class Reconstruction(Choice):
 class NetworkReconstruction(Reconstruction):
     """A reconstruction whose function is the class of a network (``recon.network.protocol``).
 
-    The class is made from its architecture alone; weights files name the row. What it gives
+    The class is constructed from its architecture alone; weights files name the row. The output
     depends on the consistency of its weights: per-coil gives channels, joint gives one image.
 
     Attributes:
-        architecture: record of the network's shape.
+        architecture: record type of the network's architecture.
     """
 
     architecture: type[Settings] = NoSettings

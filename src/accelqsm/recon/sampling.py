@@ -1,4 +1,4 @@
-"""Where (ky, kz) is measured: regular and Poisson-disk patterns with a calibration region."""
+"""Sampling patterns in (ky, kz): regular and Poisson-disk, with a calibration region."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from accelqsm.fourier import centred_slice
 Pair = tuple[int, int]
 Floats = npt.NDArray[np.float64]
 
-INNER_RADIUS = 0.8
-"""Radius beside the calibration box, in positions of the axis with the largest field of view: a
-fixed jitter gives every position one try, which fills the plane less than many with 1 would."""
+CENTRE_RADIUS = 0.8
+"""Disc radius next to the calibration box, in positions of the axis with the largest field of
+view. It is below 1 because a fixed jitter gives every position one trial only, which fills the
+plane less densely than repeated trials."""
 
 SMALLEST_RADIUS = 0.5
-"""In positions along either axis: what the jitter can bring two neighbours nearer."""
+"""Smallest radius in positions along either axis, as the jitter brings neighbours nearer."""
 
 FIRST_SLOPE = 2.0
 STEEPEST = 128.0
@@ -41,23 +42,23 @@ def poisson_disk(
     """Variable-density Poisson-disk pattern with exactly round(n_y n_z / AF) samples.
 
     No sample has an earlier one inside its disc, whose radius is 0.8 + s r positions of the axis
-    with the largest field of view, and 0.5 positions at least along either; r is the distance
-    from the calibration box, 1 at the highest spatial frequency, and s is found by trial. Both are
-    isotropic in cycles/mm: anatomy has as much detail along one axis as along the other, and where
-    voxels are thin along one of them, its highest frequencies hold little. Voxels of equal sizes
-    give the usual law, relative to the number of positions along each axis.
+    with the largest field of view, and at least 0.5 positions along either axis; r is the distance
+    from the calibration box, 1 at the highest spatial frequency, and s is found iteratively. Both
+    are isotropic in cycles/mm: anatomy has equal detail along both axes, and where voxels are thin
+    along one of them, its highest frequencies have little signal. For voxels of equal sizes the
+    density depends on the relative position along each axis, as usual.
 
-    Positions are visited in random order with a fixed jitter inside their cell. What then misses
-    the count (a fraction of a percent at AF 3 to 5) is trimmed where the density is lowest, or
-    added where it is highest.
+    Positions are visited in random order with a fixed jitter inside their cell. A remaining
+    difference from the count (a fraction of a percent at AF 3 to 5) is removed where the density is
+    lowest, or added where it is highest.
 
     Args:
-        shape: (n_y, n_z), the full rectangle, whose corners count.
+        shape: (n_y, n_z), the full rectangle, corners included.
         acceleration: positions of the rectangle over samples, calibration included.
         calibration: size of the fully sampled centre along y and z.
         seed: the same seed gives the same pattern.
-        ellipse: leave the corners of the rectangle out (elliptical shutter); AF still counts them.
-        voxel_size_mm: along y and z; their ratio is what counts.
+        ellipse: leave out the corners of the rectangle (elliptical shutter); AF still counts them.
+        voxel_size_mm: along y and z; only their ratio matters.
 
     Returns:
         bool (y, z), True where measured.
@@ -86,12 +87,12 @@ def poisson_disk(
     order = order[rng.permutation(len(order))]
     jitter = rng.uniform(-0.5, 0.5, (*shape, 2))
     mask = distance == 0
-    mask |= _spread(order, jitter, distance, disc, target - int(mask.sum()))
-    return torch.from_numpy(_with_count(mask, allowed, distance, target, rng))
+    mask |= _fit_density(order, jitter, distance, disc, target - int(mask.sum()))
+    return torch.from_numpy(_adjust_count(mask, allowed, distance, target, rng))
 
 
 def regular(shape: Pair, *, acceleration: Pair, calibration: Pair) -> Tensor:
-    """Every r_y-th line along y and every r_z-th along z, plus a fully sampled centre.
+    """Regular pattern: every r_y-th line along y and r_z-th along z, plus a fully sampled centre.
 
     Args:
         shape: (n_y, n_z).
@@ -116,7 +117,7 @@ def regular(shape: Pair, *, acceleration: Pair, calibration: Pair) -> Tensor:
 
 
 def _budget(shape: Pair, acceleration: float, calibration: Pair) -> int:
-    """How many samples the pattern has, after checking that it can be made."""
+    """Number of samples of the pattern, after checks of its arguments."""
     if not (np.isfinite(acceleration) and acceleration >= 1):
         raise InputError(f"acceleration: expected a finite value >= 1, found {acceleration:g}")
     _check_fits(shape, calibration)
@@ -159,21 +160,21 @@ def _distance_from_box(
 
 
 def _inside_ellipse(shape: Pair) -> npt.NDArray[np.bool_]:
-    """The ellipse about the zero frequency that touches the rectangle's edges."""
+    """Ellipse about the zero frequency that touches the edges of the rectangle."""
     along_y, along_z = ((np.arange(n) - n // 2) / max(n // 2, 1) for n in shape)
     return np.asarray(np.hypot(along_y[:, None], along_z[None, :]) <= 1)
 
 
-def _spread(
+def _fit_density(
     order: npt.NDArray[np.int64],
     jitter: Floats,
     distance: Floats,
     disc: tuple[float, float],
     wanted: int,
 ) -> npt.NDArray[np.bool_]:
-    """Poisson-disk samples outside the box, as close to ``wanted`` as one slope can be.
+    """Poisson-disk samples outside the box, with the slope that comes closest to ``wanted``.
 
-    False position in the root of area per sample, which is nearly linear in the slope.
+    Regula falsi on the root of the area per sample, which is nearly linear in the slope.
     """
     best = _accept(order, jitter, distance, disc, 0.0)
     miss = int(best.sum()) - wanted
@@ -195,20 +196,20 @@ def _spread(
 
 
 def _slope_between(shallow: tuple[float, int], steep: tuple[float, int], wanted: int) -> float:
-    """Where the line through two (slope, samples) has ``wanted``, well between the two."""
+    """Slope for ``wanted`` samples, interpolated between two (slope, samples) and kept off both."""
     low, high, level = (1 / math.sqrt(max(n, 1)) for n in (shallow[1], steep[1], wanted))
-    share = min(max((level - low) / max(high - low, 1e-12), 0.1), 0.9)
-    return shallow[0] + share * (steep[0] - shallow[0])
+    fraction = min(max((level - low) / max(high - low, 1e-12), 0.1), 0.9)
+    return shallow[0] + fraction * (steep[0] - shallow[0])
 
 
-def _with_count(
+def _adjust_count(
     mask: npt.NDArray[np.bool_],
     allowed: npt.NDArray[np.bool_],
     distance: Floats,
     target: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.bool_]:
-    """Remove samples far out, or add samples near the centre, until there are ``target``."""
+    """Remove samples at high frequencies, or add samples near the centre, to have ``target``."""
     excess = int(mask.sum()) - target
     free = mask & (distance > 0) if excess > 0 else allowed & ~mask
     candidates = rng.permutation(np.argwhere(free))
@@ -230,12 +231,12 @@ def _accept(
     disc: tuple[float, float],
     slope: float,
 ) -> npt.NDArray[np.bool_]:
-    """Visit the positions in order and keep those without an earlier sample in their ellipse."""
+    """Accept the positions, in order, that have no earlier sample in their ellipse."""
     n_y, n_z = distance.shape
     kept = np.zeros((n_y, n_z), dtype=np.bool_)
     for index in range(order.shape[0]):
         y, z = order[index]
-        radius = INNER_RADIUS + slope * distance[y, z]
+        radius = CENTRE_RADIUS + slope * distance[y, z]
         radius_y = max(SMALLEST_RADIUS, radius * disc[0])
         radius_z = max(SMALLEST_RADIUS, radius * disc[1])
         reach_y, reach_z = int(radius_y) + 1, int(radius_z) + 1

@@ -1,4 +1,4 @@
-"""Encoding of one image by the sensitivities of the channels, and least squares in it."""
+"""SENSE encoding of an image by coil sensitivities, and its least-squares inversion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelqsm.fourier import PHASE_ENCODES, ifft
 
 
 class Encoding:
-    """Forward model y_c = M F C_c x from an image to the samples of every channel.
+    """SENSE forward model y_c = M F C_c x from an image to the samples of every channel.
 
     Attributes:
         maps: complex (channel, ..., x, y, z), sum |C_c|^2 <= 1.
@@ -19,17 +19,17 @@ class Encoding:
 
     def __init__(self, maps: Tensor, sampled: Tensor) -> None:
         self.maps = maps
-        # Centring multiplies spectra by phases, which commute with the mask: shifting the mask
-        # alone spares four shifts of the data.
+        # Centring multiplies spectra by phases, which commute with the mask: shifting only the
+        # mask saves four shifts of the data.
         self._mask = torch.fft.ifftshift(sampled, dim=PHASE_ENCODES).to(maps.real.dtype)
 
     def adjoint(self, measured: Tensor) -> Tensor:
-        """sum_c conj(C_c) F^-1 y_c, of samples that are zero where nothing was measured."""
+        """Adjoint A^H y = sum_c conj(C_c) F^-1 y_c, of samples that are zero where not sampled."""
         image: Tensor = (self.maps.conj() * ifft(measured, PHASE_ENCODES)).sum(0)
         return image
 
     def normal(self, image: Tensor) -> Tensor:
-        """A^H A x."""
+        """Normal operator A^H A x."""
         spectrum = torch.fft.fftn(self.maps * image, dim=PHASE_ENCODES)
         spectrum *= self._mask
         images = torch.fft.ifftn(spectrum, dim=PHASE_ENCODES)
@@ -46,16 +46,16 @@ def least_squares(
     weight: float | Tensor,
     n_iterations: int,
 ) -> Tensor:
-    """x of (A^H A + weight) (x - x0) = wanted - A^H A x0, by conjugate gradients from x0 on.
+    """Solution x of (A^H A + weight) (x - x0) = A^H y - A^H A x0, by conjugate gradients.
 
     Args:
         encoding: A.
         wanted: A^H y, complex (..., x, y, z).
         start: x0; zero if absent.
-        weight: of the distance from x0.
-        n_iterations: of conjugate gradients; gradients can be taken through them.
+        weight: weight of ||x - x0||^2.
+        n_iterations: iterations of conjugate gradients, through which gradients can be taken.
     """
-    # The change is what is solved for, so that its equation has no image in it.
+    # Solved for the change x - x0, whose equation has no image on the right-hand side.
     change = conjugate_gradients(
         lambda image: encoding.normal(image) + weight * image,
         wanted if start is None else wanted - encoding.normal(start),
@@ -66,11 +66,11 @@ def least_squares(
 
 
 def unit_maps(maps: Tensor) -> Tensor:
-    """The maps with sum |C_c|^2 = 1."""
+    """Normalise sensitivities to sum |C_c|^2 = 1."""
     power = maps.abs().square().sum(0).clamp_min(torch.finfo(torch.float32).tiny)
     return maps / power.sqrt()
 
 
 def broadcast_maps(maps: Tensor, measured: Tensor) -> Tensor:
-    """The maps with an axis of one for each axis of the samples between channel and x."""
+    """Reshape maps with a singleton axis for each axis of the samples between channel and x."""
     return maps.reshape(maps.shape[0], *[1] * (measured.ndim - maps.ndim), *maps.shape[1:])

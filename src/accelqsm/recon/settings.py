@@ -1,4 +1,4 @@
-"""Every choice of a reconstruction."""
+"""Settings of a reconstruction."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from accelqsm.recon.registry import RECONSTRUCTIONS
 
 @dataclass(frozen=True)
 class ReconSettings(Settings):
-    """Method and settings of a reconstruction, in simple types that a settings file can hold.
+    """Method and settings of a reconstruction, in simple types that a TOML file can hold.
 
     Attributes:
-        sensitivities: of methods that find one image of all channels.
-        network: of methods that are networks.
+        sensitivities: settings of the sensitivities, for methods with a joint image.
+        network: settings of the network, for network methods.
 
     Raises:
         InputError: besides values out of range, settings that the method does not use.
     """
 
-    method: str = setting(registry=RECONSTRUCTIONS, help="how missing samples are found")
+    method: str = setting(registry=RECONSTRUCTIONS, help="reconstruction method")
     method_settings: Settings | None = CHOSEN
     sensitivities: SensitivitySettings = field(default_factory=SensitivitySettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -42,7 +42,7 @@ class ReconSettings(Settings):
                 self._refuse(table)
 
     def _refuse(self, table: str) -> None:
-        """Raise an ``InputError`` where a table holds anything but its defaults."""
+        """Raise an ``InputError`` if a table has values other than its defaults."""
         given: Settings = getattr(self, table)
         for name in settings_in(type(given)):
             if getattr(given, name) != default_of(type(given), name):
@@ -51,7 +51,7 @@ class ReconSettings(Settings):
 
 
 def as_recon(method: str | ReconSettings) -> ReconSettings:
-    """The settings of a reconstruction; of a name, the defaults of that method.
+    """Settings of a reconstruction; for a name, the defaults of that method.
 
     Raises:
         InputError: a name that no reconstruction has.

@@ -1,4 +1,4 @@
-"""Trained weights: find them, verify them, build the network that they belong to."""
+"""Weights files of trained networks: locate, verify, load and save."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
 
 from accelqsm.errors import InputError
 from accelqsm.options.setting import one_of
 from accelqsm.options.table import from_table
 from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, JOINT
-from accelqsm.recon.network.protocol import Network, StoredNetwork
 from accelqsm.recon.registry import RECONSTRUCTIONS, NetworkReconstruction
 from accelqsm.recon.settings import ReconSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from accelqsm.recon.network.protocol import Network, StoredNetwork
 
 FOLDER = Path(__file__).parents[1] / "weights"
 REGISTRY = FOLDER / "registry.toml"
 HEADER = "accelqsm"
 FORMAT = "accelqsm-network-2"
 FORMER_FORMAT, FORMER_NETWORK = "reconnet3d-1", "reconnet3d"
-"""Of files that do not name their network."""
+"""Format and network of older files, which do not name their network."""
 
 
 def packaged_weights() -> tuple[str, ...]:
-    """Names of the weights that come with the package."""
+    """Names of the weights in the package."""
     return tuple(_registry())
 
 
 def default_weights(consistency: str, device: torch.device) -> str:
-    """Name of the packaged weights: of the wide network, if there is one, on a GPU.
+    """Name of the packaged weights for a consistency; on a GPU the wide network, if there is one.
 
     Raises:
         InputError: a consistency that no network has.
@@ -51,16 +52,16 @@ def default_weights(consistency: str, device: torch.device) -> str:
 
 
 def load_network(weights: str | Path = JOINT) -> StoredNetwork:
-    """A trained network, in evaluation mode.
+    """Load a trained network, in evaluation mode.
 
     Args:
-        weights: name of weights that come with the package, whose SHA-256 must be that of the
-            registry, or a safetensors file of one's own, of any network in ``RECONSTRUCTIONS``.
+        weights: name of weights in the package, whose SHA-256 must match the registry, or a
+            safetensors file of any network in ``RECONSTRUCTIONS``.
 
     Raises:
         InputError: neither name nor file, wrong checksum, or a file of another architecture.
     """
-    file = _file_of(weights)
+    file = weights_file(weights)
     try:
         with safe_open(file, framework="pt") as opened:
             record = json.loads((opened.metadata() or {}).get(HEADER, "{}"))
@@ -70,7 +71,7 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
     if record.get("format") not in (FORMAT, FORMER_FORMAT):
         raise InputError(f"{file}: expected format {FORMAT}, found {record.get('format')}")
     try:
-        network = _untrained(record)
+        network = _build_untrained(record)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
@@ -81,16 +82,18 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
 
 
 def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]) -> None:
-    """Write weights, architecture and the name of the network as safetensors, whole or not at all.
+    """Write weights, architecture and the name of the network as safetensors, atomically.
 
     Args:
         network: of a class that a row of ``RECONSTRUCTIONS`` names.
         path: the file.
-        about: facts to keep in the header, such as how the network was trained.
+        about: further entries of the header, such as the training settings.
 
     Raises:
         InputError: a network of another class.
     """
+    from safetensors.torch import save_file
+
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     record = {
         **about,
@@ -99,77 +102,27 @@ def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]
         "architecture": asdict(network.architecture),
     }
     partial = path.with_suffix(".part")
-    # Safetensors writes its entries in no fixed order: one entry keeps the bytes the same.
+    # Safetensors writes header entries in no fixed order: a single entry makes files reproducible.
     save_file(tensors, partial, {HEADER: json.dumps(record, sort_keys=True)})
     partial.chmod(0o644)
     os.replace(partial, path)
 
 
 def weights_checksum(weights: str | Path = JOINT) -> str:
-    """SHA-256 of weights as ``load_network`` takes, to be written beside results.
+    """SHA-256 of weights (as for ``load_network``), for the record of a result.
 
     Raises:
         InputError: neither name nor file, or wrong checksum.
     """
-    return _sha256(_file_of(weights))
+    return _sha256(weights_file(weights))
 
 
-def network_of(
-    settings: ReconSettings, *, device: torch.device, network: Network | None = None
-) -> Network:
-    """The network of a reconstruction, on a device: the one given, else that of the weights.
-
-    Args:
-        settings: name weights, a consistency, both or neither.
-        device: where it is to compute; a network that is no ``torch.nn.Module`` stays where it is.
-        network: instead of weights.
+def weights_file(weights: str | Path) -> Path:
+    """The file of a name, after its checksum was compared with the registry's, or the file.
 
     Raises:
-        InputError: weights that cannot be used, those of another method, or another consistency
-            than asked for.
+        InputError: neither name nor file, or wrong checksum.
     """
-    wanted = settings.network.consistency
-    if network is None:
-        weights = settings.network.weights or default_weights(wanted or JOINT, device)
-        stored = load_network(weights)
-        found = _row_of(stored).name
-        if found != settings.method:
-            raise InputError(f"{weights}: expected weights of {settings.method}, found {found}")
-        network = stored
-    if wanted is not None and network.consistency != wanted:
-        raise InputError(
-            f"network: expected consistency {wanted}, found one of {network.consistency}"
-        )
-    return network.to(device) if isinstance(network, nn.Module) else network
-
-
-def _untrained(record: Mapping[str, Any]) -> StoredNetwork:
-    """The network that the header of a weights file names, with weights drawn at random."""
-    name = record.get("network", FORMER_NETWORK)
-    rows = _network_rows()
-    if name not in rows:
-        raise InputError(f"network: expected {one_of(rows)}, found '{name}'")
-    row = rows[name]
-    network: StoredNetwork = row.load()(
-        from_table(row.architecture, record.get("architecture", {}))
-    )
-    return network
-
-
-def _row_of(network: StoredNetwork) -> NetworkReconstruction:
-    """The row whose class a network is of."""
-    for row in _network_rows().values():
-        if type(network) is row.load():
-            return row
-    raise InputError(f"network: expected {one_of(_network_rows())}, found {type(network).__name__}")
-
-
-def _network_rows() -> dict[str, NetworkReconstruction]:
-    return {row.name: row for row in RECONSTRUCTIONS if isinstance(row, NetworkReconstruction)}
-
-
-def _file_of(weights: str | Path) -> Path:
-    """The file of a name, after its checksum was compared with the registry's, or the file."""
     registry = _registry()
     entry = next(
         (e for name, e in registry.items() if weights in (name, *e.get("aliases", ()))), None
@@ -186,6 +139,64 @@ def _file_of(weights: str | Path) -> Path:
     if found != expected:
         raise InputError(f"{file}: expected SHA-256 {expected}, found {found}")
     return file
+
+
+def network_of(
+    settings: ReconSettings, *, device: torch.device, network: Network | None = None
+) -> Network:
+    """Network of a reconstruction on a device: the given one, or that of the weights.
+
+    Args:
+        settings: with weights, a consistency, both or neither.
+        device: the device to move it to, if it is a ``torch.nn.Module``.
+        network: a network to use instead of weights.
+
+    Raises:
+        InputError: weights that cannot be used, those of another method, or another consistency
+            than asked for.
+    """
+    from torch import nn
+
+    wanted, name = settings.network.consistency, "network"
+    if network is None:
+        weights = settings.network.weights or default_weights(wanted or JOINT, device)
+        name = str(weights)
+        stored = load_network(weights)
+        found = _row_of(stored).name
+        if found != settings.method:
+            raise InputError(f"{weights}: expected weights of {settings.method}, found {found}")
+        network = stored
+    if wanted is not None and network.consistency != wanted:
+        raise InputError(
+            f"{name}: expected a network of --consistency {wanted}, found one of "
+            f"{network.consistency}"
+        )
+    return network.to(device) if isinstance(network, nn.Module) else network
+
+
+def _build_untrained(record: Mapping[str, Any]) -> StoredNetwork:
+    """Construct the network that the header of a weights file names, with random weights."""
+    name = record.get("network", FORMER_NETWORK)
+    rows = _network_rows()
+    if name not in rows:
+        raise InputError(f"network: expected {one_of(rows)}, found '{name}'")
+    row = rows[name]
+    network: StoredNetwork = row.load()(
+        from_table(row.architecture, record.get("architecture", {}))
+    )
+    return network
+
+
+def _row_of(network: StoredNetwork) -> NetworkReconstruction:
+    """Registry row of the class of a network."""
+    for row in _network_rows().values():
+        if type(network) is row.load():
+            return row
+    raise InputError(f"network: expected {one_of(_network_rows())}, found {type(network).__name__}")
+
+
+def _network_rows() -> dict[str, NetworkReconstruction]:
+    return {row.name: row for row in RECONSTRUCTIONS if isinstance(row, NetworkReconstruction)}
 
 
 def _registry() -> dict[str, dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""What has zero susceptibility: the field tells differences alone."""
+"""Reference regions of zero susceptibility, as the field determines differences only."""

@@ -1,4 +1,4 @@
-"""The region of zero susceptibility, by its name."""
+"""Reference region of zero susceptibility by its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accelqsm.reference.registry import REFERENCES
 def reference_region(
     kind: str, mask: Mask, r2star_per_s: npt.NDArray[Any] | None, *, voxel_size_mm: Triple
 ) -> Mask | None:
-    """The region of zero susceptibility, by the name of a row of ``REFERENCES``.
+    """Reference region of zero susceptibility, by the name of a row of ``REFERENCES``.
 
     Args:
         kind: name of the reference.
@@ -31,8 +31,6 @@ def reference_region(
     """
     row = REFERENCES[kind]
     if row.needs_r2star and r2star_per_s is None:
-        raise InputError(
-            f"reference {kind}: expected two echoes or more, which tell R2*, found one"
-        )
+        raise InputError(f"reference {kind}: expected two echoes or more for R2*, found one")
     region: Mask | None = row.load()(mask, r2star_per_s, voxel_size_mm=voxel_size_mm)
     return region

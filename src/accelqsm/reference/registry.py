@@ -1,4 +1,4 @@
-"""The reference regions on offer, for maps and for tables of nuclei alike."""
+"""Registry of the reference regions, for maps and for tables of nuclei."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Reference(Choice):
     bool (x, y, z), or None for no shift.
 
     Attributes:
-        needs_r2star: whether it is found from R2*, for which two echoes or more are needed.
+        needs_r2star: whether it is segmented from R2*, which needs two echoes or more.
     """
 
     needs_r2star: bool = False

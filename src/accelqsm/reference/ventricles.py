@@ -1,4 +1,4 @@
-"""Cerebrospinal fluid of the lateral ventricles as the zero of susceptibility."""
+"""Cerebrospinal fluid of the lateral ventricles as reference region."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEAST_FLUID_ML = 0.3
 
 
 def csf(mask: Mask, r2star_per_s: npt.NDArray[Any], *, voxel_size_mm: Triple) -> Mask:
-    """Fluid of the lateral ventricles: slow decay near the middle of the mask, without its edge.
+    """Ventricular fluid: low R2* near the middle of the brain mask, eroded at its edge.
 
     Args:
         mask: bool (x, y, z), the brain.
@@ -29,14 +29,14 @@ def csf(mask: Mask, r2star_per_s: npt.NDArray[Any], *, voxel_size_mm: Triple) ->
         bool (x, y, z).
 
     Raises:
-        InputError: less than 0.3 ml of fluid, which is no reference.
+        InputError: less than 0.3 ml of fluid, too little for a reference.
 
     Source: after Liu et al. 2018, Magn Reson Med 79:2795, doi 10.1002/mrm.26946 (MEDI+0).
     """
-    places_mm = np.argwhere(mask) * np.asarray(voxel_size_mm, dtype=np.float32)
-    places_mm = places_mm.astype(np.float32)
+    positions_mm = np.argwhere(mask) * np.asarray(voxel_size_mm, dtype=np.float32)
+    positions_mm = positions_mm.astype(np.float32)
     near = np.zeros_like(mask)
-    near[mask] = np.linalg.norm(places_mm - places_mm.mean(0), axis=1) < MIDDLE_MM
+    near[mask] = np.linalg.norm(positions_mm - positions_mm.mean(0), axis=1) < MIDDLE_MM
     slow = near & (r2star_per_s < FLUID_R2STAR_PER_S)
     core = erode_mask(slow, EDGE_MM, voxel_size_mm=voxel_size_mm)
     volume_ml = float(core.sum()) * float(np.prod(voxel_size_mm)) / 1000

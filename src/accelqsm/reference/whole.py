@@ -1,4 +1,4 @@
-"""Reference regions that need no search."""
+"""Reference regions without segmentation: the whole brain, or none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from accelqsm.morphology import Mask
 
 
 def brain(mask: Mask, r2star_per_s: npt.NDArray[Any] | None, *, voxel_size_mm: Triple) -> Mask:
-    """The whole mask."""
+    """Whole brain mask as reference region."""
     return mask
 
 
 def none(mask: Mask, r2star_per_s: npt.NDArray[Any] | None, *, voxel_size_mm: Triple) -> None:
-    """No region: the zero of the map stays as it is."""
+    """No reference region: the map is not shifted."""
     return

@@ -1,6 +1,6 @@
-"""What the paragraphs of a report rest on, by the keys of the BibTeX file next to this module.
+"""Bibliography of reports, by the keys of the BibTeX file next to this module.
 
-A key may also be a whole BibTeX entry, so that a row can bring a work of its own.
+A key may also be a whole BibTeX entry, so that a registered method can have its own citation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FIELD = re.compile(r"^\s*(?P<name>\w+)\s*=\s*\{(?P<value>.*)\},?\s*$", re.MULTIL
 
 
 def references(keys: Iterable[str]) -> list[str]:
-    """One line for each work, in the order of the keys, each once.
+    """Format works as lines of a reference list, in the order of the keys, without duplicates.
 
     Raises:
         InputError: a key that is not in the bibliography.
@@ -26,17 +26,17 @@ def references(keys: Iterable[str]) -> list[str]:
 
 
 def bibtex(keys: Iterable[str]) -> str:
-    """The BibTeX entries of some works, in the order of the keys, each once."""
+    """BibTeX entries of works, in the order of the keys, without duplicates."""
     return "\n\n".join(_entry(key)["bibtex"] for key in dict.fromkeys(keys)) + "\n"
 
 
 @cache
 def _entries() -> dict[str, dict[str, str]]:
-    return _parsed(files("accelqsm.reports").joinpath("citations.bib").read_text("utf-8"))
+    return _parse(files("accelqsm.reports").joinpath("citations.bib").read_text("utf-8"))
 
 
-def _parsed(text: str) -> dict[str, dict[str, str]]:
-    """Key -> fields, and the entry itself as "bibtex"."""
+def _parse(text: str) -> dict[str, dict[str, str]]:
+    """Parse BibTeX: key -> fields, with the entry itself as "bibtex"."""
     return {
         found["key"]: {
             **{field["name"]: field["value"] for field in FIELD.finditer(found["body"])},
@@ -47,14 +47,14 @@ def _parsed(text: str) -> dict[str, dict[str, str]]:
 
 
 def _entry(key: str) -> dict[str, str]:
-    entry = next(iter(_parsed(key).values()), None) if key.startswith("@") else _entries().get(key)
+    entry = next(iter(_parse(key).values()), None) if key.startswith("@") else _entries().get(key)
     if entry is None:
         raise InputError(f"citation: expected a key of citations.bib, found '{key}'")
     return entry
 
 
 def _line(entry: dict[str, str]) -> str:
-    """Authors, year, title, journal, volume, pages, doi."""
+    """Reference line of an entry: authors, year, title, journal, volume, pages, doi."""
     *first, last = entry["author"].split(" and ")
     authors = f"{', '.join(first)} and {last}" if first else last
     authors = authors.replace(" and others", " et al.")

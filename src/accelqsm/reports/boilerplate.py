@@ -1,4 +1,4 @@
-"""The methods text of one folder of results, with its references, from its settings alone."""
+"""Methods text and references of a result folder, from its settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METHODS, REFERENCES = "methods.md", "references.bib"
 
 
 def write_methods(folder: Path) -> None:
-    """Write ``methods.md`` and ``references.bib`` next to the settings that they say in words.
+    """Write ``methods.md`` and ``references.bib``, which describe the settings of a folder.
 
     Raises:
         InputError: settings that cannot be read.
@@ -37,7 +37,7 @@ def write_methods(folder: Path) -> None:
 
 
 def methods_of(folder: Path) -> tuple[list[str], list[str]]:
-    """Paragraphs on how a folder came about, and the keys of the works that they rest on."""
+    """Methods paragraphs of a result folder, and the keys of the works that they cite."""
     path = folder / SETTINGS
     record = read_settings(path)
     if record.get("command") == "compare":

@@ -1,4 +1,4 @@
-"""Results on a terminal: what a reader wants to know first, without markup from labels."""
+"""Summaries of results on a terminal, with labels escaped."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ STYLES = {Verdict.EQUIVALENT: "green", Verdict.NOT_EQUIVALENT: "red", Verdict.UN
 
 
 def show(content: RenderableType) -> None:
-    """Print to standard output; lines keep their width where no terminal says one."""
+    """Print to standard output, with a fixed line width if it is not a terminal."""
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     console.print(content)
 
 
 def comparison_summary(comparison: Comparison) -> Group:
-    """A row per nucleus and protocol, and what it comes to in a few lines."""
+    """Table of agreement per nucleus and protocol, with the conclusions in a few sentences."""
     single = comparison.agreement[comparison.agreement["region"] != POOLED]
     lines = [answer(comparison), *undecided(comparison), *tests(comparison)]
     return Group(_agreement_rows(single, comparison.settings.reference), *map(Text, lines))
@@ -56,7 +56,7 @@ def _agreement_rows(single: pd.DataFrame, reference: str) -> Table:
 
 
 def plan_summary(plan: pd.DataFrame) -> Table:
-    """The subjects needed per nucleus and protocol, and the scan time saved."""
+    """Table of sample size per nucleus and protocol, and scan time saved."""
     columns = {
         "within_subject_sd": ("Within SD, ppb", ".2f"),
         "tost_margin": ("Margin, ppb", ".2f"),
@@ -64,11 +64,11 @@ def plan_summary(plan: pd.DataFrame) -> Table:
         "n_subjects": ("Subjects", ".0f"),
         "power": ("Power", ".3f"),
         "n_subjects_upper_sd": ("At upper SD", ".0f"),
-        "time_saved_s": ("Saved a scan, s", ".0f"),
-        "time_saved_h": ("Saved in all, h", ".1f"),
+        "time_saved_s": ("Saved per scan, s", ".0f"),
+        "time_saved_h": ("Saved in total, h", ".1f"),
     }
     shown = {name: spec for name, spec in columns.items() if name in plan}
-    table = Table(title="Subjects that decide equivalence", box=None)
+    table = Table(title="Sample size for equivalence", box=None)
     table.add_column("Nucleus")
     table.add_column("Protocol")
     for heading, _ in shown.values():
@@ -80,7 +80,7 @@ def plan_summary(plan: pd.DataFrame) -> Table:
 
 
 def similarity_summary(figures: pd.DataFrame) -> Group:
-    """Every measure with its dynamic range and region."""
+    """Table of similarity measures with dynamic range and region."""
     table = Table(title="Similarity of the maps", box=None)
     for heading in ("Figure", "Value", "Unit", "Dynamic range, ppm", "Region", "Profile"):
         table.add_column(heading, justify="right" if heading == "Value" else "left")
@@ -102,7 +102,7 @@ def similarity_summary(figures: pd.DataFrame) -> Group:
 
 
 def number(value: float, spec: str) -> str:
-    """A cell: n/a where there is no number, no sign before a rounded zero."""
+    """Format a table cell: n/a for NaN, no sign before a rounded zero."""
     if np.isnan(value):
         return "n/a"
     text = format(value, spec)

@@ -1,6 +1,6 @@
-"""How a study was done, in paragraphs that could stand in a paper, from its settings on disk.
+"""Paragraphs of a methods section, generated from the settings of a study.
 
-Every sentence about a choice is that of its row, and so are the works that it cites.
+Sentences and citations of a method come from its row in the registry.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from accelqsm.results.comparison import Comparison
 
 
 def acquisition_text(scanner: Mapping[str, Any], seed: object) -> str:
-    """The simulated acquisition, from the settings of the scans."""
+    """Methods paragraph of the simulated acquisition."""
     times = ", ".join(f"{1e3 * t:g}" for t in scanner["echo_times_s"])
     shape = " x ".join(map(str, scanner["shape"]))
     size = " x ".join(f"{s:g}" for s in scanner["voxel_size_mm"])
@@ -40,17 +40,17 @@ def acquisition_text(scanner: Mapping[str, Any], seed: object) -> str:
 
 
 Recorded = tuple[ReconSettings | None, Mapping[str, Any]]
-"""Settings of a reconstruction, and what is recorded of its source."""
+"""Settings of a reconstruction, and the record of its source."""
 
 
 def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
-    """How each protocol was reconstructed, from the settings and the source of its maps."""
+    """Methods paragraph of the reconstruction of each protocol."""
     parts = []
     for label, (settings, source) in recons.items():
         if settings is None:
             parts.append(f"{label} by a method that is not recorded")
             continue
-        text = RECONSTRUCTIONS[settings.method].described(settings.method_settings)
+        text = RECONSTRUCTIONS[settings.method].describe(settings.method_settings)
         found = str(source.get("consistency", ""))
         if found:
             found = FORMER_CONSISTENCIES.get(found, found)
@@ -62,10 +62,10 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
 
 
 def susceptibility_text(qsm: QsmSettings) -> str:
-    """From channel images to susceptibility, from the settings of a map."""
+    """Methods paragraph of the QSM pipeline."""
     lags = "all differences of echo times" if qsm.field_mode == "multi" else "adjacent echoes"
-    background = BACKGROUNDS[qsm.background].described(qsm.background_settings)
-    inversion = INVERSIONS[qsm.inversion].described(qsm.inversion_settings)
+    background = BACKGROUNDS[qsm.background].describe(qsm.background_settings)
+    inversion = INVERSIONS[qsm.inversion].describe(qsm.inversion_settings)
     used = [*said_of(qsm), *said_of(qsm.inversion_settings)]
     return (
         "The field came from multi-dimensional integration (MDI, Ye et al. 2019) over channels and "
@@ -78,7 +78,7 @@ def susceptibility_text(qsm: QsmSettings) -> str:
 
 
 def nuclei_text(record: Mapping[str, Any]) -> str:
-    """How nuclei were found and measured, from the settings next to their table."""
+    """Methods paragraph of the measurement of nuclei."""
     source, settings = record.get("source", {}), record.get("nuclei", {})
     if "atlas" in source:
         labels = (
@@ -89,7 +89,7 @@ def nuclei_text(record: Mapping[str, Any]) -> str:
     elif "reference_magnitude" in source:
         labels = "labels of another scan of the same head, co-registered rigidly"
     else:
-        labels = "labels that lie on the map"
+        labels = "labels on the grid of the map"
     text = f"Nuclei were measured with {labels}."
     if settings.get("erosion_mm"):
         text += f" Labels were eroded by {settings['erosion_mm']:g} mm."
@@ -100,13 +100,13 @@ def nuclei_text(record: Mapping[str, Any]) -> str:
 
 
 def atlas_sentence(atlas: str) -> str:
-    """What is said of an atlas: the sentence of its row, or the name of its folder."""
+    """Methods sentence of an atlas, or the name of its folder."""
     name = Path(atlas).name
     return ATLASES[name].sentence if name in ATLASES else f"an atlas of one's own ({name})"
 
 
 def statistics_text(stored: Comparison) -> str:
-    """How agreement was judged, from the options of the comparison."""
+    """Methods paragraph of the statistical analysis of agreement."""
     options = stored.settings
     level = f"{100 * options.confidence:g} %"
     text = (
@@ -135,18 +135,18 @@ def statistics_text(stored: Comparison) -> str:
 
 
 def reconstruction_citations(settings: ReconSettings | None) -> list[str]:
-    """Keys of the works that a reconstruction rests on."""
+    """Citation keys of a reconstruction method."""
     return [] if settings is None else list(RECONSTRUCTIONS[settings.method].citations)
 
 
 def susceptibility_citations(qsm: QsmSettings) -> list[str]:
-    """Keys of the works that the chain from field to susceptibility rests on."""
+    """Citation keys of the QSM pipeline."""
     rows = BACKGROUNDS[qsm.background], INVERSIONS[qsm.inversion], REFERENCES[qsm.reference]
     return ["mdi", *(key for row in rows for key in row.citations), "consensus"]
 
 
 def nuclei_citations(record: Mapping[str, Any]) -> list[str]:
-    """Keys of the works that the measurement of nuclei rests on."""
+    """Citation keys of the measurement of nuclei."""
     atlas = record.get("source", {}).get("atlas")
     if atlas is None:
         return []
@@ -155,7 +155,7 @@ def nuclei_citations(record: Mapping[str, Any]) -> list[str]:
 
 
 def statistics_citations(stored: Comparison) -> list[str]:
-    """Keys of the works that the judgement of agreement rests on."""
+    """Citation keys of the statistical analysis of agreement."""
     keys = ["fieller", "bland1986", "carkeet", "icc", "ccc", "linnet", "passing", "tost"]
     keys += ["phillips", "bh", "holm"]
     return keys + (["williams", "steiger"] if stored.ages is not None else [])

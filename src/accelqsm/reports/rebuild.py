@@ -1,4 +1,4 @@
-"""The report of a finished comparison or study, rebuilt from its folder without computing again."""
+"""Rebuild the report of a comparison or study from its folder, without recomputation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from accelqsm.results.study import AGREEMENT, REPORT
 
 
 def rebuild_report(out: Path) -> Path:
-    """Write ``report.html`` into a folder of ``demo`` or ``compare``, from what lies there.
+    """Write ``report.html`` in a folder of ``demo`` or ``compare``, from its results.
 
-    Parts whose files are missing are left out, and the page says so.
+    Parts whose files are missing are left out and listed on the page.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
         InputError: no results there, or results that cannot be read.
@@ -29,7 +29,7 @@ def rebuild_report(out: Path) -> Path:
     if is_comparison(out):
         content = comparison_content(read_comparison(out))
     elif is_comparison(out / AGREEMENT):
-        # Its pictures read maps and k-space, which a comparison of values does without.
+        # Imported here, as its figures need modules that a comparison of values does not.
         from accelqsm.reports.content.study import study_content
 
         content = study_content(out)

@@ -1,4 +1,4 @@
-"""What a comparison comes to, in sentences: the same on a terminal and in a report."""
+"""Sentences that summarise a comparison, for terminal and report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from accelqsm.results.comparison import Comparison
 
 ALPHA = 0.05
 LEAST_PEOPLE = 3
-SEEN = 0.0005
-"""A change of r below this does not show in three digits."""
+LEAST_CHANGE = 0.0005
+"""A change of r below this is not visible in three digits."""
 
 
 def tests(comparison: Comparison) -> list[str]:
-    """What tests, ages, single persons and a published study add to the verdict."""
+    """Sentences on tests, ages, influential subjects and published p-values."""
     single = comparison.agreement[comparison.agreement["region"] != POOLED]
     return [
         *tested(single),
@@ -27,7 +27,7 @@ def tests(comparison: Comparison) -> list[str]:
 
 
 def headlines(single: pd.DataFrame, reference: str) -> list[str]:
-    """One sentence per protocol: in which nuclei it is equivalent, and in which not."""
+    """Sentence per protocol on equivalent and other nuclei, and the widest limits of agreement."""
     lines = []
     for protocol, rows in single[single["verdict"] != ""].groupby("protocol", sort=False):
         by_verdict = {v: list(rows["region"][rows["verdict"] == v.value]) for v in Verdict}
@@ -39,7 +39,7 @@ def headlines(single: pd.DataFrame, reference: str) -> list[str]:
         widths = (rows["loa_upper"] - rows["loa_lower"]).to_numpy(np.float64)
         widest = rows.iloc[int(np.nanargmax(widths))]
         line += (
-            f". For single persons, limits of agreement are widest in {widest['region']}: "
+            f". For individual subjects, limits of agreement are widest in {widest['region']}: "
             f"{widest['loa_lower']:.1f} to {widest['loa_upper']:.1f} ppb."
         )
         lines.append(line)
@@ -47,7 +47,7 @@ def headlines(single: pd.DataFrame, reference: str) -> list[str]:
 
 
 def tested(single: pd.DataFrame) -> list[str]:
-    """How many paired t tests are significant, before and after adjustment."""
+    """Sentence on the number of significant paired t tests, before and after adjustment."""
     p = single["paired_t_p"]
     if p.notna().sum() == 0:
         return []
@@ -60,7 +60,7 @@ def tested(single: pd.DataFrame) -> list[str]:
 
 
 def answer(comparison: Comparison) -> str:
-    """The verdict in one sentence, or why there is none."""
+    """Sentence of the overall verdict, or the reason why there is none."""
     single = comparison.agreement[comparison.agreement["region"] != POOLED]
     verdicts = single["verdict"][single["verdict"] != ""]
     if verdicts.empty:
@@ -89,18 +89,18 @@ def _no_answer(single: pd.DataFrame, reference: str) -> str:
 
 
 def margin_text(comparison: Comparison) -> str:
-    """The margin of equivalence in words."""
+    """Text of the equivalence margin."""
     options, rows = comparison.settings, comparison.agreement
     given = [f"{region} {ppb:g} ppb" for region, ppb in options.margin_ppb.items()]
-    share = f"{options.margin_percent:g} % of the {options.reference} mean"
+    relative = f"{options.margin_percent:g} % of the {options.reference} mean"
     if not given:
-        return share
+        return relative
     rest = set(rows["region"]) - set(options.margin_ppb) - {POOLED}
-    return ", ".join(given) + (f", otherwise {share}" if rest else "")
+    return ", ".join(given) + (f", otherwise {relative}" if rest else "")
 
 
 def undecided(comparison: Comparison) -> list[str]:
-    """Each undecided comparison, and who would decide it."""
+    """Sentence per undecided comparison, with the sample size that would decide it."""
     rows, lines = comparison.agreement, []
     for _, row in rows[rows["verdict"] == Verdict.UNDECIDED.value].iterrows():
         n = row["n_to_decide"]
@@ -114,7 +114,7 @@ def undecided(comparison: Comparison) -> list[str]:
 
 
 def changed_ages(comparison: Comparison) -> list[str]:
-    """Whether a protocol changes correlations with age."""
+    """Sentence on changes of the correlation with age."""
     ages = comparison.ages
     if ages is None:
         return []
@@ -129,20 +129,20 @@ def changed_ages(comparison: Comparison) -> list[str]:
 
 
 def influence(single: pd.DataFrame) -> list[str]:
-    """Where a single person moves a correlation most."""
+    """Sentence on the largest leave-one-out influence of a subject on Pearson's r."""
     change = (single["pearson_r"] - single["pearson_r_without"]).abs()
-    if not (change > SEEN).any():
+    if not (change > LEAST_CHANGE).any():
         return []
     row = single.iloc[int(np.nanargmax(change.to_numpy(np.float64)))]
     return [
-        f"r depends most on a single person in {row['region']} {row['protocol']}: "
+        f"r depends most on a single subject in {row['region']} {row['protocol']}: "
         f"{row['pearson_r']:.3f} with and {row['pearson_r_without']:.3f} without "
         f"{row['influential_subject']}."
     ]
 
 
 def misprints(comparison: Comparison) -> list[str]:
-    """Which published p-values do not follow from their correlations."""
+    """Sentences on published p-values that are inconsistent with their correlations."""
     if comparison.checks is None:
         return []
     good = comparison.checks["consistent"]

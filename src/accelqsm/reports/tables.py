@@ -1,4 +1,4 @@
-"""The package's own tables, made ready for a reader: few columns, rounded, with intervals."""
+"""Report tables from result tables: selected columns, rounded, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def show(value: object, spec: str = ".4g") -> str:
-    """A cell as text: rounded, with a real minus sign, n/a when missing; ``p`` for p-values."""
+    """Format a table cell: rounded, with a minus sign, n/a when missing; ``p`` for p-values."""
     if value is None or value is pd.NA:
         return MISSING
     if isinstance(value, str | bool):
@@ -33,12 +33,12 @@ def show(value: object, spec: str = ".4g") -> str:
     if spec == ".4g" and number == int(number) and abs(number) < 1e15:
         return str(int(number)).replace("-", MINUS)
     text = format(number, spec)
-    # "-0.0" is a rounded zero, and its sign would be read as a direction.
+    # The sign of a rounded zero, "-0.0", has no meaning.
     return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
 
 
 def nuclei_table(frame: pd.DataFrame, *, title: str = "Susceptibility of the nuclei") -> Table:
-    """The measured nuclei as a table.
+    """Report table of measured nuclei.
 
     ``frame``: columns ``region, side, mean_ppb, sd_ppb, median_ppb, iqr_ppb, n_voxels,
     volume_mm3, note``; any further column, such as ``protocol``, is shown first.
@@ -75,14 +75,14 @@ def nuclei_table(frame: pd.DataFrame, *, title: str = "Susceptibility of the nuc
 def agreement_tables(
     frame: pd.DataFrame, *, reference: str, unit: str = "ppb", confidence: float = 0.95
 ) -> tuple[Table, ...]:
-    """Differences from the reference, coefficients, lines, and equivalence: a table each.
+    """Report tables of differences from the reference, coefficients, lines, and equivalence.
 
     ``frame``: one row per region and protocol with the columns of a paired comparison (``n,
     mean_reference, mean, percent_difference, bias, loa_lower, loa_upper, within_subject_sd,
     repeatability, proportional_slope, pearson_r, pearson_r_without, influential_subject, icc,
     ccc, deming_slope, deming_intercept, passing_bablok_slope, passing_bablok_intercept,
     paired_t_p, paired_t_p_fdr, tost_margin, tost_p``, and the ``_ci_lower`` and ``_ci_upper`` of
-    an estimate). An interval stands beside its estimate; ``confidence`` is its level.
+    an estimate). Intervals are in brackets after the estimate; ``confidence`` is their level.
     """
     brackets = f"Brackets hold {100 * confidence:g}\N{NO-BREAK SPACE}% confidence intervals." + (
         " Rows 'all' pool nuclei, whose points are not independent." if _pools(frame) else ""
@@ -101,8 +101,8 @@ def agreement_tables(
         frame=pd.DataFrame([_coefficient_cells(row) for row in _rows(frame)]),
         caption=(
             f"{brackets} Proportional bias: slope of the difference on the mean. r without: the "
-            "correlation without the person who moves it most"
-            + (", in rows 'all' without one nucleus of that person" if _pools(frame) else "")
+            "correlation without the most influential subject"
+            + (", in rows 'all' without one nucleus of that subject" if _pools(frame) else "")
             + ". A high correlation alone is not agreement."
         ),
     )
@@ -119,9 +119,9 @@ def agreement_tables(
         title=f"Repeatability, and equivalence to {reference}",
         frame=pd.DataFrame([_equivalence_cells(row, unit) for row in _rows(frame)]),
         caption=(
-            f"{brackets} Repeatability: two measurements of one person lie nearer than this in 19 "
-            "of 20. Equivalence: two one-sided tests; the mean difference lies within the margin "
-            "where its interval does, which is the same as a p below 0.05 at the usual level. p "
+            f"{brackets} Repeatability: two measurements of a subject differ by less than this in "
+            "95 % of cases. Equivalence: two one-sided tests; the mean difference is within the "
+            "margin if its interval is, which is the same as a p below 0.05 at the usual level. p "
             "(adj.): adjusted for the false discovery rate over nuclei and protocols."
         ),
     )
@@ -131,11 +131,10 @@ def agreement_tables(
 def similarity_table(
     frame: pd.DataFrame, *, title: str = "Similarity of the susceptibility maps"
 ) -> Table:
-    """Measures of similarity with dynamic range and region, a row each and a column per protocol.
+    """Report table of similarity measures, one row per measure and one column per protocol.
 
     ``frame``: one row per protocol and measure with ``protocol, figure, profile, value, unit,
-    dynamic_range_ppm, region, n_voxels``, perhaps ``subject``; those of a row agree in all but
-    the value.
+    dynamic_range_ppm, region, n_voxels`` and optionally ``subject``.
     """
     rows: dict[tuple[object, ...], Row] = {}
     for row in _rows(frame):
@@ -161,7 +160,7 @@ def similarity_table(
 
 
 def age_table(frame: pd.DataFrame, *, reference: str) -> Table:
-    """Correlations with age, and how they differ from that of the reference.
+    """Report table of correlations with age, and their difference from that of the reference.
 
     ``frame``: one row per region and protocol with ``n, r, slope_ppb_per_year`` and their
     intervals, ``r_p, r_p_fdr, r_without, r_at_equal_sex, r_difference, williams_p,
@@ -171,16 +170,16 @@ def age_table(frame: pd.DataFrame, *, reference: str) -> Table:
         title="Correlation with age, protocol against protocol",
         frame=pd.DataFrame([_age_cells(row) for row in _rows(frame)]),
         caption=(
-            "Brackets hold confidence intervals. r without: without the person who moves it most. "
+            "Brackets hold confidence intervals. r without: without the most influential subject. "
             "Difference: correlation of the protocol "
-            f"{MINUS} that of {reference}, tested by Williams' t, which knows that both share "
-            "age; p (adj.): adjusted for the false discovery rate over nuclei and protocols."
+            f"{MINUS} that of {reference}, tested by Williams' t for correlations that share a "
+            "variable; p (adj.): adjusted for the false discovery rate over nuclei and protocols."
         ),
     )
 
 
 def checks_table(frame: pd.DataFrame) -> Table:
-    """Published p-values beside those that follow from the published correlations.
+    """Report table of published p-values and those computed from the published correlations.
 
     ``frame``: one row per region and protocol with ``r, printed_p, p_from_r, p_from_r_lower,
     p_from_r_upper, consistent``.

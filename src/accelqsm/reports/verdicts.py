@@ -1,4 +1,4 @@
-"""The answer per nucleus and protocol, as a table that needs no colour to be read."""
+"""Table of the verdict per nucleus and protocol, readable without colour."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SIGNS = {"equivalent": "✓", "not equivalent": "✗", "undecided": "?"}
 
 
 def verdict_table(agreement: pd.DataFrame, *, reference: str, margin: str) -> Table:
-    """One row per nucleus, one column per protocol, a sign and a word in each cell.
+    """Verdict table: one row per nucleus, one column per protocol, a symbol and a word per cell.
 
     Args:
         agreement: one row per ``region, protocol`` with ``verdict`` ("equivalent", "not
             equivalent", "undecided" or none), ``n_to_decide`` and ``n``.
         reference: the protocol that the others were compared with.
-        margin: the margin in words, such as "5 % of the PI mean".
+        margin: text of the margin, such as "5 % of the PI mean".
     """
     cells = {
         (str(row["region"]), str(row["protocol"])): _cell(row)
@@ -35,8 +35,9 @@ def verdict_table(agreement: pd.DataFrame, *, reference: str, margin: str) -> Ta
         caption=(
             f"Two one-sided tests of the mean difference against a margin chosen beforehand: "
             f"{margin}. ✓ the interval of the mean difference lies within the margin; ✗ it lies "
-            "outside; ? it crosses the margin (in brackets: subjects in all who would decide). "
-            "This is about group means; how far single persons differ, the limits of agreement say."
+            "outside; ? it crosses the margin (in brackets: total number of subjects to decide). "
+            "This is about group means; the limits of agreement show how far individual subjects "
+            "differ."
         ),
     )
 

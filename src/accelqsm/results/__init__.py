@@ -1,1 +1,1 @@
-"""Folders of results: names, writing, reading back, provenance."""
+"""Result folders: file names, writers, readers and provenance."""

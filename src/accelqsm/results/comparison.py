@@ -1,4 +1,4 @@
-"""The folder of a comparison: tables of agreement, what was compared, and the settings."""
+"""Result folder of a comparison: tables of agreement, compared values and settings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table, write_described_table, write_table
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.options.table import from_table, plain
+from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS
 
-SETTINGS = "settings.toml"
 VALUES = "compared-values.tsv"
 PEOPLE = "compared-participants.tsv"
 AGE, CHECKS = "age.tsv", "published-checks.tsv"
@@ -54,16 +55,16 @@ class Comparison:
     """Agreement of protocols with a reference protocol.
 
     Attributes:
-        settings: with which it was made.
+        settings: settings of the comparison.
         agreement: one row per region and protocol, then pooled rows.
         ages: correlations with age; None without participants.
         tables: name of each printed table -> table.
-        checks: whether the published p-values hang together; None without a published study.
-        values: what was compared (``subject, protocol, region, value_ppb``); None where a folder
-            does not hold it.
+        checks: consistency of published p-values; None without a published study.
+        values: the compared values (``subject, protocol, region, value_ppb``); None if the folder
+            does not contain them.
         participants: label, age and sex; None without them.
-        inputs: name -> path and SHA-256 of the files that were compared.
-        software: versions that made it; those of now where it was made just now.
+        inputs: name -> path and SHA-256 of the compared files.
+        software: versions of the software that computed it.
     """
 
     settings: CompareSettings
@@ -83,7 +84,7 @@ class Comparison:
 
     @property
     def ages_years(self) -> dict[str, float]:
-        """Subject, as the values call it -> age in years."""
+        """Subject label of the values -> age in years."""
         if self.participants is None or self.values is None:
             return {}
         people = check_participants(self.participants)["age_years"].dropna()
@@ -91,18 +92,29 @@ class Comparison:
         subjects = self.values["subject"].unique()
         return {s: known[plain_label(s)] for s in subjects if plain_label(s) in known}
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write the tables, each with a JSON file that describes its columns, and the settings.
 
         ``agreement.tsv``, ``table-2.tsv``, ``table-3.tsv``; with participants ``age.tsv``,
         ``table-1.tsv``, ``table-4.tsv``; with a published study ``published-checks.tsv``; copies of
-        what was compared, of the participants label, age and sex alone.
+        the compared values, and of label, age and sex of the participants. Whole or not at all.
+
+        Args:
+            folder: for these files; others that lie there stay.
+            overwrite: replace all results that an earlier run left there.
 
         Returns:
             The folder.
+
+        Raises:
+            InputError: a folder that holds results, is in use or cannot be written.
         """
-        out = Path(folder)
-        (out / SETTINGS).unlink(missing_ok=True)
+        with results_folder(folder, "compare", overwrite=overwrite) as out:
+            self.write(out)
+        return Path(folder)
+
+    def write(self, out: Path) -> None:
+        """Write into a folder without results; the settings last."""
         frames = {AGREEMENT: self.agreement}
         frames |= {f"{name}.tsv": table for name, table in self.tables.items()}
         frames |= {AGE: self.ages} if self.ages is not None else {}
@@ -112,12 +124,10 @@ class Comparison:
         if self.values is not None:
             kept = [name for name in (*VALUE_COLUMNS, NOTE) if name in self.values]
             write_table(out / VALUES, self.values[kept])
-        (out / PEOPLE).unlink(missing_ok=True)
         if self.participants is not None:
             kept = [name for name in (*PEOPLE_LABELS, *AGE_NAMES) if name in self.participants]
             write_table(out / PEOPLE, self.participants[kept])
         write_settings(out / SETTINGS, self._record())
-        return out
 
     def _record(self) -> dict[str, Any]:
         return {
@@ -129,12 +139,12 @@ class Comparison:
 
 
 def is_comparison(folder: Path) -> bool:
-    """Whether a folder holds a finished comparison."""
+    """Whether a folder contains a complete comparison."""
     return (folder / SETTINGS).is_file() and (folder / AGREEMENT).is_file()
 
 
 def read_comparison(folder: str | Path) -> Comparison:
-    """Read what ``Comparison.save`` wrote.
+    """Read a comparison as written by ``Comparison.save``.
 
     Raises:
         InputError: no comparison, or files that cannot be used.
@@ -159,7 +169,7 @@ def read_comparison(folder: str | Path) -> Comparison:
         settings=compare_settings_of(record, out / SETTINGS),
         agreement=agreement,
         ages=ages,
-        tables={name: _printed(path) for name, path in printed.items() if path.is_file()},
+        tables={name: _read_printed(path) for name, path in printed.items() if path.is_file()},
         checks=checks,
         values=values,
         participants=people,
@@ -169,7 +179,7 @@ def read_comparison(folder: str | Path) -> Comparison:
 
 
 def compare_table(record: Mapping[str, Any], path: Path | None) -> Mapping[str, Any]:
-    """The table of settings of an earlier comparison; empty without a file.
+    """Settings table of the record of a comparison; empty without a file.
 
     Raises:
         InputError: a file that does not come from a comparison.
@@ -179,13 +189,13 @@ def compare_table(record: Mapping[str, Any], path: Path | None) -> Mapping[str, 
     found = record.get("command")
     if found != "compare":
         raise InputError(f"{path}: expected the settings of compare, found {found!r}")
-    # Earlier versions called the table [options].
+    # [options] is the name of the table in older files.
     table: Mapping[str, Any] = record.get("compare", record.get("options", {}))
     return table
 
 
 def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSettings:
-    """The settings of an earlier comparison, from the ``settings.toml`` next to its tables.
+    """Settings of a comparison from the ``settings.toml`` in its folder.
 
     Raises:
         InputError: a file that does not come from a comparison, or settings that cannot be used.
@@ -201,6 +211,6 @@ def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSetting
     return settings
 
 
-def _printed(path: Path) -> pd.DataFrame:
-    """A printed table, digit for digit."""
+def _read_printed(path: Path) -> pd.DataFrame:
+    """Read a printed table as text, with its digits unchanged."""
     return read_table(path, text=tuple(map(str, read_table(path).columns)))

@@ -1,4 +1,4 @@
-"""The folder of a reconstruction: magnitude and phase of every echo, and what made them."""
+"""Result folder of a reconstruction: magnitude and phase of every echo, and settings."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from accelqsm.files.toml import write_settings
 from accelqsm.grid import Grid
 from accelqsm.options.table import plain
 from accelqsm.recon.settings import ReconSettings
+from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
 
@@ -43,14 +44,14 @@ class EchoImages:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Images of every echo of a scan, and what made them.
+    """Images of every echo of a scan, with settings and source.
 
     Attributes:
         echoes: magnitude and phase, (echo, x, y, z).
-        grid: where the voxels are.
-        settings: how they were reconstructed.
-        source: scan, acceleration, echo times and the like.
-        device: in words.
+        grid: voxel grid of the images.
+        settings: settings of the reconstruction.
+        source: scan, acceleration, echo times and similar.
+        device: description of the device that computed them.
     """
 
     echoes: EchoImages
@@ -59,14 +60,25 @@ class Reconstruction:
     source: Mapping[str, Any]
     device: str = ""
 
-    def save(self, folder: str | Path) -> Path:
-        """Write ``echo-N_part-{mag,phase}.nii.gz`` and, last, ``settings.toml``.
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write ``echo-N_part-{mag,phase}.nii.gz`` and ``settings.toml``, whole or not at all.
+
+        Args:
+            folder: for these files; others that lie there stay.
+            overwrite: replace all results that an earlier run left there.
 
         Returns:
             The folder.
+
+        Raises:
+            InputError: a folder that holds results, is in use or cannot be written.
         """
-        out = Path(folder)
-        (out / SETTINGS).unlink(missing_ok=True)
+        with results_folder(folder, "recon", overwrite=overwrite) as out:
+            self.write(out)
+        return Path(folder)
+
+    def write(self, out: Path) -> None:
+        """Write into a folder without results; the settings last."""
         write_echoes(out, self.echoes, self.grid)
         record = {
             "command": "recon",
@@ -75,13 +87,12 @@ class Reconstruction:
             "software": software() | {"device": self.device},
         }
         write_settings(out / SETTINGS, record)
-        return out
 
     def save_bids(self, folder: str | Path, *, subject: str, acq: str = "") -> Path:
         """Write the echoes as BIDS MEGRE images with sidecars, which ``read_images`` reads.
 
         Args:
-            folder: such as ``sub-01/anat``.
+            folder: output folder, such as ``sub-01/anat``.
             subject: label, with or without ``sub-``.
             acq: label of the acquisition; none without it.
 
@@ -108,7 +119,7 @@ def write_echoes(out: Path, echoes: EchoImages, grid: Grid) -> None:
 
 
 def read_echoes(folder: Path, grid: Grid) -> EchoImages | None:
-    """What ``write_echoes`` wrote; None where there is nothing of it."""
+    """Read images as written by ``write_echoes``; None if there are none."""
     parts: dict[str, list[Volume]] = {"mag": [], "phase": []}
     while (folder / echo_name(len(parts["mag"]) + 1, "mag")).is_file():
         echo = len(parts["mag"]) + 1
@@ -121,7 +132,7 @@ def read_echoes(folder: Path, grid: Grid) -> EchoImages | None:
 
 
 def last_echo(folder: Path, part: str) -> Path | None:
-    """The file of the last echo's magnitude ("mag") or phase, where there is one."""
+    """File of the magnitude ("mag") or phase of the last echo, or None."""
     echo = 0
     while (folder / echo_name(echo + 1, part)).is_file():
         echo += 1
@@ -129,5 +140,5 @@ def last_echo(folder: Path, part: str) -> Path | None:
 
 
 def echo_name(echo: int, part: str) -> str:
-    """The file name of an echo's magnitude ("mag") or phase."""
+    """File name of the magnitude ("mag") or phase of an echo."""
     return f"echo-{echo}_part-{part}.nii.gz"

@@ -1,4 +1,4 @@
-"""The folder of a mapped scan: the maps, and the settings that made them."""
+"""Result folder of a mapped scan: maps and settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from accelqsm.figures.figure import Figure
-from accelqsm.files.nifti import read_volume, write_image
+from accelqsm.files.nifti import check_same_grid, read_image, read_volume, write_image
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.options.table import plain
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import EchoImages, read_echoes, write_echoes
+from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
 
@@ -34,23 +35,23 @@ Volume = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SusceptibilityMaps:
-    """Susceptibility of one scan with the maps that led to it; all (x, y, z) on ``grid``.
+    """Susceptibility of a scan with the maps it is computed from; all (x, y, z) on ``grid``.
 
     Attributes:
-        grid: where the voxels are.
+        grid: voxel grid of the maps.
         chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
         mask: bool, where ``chi_ppm`` is known.
         field_hz: total field, unwrapped.
-        field_sd_hz: standard deviation of ``field_hz``.
+        field_sd_hz: standard deviation of ``field_hz``; infinite where nothing is known.
         local_field_hz: field of the sources in the mask.
         r2star_per_s: decay rate in 1/s; None for a single echo.
         magnitude: root of the sum of squares over channels and echoes.
-        echoes: the images that were mapped, channels combined; None where images were given.
-        settings: of the chain from field to susceptibility.
-        recon: how the images were reconstructed; None where images were given.
-        source: what was mapped: files, echo times, field strength and the like.
-        device: in words.
-        command: the command that gives the same.
+        echoes: the reconstructed images, channels combined; None if the input is images.
+        settings: settings of the QSM pipeline.
+        recon: settings of the reconstruction; None if the input is images.
+        source: record of the input: files, echo times, field strength and similar.
+        device: description of the device that computed them.
+        command: name of the command that computes the same.
     """
 
     grid: Grid
@@ -68,26 +69,34 @@ class SusceptibilityMaps:
     device: str = ""
     command: str = "qsm"
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the maps as NIfTI: ppm, Hz, 1/s; ``settings.toml`` last, when all are complete.
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the maps as NIfTI (ppm, Hz, 1/s) and ``settings.toml``, whole or not at all.
+
+        Args:
+            folder: for these files; others that lie there stay.
+            overwrite: replace all results that an earlier run left there.
 
         Returns:
             The folder.
+
+        Raises:
+            InputError: a folder that holds results, is in use or cannot be written.
         """
-        out = Path(folder)
-        (out / SETTINGS).unlink(missing_ok=True)
+        with results_folder(folder, self.command, overwrite=overwrite) as out:
+            self.write(out)
+        return Path(folder)
+
+    def write(self, out: Path) -> None:
+        """Write into a folder without results; the settings last."""
         if self.echoes is not None:
             write_echoes(out, self.echoes, self.grid)
         for name, values in self._files().items():
-            if values is None:  # a single echo has no R2*, whatever was here before
-                (out / name).unlink(missing_ok=True)
-            else:
+            if values is not None:  # A single echo has no R2*.
                 write_image(out / name, values, self.grid)
         write_settings(out / SETTINGS, self._record())
-        return out
 
     def plot(self) -> Figure:
-        """Susceptibility, magnitude and R2* in three planes through the middle of the mask."""
+        """Figure of susceptibility, magnitude and R2* in three planes through the mask's centre."""
         from accelqsm.figures.maps import maps_figure
 
         return maps_figure(
@@ -121,7 +130,7 @@ class SusceptibilityMaps:
 
 
 def read_maps(folder: str | Path) -> SusceptibilityMaps:
-    """Read what ``SusceptibilityMaps.save`` wrote.
+    """Read maps as written by ``SusceptibilityMaps.save``.
 
     Raises:
         InputError: no maps, or files that cannot be read or do not share a grid.
@@ -131,7 +140,9 @@ def read_maps(folder: str | Path) -> SusceptibilityMaps:
     chi = read_volume(out / CHIMAP)
 
     def volume(name: str) -> Volume:
-        return np.asarray(read_volume(out / name, grid=chi.grid).values, dtype=np.float32)
+        image = read_image(out / name)
+        check_same_grid(image.grid, chi.grid, image.path, reference=chi.path)
+        return np.asarray(image.values, dtype=np.float32)
 
     software_record = record.get("software", {})
     return SusceptibilityMaps(

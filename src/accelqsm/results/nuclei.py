@@ -1,4 +1,4 @@
-"""The folder of measured nuclei: table, labels, quality, picture and settings."""
+"""Result folder of measured nuclei: table, labels, quality metrics, figure and settings."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.table import from_table, plain
+from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS
 
 TABLE, LABELS, LOOKUP = "nuclei.tsv", "dseg.nii.gz", "dseg.tsv"
-QUALITY, FIGURE, SETTINGS = "quality.tsv", "quality.png", "settings.toml"
+QUALITY, FIGURE = "quality.tsv", "quality.png"
 TEXT = ("region", "side", "note", "reference", "flag")
 
 COLUMN_MEANINGS: Mapping[str, Mapping[str, str]] = {
@@ -51,22 +53,22 @@ QUALITY_MEANINGS: Mapping[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class NucleiResult:
-    """Nuclei of one map, and how they were found.
+    """Measured nuclei of one map, with labels and quality metrics.
 
     Attributes:
         table: one row per nucleus and side (``nuclei.measure.measure_nuclei``), with its reference
-            and what stands out.
-        labels: int16 (x, y, z).
-        grid: of the labels.
+            and plausibility flag.
+        labels: integers (x, y, z).
+        grid: voxel grid of the labels.
         lookup: columns index and name.
         quality: name, value and unit of each metric.
-        figure: outlines of the labels, to judge them by.
-        settings: how they were measured.
-        source: map, magnitude, atlas and the like.
+        figure: outlines of the labels, for quality control.
+        settings: settings of the measurement.
+        source: record of the inputs: map, magnitude, atlas and similar.
     """
 
     table: pd.DataFrame
-    labels: npt.NDArray[np.int16]
+    labels: npt.NDArray[Any]
     grid: Grid
     lookup: pd.DataFrame
     quality: Sequence[tuple[str, float, str]]
@@ -74,15 +76,26 @@ class NucleiResult:
     settings: MeasureSettings
     source: Mapping[str, Any]
 
-    def save(self, folder: str | Path) -> Path:
-        """Write labels, quality, picture and table; ``settings.toml`` last, when all are complete.
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write labels, metrics, figure, table and ``settings.toml``, whole or not at all.
+
+        Args:
+            folder: for these files; others that lie there stay.
+            overwrite: replace all results that an earlier run left there.
 
         Returns:
             The folder.
+
+        Raises:
+            InputError: a folder that holds results, is in use or cannot be written.
         """
-        out = Path(folder)
-        (out / SETTINGS).unlink(missing_ok=True)
-        write_image(out / LABELS, self.labels.astype(np.int16), self.grid)
+        with results_folder(folder, "nuclei", overwrite=overwrite) as out:
+            self.write(out)
+        return Path(folder)
+
+    def write(self, out: Path) -> None:
+        """Write into a folder without results; the settings last."""
+        write_image(out / LABELS, self.labels, self.grid)
         write_table(out / LOOKUP, self.lookup)
         metrics = pd.DataFrame(list(self.quality), columns=["metric", "value", "unit"])
         write_described_table(out / QUALITY, metrics, QUALITY_MEANINGS)
@@ -90,11 +103,10 @@ class NucleiResult:
             temporary.write_bytes(self.figure.png)
         write_nuclei(out / TABLE, self.table)
         write_settings(out / SETTINGS, nuclei_record(self.settings, self.source))
-        return out
 
 
 def read_nuclei(folder: str | Path) -> NucleiResult:
-    """Read what ``NucleiResult.save`` wrote.
+    """Read nuclei as written by ``NucleiResult.save``.
 
     Raises:
         InputError: files that are missing or cannot be read.
@@ -106,7 +118,7 @@ def read_nuclei(folder: str | Path) -> NucleiResult:
     rows = zip(metrics["metric"], metrics["value"], metrics["unit"], strict=True)
     return NucleiResult(
         table=read_nuclei_table(out / TABLE),
-        labels=np.asarray(image.values, dtype=np.int16),
+        labels=np.asarray(image.values),
         grid=image.grid,
         lookup=read_table(out / LOOKUP, columns=("index", "name")),
         quality=[(str(name), float(value), str(unit)) for name, value, unit in rows],
@@ -117,18 +129,18 @@ def read_nuclei(folder: str | Path) -> NucleiResult:
 
 
 def read_nuclei_table(path: Path) -> pd.DataFrame:
-    """A table of nuclei, with empty text where there is none."""
+    """Read a table of nuclei, with empty strings for missing text."""
     table = read_table(path, columns=("region", "side", "mean_ppb"), text=TEXT)
     return table.fillna({name: "" for name in TEXT if name in table})
 
 
 def write_nuclei(path: Path, table: pd.DataFrame) -> None:
-    """Write a table of nuclei and, next to it, what its columns mean."""
+    """Write a table of nuclei with a sidecar that describes its columns."""
     write_described_table(path, table, {name: COLUMN_MEANINGS[name] for name in table.columns})
 
 
 def nuclei_record(settings: MeasureSettings, source: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written next to a table of nuclei, so that it can be replayed."""
+    """Record of a measurement of nuclei, from which it can be repeated."""
     return {
         "command": "nuclei",
         "source": dict(source),

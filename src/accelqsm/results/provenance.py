@@ -1,4 +1,4 @@
-"""What ran: versions and device, written beside every result."""
+"""Software versions, for the record of every result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
 
 
 def software() -> dict[str, str]:
-    """Versions of accelqsm, Python and the packages that compute."""
+    """Versions of accelqsm, Python and the numerical packages."""
     versions = {"accelqsm": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What stands in a ``settings.toml``, as the records that wrote it."""
+"""Settings records from the ``settings.toml`` of a result."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SETTINGS = "settings.toml"
 
 
 def settings_of_record(record: Mapping[str, Any], path: Path) -> QsmSettings:
-    """The ``[qsm]`` table of a ``settings.toml``.
+    """QSM settings from the ``[qsm]`` table of a ``settings.toml``.
 
     Raises:
-        InputError: a setting that cannot be used; names the file.
+        InputError: a setting that cannot be used, with the name of the file.
     """
     try:
         return from_table(QsmSettings, record.get("qsm", {}))
@@ -27,10 +27,10 @@ def settings_of_record(record: Mapping[str, Any], path: Path) -> QsmSettings:
 
 
 def recon_of_record(record: Mapping[str, Any], path: Path) -> ReconSettings | None:
-    """The ``[recon]`` table of a ``settings.toml``, or what earlier versions wrote in ``[source]``.
+    """Reconstruction settings of a ``settings.toml``: ``[recon]``, or ``[source]`` in older files.
 
     Raises:
-        InputError: a setting that cannot be used; names the file.
+        InputError: a setting that cannot be used, with the name of the file.
     """
     table = recon_table(record)
     if not table:
@@ -42,7 +42,7 @@ def recon_of_record(record: Mapping[str, Any], path: Path) -> ReconSettings | No
 
 
 def recon_table(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The table of reconstruction settings of a ``settings.toml``; empty where there is none."""
+    """Table of reconstruction settings of a ``settings.toml``; empty if there is none."""
     if "recon" in record:
         return dict(record["recon"])
     source = record.get("source", {})

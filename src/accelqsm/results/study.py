@@ -1,4 +1,4 @@
-"""The folder of a study: where its scans, maps and comparisons lie."""
+"""Folder layout of a study: scans, maps and comparisons."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SIMILARITY, NUCLEI = "similarity.tsv", "nuclei.tsv"
 VALUES, VALUES_AND_TRUTH = "values.tsv", "values-truth.tsv"
 REPORT = "report.html"
 TRUTH = "truth"
-"""The protocol name of the true susceptibility."""
+"""Protocol name of the true susceptibility."""
 
 
 @dataclass(frozen=True)
 class ScanFiles:
-    """Where one simulated scan lies: raw data, and the truth in the pose that it was scanned in.
+    """Files of one simulated scan: raw data, and ground truth in the pose of the scan.
 
     Attributes:
         subject: label such as "sub-01".
@@ -34,7 +34,7 @@ class ScanFiles:
 
 
 def scan_files(folder: Path, subject: str, protocol: str) -> ScanFiles:
-    """Names of one scan's files under ``folder``."""
+    """File names of one scan under ``folder``."""
     stem = folder / subject / f"{subject}_acq-{protocol.replace('-', '')}"
     return ScanFiles(
         subject=subject,
@@ -46,5 +46,5 @@ def scan_files(folder: Path, subject: str, protocol: str) -> ScanFiles:
 
 
 def map_folder(out: Path, subject: str, protocol: str) -> Path:
-    """Where the maps of one scan of a study are."""
+    """Folder of the maps of one scan of a study."""
     return out / "maps" / subject / f"acq-{protocol}"

@@ -1,1 +1,1 @@
-"""Where and how it runs: device, memory, progress."""
+"""Run-time environment: device, memory and progress."""

@@ -1,4 +1,4 @@
-"""Where to compute, and taking there what is computed with."""
+"""Choice of the computing device, and transfer of records of tensors to it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Value = TypeVar("Value")
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> tuple[Value, torch.device]:
-    """What ``compute(device)`` gives on the best device, or on the CPU where that is too small.
+    """Run ``compute(device)`` on the best device, or on the CPU if the GPU's memory is too small.
 
     Returns:
         The value, and the device that computed it.
@@ -36,7 +36,7 @@ def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> tuple[Value, torc
     except RuntimeError as error:
         if not _out_of_memory(error):
             raise
-    # Beyond the handler, so that nothing holds on to what was on the GPU.
+    # Outside the handler, so that the exception does not keep tensors on the GPU alive.
     warnings.warn(
         InputWarning("GPU: its memory does not hold this scan, which is computed on the CPU"),
         stacklevel=2,
@@ -45,22 +45,22 @@ def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> tuple[Value, torc
 
 
 def device_name(device: torch.device) -> str:
-    """A device in words."""
+    """Device type with the name of the GPU or the number of threads."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"
 
 
 def on_device(value: Value, device: torch.device) -> Value:
-    """A dataclass with all of its tensors on a device; the rest of it is shared."""
-    there: dict[str, Any] = {
+    """Copy of a dataclass with all of its tensors on a device."""
+    moved: dict[str, Any] = {
         field.name: getattr(value, field.name).to(device)
         for field in fields(value)  # type: ignore[arg-type]
         if isinstance(getattr(value, field.name), Tensor)
     }
-    return replace(value, **there)  # type: ignore[type-var]
+    return replace(value, **moved)  # type: ignore[type-var]
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """Whether the device had no memory left; CUDA's libraries say so in words."""
+    """Whether a device ran out of memory; some CUDA libraries say so only in the message."""
     return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)

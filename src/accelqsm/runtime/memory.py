@@ -1,4 +1,4 @@
-"""Keep memory that was freed: volumes come and go, and fetching pages anew costs more than work."""
+"""Reuse of freed memory, as mapping pages again for each volume is expensive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def keep_freed_memory() -> None:
     """Let glibc reuse large blocks instead of returning each to the system when it is freed.
 
     By default every tensor beyond 32 MB is mapped and its pages are zeroed again at each
-    allocation, which doubles the CPU time of the network. Does nothing elsewhere than on glibc.
+    allocation, which doubles the CPU time of the network. Does nothing without glibc.
     """
     if not sys.platform.startswith("linux"):
         return

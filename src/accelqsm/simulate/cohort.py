@@ -1,4 +1,4 @@
-"""Many people: ages, nuclei whose susceptibility follows age, and how each lies in the scanner."""
+"""Simulated cohort: ages, susceptibility of nuclei that depends on age, and head poses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from accelqsm.simulate.heads.nuclei import NUCLEI
 YOUNGEST_YEARS = 18.0
 OLDEST_YEARS = 75.0
 AGE_BETA = (1.133, 1.352)
-"""Shape of the ages between the youngest and the oldest: mean 44.0, SD 15.4 years in 59 people."""
+"""Beta distribution of ages between youngest and oldest: mean 44.0, SD 15.4 years (59 subjects)."""
 AGE_MEAN_YEARS = 44.0
 AGE_SD_YEARS = 15.4
 FEMALE_FRACTION = 37 / 59
@@ -45,13 +45,13 @@ POSE_LIMIT_SD = 3.0
 
 @dataclass(frozen=True)
 class Subject:
-    """One person of a cohort.
+    """A subject of a cohort.
 
     Attributes:
-        label: such as "sub-01".
-        age_years: to a tenth of a year.
+        label: label such as "sub-01".
+        age_years: age, rounded to 0.1 year.
         sex: "F" or "M".
-        seed: draws this person's anatomy.
+        seed: seed of the anatomy.
         nuclei_chi_ppm: mean susceptibility of each nucleus of ``NUCLEI`` in ppm.
     """
 
@@ -63,14 +63,14 @@ class Subject:
 
 
 def draw_cohort(n_subjects: int, *, seed: int) -> list[Subject]:
-    """Draw people whose nuclei follow age and one another as published.
+    """Draw subjects with the published means and correlations of nuclei and age.
 
     chi_i = mean_i + SD_i (r_i a + sqrt(1 - r_i^2) e_i), a the standardised age and e correlated
-    unit normals. Ages are quantiles, so that they cover the range whatever their number.
+    unit normals. Ages are quantiles of their distribution, so that any number covers the range.
 
     Args:
         n_subjects: at least 1.
-        seed: draws who has which age, the nuclei, and each person's own seed.
+        seed: seed of the order of ages, the nuclei, and the seeds of the subjects.
 
     Raises:
         InputError: fewer than one subject.
@@ -99,10 +99,10 @@ def draw_cohort(n_subjects: int, *, seed: int) -> list[Subject]:
 
 
 def random_pose(seed: int) -> Pose:
-    """How a person happens to lie: shifts and rotations are normal, cut at three SD."""
+    """Draw a head pose: normal shifts and rotations, truncated at three SD."""
     rng = np.random.default_rng([seed, 8])
-    share = rng.uniform(special.ndtr(-POSE_LIMIT_SD), special.ndtr(POSE_LIMIT_SD), 6)
-    drawn = [float(value) for value in special.ndtri(share)]
+    quantile = rng.uniform(special.ndtr(-POSE_LIMIT_SD), special.ndtr(POSE_LIMIT_SD), 6)
+    drawn = [float(value) for value in special.ndtri(quantile)]
     turn, shift = POSE_ROTATION_SD_DEG, POSE_SHIFT_SD_MM
     return Pose(
         (turn * drawn[0], turn * drawn[1], turn * drawn[2]),
@@ -121,9 +121,9 @@ def nuclei_correlation() -> npt.NDArray[np.float64]:
 
 
 def _ages_years(n_subjects: int) -> npt.NDArray[np.float64]:
-    """Quantiles of the age distribution; from three people on, youngest and oldest are there."""
-    share = (np.arange(n_subjects) + 0.5) / n_subjects
-    ages = YOUNGEST_YEARS + (OLDEST_YEARS - YOUNGEST_YEARS) * stats.beta.ppf(share, *AGE_BETA)
+    """Quantiles of the age distribution; three or more include the youngest and the oldest age."""
+    quantile = (np.arange(n_subjects) + 0.5) / n_subjects
+    ages = YOUNGEST_YEARS + (OLDEST_YEARS - YOUNGEST_YEARS) * stats.beta.ppf(quantile, *AGE_BETA)
     if n_subjects >= 3:
         ages[0], ages[-1] = YOUNGEST_YEARS, OLDEST_YEARS
     return np.round(ages, 1)
@@ -132,7 +132,7 @@ def _ages_years(n_subjects: int) -> npt.NDArray[np.float64]:
 def _nuclei_chi_ppm(
     ages_years: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Susceptibility of every person's nuclei, (person, nucleus)."""
+    """Susceptibility of the nuclei of every subject in ppm, (subject, nucleus)."""
     root = np.linalg.cholesky(nuclei_correlation())
     at_equal_age = rng.standard_normal((len(ages_years), len(NUCLEI))) @ root.T
     age = (ages_years[:, None] - AGE_MEAN_YEARS) / AGE_SD_YEARS

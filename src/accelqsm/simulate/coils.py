@@ -1,4 +1,4 @@
-"""Receive sensitivities of a head coil: circular loops on an ellipsoid, by Biot-Savart."""
+"""Receive sensitivities of a head coil of circular loops on an ellipsoid, by Biot-Savart."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ FORMER_CENTRE_MM: Triple = (0.0, -17.0, 4.0)
 COVERED_FRACTION = 0.7
 SMALLEST_RADIUS_MM = 52.0
 RADIUS_OF_ONE_LOOP_MM = 180.0
-"""Few loops are larger: the radius falls with the square root of their number."""
+"""The loop radius is inversely proportional to the square root of the number of loops."""
 HEAD_SEMI_AXES_MM: Triple = (72.0, 90.0, 75.0)
 NEIGHBOUR_CORRELATION = 0.2
 SEGMENTS = 36
 COARSE_SPACING_MM = 9.0
 NEAREST_WIRE_MM = 12.0
-"""Closer to a wire than this no tissue lies; the field is kept finite there."""
+"""Distance to a wire below which the field is held constant; no tissue is nearer."""
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class HeadCoil:
-    """Receive sensitivities on one grid, one channel at a time.
+    """Receive sensitivities on a grid, evaluated channel by channel.
 
     ``coil[c]`` is complex64 (x, y, z); the root sum of squares over channels is 1 on average in
     the head. ``noise_covariance`` (channel, channel) is Hermitian with unit diagonal.
@@ -66,9 +66,9 @@ def head_coil(grid: Grid, *, n_channels: int, seed: int) -> HeadCoil:
     phi_c a constant drawn per channel plus a smooth quadratic. B0 is scanner z.
 
     Args:
-        grid: where the sensitivities are wanted; scanner coordinates in mm.
-        n_channels: 4 to 32 loops (1 and more work).
-        seed: draws the loops' jitter and the phases.
+        grid: voxel grid of the sensitivities, in scanner coordinates.
+        n_channels: number of loops, 1 or more (4 to 32 are typical).
+        seed: seed of the positions and phases of the loops.
 
     Returns:
         A sequence of complex64 (x, y, z), scaled so that sqrt(sum_c |C_c|^2) has mean 1 in the
@@ -84,7 +84,7 @@ def head_coil(grid: Grid, *, n_channels: int, seed: int) -> HeadCoil:
     rng = np.random.default_rng([seed, n_channels])
     loops = _loops(n_channels, rng)
     points, indices = _coarse_points(grid)
-    # A lattice of its own, so that the scale does not depend on the grid.
+    # Evaluated on a fixed lattice, so that the scale does not depend on the grid.
     scale = np.sqrt((np.abs(_sensitivities(_head_points(), loops)) ** 2).sum(0)).mean()
     coarse = torch.from_numpy((_sensitivities(points, loops) / scale).astype(np.complex64))
     return HeadCoil(grid, n_channels, _noise_covariance(loops, rng), coarse, indices)
@@ -107,7 +107,7 @@ def loop_field(points_mm: Array, centre_mm: Array, normal: Array, *, radius_mm: 
     first /= np.linalg.norm(first)
     second = np.cross(normal, first)
     angles = 2 * np.pi * np.arange(SEGMENTS + 1) / SEGMENTS
-    # The polygon's mean squared radius is that of the circle, so that fields far away agree.
+    # The polygon has the area of the circle, so that the far fields agree.
     corner = radius_mm / np.sqrt(np.sin(2 * np.pi / SEGMENTS) / (2 * np.pi / SEGMENTS))
     wire = centre_mm + corner * (np.cos(angles)[:, None] * first + np.sin(angles)[:, None] * second)
     x, y, z = np.moveaxis(points_mm, -1, 0)
@@ -133,7 +133,7 @@ class _Loop:
 
 
 def _loops(n_channels: int, rng: np.random.Generator) -> list[_Loop]:
-    """Loops on the ellipsoid, along a spiral that shares out the covered height."""
+    """Loops on the ellipsoid along a spiral, evenly spaced in height."""
     heights = 1 - 2 * COVERED_FRACTION * (np.arange(n_channels) + 0.5) / n_channels
     azimuths = np.arange(n_channels) * np.pi * (3 - np.sqrt(5)) + rng.uniform(0, 2 * np.pi)
     ring = np.sqrt(1 - heights**2)
@@ -168,7 +168,7 @@ def _sensitivities(points_mm: Array, loops: list[_Loop]) -> npt.NDArray[np.compl
 
 
 def _noise_covariance(loops: list[_Loop], rng: np.random.Generator) -> npt.NDArray[np.complex128]:
-    """Correlations that fall off exponentially with distance, with random phases."""
+    """Noise correlations that decrease exponentially with distance, with random phases."""
     centres = np.stack([loop.centre_mm for loop in loops])
     distance = np.linalg.norm(centres[:, None] - centres, axis=-1)
     if len(loops) == 1:
@@ -182,7 +182,7 @@ def _noise_covariance(loops: list[_Loop], rng: np.random.Generator) -> npt.NDArr
 
 
 def _head_points() -> Array:
-    """Points inside a head in the middle of the coil, (point, 3)."""
+    """Points inside a head centred in the coil, (point, 3)."""
     lines = [np.arange(-90.0, 91.0, 12.0)] * 3
     offsets = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
     inside = ((offsets / HEAD_SEMI_AXES_MM) ** 2).sum(-1) < 1
@@ -191,7 +191,7 @@ def _head_points() -> Array:
 
 
 def _coarse_points(grid: Grid) -> tuple[Array, tuple[Array, Array, Array]]:
-    """Coarse points that cover the grid, (x, y, z, 3), and where the grid lies between them."""
+    """Coarse points that cover the grid, (x, y, z, 3), and indices of the grid in them."""
     steps = [max(1.0, COARSE_SPACING_MM / size) for size in grid.voxel_size_mm]
     counts = [int(np.ceil((n - 1) / s)) + 5 for n, s in zip(grid.shape, steps, strict=True)]
     lines = [(np.arange(c) - 2) * s for c, s in zip(counts, steps, strict=True)]

@@ -1,4 +1,4 @@
-"""The field offset that a head causes in the scanner, shimmed."""
+"""Field map of a digital head in the scanner, with shim."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.fourier import even_fast_size
 from accelqsm.grid import Grid, Shape, as_affine
-from accelqsm.simulate.heads.head import Anatomy, Head, lay_out
+from accelqsm.simulate.heads.head import Anatomy, Head, head_on_grid
 from accelqsm.simulate.heads.lattice import cubic_resample
 from accelqsm.simulate.heads.tissue import TISSUES
 from accelqsm.units import ppm_to_hz
@@ -28,16 +28,16 @@ SHIM_SAMPLES = 40_000
 
 
 def field_map(head: Head, *, field_strength_t: float, seed: int, shim: bool = True) -> Tensor:
-    """Frequency offset of every voxel: gamma_bar B0 (D * chi), less its fit by the shim coils.
+    """Field map of a head in Hz: gamma_bar B0 (D * chi), after second-order shim.
 
-    Sources outside the grid (neck, vertex, air) count: the field of the grid's own voxels is
-    computed as if they and a margin around them were periodic; what the true surroundings add to
-    that is smooth inside, and comes from a coarser and larger grid.
+    Sources outside the grid (neck, vertex, air) are included: the field of the voxels of the grid
+    is computed with periodic boundaries beyond a margin; the difference that the true surroundings
+    make is smooth inside, and is computed on a coarser and larger grid.
 
     Args:
         head: tissue on its grid.
         field_strength_t: main field along scanner z, in tesla.
-        seed: draws the shim's imperfection.
+        seed: seed of the shim residual.
         shim: remove the second-order fit over the brain and add a small second-order residual.
 
     Returns:
@@ -49,7 +49,7 @@ def field_map(head: Head, *, field_strength_t: float, seed: int, shim: bool = Tr
     Source: Marques and Bowtell 2005, Concepts Magn Reson B 25:65, doi 10.1002/cmr.b.20034.
     """
     field_hz = ppm_to_hz(induced_field_ppm(head), field_strength_t)
-    return _shimmed(field_hz, head, seed=seed) if shim else field_hz
+    return _shim(field_hz, head, seed=seed) if shim else field_hz
 
 
 def induced_field_ppm(head: Head) -> Tensor:
@@ -84,14 +84,14 @@ def induced_field_ppm(head: Head) -> Tensor:
         (np.arange(n) + 0.5) / f - 0.5 + MARGIN_BLOCKS
         for n, f in zip(grid.shape, blocks.factors, strict=True)
     )
-    return field + cubic_resample(_without_highest(true - periodic), (x, y, z))
+    return field + cubic_resample(_remove_nyquist(true - periodic), (x, y, z))
 
 
-def _without_highest(volume: Tensor) -> Tensor:
-    """Mean with both neighbours, a quarter each, along every axis.
+def _remove_nyquist(volume: Tensor) -> Tensor:
+    """Remove the Nyquist frequency by smoothing with 1/4, 1/2, 1/4 along every axis.
 
-    In an oblique field the kernel jumps at the highest frequency, where it stands for two signs;
-    grids of different size ring differently there, and what is smooth must not inherit it.
+    In an oblique field the kernel is discontinuous at the Nyquist frequency, where both signs
+    coincide; the ringing from it differs between grids and must not enter the smooth correction.
     """
     for axis, n in enumerate(volume.shape):
         index = torch.arange(n)
@@ -103,7 +103,7 @@ def _without_highest(volume: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Coarse voxels, each of ``factors`` voxels of a grid, around and beyond it."""
+    """Coarse grid with blocks of ``factors`` voxels that extends beyond a grid."""
 
     grid: Grid
     factors: Shape
@@ -123,10 +123,10 @@ class _Blocks:
 
 
 def _whole_head(
-    person: Anatomy | None, blocks: _Blocks, far_ppm: float
+    anatomy: Anatomy | None, blocks: _Blocks, far_ppm: float
 ) -> tuple[Tensor, tuple[slice, slice, slice]]:
-    """Susceptibility of the whole head in blocks, and where the grid's blocks lie in it."""
-    if person is None:
+    """Susceptibility of the whole head in blocks, and the slices of the grid's blocks in it."""
+    if anatomy is None:
         a, b, c = (slice(0, n) for n in blocks.grid.shape)
         return torch.zeros(blocks.grid.shape), (a, b, c)
     corners = np.stack(
@@ -139,15 +139,15 @@ def _whole_head(
     upper = np.maximum(np.ceil(indices.max(0)) + 1, blocks.grid.shape).astype(int)
     matrix[:3, 3] += matrix[:3, :3] @ lower
     x, y, z = (int(n) for n in upper - lower)
-    whole = lay_out(person, Grid((x, y, z), as_affine(matrix))).chi_ppm - far_ppm
+    whole = head_on_grid(anatomy, Grid((x, y, z), as_affine(matrix))).chi_ppm - far_ppm
     a, b, c = (
         slice(int(-low), int(-low) + n) for low, n in zip(lower, blocks.grid.shape, strict=True)
     )
     return whole, (a, b, c)
 
 
-def _shimmed(field_hz: Tensor, head: Head, *, seed: int) -> Tensor:
-    """Remove the fit of degree <= 2 over the brain; add what a real shim leaves of degree 2."""
+def _shim(field_hz: Tensor, head: Head, *, seed: int) -> Tensor:
+    """Subtract the second-order fit over the brain, and add a random second-order residual."""
     voxels = head.brain.nonzero()
     if not len(voxels):
         raise InputError("shim: expected a head with brain voxels, found none")
@@ -173,7 +173,7 @@ def _shimmed(field_hz: Tensor, head: Head, *, seed: int) -> Tensor:
 
 
 def _shim_terms(offset_mm: Tensor) -> Tensor:
-    """The solid harmonics of degree 0 to 2 at (..., 3), in units of 100 mm: (..., 9)."""
+    """Solid harmonics of degree 0 to 2 at (..., 3), in units of 100 mm: (..., 9)."""
     x, y, z = (offset_mm / 100.0).unbind(-1)
     second = [x * y, y * z, z * x, x**2 - y**2, 2 * z**2 - x**2 - y**2]
     return torch.stack([torch.ones_like(x), x, y, z, *second], dim=-1)

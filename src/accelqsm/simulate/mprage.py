@@ -1,4 +1,4 @@
-"""A T1-weighted scan of the head: magnetisation-prepared rapid gradient echo (MPRAGE)."""
+"""Simulated T1-weighted scan (MPRAGE)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from accelqsm.simulate.heads.head import Head
 WHITE_MATTER_T1_S = 1.0
 BIAS_LARGEST = 0.25
 T1W_GRID: Grid = centred_grid((192, 240, 200), (1.0, 1.0, 1.0), centre_mm=(0.0, -17.0, 0.0))
-"""1 mm voxels around a whole head."""
+"""Grid of 1 mm voxels over a whole head."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Mprage:
     """Timing of an MPRAGE at 3 T.
 
     Attributes:
-        repetition_time_s: from one inversion to the next.
-        inversion_time_s: from the inversion to the excitation that fills the centre of k-space.
-        echo_spacing_s: from one excitation to the next.
-        n_excitations: after each inversion; the middle one fills the centre of k-space.
-        flip_angle_deg: of each excitation.
-        echo_time_s: from an excitation to its echo.
-        inversion_efficiency: 1 turns the magnetisation wholly over.
+        repetition_time_s: time between inversions.
+        inversion_time_s: time from inversion to the excitation at the centre of k-space.
+        echo_spacing_s: time between excitations.
+        n_excitations: excitations after each inversion; the middle one is the centre of k-space.
+        flip_angle_deg: flip angle of each excitation.
+        echo_time_s: time from excitation to echo.
+        inversion_efficiency: 1 for complete inversion.
 
     Raises:
         InputError: a train of excitations that does not fit between two inversions.
@@ -65,17 +65,17 @@ class Mprage:
 def mprage_signal(
     proton_density: Tensor, t1_s: Tensor, r2star_per_s: Tensor, *, timing: Mprage
 ) -> Tensor:
-    """Steady-state signal at the centre of k-space.
+    """Steady-state MPRAGE signal at the centre of k-space.
 
-    Free recovery and excitation both take the magnetisation Mz to a Mz + b, so that a whole cycle
-    does too; the steady state is Mz = B / (1 - A), and the signal is
+    Free recovery and excitation are affine maps Mz -> a Mz + b, and so is a whole cycle, Mz ->
+    A Mz + B; the steady state is Mz = B / (1 - A), and the signal is
     M0 |Mz(centre)| sin(alpha) exp(-TE R2*).
 
     Args:
         proton_density: (x, y, z), any unit.
         t1_s: (x, y, z), longitudinal relaxation time in seconds.
         r2star_per_s: (x, y, z), transverse relaxation rate.
-        timing: what the scanner does.
+        timing: sequence timing.
 
     Returns:
         (x, y, z) in the unit of ``proton_density``, never negative.
@@ -93,8 +93,8 @@ def mprage_signal(
         torch.full_like(t1_s, 1 - 2 * timing.inversion_efficiency),
         torch.zeros_like(t1_s),
     )
-    first = _then(_then(inversion, recover_before), to_centre)
-    slope, offset = _then(_then(first, to_end), recover_after)
+    first = _compose(_compose(inversion, recover_before), to_centre)
+    slope, offset = _compose(_compose(first, to_end), recover_after)
     steady = offset / (1 - slope)
     centre = first[0] * steady + first[1]
     return (
@@ -106,15 +106,15 @@ def mprage_signal(
 
 
 def t1w_scan(head: Head, *, snr: float, seed: int, timing: Mprage | None = None) -> Tensor:
-    """MPRAGE magnitude of a head, with uneven reception and Rician noise.
+    """MPRAGE magnitude of a head, with receive bias field and Rician noise.
 
-    ``|b M + n|``: b falls off smoothly by up to a quarter, n is complex white noise.
+    ``|b M + n|``: b is a smooth bias field between 0.75 and 1, n complex white noise.
 
     Args:
         head: tissue on the grid of the scan.
         snr: mean signal of white matter over the noise's standard deviation per real component.
-        seed: draws the reception and the noise.
-        timing: what the scanner does; by default a usual protocol at 3 T.
+        seed: seed of the bias field and the noise.
+        timing: sequence timing; by default a typical protocol at 3 T.
 
     Returns:
         (x, y, z), float32; white matter is near 1000.
@@ -132,13 +132,13 @@ def t1w_scan(head: Head, *, snr: float, seed: int, timing: Mprage | None = None)
     )
     signal = signal * (1000.0 / signal[white].mean())
     rng = np.random.default_rng([seed, 9])
-    signal = signal * _reception(head.grid, rng)
+    signal = signal * _bias_field(head.grid, rng)
     noise = torch.from_numpy(rng.standard_normal((2, *head.grid.shape), dtype=np.float32))
     return torch.hypot(signal + 1000.0 / snr * noise[0], 1000.0 / snr * noise[1])
 
 
 Step = tuple[Tensor, Tensor]
-"""What happens to the magnetisation: Mz becomes slope * Mz + offset."""
+"""Affine map of the magnetisation, Mz -> slope * Mz + offset."""
 
 
 def _recovery(t1_s: Tensor, time_s: float) -> Step:
@@ -147,19 +147,19 @@ def _recovery(t1_s: Tensor, time_s: float) -> Step:
 
 
 def _train(t1_s: Tensor, spacing_s: float, cosine: float, n: int) -> Step:
-    """``n`` times an excitation and the recovery after it: a geometric series."""
+    """``n`` excitations, each followed by recovery, as a geometric series."""
     left, gained = _recovery(t1_s, spacing_s)
     ratio = left * cosine
     slope = ratio**n
     return slope, gained * (1 - slope) / (1 - ratio)
 
 
-def _then(first: Step, second: Step) -> Step:
+def _compose(first: Step, second: Step) -> Step:
     return first[0] * second[0], first[1] * second[0] + second[1]
 
 
-def _reception(grid: Grid, rng: np.random.Generator) -> Tensor:
-    """Smooth sensitivity (x, y, z) between 1 - BIAS_LARGEST and 1."""
+def _bias_field(grid: Grid, rng: np.random.Generator) -> Tensor:
+    """Smooth receive bias field (x, y, z) between 1 - BIAS_LARGEST and 1."""
     weights = torch.from_numpy(rng.uniform(-1, 1, 6)).float()
     x, y, z = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in grid.shape), indexing="ij")
     terms = [x, y, z, x * y, y * z, x * x - z * z]

@@ -1,4 +1,4 @@
-"""The scanner: a digital head goes in, noisy k-space of every channel and echo comes out."""
+"""Simulated scanner: noisy k-space of every channel and echo from a digital head."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def scan(
     seed: int,
     coil_seed: int = 0,
 ) -> dict[str, KSpace]:
-    """Scan a head once per pattern: the same signal, under-sampled, each with noise of its own.
+    """Scan a head once per sampling pattern: the same signal with independent noise.
 
-    S_ce = C_c M exp(-TE_e R2*) exp(i (phi_c + 2 pi df TE_e)) on the head's fine grid, Fourier
-    transformed and cut to the acquired k-space, plus noise of covariance sigma^2 Psi.
+    S_ce = C_c M exp(-TE_e R2*) exp(i (phi_c + 2 pi df TE_e)) on the fine grid of the head, Fourier
+    transformed and cropped to the acquired k-space, plus noise of covariance sigma^2 Psi.
 
     Args:
         head: tissue on ``acquisition.grid.refined(factors)`` for some whole factors.
-        acquisition: what the scanner does; repetition time and flip angle must be known.
-        patterns: name and bool (y, z) of each scan, True where (ky, kz) is measured.
-        n_channels: receive loops around the head.
-        snr: white matter at echo time zero, in the optimally combined fully sampled image, over
-            the standard deviation of its noise per real component.
-        seed: draws what differs from scan to scan: the shim and the noise.
-        coil_seed: draws the coil, which stays with the scanner.
+        acquisition: grid, echo times, field strength, repetition time and flip angle.
+        patterns: name -> bool (y, z) of each scan, True where (ky, kz) is sampled.
+        n_channels: number of receive loops.
+        snr: signal of white matter at echo time zero, in the optimally combined fully sampled
+            image, over the standard deviation of its noise per real component.
+        seed: seed of shim and noise, which differ between scans.
+        coil_seed: seed of the coil, which is the same for all scans.
 
     Returns:
         Hybrid-space samples and a noise scan, by pattern name.
@@ -86,9 +86,9 @@ def scan(
 
 
 def transverse_signal(head: Head, acquisition: Acquisition, *, seed: int) -> Tensor:
-    """Signal of every echo before reception, complex64 (echo, x, y, z) on the head's grid.
+    """Signal of every echo without receive sensitivity, complex64 (echo, x, y, z).
 
-    Each voxel also loses what the field's gradient G across its own width d dephases:
+    Includes the intra-voxel dephasing by field gradients G across the voxel size d,
     prod_i sinc(G_i TE d_i).
     """
     steady = spoiled_gradient_echo(
@@ -99,20 +99,20 @@ def transverse_signal(head: Head, acquisition: Acquisition, *, seed: int) -> Ten
     ) * _slab_profile(head.grid.shape[2])
     field_hz = field_map(head, field_strength_t=acquisition.field_strength_t, seed=seed)
     echoes = torch.empty(acquisition.n_echoes, *head.grid.shape, dtype=torch.complex64)
-    # Twists are in cycles per second across one voxel.
-    twists = torch.gradient(field_hz)
+    # In Hz per voxel.
+    gradients = torch.gradient(field_hz)
     for echo, echo_time_s in zip(echoes, acquisition.echo_times_s, strict=True):
         magnitude = steady * torch.exp(-echo_time_s * head.r2star_per_s)
-        for twist in twists:
-            magnitude *= torch.sinc(twist * echo_time_s)
+        for gradient in gradients:
+            magnitude *= torch.sinc(gradient * echo_time_s)
         torch.polar(magnitude, 2 * torch.pi * echo_time_s * field_hz, out=echo)
     return echoes
 
 
 def acquire(image: Tensor, shape: Shape) -> Tensor:
-    """What k-space of ``shape`` tells of a fine image (..., x, y, z), in hybrid space.
+    """Hybrid-space samples of a fine image (..., x, y, z), cropped to k-space of ``shape``.
 
-    Axis x comes back to image space; the scale keeps the values of a smooth image.
+    Axis x is in image space; the scale preserves the values of a smooth image.
     """
     for axis, size in zip((-1, -2, -3), reversed(shape), strict=True):
         full = image.shape[axis]
@@ -148,7 +148,7 @@ def _noiseless_samples(
 
 
 def _reference_signal(head: Head, acquisition: Acquisition, coil: HeadCoil) -> float:
-    """White-matter signal at echo time zero, in units of the noise of the best combination."""
+    """White-matter signal at echo time zero, in noise SD of the optimal combination."""
     strided = tuple(
         slice(full // 2 - (size // 2) * (full // size), None, full // size)
         for full, size in zip(head.grid.shape, acquisition.grid.shape, strict=True)
@@ -186,20 +186,20 @@ def _add_noise(
 def _noise(
     mixing: npt.NDArray[np.complexfloating], shape: tuple[int, ...], rng: np.random.Generator
 ) -> npt.NDArray[np.complex64]:
-    """Complex noise (channel, ...): ``mixing`` times independent unit noise per component."""
+    """Complex noise (channel, ...), ``mixing`` times independent unit noise per real component."""
     white = rng.standard_normal((len(mixing), *shape, 2), dtype=np.float32)
     independent = white.view(np.complex64)[..., 0]
     return np.tensordot(mixing.astype(np.complex64), independent, axes=1)
 
 
 def _slab_profile(n_partitions: int) -> Tensor:
-    """Excitation along z: flat in the slab, almost nothing where the field of view ends."""
+    """Slab excitation profile along z, almost zero at the edges of the field of view."""
     position = (torch.arange(n_partitions) - n_partitions // 2).abs() / n_partitions
     return torch.sigmoid((SLAB_HALF_WIDTH - position) / SLAB_EDGE)
 
 
 def _check_refinement(head: Head, acquisition: Acquisition) -> None:
-    """Refuse a head whose grid is not the acquired one divided by whole factors."""
+    """Check that the grid of the head is an integer refinement of the acquired grid."""
     fine, coarse = head.grid, acquisition.grid
     x, y, z = (max(1, a // b) for a, b in zip(fine.shape, coarse.shape, strict=True))
     expected = coarse.refined((x, y, z))

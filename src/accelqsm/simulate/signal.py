@@ -1,4 +1,4 @@
-"""The steady-state signal of a spoiled gradient echo."""
+"""Steady-state signal of a spoiled gradient echo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def spoiled_gradient_echo(
     repetition_time_s: float,
     flip_angle_deg: float,
 ) -> Tensor:
-    """Magnitude at echo time zero: M0 sin(a) (1 - E1) / (1 - E1 cos a), E1 = exp(-TR / T1).
+    """Steady-state magnitude M0 sin(a) (1 - E1) / (1 - E1 cos a) at TE 0, E1 = exp(-TR / T1).
 
     Args:
         proton_density: (x, y, z), any unit.

@@ -1,4 +1,4 @@
-"""Fully sampled in, pairs out: under-sampled noisy slabs and what they should become."""
+"""Training pairs: under-sampled noisy slabs and their fully sampled images."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from accelqsm.training.volumes import Volumes
 TRAINING_ACCELERATIONS = (3.0, 5.0)
 CALIBRATIONS = ((24, 24), (16, 16), (20, 20), (32, 16), (40, 24), (48, 32), (64, 40))
 THICKEST = 2.5
-"""Voxel along z over that along y that a pattern is drawn for, from 1 on."""
+"""Largest ratio of voxel sizes along z and y for which patterns are drawn; the smallest is 1."""
 ELLIPTICAL = 0.5
-"""Share of the patterns that leave the corners of k-space out."""
+"""Fraction of the patterns without the corners of k-space."""
 LARGEST_CALIBRATION = 0.5
-"""Share of a pattern's samples that its fully sampled centre may take."""
+"""Largest fraction of the samples in the fully sampled centre of a pattern."""
 QUIETEST, LOUDEST = 0.002, 0.03
 """Noise per real component, in units of the 99.9 percentile of the volume's magnitude."""
-MOVED = 0.2
-"""Share of the pairs in which some samples were measured after the head had moved."""
-FARTHEST = 0.4
-"""Voxels along y and z that it moves at most."""
+MOTION_FRACTION = 0.2
+"""Fraction of the pairs with head motion during the scan."""
+LARGEST_SHIFT_VOXELS = 0.4
+"""Largest shift of the head along y and z in voxels."""
 VALIDATION = 2_000_000
 """First seed of validation patterns and noise."""
 
@@ -38,14 +38,14 @@ Complex = npt.NDArray[np.complex64]
 
 @dataclass(frozen=True)
 class Pair:
-    """Slabs of some volumes of one head, measured with one pattern.
+    """Under-sampled slabs of some volumes of one head, with their ground truth.
 
     Attributes:
         measured: complex64 (batch, x, ky, kz), or (channel, batch, x, ky, kz) with maps; noisy,
-            zero where nothing was measured.
+            zero where not sampled.
         sampled: bool (ky, kz).
         truth: complex64 (batch, x, y, z), without added noise; mean magnitude 1.
-        echo_times_s: of each item.
+        echo_times_s: echo time of each item.
         maps: estimated sensitivities (channel, batch, x, y, z), weaker in air; None for one
             channel.
     """
@@ -57,7 +57,7 @@ class Pair:
     maps: Tensor | None = None
 
     def items(self, chosen: slice) -> Pair:
-        """Some of the items."""
+        """Select items of the batch."""
         if self.maps is None:
             measured, maps = self.measured[chosen], None
         else:
@@ -68,25 +68,25 @@ class Pair:
 def training_pair(
     heads: Sequence[Volumes], *, readouts: int, seed: int, step: int, items: int = 2
 ) -> Pair:
-    """The pair of one training step: the same seed and step give the same bytes.
+    """Random pair of a training step, reproducible from seed and step.
 
     Head, volumes, readout positions, flips, conjugation, smooth phase, noise, acceleration,
-    pattern and a small movement are drawn anew. Scaling is not drawn: the network is positively
-    homogeneous and the loss relative.
+    pattern and a small motion are random. Scaling is not: the network is positively homogeneous
+    and the loss relative.
 
     Args:
         heads: fully sampled volumes.
         readouts: readout positions of a slab; the (ky, kz) plane is always whole.
-        seed: of the training run.
+        seed: seed of the training run.
         step: number of the step.
-        items: volumes of a pair.
+        items: number of volumes in the pair.
     """
     rng = np.random.default_rng([seed, 11, step])
     head = heads[int(rng.integers(len(heads)))]
     slabs = []
     for _ in range(items):
         volume = int(rng.integers(len(head.images)))
-        slabs.append(_augmented(_slab(head, volume, _somewhere(head, readouts, rng)), rng))
+        slabs.append(_augment(_slab(head, volume, _random_readouts(head, readouts, rng)), rng))
     plane = slabs[0].image.shape[-2:]
     acceleration = float(rng.choice(TRAINING_ACCELERATIONS))
     largest = LARGEST_CALIBRATION * plane[0] * plane[1] / acceleration
@@ -99,19 +99,19 @@ def training_pair(
         ellipse=rng.random() < ELLIPTICAL,
         voxel_size_mm=(1.0, float(rng.uniform(1, THICKEST))),
     )
-    return _measured(slabs, sampled, rng, moved=rng.random() < MOVED)
+    return _measure(slabs, sampled, rng, motion=rng.random() < MOTION_FRACTION)
 
 
 def validation_pairs(
     heads: Sequence[Volumes], *, readouts: int, acceleration: float, pairs_per_head: int = 1
 ) -> Iterator[Pair]:
-    """The same pairs at each call: volumes of every head, beside the middle of the readout.
+    """Iterate over fixed validation pairs of every head, next to the centre of the readout.
 
     Args:
         heads: fully sampled volumes, two or more of each head.
         readouts: readout positions of a slab.
-        acceleration: of the patterns.
-        pairs_per_head: half the number of volumes uses each volume once.
+        acceleration: acceleration of the patterns.
+        pairs_per_head: pairs of each head; half the number of volumes uses each volume once.
     """
     for number, index in np.ndindex(len(heads), pairs_per_head):
         head = heads[number]
@@ -124,12 +124,12 @@ def validation_pairs(
             (n_y, n_z), acceleration=acceleration, calibration=CALIBRATIONS[0], seed=seed
         )
         rng = np.random.default_rng([VALIDATION, number + 1000 * index])
-        yield _measured(slabs, sampled, rng, moved=False)
+        yield _measure(slabs, sampled, rng, motion=False)
 
 
 @dataclass(frozen=True)
 class _Slab:
-    """Part of a volume (x, y, z), with its coil's true and estimated maps if it has one."""
+    """Slab of a volume (x, y, z), with true and estimated sensitivities if there is a coil."""
 
     image: Complex
     echo_time_s: float
@@ -137,8 +137,8 @@ class _Slab:
     estimated: Complex | None
 
 
-def _somewhere(head: Volumes, readouts: int, rng: np.random.Generator) -> slice:
-    """Readout positions that meet the head: the middle nine tenths of the volume."""
+def _random_readouts(head: Volumes, readouts: int, rng: np.random.Generator) -> slice:
+    """Random readout positions within the central nine tenths of the volume."""
     n_x = head.images.shape[1]
     margin = n_x // 20
     start = int(rng.integers(margin, max(margin, n_x - readouts - margin) + 1))
@@ -154,12 +154,12 @@ def _slab(head: Volumes, volume: int, x: slice) -> _Slab:
     return _Slab(image, echo_time_s, true, estimated)
 
 
-def _augmented(slab: _Slab, rng: np.random.Generator) -> _Slab:
-    """Flip, conjugate, and turn the phase by a random smooth amount."""
+def _augment(slab: _Slab, rng: np.random.Generator) -> _Slab:
+    """Random flips, conjugation and smooth phase."""
     axes = tuple(axis for axis in (-3, -2, -1) if rng.random() < 0.5)
     conjugated = rng.random() < 0.5
 
-    def turned(values: Complex | None) -> Complex | None:
+    def flip(values: Complex | None) -> Complex | None:
         if values is None:
             return None
         flipped = np.flip(values, axes)
@@ -171,12 +171,12 @@ def _augmented(slab: _Slab, rng: np.random.Generator) -> _Slab:
     terms = (x * x, y * y, z * z, x * y, y * z, z * x)
     phase = rng.uniform(0, 2 * math.pi) + linear[0] * x + linear[1] * y + linear[2] * z
     phase = phase + sum(c * term for c, term in zip(square, terms, strict=True))
-    image = turned(slab.image) * np.exp(1j * phase)
+    image = flip(slab.image) * np.exp(1j * phase)
     return _Slab(
         np.asarray(image, np.complex64),
         slab.echo_time_s,
-        turned(slab.true),
-        turned(slab.estimated),
+        flip(slab.true),
+        flip(slab.estimated),
     )
 
 
@@ -184,10 +184,10 @@ def _noise_sd(rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(math.log(QUIETEST), math.log(LOUDEST))))
 
 
-def _measured(
-    slabs: Sequence[_Slab], sampled: Tensor, rng: np.random.Generator, *, moved: bool
+def _measure(
+    slabs: Sequence[_Slab], sampled: Tensor, rng: np.random.Generator, *, motion: bool
 ) -> Pair:
-    """Add noise, drop what the pattern leaves out and scale to a mean magnitude of 1."""
+    """Add noise, under-sample and scale to a mean magnitude of 1."""
     truth, measured, maps = [], [], []
     for slab in slabs:
         image = torch.from_numpy(np.ascontiguousarray(slab.image))
@@ -198,8 +198,8 @@ def _measured(
             image = (unit_maps(estimated).conj() * received).sum(0)
             maps.append(estimated)
         spectrum = fft(received, PHASE_ENCODES)
-        if moved:
-            spectrum = spectrum * _movement(sampled, rng)
+        if motion:
+            spectrum = spectrum * _motion_phase(sampled, rng)
         noise = rng.standard_normal((*received.shape, 2), dtype=np.float32)
         spectrum += torch.view_as_complex(torch.from_numpy(noise)) * _noise_sd(rng)
         level = image.abs().mean().clamp_min(1e-4)
@@ -215,12 +215,12 @@ def _measured(
     )
 
 
-def _movement(sampled: Tensor, rng: np.random.Generator) -> Tensor:
-    """Phases of the samples that were measured after a shift, 1 for the others; (ky, kz).
+def _motion_phase(sampled: Tensor, rng: np.random.Generator) -> Tensor:
+    """Phase factor (ky, kz) of a shift of the head for random samples, 1 for the others.
 
-    The shift begins at some distance from the centre, as the centre is measured in one go.
+    Samples near the centre are unaffected, as these are acquired within a short time.
     """
-    shift = rng.uniform(-FARTHEST, FARTHEST, 2)
+    shift = rng.uniform(-LARGEST_SHIFT_VOXELS, LARGEST_SHIFT_VOXELS, 2)
     y, z = (torch.arange(n) / n - (n // 2) / n for n in sampled.shape)
     angle = 2 * math.pi * (shift[0] * y[:, None] + shift[1] * z)
     later = torch.from_numpy(rng.random(sampled.shape) < rng.uniform(0.05, 0.5))

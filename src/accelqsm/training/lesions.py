@@ -1,4 +1,4 @@
-"""Spots that digital heads lack: lesions, calcifications and bleeds with the field about them."""
+"""Random lesions, calcifications and bleeds with their field, as augmentation of digital heads."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from accelqsm.grid import Grid
 MEAN_NUMBER = 6.0
 RADII_MM = (0.8, 6.0)
 LARGEST_SHIFT_HZ = 60.0
-"""Field at the surface of a spot, in the direction of B0."""
+"""Largest field shift at the poles of a spot in Hz."""
 FIELD_REACH = 4.0
-"""Radii beyond which a spot's field is left out: it has fallen to 2 %."""
+"""Distance in radii beyond which the field of a spot is neglected (below 2 %)."""
 PLACED_WITHIN = 0.62
-"""Share of the half field of view that spots are placed in."""
+"""Fraction of the half field of view in which spots are placed."""
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A ball with a gain and a field of its own.
+    """A ball with signal gain, additional R2* and field shift.
 
     Attributes:
-        centre_mm, radius_mm: where it is, in scanner coordinates.
+        centre_mm, radius_mm: position and size, in scanner coordinates.
         gain: factor of the signal inside at echo time zero.
         decay_per_s: additional R2* inside.
-        shift_hz: of the field at its poles; half of it, of other sign, at its equator.
+        shift_hz: field shift at its poles; minus half of it at its equator.
     """
 
     centre_mm: tuple[float, float, float]
@@ -39,7 +39,7 @@ class Spot:
 
 
 def draw_spots(grid: Grid, rng: np.random.Generator) -> tuple[Spot, ...]:
-    """A handful of spots inside the field of view; half of them are magnetic."""
+    """Draw random spots in the field of view, half of them magnetic."""
     middle = grid.matrix @ [*((n - 1) / 2 for n in grid.shape), 1.0]
     half_mm = np.asarray(grid.shape) * grid.voxel_size_mm / 2 * PLACED_WITHIN
     spots = []
@@ -58,17 +58,17 @@ def draw_spots(grid: Grid, rng: np.random.Generator) -> tuple[Spot, ...]:
     return tuple(spots)
 
 
-def with_spots(image: Tensor, grid: Grid, spots: tuple[Spot, ...], *, echo_time_s: float) -> Tensor:
-    """The image with the spots in it; B0 is scanner z.
+def add_spots(image: Tensor, grid: Grid, spots: tuple[Spot, ...], *, echo_time_s: float) -> Tensor:
+    """Add spots to an image; B0 is scanner z.
 
-    Inside a ball the signal is multiplied by gain exp(-TE R2*); outside it turns by
-    2 pi TE shift (R / r)^3 (3 cos^2 - 1) / 2, the field of a uniformly magnetised ball.
+    Inside a ball the signal is multiplied by gain exp(-TE R2*); outside its phase changes by
+    2 pi TE shift (R / r)^3 (3 cos^2 - 1) / 2, from the field of a uniformly magnetised ball.
 
     Args:
         image: complex64 (x, y, z).
-        grid: where its voxels are.
-        spots: what to put in.
-        echo_time_s: of the image.
+        grid: voxel grid of the image.
+        spots: the spots to add.
+        echo_time_s: echo time of the image.
     """
     image = image.clone()
     matrix = torch.from_numpy(grid.matrix).float()
@@ -84,12 +84,12 @@ def with_spots(image: Tensor, grid: Grid, spots: tuple[Spot, ...], *, echo_time_
         index = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1)
         offset = index @ matrix[:3, :3].T + matrix[:3, 3] - torch.tensor(spot.centre_mm)
         squared = offset.square().sum(-1).clamp_min(1e-6)
-        # A share of the ball in each voxel instead of a staircase.
+        # Approximate partial volume of the ball in each voxel.
         width_mm = min(grid.voxel_size_mm)
         inside = ((spot.radius_mm - squared.sqrt()) / width_mm + 0.5).clamp(0, 1)
         gain = spot.gain * float(np.exp(-echo_time_s * spot.decay_per_s))
         angular = (3 * offset[..., 2].square() / squared - 1) / 2
         field_hz = spot.shift_hz * spot.radius_mm**3 * squared.pow(-1.5) * angular * (1 - inside)
-        turn = torch.polar(1 + inside * (gain - 1), 2 * torch.pi * echo_time_s * field_hz)
-        image[box] *= turn
+        factor = torch.polar(1 + inside * (gain - 1), 2 * torch.pi * echo_time_s * field_hz)
+        image[box] *= factor
     return image

@@ -1,4 +1,4 @@
-"""The training loop: step after step, validated, resumable to the byte."""
+"""Training loop with validation and reproducible resumption."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.runtime.progress import track
 from accelqsm.training.data import Pair, training_pair
-from accelqsm.training.processes import first_process, n_drawing
+from accelqsm.training.processes import first_process, n_prefetching
 from accelqsm.training.settings import TrainingSettings
 from accelqsm.training.state import State
 from accelqsm.training.validation import mean_errors
@@ -32,19 +32,19 @@ def train(
     validate_every: int = 250,
     stop_after: int | None = None,
 ) -> ReconNet3D:
-    """Train until ``settings.steps``, or go on where a checkpoint in ``out`` left off.
+    """Train until ``settings.steps``, resuming from a checkpoint in ``out`` if there is one.
 
     Args:
         out: folder of the checkpoint and of ``log.csv``.
         training: volumes to train on.
-        validation: volumes that are only validated on.
-        settings: what determines the weights.
+        validation: volumes for validation.
+        settings: settings that determine the weights.
         validate_every: steps between validations, each of which also writes a checkpoint.
-        stop_after: leave at this step, to be resumed.
+        stop_after: stop at this step, for later resumption.
 
     Returns:
         The network with averaged weights. On a CPU, the same settings and heads give the same
-        bytes, interrupted or not.
+        bytes, with or without interruption.
 
     Raises:
         InputError: a checkpoint of other settings.
@@ -59,8 +59,8 @@ def train(
     last = min(settings.steps, stop_after or settings.steps)
     running = 0.0
     pairs = _Pairs(training, settings, range(state.step, last))
-    for pair in track(pairs.in_order(n_drawing(state.device)), "training", len(pairs)):
-        # Slabs have few sizes, for each of which the fastest convolutions are worth finding.
+    for pair in track(pairs.in_order(n_prefetching(state.device)), "training", len(pairs)):
+        # Slabs have few sizes, so that a search for the fastest convolutions pays off.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
             value = state.advance(pair)
         running = value if running == 0.0 else 0.98 * running + 0.02 * value
@@ -72,7 +72,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Pairs(Dataset[Pair]):
-    """The pairs of some steps of a run."""
+    """Training pairs of a range of steps."""
 
     heads: Sequence[Volumes]
     settings: TrainingSettings
@@ -91,10 +91,10 @@ class _Pairs(Dataset[Pair]):
         )
 
     def in_order(self, n_processes: int) -> Iterator[Pair]:
-        """One after another, drawn ahead by other processes if there are any."""
+        """Iterate in order, with pairs prefetched by other processes if there are any."""
         if n_processes == 0:
             return map(self.__getitem__, range(len(self)))
-        # Not copies of this process, which may hold a GPU and threads.
+        # Spawned instead of forked, as this process may hold a GPU and threads.
         return iter(
             DataLoader(
                 self,
@@ -107,7 +107,7 @@ class _Pairs(Dataset[Pair]):
 
 
 def _log(path: Path, state: State, running: float, validation: Sequence[Volumes]) -> None:
-    """Append a line: step, learning rate, loss, NRMSE of the network and of zero-filling."""
+    """Append a line to the log: step, learning rate, loss, NRMSE of network and zero-filling."""
     row = {
         "step": state.step,
         "learning_rate": state.settings.rate(state.step),

@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""Training loss: weighted L1 error of the image and of unmeasured k-space."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from accelqsm.training.data import Pair
 
 NEIGHBOURHOOD = (3, 9, 9)
 FAINT_SIGNAL = 0.3
-"""Signal, in units of the slab's mean magnitude, that weighs most in the loss."""
-KSPACE_SHARE = 0.1
+"""Signal with the largest weight in the loss, in units of the slab's mean magnitude."""
+KSPACE_WEIGHT = 0.1
 
 
 def loss(image: Tensor, pair: Pair) -> Tensor:
-    """L1 of real and imaginary parts, each voxel weighted by ``relevance``, plus a tenth of that of
-    the unmeasured k-space.
+    """Weighted L1 loss of an image, plus a tenth of the L1 error of unmeasured k-space.
+
+    L1 norm of real and imaginary parts, with the weights ``relevance`` of each voxel.
 
     Args:
-        image: complex (batch, x, y, z), what the network made of ``pair.measured``.
-        pair: what was measured, and what it should become.
+    image: complex (batch, x, y, z), output of the network for ``pair.measured``.
+    pair: measured samples and ground truth.
     """
     error = image - pair.truth
     unmeasured = torch.view_as_real(fft(error, PHASE_ENCODES) * ~pair.sampled)
     parts = torch.view_as_real(error).abs().sum(-1)
     relative = 0.5 * (relevance(pair.truth) * parts).mean()
-    return relative + KSPACE_SHARE * unmeasured.abs().mean()
+    return relative + KSPACE_WEIGHT * unmeasured.abs().mean()
 
 
 def relevance(truth: Tensor) -> Tensor:
-    """Weight of each voxel's error, of mean 1 in each item (batch, x, y, z).
+    """Weight of each voxel in the loss, of mean 1 in each item (batch, x, y, z).
 
     m / (m^2 + c^2), with m the magnitude averaged over a neighbourhood, makes errors relative to
-    the signal about them: the scalp beside a coil is many times brighter than the middle of the
-    brain, whose phase matters as much. Beyond c it fades with the signal.
+    the local signal: the scalp near a coil is many times brighter than the centre of the brain,
+    whose phase is equally important. Below c the weight decreases with the signal.
     """
     around = [size // 2 for size in NEIGHBOURHOOD]
     magnitude = functional.avg_pool3d(

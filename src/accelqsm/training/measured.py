@@ -1,4 +1,4 @@
-"""Fully sampled scans of one's own as training volumes."""
+"""Training volumes from fully sampled measured scans."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from accelqsm.training.volumes import (
 )
 
 LARGEST_ACCELERATION = 1.3
-"""An elliptical shutter leaves out the corners: 4 / pi."""
+"""Largest acceleration of a scan that counts as fully sampled; 4 / pi for an elliptical shutter."""
 LARGE_CENTRE = (48, 48)
 SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 SUFFIXES = (".h5", ".mrd")
@@ -40,22 +40,22 @@ SUFFIXES = (".h5", ".mrd")
 
 @dataclass(frozen=True)
 class Scans:
-    """MRD files to train on, and those of other subjects to validate on."""
+    """MRD files for training, and files of other subjects for validation."""
 
     training: tuple[Path, ...]
     validation: tuple[Path, ...]
 
 
 def find_scans(folder: Path, *, n_validation: int, seed: int) -> Scans:
-    """Split the fully sampled scans of a folder by subject, before anything long begins.
+    """Find and check the fully sampled scans of a folder, and split them by subject.
 
-    Scans belong to one subject where the first ``sub-<label>`` of their path below the folder is
+    Scans belong to the same subject if the first ``sub-<label>`` in their path below the folder is
     the same; a file without one is a subject of its own.
 
     Args:
-        folder: holds MRD files, at any depth.
-        n_validation: subjects that are only validated on.
-        seed: draws which.
+        folder: folder with MRD files, at any depth.
+        n_validation: number of subjects for validation.
+        seed: seed of the split.
 
     Raises:
         InputError: no folder, too few subjects, or a scan that leaves out more than the corners
@@ -88,7 +88,7 @@ def find_scans(folder: Path, *, n_validation: int, seed: int) -> Scans:
 def cached_scans(
     folder: Path, files: Sequence[Path], *, n_volumes: int, all_channels: bool
 ) -> list[Volumes]:
-    """The volumes of many scans, read once and then kept as memory maps.
+    """Volumes of many scans, converted once and then read as memory maps.
 
     Raises:
         InputError: a file that cannot be read.
@@ -110,14 +110,14 @@ def cached_scans(
 def scan_volumes(
     kspace: KSpace, *, n_volumes: int, all_channels: bool, rng: np.random.Generator
 ) -> Volumes:
-    """Some echoes of a fully sampled scan, of one channel each or of all.
+    """Volumes of random echoes of a fully sampled scan, of one channel each or of all.
 
     Args:
-        kspace: fully sampled.
-        n_volumes: how many; echoes, and channels where one is wanted, are drawn.
-        all_channels: the image of all channels with ESPIRiT's maps, from a large centre for what
-            the channels receive and from one of a usual size for what a reconstruction would know.
-        rng: draws.
+        kspace: fully sampled k-space.
+        n_volumes: number of volumes.
+        all_channels: coil-combined images with ESPIRiT sensitivities, the true ones from a large
+            calibration region and the estimated ones from one of usual size.
+        rng: random generator.
     """
     white = prewhiten(kspace)
     times_s = white.acquisition.echo_times_s
@@ -129,7 +129,7 @@ def scan_volumes(
         white = compress_channels(white, VIRTUAL_CHANNELS)
         maps = _sensitivities(white, LARGE_CENTRE).maps
         known = _sensitivities(white, CENTRES[rng.integers(len(CENTRES))]).supported
-        coils = Coils(*(_filled(m).numpy()[None] for m in (maps, known)))
+        coils = Coils(*(_pad_channels(m).numpy()[None] for m in (maps, known)))
     else:
         channels = [int(rng.integers(white.n_channels)) for _ in range(n_volumes)]
     images = [_image(white, e, c, maps) for e, c in zip(echoes, channels, strict=True)]
@@ -149,14 +149,14 @@ def scan_volumes(
 
 
 def _image(kspace: KSpace, echo: int, channel: int | None, maps: Tensor | None) -> Tensor:
-    """One channel's image, or with maps that of all channels, complex (x, y, z)."""
+    """Image of one channel, or with maps the combined image, complex (x, y, z)."""
     which = slice(None) if channel is None else slice(channel, channel + 1)
     images = ifft(kspace.planes(which, echoes=slice(echo, echo + 1))[:, 0], PHASE_ENCODES)
     return images[0] if maps is None else (maps.conj() * images).sum(0)
 
 
 def _sensitivities(kspace: KSpace, centre: tuple[int, int]) -> Sensitivities:
-    """ESPIRiT's from a centre of k-space."""
+    """ESPIRiT sensitivities from a centre of k-space."""
     y, z = kspace.sampled.shape
     inside = torch.zeros_like(kspace.sampled)
     inside[centred_slice(y, min(y, centre[0])), centred_slice(z, min(z, centre[1]))] = True
@@ -167,8 +167,8 @@ def _sensitivities(kspace: KSpace, centre: tuple[int, int]) -> Sensitivities:
     return espirit(KSpace(acquisition, inside, np.ascontiguousarray(samples)))
 
 
-def _filled(maps: Tensor) -> Tensor:
-    """Channels that receive nothing make coils of fewer channels as long as the others."""
+def _pad_channels(maps: Tensor) -> Tensor:
+    """Pad with zero channels to ``VIRTUAL_CHANNELS``."""
     return torch.cat([maps, maps.new_zeros(VIRTUAL_CHANNELS - len(maps), *maps.shape[1:])])
 
 

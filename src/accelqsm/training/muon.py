@@ -1,4 +1,4 @@
-"""Muon: each convolution moves by the orthogonal matrix nearest to its averaged gradient."""
+"""Muon optimiser: momentum with orthogonalised updates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose step has all its singular values near one.
+    """Momentum optimiser whose update matrices have singular values near one.
 
-    A kernel counts as the matrix (output channels, input channels x kernel). The few directions
-    along which the gradients of all slabs agree would otherwise drown those that tell aliasing
-    from anatomy: on the same slabs the loss falls several times faster than with Adam.
+    A kernel is treated as the matrix (output channels, input channels x kernel). Otherwise the few
+    directions common to the gradients of all slabs would dominate those that distinguish aliasing
+    from anatomy: on the same slabs the loss decreases several times faster than with Adam.
 
     Args:
         parameters: tensors of two dimensions or more.
@@ -31,32 +31,32 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            moving = [p for p in group["params"] if p.grad is not None]
-            for shape in dict.fromkeys(p.shape for p in moving):
-                self._move([p for p in moving if p.shape == shape], group["lr"])
+            updated = [p for p in group["params"] if p.grad is not None]
+            for shape in dict.fromkeys(p.shape for p in updated):
+                self._update([p for p in updated if p.shape == shape], group["lr"])
 
-    def _move(self, alike: list[nn.Parameter], rate: float) -> None:
-        """Move parameters of one shape, whose many small products are then one large one."""
-        for parameter in alike:
+    def _update(self, same_shape: list[nn.Parameter], rate: float) -> None:
+        """Update all parameters of one shape in a batch, which is faster than one by one."""
+        for parameter in same_shape:
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        gradients = torch.stack([p.grad for p in alike if p.grad is not None])
-        momenta = torch.stack([self.state[p]["momentum"] for p in alike])
+        gradients = torch.stack([p.grad for p in same_shape if p.grad is not None])
+        momenta = torch.stack([self.state[p]["momentum"] for p in same_shape])
         momenta.lerp_(gradients, 1 - MOMENTUM)
         changes = orthogonalise(gradients.lerp(momenta, MOMENTUM).flatten(2)).view_as(gradients)
         n_out, n_in = gradients.shape[1], gradients[0, 0].numel()
-        for parameter, momentum, change in zip(alike, momenta, changes, strict=True):
+        for parameter, momentum, change in zip(same_shape, momenta, changes, strict=True):
             self.state[parameter]["momentum"].copy_(momentum)
             parameter.add_(change, alpha=-rate * max(1.0, n_out / n_in) ** 0.5)
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """The matrix with its singular vectors, and singular values between 0.6 and 1.3 instead.
+    """Matrix with the same singular vectors, and singular values between 0.6 and 1.3.
 
-    An odd polynomial, applied five times, lifts singular values from 0.01 of the largest on; it
-    never settles, which costs nothing here and makes it fast.
+    An odd polynomial, applied five times, raises singular values from 0.01 of the largest; its
+    coefficients are optimised for speed instead of convergence to 1.
 
     Args:
         matrix: real (..., rows, columns).

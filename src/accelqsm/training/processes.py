@@ -1,4 +1,4 @@
-"""One process or several: groups that train together, and pools that simulate or draw.
+"""Distributed training processes, and process pools for simulation.
 
 Under ``torchrun`` every process draws the same pair and trains on some of its slabs; gradients
 are averaged, so that the weights are those of a single process.
@@ -19,16 +19,16 @@ from torch import Tensor, distributed, nn
 Value = TypeVar("Value")
 
 MOST_DRAWING = 12
-"""Processes beyond which a GPU waits for no pair."""
+"""Largest number of processes that draw pairs for a GPU."""
 
 
 @contextmanager
 def joined_processes() -> Iterator[None]:
-    """Within it, be one of the group that ``torchrun`` started this process in, if it did.
+    """Join the process group of ``torchrun`` within the context, if started by it.
 
-    The group ends here, not with the interpreter: its threads let go of tensors late, and one
-    that needs Python for that while Python ends takes the process down. Where something failed,
-    the others may be waiting, and ``torchrun`` ends them.
+    The group is destroyed here and not at interpreter exit, when threads that still release
+    tensors would crash the process. After an exception it is not destroyed, as other processes may
+    be waiting; ``torchrun`` then ends them.
     """
     if "WORLD_SIZE" not in os.environ or distributed.is_initialized():
         yield
@@ -39,33 +39,33 @@ def joined_processes() -> Iterator[None]:
 
 
 def first_process() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this is the process of rank 0, which writes files."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here."""
+    """Barrier for all processes."""
     if distributed.is_initialized():
         distributed.barrier()
 
 
 def training_device() -> torch.device:
-    """This process's GPU where there is one, else the CPU."""
+    """GPU of this process if there is one, else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 by itself, which halves a training step."""
-    if not hasattr(torch.cpu, "get_capabilities"):  # not in every version that will do
+    """Whether the CPU has bfloat16 arithmetic, which halves the time of a training step."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # Not in every supported version.
         return False
     able = torch.cpu.get_capabilities()
     return any(able.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
 
 
-def n_drawing(device: torch.device) -> int:
-    """Processes that draw pairs ahead: a GPU would wait for each, a CPU has none to spare."""
+def n_prefetching(device: torch.device) -> int:
+    """Number of processes that prefetch pairs: several for a GPU, none on a CPU."""
     if device.type == "cpu":
         return 0
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -73,7 +73,7 @@ def n_drawing(device: torch.device) -> int:
 
 
 def rank_of_group() -> tuple[int, int]:
-    """Number of this process in the group, from 0 on, and number of processes."""
+    """Rank of this process, and number of processes."""
     if not distributed.is_initialized():
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
@@ -90,7 +90,7 @@ def average_gradients(network: nn.Module) -> None:
 
 
 def average_loss(value: Tensor) -> float:
-    """The mean over processes."""
+    """Mean of a loss over processes."""
     if distributed.is_initialized():
         distributed.all_reduce(value)
         value /= distributed.get_world_size()
@@ -98,7 +98,7 @@ def average_loss(value: Tensor) -> float:
 
 
 def n_cores() -> int:
-    """Cores that this process may use."""
+    """Number of CPU cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -107,18 +107,18 @@ def n_cores() -> int:
 def in_processes(
     function: Callable[[int], Value], seeds: Sequence[int], *, each_bytes: int
 ) -> Iterator[Value]:
-    """``function`` of every seed, one process a core; in this process where there is one to do.
+    """Map a function over seeds in parallel processes, one per core.
 
     Args:
-        function: can be sent to another process.
-        seeds: in the order of the results.
-        each_bytes: memory that a process takes.
+        function: a picklable function.
+        seeds: seeds in the order of the results; a single one is computed in this process.
+        each_bytes: memory of a process.
     """
     n_processes = min(len(seeds), n_cores(), _memory_bytes() // each_bytes)
     if n_processes < 2:
         yield from map(function, seeds)
         return
-    # Started afresh: a copy of a process whose libraries have threads may wait for them forever.
+    # Spawned, as a fork of a process with threads may deadlock.
     with ProcessPoolExecutor(
         n_processes,
         mp_context=multiprocessing.get_context("spawn"),
@@ -129,7 +129,7 @@ def in_processes(
 
 
 def _memory_bytes() -> int:
-    """Of the machine, or 8 GB where it does not tell."""
+    """Memory of the machine, or 8 GB if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Training of a network from digital heads or scans to weights and their errors."""
+"""Training run: from digital heads or scans to weights and validation errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_training_settings(path: Path | None) -> tuple[TrainingSettings, DataSet
     """Settings of a run from the tables ``[network]``, ``[training]`` and ``[data]``.
 
     Args:
-        path: of ``settings.toml``; None gives the defaults.
+        path: path of ``settings.toml``; None gives the defaults.
 
     Raises:
         InputError: a file that is not TOML, names a setting that does not exist, or holds a value
@@ -55,7 +55,7 @@ def read_training_settings(path: Path | None) -> tuple[TrainingSettings, DataSet
 
 
 def training_tables(settings: TrainingSettings, data: DataSettings) -> dict[str, dict[str, Any]]:
-    """The settings as the tables that ``read_training_settings`` reads."""
+    """Tables of the settings, in the form that ``read_training_settings`` reads."""
     return {NETWORK: plain(settings.architecture), TRAINING: plain(settings), DATA: plain(data)}
 
 
@@ -67,17 +67,17 @@ def train_network(
     data: DataSettings,
     validate_every: int = 200,
 ) -> Path:
-    """Train a network on digital heads or fully sampled scans; resumes where ``out`` left off.
+    """Train a network on digital heads or fully sampled scans, resuming from ``out``.
 
     Args:
         out: folder for volumes (``heads/``), checkpoint, log, learning curve, weights, errors and
-            ``settings.toml``, with which the run can be replayed.
-        settings: what determines the weights, together with the data.
-        data: to train and to validate on.
+            ``settings.toml``, with which the run can be repeated.
+        settings: settings that determine the weights, together with the data.
+        data: training and validation data.
         validate_every: steps between validations and checkpoints.
 
     Returns:
-        The file of weights; ``errors.csv`` beside it lists every validation slab.
+        The weights file; ``errors.csv`` in its folder lists the errors of every validation slab.
 
     Raises:
         InputError: data that cannot be used, or a checkpoint of other settings.
@@ -104,7 +104,7 @@ def train_network(
 def _volumes(
     out: Path, data: DataSettings, scans: Scans | None, *, all_channels: bool
 ) -> tuple[list[Volumes], list[Volumes]]:
-    """Training and validation volumes, from the cache where they are there already."""
+    """Training and validation volumes, from the cache if they exist."""
     folder, n = out / "heads", data.volumes_per_head
     if scans is not None:
         return (
@@ -123,7 +123,7 @@ def _volumes(
 
 
 def _about(settings: TrainingSettings, data: DataSettings, scans: Scans | None) -> dict[str, str]:
-    """What the header of the weights says of their training."""
+    """Entries of the header of the weights file about their training."""
     if scans is not None:
         learned = ", ".join(path.name for path in scans.training)
     else:

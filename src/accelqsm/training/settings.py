@@ -1,28 +1,28 @@
-"""What determines the weights of a network: its shape, the training and the data."""
+"""Settings of training: architecture, optimisation and data."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 
-from accelqsm.options.setting import BESIDE, Settings, setting
+from accelqsm.options.setting import SEPARATE_TABLE, Settings, setting
 from accelqsm.recon.network.architecture import Architecture
 
 FIRST_TRAINING_SEED = 1000
 FIRST_VALIDATION_SEED = 2000
-"""Seeds below ``FIRST_TRAINING_SEED`` are for demonstrations, tests and reports alone."""
+"""Seeds below ``FIRST_TRAINING_SEED`` are reserved for demonstrations, tests and reports."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings(Settings):
-    """What determines the weights, together with the data.
+    """Settings that determine the weights, together with the data.
 
     Attributes:
-        architecture: shape of the network.
+        architecture: architecture of the network.
     """
 
-    architecture: Architecture = field(default_factory=Architecture, metadata=BESIDE)
-    seed: int = setting(0, least=0, help="draws the initial weights and every training pair")
+    architecture: Architecture = field(default_factory=Architecture, metadata=SEPARATE_TABLE)
+    seed: int = setting(0, least=0, help="seed of the initial weights and the training pairs")
     steps: int = setting(
         4000,
         least=1,
@@ -30,7 +30,7 @@ class TrainingSettings(Settings):
     )
     readouts: int = setting(8, least=1, help="readout positions of a training slab")
     items: int = setting(
-        2, least=1, help="slabs of a step, shared out among the processes of a distributed run"
+        2, least=1, help="slabs of a step, distributed over the processes of a distributed run"
     )
     learning_rate: float = setting(
         0.02,
@@ -53,7 +53,7 @@ class TrainingSettings(Settings):
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
-    """The training and validation data."""
+    """Settings of the training and validation data."""
 
     scans: str = setting(
         "",
@@ -68,7 +68,7 @@ class DataSettings(Settings):
         help="digital heads to train on",
     )
     validation_heads: int = setting(
-        4, least=1, help="digital heads, or subjects of the folder, that are only validated on"
+        4, least=1, help="digital heads, or subjects of the folder, for validation"
     )
     volumes_per_head: int = setting(
         6, least=2, help="volumes of each head or scan: contrasts, and channels if per-coil"

@@ -1,4 +1,4 @@
-"""State of a training run: one optimiser step, and checkpoints that resume to the byte."""
+"""State of a training run: optimiser step and checkpoints for exact resumption."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LARGEST_GRADIENT = 1.0
 
 
 class State:
-    """Everything that a step changes: weights, their moving average, optimisers, step count."""
+    """Training state: weights, their moving average, optimisers and step count."""
 
     def __init__(self, settings: TrainingSettings) -> None:
         torch.manual_seed(settings.seed)
@@ -51,7 +51,7 @@ class State:
         self.step = 0
 
     def advance(self, pair: Pair) -> float:
-        """Take one step on a pair; returns the loss before it."""
+        """Take one optimiser step on a pair and return the loss before it."""
         settings = self.settings
         self.network.zero_grad(set_to_none=True)
         pair = on_device(_items_of_process(pair), self.device)
@@ -59,9 +59,9 @@ class State:
         value.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.network)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
-        for _, optimiser, share in self.optimisers:
+        for _, optimiser, factor in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = share * settings.rate(self.step)
+                group["lr"] = factor * settings.rate(self.step)
             optimiser.step()
         self.step += 1
         decay = min(settings.averaging, self.step / (self.step + 10))
@@ -70,7 +70,7 @@ class State:
         return average_loss(value.detach())
 
     def averaged_network(self) -> ReconNet3D:
-        """The network with the averaged weights."""
+        """Network with the averaged weights."""
         network = ReconNet3D(self.settings.architecture).to(self.device)
         network.load_state_dict(self.average)
         return network
@@ -82,7 +82,7 @@ class State:
         for kind, optimiser, _ in self.optimisers:
             for index, moments in optimiser.state_dict()["state"].items():
                 tensors |= {f"{kind}/{index}/{k}": v for k, v in moments.items()}
-        # One entry, as several have no fixed order: the same state gives the same bytes.
+        # A single header entry, as several have no fixed order, makes files reproducible.
         record = {"step": self.step, "settings": asdict(self.settings)}
         partial = path.with_suffix(".part")
         save_file(
@@ -103,9 +103,9 @@ class State:
         architecture = from_table(Architecture, table.pop("architecture"))
         found = replace(from_table(TrainingSettings, table), architecture=architecture)
         for name in (f.name for f in fields(self.settings) if f.name != "steps"):
-            there, expected = getattr(found, name), getattr(self.settings, name)
-            if there != expected:
-                raise InputError(f"{path}: {name} is {there}, expected {expected} to resume")
+            stored, expected = getattr(found, name), getattr(self.settings, name)
+            if stored != expected:
+                raise InputError(f"{path}: {name} is {stored}, expected {expected} to resume")
         self.network.load_state_dict(_below(tensors, "weights/"))
         self.average = {k: v.to(self.device) for k, v in _below(tensors, "average/").items()}
         for kind, optimiser, _ in self.optimisers:

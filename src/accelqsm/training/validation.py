@@ -1,4 +1,4 @@
-"""Errors of a network on volumes that it was never trained on."""
+"""Validation errors of a network on volumes that are not used for training."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class RelativeError:
     """Complex NRMSE ||image - truth|| / ||truth|| of one validation slab.
 
     Attributes:
-        echo_time_s: of the slab.
-        network, zero_filled: NRMSE of the network's image and of the zero-filled one.
+        echo_time_s: echo time of the slab.
+        network, zero_filled: NRMSE of the network image and of the zero-filled image.
     """
 
     echo_time_s: float
@@ -42,12 +42,12 @@ def relative_errors(
     readouts: int = 12,
     pairs_per_head: int = 1,
 ) -> list[RelativeError]:
-    """NRMSE against the images without noise, of volumes that were never trained on.
+    """NRMSE of every validation slab against the noise-free images.
 
     Args:
-        network: any weights.
+        network: network with any weights.
         heads: validation heads.
-        acceleration: of the patterns.
+        acceleration: acceleration of the patterns.
         readouts: readout positions of a slab.
         pairs_per_head: pairs of volumes of each head.
     """
@@ -57,8 +57,8 @@ def relative_errors(
     ):
         device = network.device
         with torch.inference_mode():
-            there = on_device(pair, device)
-            images = network(there.measured, there.sampled, there.maps).cpu()
+            moved = on_device(pair, device)
+            images = network(moved.measured, moved.sampled, moved.maps).cpu()
         plain = ifft(pair.measured, PHASE_ENCODES)
         if pair.maps is not None:
             plain = (pair.maps.conj() * plain).sum(0)
@@ -76,7 +76,7 @@ def _nrmse(image: Tensor, truth: Tensor) -> float:
 
 
 def mean_errors(network: Network, heads: Sequence[Volumes]) -> dict[str, float]:
-    """Mean NRMSE by acceleration, of the network and of zero-filling, by column of the log."""
+    """Mean NRMSE of network and zero-filling at each acceleration, by column name of the log."""
     columns = {}
     for acceleration in VALIDATION_ACCELERATIONS if heads else ():
         errors = relative_errors(network, heads, acceleration=acceleration)
@@ -86,7 +86,7 @@ def mean_errors(network: Network, heads: Sequence[Volumes]) -> dict[str, float]:
 
 
 def write_errors(path: Path, network: Network, heads: Sequence[Volumes]) -> None:
-    """Write a table of one line per acceleration and validation slab."""
+    """Write a CSV table of errors, one line per acceleration and validation slab."""
     pairs_per_head = min(len(head.images) for head in heads) // 2
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)

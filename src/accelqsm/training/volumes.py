@@ -1,4 +1,4 @@
-"""Fully sampled volumes of digital heads: one echo each, with a contrast drawn at random."""
+"""Fully sampled training volumes of digital heads, one echo each, with random contrasts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from accelqsm.runtime.progress import track
 from accelqsm.simulate.coils import head_coil
 from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
-from accelqsm.training.lesions import draw_spots, with_spots
+from accelqsm.training.lesions import add_spots, draw_spots
 from accelqsm.training.processes import in_processes
 
 GRIDS: tuple[tuple[Shape, Triple], ...] = (
@@ -48,12 +48,12 @@ VIRTUAL_CHANNELS = 8
 CENTRES = ((16, 16), (24, 24), (32, 24), (48, 32))
 CENTRE_NOISE = (0.001, 0.02)
 HEAD_BYTES = 2 * 10**9
-"""Memory of a process that simulates a head, with room to spare (1.3 GB measured)."""
+"""Memory reserved for a process that simulates a head (1.3 GB measured)."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """How one volume was drawn; ``channel`` is None where all channels received it."""
+    """Acquisition parameters of a volume; ``channel`` is None for all channels."""
 
     echo_time_s: float
     repetition_time_s: float
@@ -65,12 +65,12 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Coils:
-    """Receive channels of some volumes, complex64 (coil, channel, x, y, z).
+    """Receive sensitivities of several coils, complex64 (coil, channel, x, y, z).
 
     Attributes:
-        true: what the channels receive, sum |C_c|^2 = 1; their noise is independent and equal.
-        estimated: ESPIRiT's maps from a noisy fully sampled centre, weaker in air, as a
-            reconstruction has them.
+        true: true sensitivities, sum |C_c|^2 = 1; noise is independent and equal in all channels.
+        estimated: ESPIRiT sensitivities from a noisy fully sampled centre, weaker in air, as used
+            in a reconstruction.
     """
 
     true: npt.NDArray[np.complex64]
@@ -83,9 +83,9 @@ class Volumes:
 
     Attributes:
         images: complex64 (volume, x, y, z); an array or a memory map.
-        contrasts: how each of them was drawn.
-        coils: volume v was received by coil ``v % len(coils.true)``; None where each image is
-            that of one channel alone.
+        contrasts: acquisition parameters of each volume.
+        coils: volume v is received by coil ``v % len(coils.true)``; None where each image is of a
+            single channel.
     """
 
     images: npt.NDArray[np.complex64]
@@ -93,7 +93,7 @@ class Volumes:
     coils: Coils | None = None
 
     def __reduce__(self) -> tuple[Callable[..., Volumes], tuple[object, ...]]:
-        """Another process maps the files again instead of being sent what they hold."""
+        """Pickle as file names where possible, so that another process maps the files itself."""
         name = getattr(self.images, "filename", None)
         if name is not None:
             return load_volumes, (Path(name).with_suffix(""),)
@@ -101,17 +101,17 @@ class Volumes:
 
 
 def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -> Volumes:
-    """Volumes of one head as a scanner would see them without noise.
+    """Simulate noise-free volumes of one head.
 
-    The head is laid out with voxels of half the size along y and z and k-space is cropped, so
-    that edges ring and voxels dephase as in a scan. Grid, age, lesions, two flip angles, echo
-    times, and the coil and channel of every volume are drawn from the seed.
+    The head is computed with voxels of half the size along y and z and k-space is cropped, for
+    realistic Gibbs ringing and dephasing. Grid, age, lesions, two flip angles, echo times, and
+    the coil and channel of every volume are random.
 
     Args:
-        seed: draws the person and the rest.
-        n_volumes: how many contrasts of that person.
-        all_channels: keep what all channels receive, compressed to ``VIRTUAL_CHANNELS``, instead
-            of one channel of each volume.
+        seed: seed of the anatomy and all other random values.
+        n_volumes: number of contrasts of the head.
+        all_channels: combined images with sensitivities of all channels, compressed to
+            ``VIRTUAL_CHANNELS``, instead of the image of one channel.
     """
     rng = np.random.default_rng([seed, 7])
     shape, voxel_size_mm = GRIDS[rng.integers(len(GRIDS))]
@@ -127,7 +127,7 @@ def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -
         echoes = transverse_signal(head, acquisition, seed=seed)
         for echo, echo_time_s in zip(echoes, acquisition.echo_times_s, strict=True):
             contrast = _draw_contrast(acquisition, echo_time_s, rng, one_channel=not all_channels)
-            echo = with_spots(echo, head.grid, spots, echo_time_s=echo_time_s)
+            echo = add_spots(echo, head.grid, spots, echo_time_s=echo_time_s)
             images.append(_volume(echo, head.grid, contrast, shape, rng))
             contrasts.append(contrast)
     coils = _coils(images[:COILS], grid, rng) if all_channels else None
@@ -137,13 +137,13 @@ def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -
 def cached_volumes(
     folder: Path, *, seeds: range, n_volumes: int, all_channels: bool = False
 ) -> list[Volumes]:
-    """The volumes of many heads, simulated once and then read as memory maps.
+    """Volumes of many heads, simulated once and then read as memory maps.
 
-    Several heads are simulated at once, in processes that import the main module: a script needs
-    its ``if __name__ == "__main__":``.
+    Heads are simulated in parallel processes that import the main module: a script needs a guard
+    ``if __name__ == "__main__":``.
 
     Raises:
-        InputError: a folder that holds another number of volumes per head, or of channels.
+        InputError: a folder with another number of volumes per head, or of channels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / f"head-{seed}.json").exists()]
@@ -182,7 +182,7 @@ def save_volumes(stem: Path, volumes: Volumes) -> None:
 
 
 def load_volumes(stem: Path) -> Volumes:
-    """What ``save_volumes`` wrote, as memory maps."""
+    """Read volumes as written by ``save_volumes``, as memory maps."""
     records = json.loads(Path(f"{stem}.json").read_text())
     contrasts = tuple(Contrast(**record) for record in records)
     images = np.load(f"{stem}.npy", mmap_mode="r")
@@ -193,7 +193,7 @@ def load_volumes(stem: Path) -> Volumes:
 
 
 def _coils(images: list[npt.NDArray[np.complex64]], grid: Grid, rng: np.random.Generator) -> Coils:
-    """Coils drawn at random, and ESPIRiT's maps from the centre of one image for each."""
+    """Draw coils, with ESPIRiT sensitivities from the centre of one image for each."""
     true, estimated = [], []
     for image in images:
         n_channels = int(rng.integers(4, 33))
@@ -202,21 +202,21 @@ def _coils(images: list[npt.NDArray[np.complex64]], grid: Grid, rng: np.random.G
         received = torch.stack(list(coil))
         received = torch.einsum("cd,dxyz->cxyz", torch.from_numpy(whitening), received)
         maps = unit_maps(compress_maps(received, torch.from_numpy(image), VIRTUAL_CHANNELS))
-        true.append(_filled_up(maps))
-        estimated.append(_filled_up(_estimated(maps, image, grid, rng)))
+        true.append(_pad_channels(maps))
+        estimated.append(_pad_channels(_estimate_maps(maps, image, grid, rng)))
     return Coils(np.stack(true), np.stack(estimated))
 
 
-def _filled_up(maps: Tensor) -> npt.NDArray[np.complex64]:
-    """Channels that receive nothing make coils of fewer channels as long as the others."""
+def _pad_channels(maps: Tensor) -> npt.NDArray[np.complex64]:
+    """Pad with zero channels to ``VIRTUAL_CHANNELS``."""
     missing = maps.new_zeros(VIRTUAL_CHANNELS - len(maps), *maps.shape[1:])
     return np.asarray(torch.cat([maps, missing]).numpy(), dtype=np.complex64)
 
 
-def _estimated(
+def _estimate_maps(
     maps: Tensor, image: npt.NDArray[np.complex64], grid: Grid, rng: np.random.Generator
 ) -> Tensor:
-    """ESPIRiT's maps from the noisy centre of an image's k-space."""
+    """ESPIRiT sensitivities from the noisy centre of an image's k-space."""
     y, z = grid.shape[1:]
     centre = CENTRES[rng.integers(len(CENTRES))]
     sampled = torch.zeros(y, z, dtype=torch.bool)
@@ -230,7 +230,7 @@ def _estimated(
 
 
 def _draw_acquisition(grid: Grid, n_echoes: int, rng: np.random.Generator) -> Acquisition:
-    """Flip angle 4 to 24 degrees, echo times between 3 and 35 ms, one in each equal part."""
+    """Draw a flip angle of 4 to 24 degrees, and stratified echo times of 3 to 35 ms."""
     parts = (np.arange(n_echoes) + rng.uniform(0.05, 0.95, n_echoes)) / n_echoes
     return Acquisition(
         grid,
@@ -258,7 +258,7 @@ def _draw_contrast(
 def _volume(
     echo: Tensor, grid: Grid, contrast: Contrast, shape: Shape, rng: np.random.Generator
 ) -> npt.NDArray[np.complex64]:
-    """One echo on the acquired grid, as one channel receives it where one is named."""
+    """Image of one echo on the acquired grid, of one channel if the contrast names one."""
     fine = (1 + contrast.texture * _texture(grid.shape, rng)) * echo
     if contrast.channel is not None:
         coil = head_coil(grid, n_channels=contrast.n_channels, seed=int(rng.integers(2**31)))
@@ -270,7 +270,7 @@ def _volume(
 
 
 def _texture(shape: Shape, rng: np.random.Generator) -> Tensor:
-    """Random detail of unit variance, a few fine voxels wide, which digital tissue lacks."""
+    """Random texture of unit variance, a few fine voxels wide."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     smooth = ndimage.gaussian_filter(noise, rng.uniform(0.6, 2.0))
     return torch.from_numpy(smooth / smooth.std())

@@ -1,1 +1,1 @@
-"""Simulated protocols, scans and studies."""
+"""Simulated study: protocols, sampling patterns and scans."""

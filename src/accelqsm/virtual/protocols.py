@@ -1,4 +1,4 @@
-"""The study's scans: how each protocol samples k-space, and on which grid."""
+"""Protocols of the simulated study, and presets of the simulated scanner."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to scan: its label in tables and the reconstruction that belongs to it.
+    """Scan protocol: acceleration and the reconstruction that belongs to it.
 
     Attributes:
-        name: as in file names and on the command line.
-        label: as in tables and figures.
-        acceleration: positions of the full rectangle over positions sampled.
-        method: "zero-filled" (nothing is missing), "grappa" or "reconnet3d".
+        name: name in files and on the command line.
+        label: label in tables and figures.
+        acceleration: positions of the full (ky, kz) plane over sampled positions.
+        method: "zero-filled" (fully sampled), "grappa" or "reconnet3d".
     """
 
     name: str
@@ -42,18 +42,18 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Preset:
-    """A digital scanner's settings.
+    """Settings of the simulated scanner.
 
     Attributes:
         shape, voxel_size_mm: image grid (x is the readout).
-        echo_times_s, repetition_time_s, flip_angle_deg: of the spoiled gradient echo.
+        echo_times_s, repetition_time_s, flip_angle_deg: parameters of the spoiled gradient echo.
         n_channels: receive channels.
-        snr: white matter of the combined, fully sampled image at TE 0 over the noise's SD.
-        refinement: fine voxels per voxel along each axis, on which the head is simulated.
+        snr: signal of white matter in the combined, fully sampled image at TE 0 over the noise SD.
+        refinement: simulated voxels per scanned voxel along each axis.
         calibration_lines: fully sampled lines along y in the middle of a regular pattern.
         calibration: fully sampled centre of a Poisson-disk pattern along (y, z), up to 0.09
             cycles/mm; a larger one leaves too few samples for the edges of small nuclei at AF 5.
-        moves_between_scans: whether every protocol is scanned in a pose of its own.
+        moves_between_scans: whether the head is in a different pose for every protocol.
     """
 
     shape: Shape
@@ -70,7 +70,7 @@ class Preset:
 
     @property
     def acquisition(self) -> Acquisition:
-        """The acquisition on an axial grid centred on the head."""
+        """Acquisition on an axial grid centred on the head."""
         from accelqsm.acquisition import Acquisition
         from accelqsm.grid import centred_grid
 
@@ -84,7 +84,7 @@ class Preset:
 
 
 HEAD_CENTRE_MM = (0.0, -16.0, 8.0)
-"""Where the middle of a head lies in template space (mm)."""
+"""Centre of a head in template space (mm)."""
 
 # SNR grows with the voxel's volume and the root of the number of samples: 60 at the paper's grid
 # would be 130 at the demo's.

@@ -1,4 +1,4 @@
-"""Where each protocol samples k-space."""
+"""Sampling patterns of the protocols."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from accelqsm.virtual.protocols import Preset, Protocol
 
 
 def sampling_pattern(protocol: Protocol, preset: Preset, *, seed: int) -> Tensor:
-    """Where the protocol samples the (ky, kz) plane: bool (y, z).
+    """Sampling pattern of a protocol in the (ky, kz) plane, bool (y, z).
 
-    Parallel imaging skips every other line along y outside its calibration lines; the others are
-    Poisson disks with exactly the acceleration asked for.
+    Parallel imaging skips every other line along y outside its calibration lines; accelerated
+    network protocols use Poisson disks of exactly their acceleration.
     """
     plane = (preset.shape[1], preset.shape[2])
     if protocol.method == "grappa":

@@ -1,4 +1,4 @@
-"""The simulated study: digital heads, scanned as each protocol scans, as MRD files with truth."""
+"""Simulated study: digital heads scanned with each protocol, as MRD files with ground truth."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from accelqsm.grid import Grid
 from accelqsm.options.table import simple
 from accelqsm.pipeline.maps import as_array
 from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS
 from accelqsm.results.study import LOOKUP_NAME, ScanFiles, scan_files
 from accelqsm.runtime.progress import track
 from accelqsm.simulate.cohort import Subject, draw_cohort, random_pose
@@ -42,16 +43,16 @@ def simulate_study(
     protocols: Sequence[str],
     t1w: bool = False,
 ) -> list[ScanFiles]:
-    """Draw a cohort and scan everybody with every protocol.
+    """Draw a cohort and scan every subject with every protocol.
 
     Args:
         out: folder for ``participants.tsv``, ``dseg.tsv``, ``settings.toml`` and one folder per
             subject.
-        n_subjects: how many heads, 1 or more.
-        seed: of the cohort; the same seed gives the same files.
+        n_subjects: number of heads, 1 or more.
+        seed: seed of the cohort; the same seed gives the same files.
         preset: "demo" or "paper".
         protocols: names of ``PROTOCOLS``.
-        t1w: scan everybody T1-weighted as well (1 mm, in a pose of its own).
+        t1w: add a T1-weighted scan of every subject (1 mm, in a pose of its own).
 
     Returns:
         The scans written, subject by subject.
@@ -77,7 +78,7 @@ def simulate_study(
     write_table(out / LOOKUP_NAME, lookup)
     write_table(out / "participants.tsv", _participants(subjects))
     write_settings(
-        out / "settings.toml",
+        out / SETTINGS,
         {
             "seed": seed,
             "preset": preset,
@@ -93,7 +94,7 @@ def simulate_study(
 def simulate_subject(
     out: Path, subject: Subject, *, preset: Preset, protocols: Sequence[str]
 ) -> Iterator[ScanFiles]:
-    """Scan one head with every protocol and write raw data, labels and true susceptibility."""
+    """Scan one head with every protocol; write raw data, labels and true susceptibility."""
     acquisition = preset.acquisition
     for pose, names in _scans_by_pose(subject, preset, protocols):
         head = digital_head(
@@ -140,10 +141,10 @@ def simulate_t1w(out: Path, subject: Subject) -> Path:
 
 
 def at_scan_resolution(head: Head, acquisition: Acquisition) -> tuple[Tensor, Tensor]:
-    """Labels and true susceptibility of a fine head on the grid of its scan.
+    """Ground truth at the resolution of the scan: labels and susceptibility.
 
-    The susceptibility (ppm, relative to the brain's mean, zero outside the brain) keeps the
-    frequencies that the scan measures; the labels are those at the voxel centres.
+    The susceptibility (ppm, relative to the mean of the brain, zero outside it) is cropped in
+    k-space to the frequencies of the scan; the labels are those at the voxel centres.
     """
     shape, fine = acquisition.grid.shape, head.grid.shape
     inside = head.brain
@@ -177,7 +178,7 @@ def _scans_by_pose(
 
 
 def _seed(subject: Subject, protocol: str) -> int:
-    """A seed of its own for each scan, so that no two scans share noise, pattern or pose."""
+    """Seed of a scan, so that no two scans share noise, pattern or pose."""
     position = list(PROTOCOLS).index(protocol)
     return int(np.random.SeedSequence([subject.seed, position]).generate_state(1)[0])
 

@@ -1,4 +1,4 @@
-"""The same commands as jobs of an existing engine (Snakemake), for a cluster."""
+"""Snakemake workflow that runs the commands as jobs, for a cluster."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Published studies as data: what their tables print, and whether it hangs together."""
+"""Printed results of published studies, and consistency checks of their p-values."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ R_HALF_DIGIT, P_HALF_DIGIT = 0.0005, 0.0005
 
 @dataclass(frozen=True)
 class Published:
-    """The printed numbers of a study; tables have regions as rows and protocols as columns.
+    """Printed numbers of a study; tables have regions as rows and protocols as columns.
 
     Attributes:
-        name: such as "zhou2025".
-        short: how a heading calls it.
-        citation: one line.
+        name: key of the study, such as "zhou2025".
+        short: short name for headings.
+        citation: reference, one line.
         doi: without "https://doi.org/".
-        n: subjects.
+        n: number of subjects.
         reference: the protocol that the others were compared with.
-        protocols: all, the reference first.
-        regions: in the order of the paper.
-        participants: what is said of the subjects, name -> number.
-        similarity: mean, least and most of SSIM and PSNR of every protocol but the reference.
-        scan_time_s: of each protocol.
-        pearson_r: with the reference; the reference's column is absent.
-        mean_ppb: of each protocol.
-        sd_ppb: of each protocol.
-        percent_difference: of the means from the reference.
+        protocols: all protocols, the reference first.
+        regions: regions in the order of the paper.
+        participants: characteristics of the subjects, name -> number.
+        similarity: mean, minimum and maximum of SSIM and PSNR of every protocol but the reference.
+        scan_time_s: scan time of each protocol.
+        pearson_r: correlation with the reference, which has no column.
+        mean_ppb: mean of each protocol.
+        sd_ppb: SD of each protocol.
+        percent_difference: difference of the means from the reference in percent.
         age_r: correlation with age.
-        age_p: its p-value as printed.
+        age_p: p-value of that as printed.
     """
 
     name: str
@@ -62,11 +62,11 @@ class Published:
     age_p: pd.DataFrame
 
     def number(self, table: pd.DataFrame, region: str, protocol: str) -> float:
-        """One number of a table, by the study's own names."""
+        """One number of a table, by the names of the study."""
         return float(table[protocol].to_dict()[region])
 
     def protocol(self, label: str) -> str | None:
-        """The study's own name of a protocol ("AF 3", "acq-af3" and "DL-AF3" are "AF3")."""
+        """Name of a protocol in the study ("AF 3", "acq-af3" and "DL-AF3" are "AF3"), or None."""
         plain = re.sub(r"^(acq|dl)", "", _plain(label))
         for name in self.protocols:
             if plain in (name.casefold(), f"{name.casefold()}af2"):
@@ -74,13 +74,13 @@ class Published:
         return None
 
     def region(self, label: str) -> str | None:
-        """The study's own name of a region; None where it has none."""
+        """Name of a region in the study, or None."""
         return next((name for name in self.regions if _plain(name) == _plain(label)), None)
 
 
 @cache
 def published(name: str) -> Published:
-    """Read the numbers of a published study.
+    """Read the printed numbers of a published study.
 
     Args:
         name: one of ``STUDIES``.
@@ -119,10 +119,10 @@ def published(name: str) -> Published:
 
 
 def check_printed_p(study: Published) -> pd.DataFrame:
-    """Whether each printed p-value of a correlation with age follows from r and n.
+    """Consistency of each printed p-value of a correlation with age with the printed r and n.
 
-    A correlation printed to three digits stands for an interval, and so does its p-value; they
-    agree when the intervals meet.
+    A correlation rounded to three digits stands for an interval, and so does its p-value; they are
+    consistent if the intervals overlap.
 
     Returns:
         One row per region and protocol: ``region, protocol, r, printed_p, p_from_r,
@@ -143,21 +143,21 @@ def check_printed_p(study: Published) -> pd.DataFrame:
                     "p_from_r": correlation_p(r, study.n - 2),
                     "p_from_r_lower": lower,
                     "p_from_r_upper": upper,
-                    "consistent": _meets(printed, lower, upper),
+                    "consistent": _overlaps(printed, lower, upper),
                 }
             )
     return pd.DataFrame(rows)
 
 
 def p_range(r: float, n: int) -> tuple[float, float]:
-    """Least and greatest p-value of the correlations that are printed as ``r``."""
+    """Smallest and largest p-value of the correlations that round to ``r``."""
     size = abs(r)
     nearest = max(size - R_HALF_DIGIT, 0.0)
     furthest = min(size + R_HALF_DIGIT, 1 - 1e-12)
     return correlation_p(furthest, n - 2), correlation_p(nearest, n - 2)
 
 
-def _meets(printed: str, lower: float, upper: float) -> bool:
+def _overlaps(printed: str, lower: float, upper: float) -> bool:
     if printed.startswith("<"):
         return lower < float(printed[1:])
     value = float(printed)

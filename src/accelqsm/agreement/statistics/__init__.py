@@ -1,1 +1,1 @@
-"""Estimators with their intervals and tests."""
+"""Estimators of agreement with confidence intervals and tests."""

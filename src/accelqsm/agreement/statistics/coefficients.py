@@ -1,7 +1,7 @@
 """Coefficients of correlation and agreement, with confidence intervals.
 
-Distribution functions come from ``scipy.special``: the same numbers as ``scipy.stats`` without
-the second that importing it takes.
+Distribution functions are from ``scipy.special``, which gives the same numbers as ``scipy.stats``
+and is imported a second faster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its confidence interval; NaN where undefined.
+    """An estimate with its confidence interval; NaN where undefined.
 
     Attributes:
         value: the estimate.
@@ -38,7 +38,7 @@ class Estimate:
 
 
 def is_constant(values: Vector, scale: float | None = None) -> bool:
-    """Whether the values differ by no more than rounding of numbers of size ``scale``."""
+    """Whether values are equal up to the rounding error of numbers of size ``scale``."""
     size = float(np.abs(values).max()) if scale is None else scale
     return bool(np.ptp(values) <= 1e-12 * size)
 
@@ -71,7 +71,7 @@ def correlation_p(r: float, degrees: int) -> float:
 
 
 def _with_interval(dx: Vector, dy: Vector, degrees: int, confidence: float) -> Estimate:
-    """Correlation of centred vectors with ``degrees`` of freedom left."""
+    """Correlation of centred vectors with its interval, for the given degrees of freedom."""
     r = float(np.clip((dx @ dy) / np.sqrt((dx @ dx) * (dy @ dy)), -1, 1))
     p = correlation_p(r, degrees)
     if degrees < 2:
@@ -85,7 +85,7 @@ def _with_interval(dx: Vector, dy: Vector, degrees: int, confidence: float) -> E
 def partial_pearson(
     x: Vector, y: Vector, groups: Sequence[str], *, confidence: float = DEFAULTS.confidence
 ) -> Estimate:
-    """Pearson correlation of x and y at equal group: of their distances from the group means.
+    """Partial Pearson correlation of x and y given group, from deviations from the group means.
 
     The k groups cost k - 1 degrees of freedom: t with ``n - k - 1``, Fisher's interval with
     ``n - k - 2``.
@@ -93,11 +93,11 @@ def partial_pearson(
     Args:
         x: ``(n,)``.
         y: ``(n,)``.
-        groups: label of each (sex).
+        groups: group label of each pair (such as sex).
         confidence: level of the interval.
 
     Returns:
-        NaN for fewer than 2 groups, too few people, or values that do not vary within groups.
+        NaN for fewer than 2 groups, too few subjects, or values that are constant within groups.
 
     Fisher 1924, Metron 3:329.
     """
@@ -176,7 +176,7 @@ def intraclass(scores: Vector, *, confidence: float = DEFAULTS.confidence) -> Es
 
     Returns:
         NaN for fewer than 3 subjects, or when subjects do not differ; an interval of NaN when
-        there is no error at all.
+        the error is zero.
 
     McGraw & Wong 1996, doi 10.1037/1082-989X.1.1.30.
     """

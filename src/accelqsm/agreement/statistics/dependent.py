@@ -1,4 +1,4 @@
-"""Do two correlations that share a variable and the people differ?"""
+"""Tests of the difference of two dependent correlations with a common variable."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from accelqsm.agreement.statistics.coefficients import NAN, Estimate, t_two_side
 
 
 def williams(r12: float, r13: float, r23: float, n: int) -> Estimate:
-    """Williams' t for r12 = r13 in one sample, with n - 3 degrees of freedom.
+    """Williams' t test of r12 = r13 in one sample, with n - 3 degrees of freedom.
 
     ``t = (r12 - r13) sqrt((n - 1)(1 + r23) / (2 |R| (n - 1)/(n - 3) + m^2 (1 - r23)^3))`` with
     ``|R| = 1 - r12^2 - r13^2 - r23^2 + 2 r12 r13 r23`` and m the mean of r12 and r13.
 
     Args:
-        r12: correlation of the shared variable (age) with the first.
-        r13: correlation of the shared variable with the second.
+        r12: correlation of the common variable (age) with the first.
+        r13: correlation of the common variable with the second.
         r23: correlation of the first with the second.
-        n: people.
+        n: number of subjects.
 
     Returns:
-        t as ``value`` and its two-sided ``p``; NaN for fewer than 4 people or r23 = 1.
+        t as ``value`` and its two-sided ``p``; NaN for fewer than 4 subjects or r23 = 1.
 
     Williams 1959, doi 10.1111/j.2517-6161.1959.tb00346.x; Steiger 1980,
     doi 10.1037/0033-2909.87.2.245.
@@ -39,12 +39,12 @@ def williams(r12: float, r13: float, r23: float, n: int) -> Estimate:
 
 
 def steiger(r12: float, r13: float, r23: float, n: int) -> Estimate:
-    """Steiger's Z for r12 = r13 in one sample, with the correlations pooled in the variance.
+    """Steiger's Z test of r12 = r13 in one sample, with the correlations pooled in the variance.
 
     ``Z = (atanh r12 - atanh r13) sqrt((n - 3) / (2 - 2 c))``, c the covariance of the two
     transformed correlations (Dunn and Clark) at their common mean.
 
-    The arguments and results of :func:`williams`.
+    Arguments and results as for ``williams``.
 
     Steiger 1980, equation 14, doi 10.1037/0033-2909.87.2.245.
     """

@@ -1,4 +1,4 @@
-"""Is the mean difference within a margin chosen beforehand, and how many people would tell?"""
+"""Equivalence test (TOST) of a mean difference against a margin, its power and sample size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAIL = 1e-16
 
 
 class Verdict(StrEnum):
-    """What the data say about a margin."""
+    """Result of an equivalence test."""
 
     EQUIVALENT = "equivalent"
     NOT_EQUIVALENT = "not equivalent"
@@ -29,19 +29,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided tests of a mean difference against a margin.
+    """Result of two one-sided tests of a mean difference against a margin.
 
     Attributes:
         margin: half-width of the region of equivalence, in the unit of the differences.
-        p: the larger p-value of the two tests; small means inside the margin.
+        p: larger p-value of the two tests; small p means within the margin.
         lower: lower end of the 1 - 2 alpha interval of the difference.
-        upper: upper end; the whole interval inside the margin is the same as p < alpha.
+        upper: upper end; the interval lies within the margin if and only if p < alpha.
         t_lower: t statistic against -margin.
         t_upper: t statistic against +margin.
         verdict: equivalent (the interval lies inside the margin), not equivalent (it lies
             outside), or undecided.
-        n_to_decide: subjects in all with whom the same bias and SD would be decided with the
-            wanted power; NaN when decided already, or when no number up to a million would do.
+        n_to_decide: total number of subjects to decide with the required power, for the same bias
+            and SD; NaN if decided already, or if a million is not sufficient.
     """
 
     margin: float
@@ -57,7 +57,7 @@ class Equivalence:
 def equivalence(
     difference: Vector, *, margin: float, alpha: float = 0.05, power: float = DEFAULTS.power
 ) -> Equivalence:
-    """Test whether paired differences have a mean within ``+- margin`` (TOST).
+    """Two one-sided tests (TOST) of whether the mean difference is within ``+- margin``.
 
     ``t = (mean +- margin) / (s / sqrt n)``, each one-sided with n - 1 degrees of freedom.
 
@@ -65,7 +65,7 @@ def equivalence(
         difference: ``(n,)``, n >= 2, not all equal.
         margin: above 0, in the unit of the differences, chosen before looking at the data.
         alpha: level of each one-sided test.
-        power: with which ``n_to_decide`` subjects would decide.
+        power: power for which ``n_to_decide`` is computed.
 
     Raises:
         InputError: a margin that is not above 0.
@@ -95,7 +95,7 @@ def equivalence(
 def equivalence_power(
     margin: float, standard_error: float, degrees: int, *, bias: float = 0.0, alpha: float = 0.05
 ) -> float:
-    """Probability that both one-sided tests reject, exactly.
+    """Exact power of the equivalence test: probability that both one-sided tests reject.
 
     The mean of ``Phi((margin - bias) / e - t u) - Phi(-(margin + bias) / e + t u)`` over
     ``u = sqrt(chi2 / degrees)``, where positive; t the critical value and e the standard error.
@@ -111,30 +111,30 @@ def equivalence_power(
     """
     t = float(stdtrit(degrees, 1 - alpha))
     upper, lower = (margin - bias) / standard_error, (margin + bias) / standard_error
-    # Beyond this SD the interval is wider than the margin, whatever the mean.
+    # Above this SD the interval is wider than the margin for any mean.
     widest = (upper + lower) / (2 * t)
 
-    def rejected(u: Vector) -> Vector:
+    def rejection_probability(u: Vector) -> Vector:
         return np.asarray(ndtr(upper - t * u) - ndtr(t * u - lower), dtype=np.float64)
 
-    return max(0.0, _mean_over_sd(rejected, degrees, widest))
+    return max(0.0, _mean_over_sd(rejection_probability, degrees, widest))
 
 
 def difference_power(
     margin: float, standard_error: float, degrees: int, *, bias: float, alpha: float = 0.05
 ) -> float:
-    """Probability that the 1 - 2 alpha interval lies wholly outside the margin.
+    """Probability that the 1 - 2 alpha interval lies entirely outside the margin.
 
-    The arguments of :func:`equivalence_power`.
+    Arguments as for ``equivalence_power``.
     """
     t = float(stdtrit(degrees, 1 - alpha))
 
-    def rejected(u: Vector) -> Vector:
+    def rejection_probability(u: Vector) -> Vector:
         beyond = ndtr((bias - margin) / standard_error - t * u)
         below = ndtr((-bias - margin) / standard_error - t * u)
         return np.asarray(beyond + below, dtype=np.float64)
 
-    return _mean_over_sd(rejected, degrees, math.inf)
+    return _mean_over_sd(rejection_probability, degrees, math.inf)
 
 
 def subjects_to_decide(
@@ -145,16 +145,16 @@ def subjects_to_decide(
     alpha: float = 0.05,
     power: float = DEFAULTS.power,
 ) -> float:
-    """Fewest subjects with whom a difference is found inside, or outside, the margin.
+    """Smallest sample size with the required power to find a difference within or outside a margin.
 
-    Inside when ``|bias| < margin``, outside otherwise; NaN when a million would not do.
+    Within if ``|bias| < margin``, outside otherwise; NaN if a million is not sufficient.
 
     Args:
         margin: half-width of the region of equivalence.
         sd_difference: SD of the paired differences, sqrt 2 times the within-subject SD.
         bias: true mean difference.
         alpha: level of each one-sided test.
-        power: wanted probability of the decision.
+        power: required probability of the decision.
 
     Raises:
         InputError: margin or SD not above 0, power or alpha outside (0, 1).

@@ -1,4 +1,4 @@
-"""What a correlation owes to one person."""
+"""Leave-one-out influence on Pearson's r."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from accelqsm.agreement.statistics.coefficients import NAN, Vector, is_constant
 
 @dataclass(frozen=True)
 class Influence:
-    """The pair without which a correlation changes most.
+    """The pair with the largest leave-one-out influence on a correlation.
 
     Attributes:
-        index: of the pair; -1 where there is none to leave out.
-        r_without: Pearson correlation of the others.
+        index: index of the pair; -1 where influence is undefined.
+        r_without: Pearson correlation without it.
     """
 
     index: int = -1
@@ -24,17 +24,18 @@ class Influence:
 
 
 def most_influential(x: Vector, y: Vector, groups: Sequence[str] | None = None) -> Influence:
-    """Leave each pair out in turn and keep the one that moves ``atanh r`` furthest.
+    """Pair with the largest leave-one-out influence on ``atanh r``.
 
-    On Fisher's scale, because a step from 0.98 to 0.99 says more than one from 0.10 to 0.11.
+    Changes are compared on Fisher's scale, on which a step from 0.98 to 0.99 is larger than one
+    from 0.10 to 0.11.
 
     Args:
         x: ``(n,)``.
         y: ``(n,)``.
-        groups: label of each pair, for the correlation at equal group (``partial_pearson``).
+        groups: group label of each pair, for the partial correlation (``partial_pearson``).
 
     Returns:
-        None to leave out for fewer than 4 pairs or a constant vector.
+        Index -1 for fewer than 4 pairs or a constant vector.
     """
     n = len(x)
     if n < 4 or is_constant(x) or is_constant(y):
@@ -43,7 +44,7 @@ def most_influential(x: Vector, y: Vector, groups: Sequence[str] | None = None) 
     group = np.unique(labels, return_inverse=True)[1]
     size = np.bincount(group)
     dx, dy = (v - (np.bincount(group, v) / size)[group] for v in (x, y))
-    # Sums of squares of the others about their own means; who is alone in a group adds none.
+    # Sums of squares of the other pairs about their means; a single pair in a group adds none.
     rest = (size / np.maximum(size - 1, 1))[group]
     sxx, syy = (dx @ dx) - rest * dx**2, (dy @ dy) - rest * dy**2
     sxy = (dx @ dy) - rest * dx * dy
@@ -51,8 +52,8 @@ def most_influential(x: Vector, y: Vector, groups: Sequence[str] | None = None) 
     with np.errstate(divide="ignore", invalid="ignore"):
         without = np.clip(np.where(usable, sxy / np.sqrt(sxx * syy), np.nan), -1, 1)
         whole = np.arctanh(np.clip((dx @ dy) / np.sqrt((dx @ dx) * (dy @ dy)), -1, 1))
-        moved = np.abs(np.arctanh(without) - whole)
+        change = np.abs(np.arctanh(without) - whole)
     if not usable.any():
         return Influence()
-    index = int(np.nanargmax(np.where(np.isnan(moved), -1.0, moved)))
+    index = int(np.nanargmax(np.where(np.isnan(change), -1.0, change)))
     return Influence(index, float(without[index]))

@@ -1,4 +1,4 @@
-"""Bland and Altman: bias, limits of agreement, and how surely each is known."""
+"""Bland-Altman analysis: bias and limits of agreement with confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LimitInterval = Literal["exact", "bland-altman-1986"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Where differences lie, in the unit of the differences.
+    """Bias, limits of agreement and repeatability, in the unit of the differences.
 
     Attributes:
         bias: mean difference; its interval is that of the paired t test.
         lower: bias - 1.96 SD of the differences.
         upper: bias + 1.96 SD of the differences.
-        within_subject_sd: SD of the differences / sqrt 2, what one measurement of one person
-            scatters by when both methods scatter alike.
-        repeatability: 1.96 sqrt 2 times that: two measurements of one person lie nearer than
-            this in 19 of 20.
+        within_subject_sd: SD of the differences / sqrt 2, the SD of repeated measurements of a
+            subject if both methods have equal variance.
+        repeatability: 1.96 sqrt 2 times that: two measurements of a subject differ by less in 95 %
+            of cases.
     """
 
     bias: Estimate
@@ -53,9 +53,9 @@ def limits_of_agreement(
 
     Args:
         difference: ``(n,)``, n >= 2, other - reference.
-        limit_sd: z, how many SD the limits lie from the bias.
+        limit_sd: z, distance of the limits from the bias in SD.
         confidence: level of all intervals.
-        interval: how the intervals of the limits are made.
+        interval: method for the intervals of the limits.
 
     Bland & Altman 1986, doi 10.1016/S0140-6736(86)90837-8; Carkeet 2015,
     doi 10.1097/OPX.0000000000000513.

@@ -1,4 +1,4 @@
-"""Lines through pairs that both carry error: Deming, and Passing and Bablok."""
+"""Regression with error in both variables: Deming, and Passing and Bablok."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MAX_PAIRS = 4000
 
 @dataclass(frozen=True)
 class Line:
-    """``other = intercept + slope * reference``.
+    """Regression line ``other = intercept + slope * reference``.
 
     Attributes:
-        slope: 1 where methods are proportional with factor one.
-        intercept: in the unit of the values; 0 where there is no constant difference.
+        slope: 1 without proportional difference.
+        intercept: in the unit of the values; 0 without constant difference.
     """
 
     slope: Estimate = UNDEFINED
@@ -36,7 +36,7 @@ def deming(
     variance_ratio: float = 1.0,
     confidence: float = DEFAULTS.confidence,
 ) -> Line:
-    """Deming's line, with intervals from the jackknife.
+    """Deming regression, with jackknife intervals.
 
     ``slope = (syy - d sxx + sqrt((syy - d sxx)^2 + 4 d sxy^2)) / (2 sxy)``, through the means,
     with d = ``variance_ratio``. Intervals: pseudo-values ``n b - (n - 1) b_(i)``, their standard
@@ -62,7 +62,7 @@ def deming(
     intercept = float(other.mean() - slope * reference.mean())
     if n < 4:
         return Line(Estimate(slope), Estimate(intercept))
-    # Sums of squares of the others about their own means, without n fits.
+    # Sums of squares of the other pairs about their means, which saves n fits.
     without = moments[:, None] - n / (n - 1) * np.array([dx * dx, dy * dy, dx * dy])
     slopes = _deming_slope(without, variance_ratio)
     mean_x, mean_y = ((n * v.mean() - v) / (n - 1) for v in (reference, other))
@@ -73,7 +73,7 @@ def deming(
 
 
 def _deming_slope(moments: Vector, ratio: float) -> Vector:
-    """Slopes from sxx, syy and sxy, each ``(sample,)``."""
+    """Deming slopes from sxx, syy and sxy, each ``(sample,)``."""
     sxx, syy, sxy = moments
     excess = syy - ratio * sxx
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -90,13 +90,13 @@ def _jackknife(value: float, without: Vector, confidence: float) -> Estimate:
 def passing_bablok(
     reference: Vector, other: Vector, *, confidence: float = DEFAULTS.confidence
 ) -> Line:
-    """Passing and Bablok's line: the shifted median of the slopes between all pairs of points.
+    """Passing-Bablok regression: the shifted median of the slopes between all pairs of points.
 
-    Of the N slopes (identical points and slopes of -1 left out), the median moved up by the
+    Of the N slopes (identical points and slopes of -1 left out), the median is shifted up by the
     number K of slopes below -1; intercept = median(other - slope * reference). Interval of the
     slope: ranks ``K + (N -+ z sqrt(n (n - 1) (2 n + 5) / 18)) / 2``; of the intercept: the
-    medians that go with its ends. Distribution-free and little moved by outliers; it supposes
-    that the values rise together and that both methods err alike.
+    medians for the ends of that interval. Distribution-free and robust against outliers; it
+    assumes a positive correlation and errors of the same distribution in both methods.
 
     Args:
         reference: ``(n,)``.
@@ -104,8 +104,8 @@ def passing_bablok(
         confidence: level of the intervals.
 
     Returns:
-        NaN for fewer than 3 pairs, for more than ``MAX_PAIRS`` (whose slopes would fill the
-        memory), for constant values, or where the shift leaves the slopes.
+        NaN for fewer than 3 pairs, for more than ``MAX_PAIRS`` (whose slopes would need too much
+        memory), for constant values, or where the shifted rank is out of range.
 
     Passing & Bablok 1983, doi 10.1515/cclm.1983.21.11.709.
     """
@@ -133,7 +133,7 @@ def passing_bablok(
 
 
 def _pairwise_slopes(x: Vector, y: Vector) -> Vector:
-    """Sorted slopes between all pairs; vertical ones are infinite with the sign of the rise."""
+    """Sorted slopes between all pairs; vertical ones are infinite with the sign of dy."""
     first, second = np.triu_indices(len(x), 1)
     dx, dy = x[second] - x[first], y[second] - y[first]
     differ = (dx != 0) | (dy != 0)

@@ -1,4 +1,4 @@
-"""P-values of a family of tests, adjusted for their number."""
+"""Adjustment of p-values for multiple tests."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Commands that give images."""
+"""Commands whose output is images."""

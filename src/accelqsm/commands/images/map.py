@@ -1,4 +1,4 @@
-"""``accelqsm map``: MRD k-space to susceptibility in one go."""
+"""``accelqsm map``: susceptibility maps from MRD k-space."""
 
 from __future__ import annotations
 
@@ -11,30 +11,39 @@ from accelqsm.commands.common import (
     add_qsm,
     add_scan_arguments,
     recon_of,
-    save_maps,
+    results,
+    say_maps,
+    unsaid,
+    write_maps,
 )
+from accelqsm.commands.images.check import check_scan
 from accelqsm.errors import naming
 from accelqsm.qsm.settings import QsmSettings
 
 NAME = "map"
-HELP = "raw data (MRD) to susceptibility in one go"
+HELP = "raw data (MRD) to susceptibility maps"
 EXAMPLE = "accelqsm map scan.h5 out --method reconnet3d"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is mapped, and how."""
+    """Add the arguments of scan, mask, reconstruction and QSM pipeline."""
     add_scan_arguments(parser)
-    add_mask(parser, "found from the magnitude")
+    add_mask(parser, "a brain extraction from the magnitude")
     add_qsm(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Map, and write maps, images and settings."""
+    """Compute and write maps, images and settings."""
     file = SettingsFile.of(options, "recon", "qsm")
     recon, qsm = recon_of(file), file.settings(QsmSettings, "qsm")
-    from accelqsm.api.images import map_susceptibility, read_mrd
+    with results(options, NAME) as folder:
+        with unsaid():
+            check_scan(options, recon)
+        from accelqsm.api.images import map_susceptibility, read_mrd
 
-    kspace = read_mrd(options.scan)
-    with naming(options.scan):
-        maps = map_susceptibility(kspace, recon, mask=options.mask, settings=qsm)
-    save_maps(replace(maps, source={"scan": str(options.scan), **maps.source}), options.out)
+        kspace = read_mrd(options.scan)
+        with naming(options.scan):
+            maps = map_susceptibility(kspace, recon, mask=options.mask, settings=qsm)
+        source = {"scan": str(options.scan), **maps.source}
+        write_maps(replace(maps, source=source), folder)
+    say_maps(options.out)

@@ -1,4 +1,4 @@
-"""``accelqsm qsm``: magnitude and phase images to susceptibility."""
+"""``accelqsm qsm``: susceptibility maps from magnitude and phase images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from pathlib import Path
 from accelqsm.commands.common import (
     SettingsFile,
     add_mask,
+    add_out,
     add_qsm,
     add_settings_file,
-    save_maps,
+    results,
+    say_maps,
+    unsaid,
+    write_maps,
 )
+from accelqsm.commands.images.check import check_images
 from accelqsm.qsm.settings import QsmSettings
 
 NAME = "qsm"
@@ -22,8 +27,8 @@ accelqsm qsm out --magnitude mag*.nii.gz --phase phase*.nii.gz --echo-times-s 0.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which images, what is known of them, and how they are mapped."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    """Add the arguments of images, acquisition parameters and QSM pipeline."""
+    add_out(parser)
     parser.add_argument(
         "--megre",
         type=Path,
@@ -57,38 +62,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=3,
         metavar=("X", "Y", "Z"),
-        help="of the main field along the array axes; by default B0_dir, else scanner +z",
+        help="direction of the main field along the array axes; by default B0_dir, else scanner +z",
     )
     parser.add_argument(
         "--phase-range",
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="values that are -pi and pi; by default found from sidecars and values",
+        help="values that are -pi and pi; by default determined from sidecars and values",
     )
     parser.add_argument(
         "--invert-phase",
         action="store_true",
-        help="the scanner's phase falls where the field adds to B0",
+        help="the scanner's phase decreases with TE where the field adds to B0",
     )
-    add_mask(parser, "found from the magnitude")
+    add_mask(parser, "a brain extraction from the magnitude")
     add_settings_file(parser)
     add_qsm(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Map, and write maps and settings."""
+    """Compute and write maps and settings."""
     settings = SettingsFile.of(options, "qsm").settings(QsmSettings, "qsm")
-    from accelqsm.api.images import read_images, susceptibility
+    with results(options, NAME) as folder:
+        with unsaid():
+            check_images(options)
+        from accelqsm.api.images import read_images, susceptibility
 
-    images = read_images(
-        options.megre,
-        magnitude=list(options.magnitude),
-        phase=list(options.phase),
-        echo_times_s=options.echo_times_s,
-        b0_tesla=options.b0_tesla,
-        b0_direction=options.b0_direction,
-        phase_range=options.phase_range,
-        invert_phase=options.invert_phase,
-    )
-    save_maps(susceptibility(images, mask=options.mask, settings=settings), options.out)
+        images = read_images(
+            options.megre,
+            magnitude=list(options.magnitude),
+            phase=list(options.phase),
+            echo_times_s=options.echo_times_s,
+            b0_tesla=options.b0_tesla,
+            b0_direction=options.b0_direction,
+            phase_range=options.phase_range,
+            invert_phase=options.invert_phase,
+        )
+        write_maps(susceptibility(images, mask=options.mask, settings=settings), folder)
+    say_maps(options.out)

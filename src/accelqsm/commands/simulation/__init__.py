@@ -1,1 +1,1 @@
-"""Commands that simulate."""
+"""Commands for simulations."""

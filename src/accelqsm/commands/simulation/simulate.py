@@ -1,25 +1,26 @@
-"""``accelqsm simulate``: digital heads scanned as each protocol scans, as MRD files with truth."""
+"""``accelqsm simulate``: simulated scans of digital heads as MRD files with ground truth."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from accelqsm.commands.common import say
+from accelqsm.commands.common import add_out, results, say
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 
 NAME = "simulate"
-HELP = "scan digital heads, as MRD files with their truth"
+HELP = "simulate scans of digital heads, as MRD files with ground truth"
 EXAMPLE = "accelqsm simulate scans --subjects 2 --protocols pi af5 --t1w"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How many heads, and how they are scanned."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the scans")
+    """Add the arguments of heads, scanner and protocols."""
+    add_out(parser, "folder for the scans")
     parser.add_argument(
         "--subjects", type=int, default=1, metavar="N", help="digital heads (default 1)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the heads (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of the heads (default 0)"
+    )
     parser.add_argument(
         "--preset",
         choices=PRESETS,
@@ -31,21 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=PROTOCOLS,
         default=["pi", "af3", "af4", "af5"],
-        help="how each head is scanned (default pi af3 af4 af5)",
+        help="protocols of each head (default pi af3 af4 af5)",
     )
-    parser.add_argument("--t1w", action="store_true", help="and T1-weighted, as NIfTI")
+    parser.add_argument("--t1w", action="store_true", help="add a T1-weighted scan, as NIfTI")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Simulate, write, and say so."""
-    from accelqsm.virtual.scans import simulate_study
+    """Simulate and write the scans."""
+    with results(options, NAME) as folder:
+        from accelqsm.virtual.scans import simulate_study
 
-    scans = simulate_study(
-        options.out,
-        n_subjects=options.subjects,
-        seed=options.seed,
-        preset=options.preset,
-        protocols=options.protocols,
-        t1w=options.t1w,
-    )
+        scans = simulate_study(
+            folder,
+            n_subjects=options.subjects,
+            seed=options.seed,
+            preset=options.preset,
+            protocols=options.protocols,
+            t1w=options.t1w,
+        )
     say(options.out, f"{len(scans)} scans with labels and true susceptibility")

@@ -1,1 +1,1 @@
-"""Commands that give tables and reports."""
+"""Commands whose output is tables and reports."""

@@ -1,4 +1,4 @@
-"""``accelqsm compare``: agreement of protocols, nucleus by nucleus."""
+"""``accelqsm compare``: agreement of protocols in each nucleus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 
 from accelqsm.agreement.settings import CompareSettings
-from accelqsm.commands.common import SettingsFile, add_settings_file
+from accelqsm.commands.common import (
+    SettingsFile,
+    add_columns,
+    add_out,
+    add_settings_file,
+    columns_of,
+    results,
+)
 from accelqsm.errors import InputError
 from accelqsm.options.arguments import add_settings
 
@@ -17,26 +24,34 @@ accelqsm compare values.tsv out --reference PI --participants people.tsv --publi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A table of values, and how protocols are compared."""
+    """Add the arguments of tables and comparison settings."""
     parser.add_argument(
         "values",
         type=Path,
         metavar="VALUES.tsv",
-        help="columns subject, protocol, region, value_ppb",
+        help="columns subject, protocol, region, value_ppb; or one for each protocol or region",
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    add_columns(
+        parser,
+        "subject",
+        "protocol",
+        "region",
+        "value_ppb (or value_ppm)",
+        example="subject=ID value_ppb=chi; region=Pu,Ca of a wide table",
+    )
+    add_out(parser)
     parser.add_argument(
         "--participants",
         type=Path,
         metavar="TSV",
-        help="columns participant_id, age, perhaps sex: adds age",
+        help="columns participant_id, age and optionally sex: adds correlations with age",
     )
     add_settings_file(parser)
     add_settings(parser, CompareSettings)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare, write tables and settings, and show the verdict."""
+    """Compare, write tables and settings, and print the verdict."""
     file = SettingsFile.of(options, "compare", "options")
     from accelqsm.results.comparison import compare_table
 
@@ -50,7 +65,13 @@ def run(options: argparse.Namespace) -> None:
     from accelqsm.reports.boilerplate import write_methods
     from accelqsm.reports.console import comparison_summary, show
 
-    comparison = compare(options.values, participants=options.participants, settings=settings)
-    comparison.save(options.out)
-    write_methods(options.out)
+    with results(options, NAME) as folder:
+        comparison = compare(
+            options.values,
+            participants=options.participants,
+            columns=columns_of(options),
+            settings=settings,
+        )
+        comparison.write(folder)
+        write_methods(folder)
     show(comparison_summary(comparison))

@@ -1,40 +1,56 @@
-"""``accelqsm nuclei``: a susceptibility map to one row per nucleus."""
+"""``accelqsm nuclei``: susceptibility of nuclei in a map."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from accelqsm.commands.common import SettingsFile, add_mask, add_settings_file, say
+from accelqsm.commands.common import (
+    SettingsFile,
+    add_columns,
+    add_mask,
+    add_out,
+    add_settings_file,
+    check_table,
+    columns_of,
+    results,
+    say,
+    unsaid,
+)
 from accelqsm.errors import InputError
-from accelqsm.files.atlases import ATLASES, DEFAULT
+from accelqsm.files.atlases import ATLASES, DEFAULT, find_atlas
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.arguments import add_settings
 
+if TYPE_CHECKING:
+    from accelqsm.pipeline.nuclei import MappedHead
+    from accelqsm.results.nuclei import NucleiResult
+
 NAME = "nuclei"
-HELP = "susceptibility map to one row per nucleus"
+HELP = "susceptibility of each nucleus in a map"
 EXAMPLE = """accelqsm nuclei Chimap.nii.gz out --magnitude magnitude.nii.gz --t1w T1w.nii.gz
 accelqsm nuclei Chimap.nii.gz nuclei.tsv --labels labels.nii.gz --lookup labels.tsv"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which map, which labels, and how they are measured."""
+    """Add the arguments of map, labels or atlas, and measurement."""
     parser.add_argument("chimap", type=Path, metavar="CHIMAP", help="susceptibility, NIfTI, ppm")
-    parser.add_argument(
-        "out", type=Path, metavar="OUT", help="OUT.tsv with --labels alone, otherwise a folder"
-    )
+    add_out(parser, "OUT.tsv with --labels alone, otherwise a folder")
     files = {
-        "--magnitude": "of the same scan: registers an atlas",
+        "--magnitude": "magnitude of the same scan: registers an atlas",
         "--t1w": "T1-weighted image of the same head, any pose",
         "--labels": "integers on the map's grid, in place of an atlas",
         "--lookup": "table with index and name of each label",
-        "--reference-magnitude": "of another scan of this head, on which --labels lie: "
+        "--reference-magnitude": "magnitude of another scan of this head, on the grid of --labels: "
         "co-registers them to this scan",
-        "--r2star": "1/s, finds the CSF for --reference csf",
+        "--r2star": "R2* map in 1/s, to segment the CSF for --reference csf",
     }
     for name, text in files.items():
         parser.add_argument(name, type=Path, metavar="FILE", help=text)
+    add_columns(parser, "index", "name", example="of --lookup, such as index=id name=acronym")
     parser.add_argument(
         "--atlas",
         metavar="DIR",
@@ -52,52 +68,119 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure, and write table, labels and settings."""
+    """Measure and write table, labels and settings."""
     settings = SettingsFile.of(options, "nuclei").settings(MeasureSettings, "nuclei")
     _check(options, settings)
+    names = columns_of(options)
+    if options.labels is not None and options.reference_magnitude is None:
+        check_table(options)
+        with unsaid():
+            _check_files(options, names)
+        _measure(options, settings, names)
+        return
+    with results(options, NAME) as folder:
+        with unsaid():
+            _check_files(options, names)
+        from accelqsm.reports.boilerplate import write_methods
+
+        _located(options, settings, names).write(folder)
+        write_methods(folder)
+    say(options.out, "nuclei.tsv, labels, quality with picture, settings, methods text")
+
+
+def _measure(
+    options: argparse.Namespace, settings: MeasureSettings, names: Mapping[str, str]
+) -> None:
+    """Measure labels that lie on the map, and write the table."""
     from accelqsm.api import nuclei
+    from accelqsm.files.text.lookup import read_lookup
     from accelqsm.files.toml import write_settings
-    from accelqsm.reports.boilerplate import write_methods
     from accelqsm.results.nuclei import nuclei_record, write_nuclei
 
-    head = nuclei.mapped_head(
+    table = nuclei.measure_nuclei(
+        _head(options),
+        labels=options.labels,
+        lookup=read_lookup(options.lookup, names),
+        settings=settings,
+    )
+    write_nuclei(options.out, table)
+    source = _source(options) | {"labels": str(options.labels), "lookup": str(options.lookup)}
+    write_settings(options.out.with_suffix(".toml"), nuclei_record(settings, source))
+    say(options.out, f"{len(table)} rows; columns in {options.out.with_suffix('.json').name}")
+
+
+def _located(
+    options: argparse.Namespace, settings: MeasureSettings, names: Mapping[str, str]
+) -> NucleiResult:
+    """Nuclei of an atlas, or with another scan's labels."""
+    from accelqsm.api import nuclei
+    from accelqsm.files.text.lookup import read_lookup
+
+    head, source = _head(options), _source(options) | {"magnitude": str(options.magnitude)}
+    if options.labels is None:
+        found = nuclei.locate_nuclei(head, atlas=options.atlas, t1w=options.t1w, settings=settings)
+    else:
+        found = nuclei.coregister_nuclei(
+            head,
+            labels=options.labels,
+            lookup=read_lookup(options.lookup, names),
+            reference_magnitude=options.reference_magnitude,
+            resample=options.resample,
+            settings=settings,
+        )
+        source |= {"lookup": str(options.lookup)}
+    return replace(found, source={**found.source, **source})
+
+
+def _head(options: argparse.Namespace) -> MappedHead:
+    from accelqsm.api.nuclei import mapped_head
+
+    return mapped_head(
         options.chimap,
         magnitude=options.magnitude,
         mask=options.mask,
         r2star_per_s=options.r2star,
     )
-    source = {
+
+
+def _source(options: argparse.Namespace) -> dict[str, str]:
+    return {
         "chimap": str(options.chimap),
         "mask": "where the map is not zero" if options.mask is None else str(options.mask),
     }
+
+
+def _check_files(options: argparse.Namespace, names: Mapping[str, str]) -> None:
+    """Refuse images that do not share a grid, by their headers, and a lookup that has no labels."""
+    from accelqsm.files.nifti import check_same_grid, read_header
+
+    chi = read_header(options.chimap)
+    apart = options.reference_magnitude
+    reference = chi if apart is None else read_header(apart)
+    if options.t1w is not None:
+        read_header(options.t1w)
     if options.labels is None:
-        found = nuclei.locate_nuclei(head, atlas=options.atlas, t1w=options.t1w, settings=settings)
-    elif options.reference_magnitude is not None:
-        found = nuclei.coregister_nuclei(
-            head,
-            labels=options.labels,
-            lookup=options.lookup,
-            reference_magnitude=options.reference_magnitude,
-            resample=options.resample,
-            settings=settings,
+        find_atlas(options.atlas or DEFAULT)
+    for path in (options.mask, options.r2star):
+        if path is not None:
+            check_same_grid(read_header(path).grid, chi.grid, path, reference=chi.path)
+    if options.labels is not None:
+        from accelqsm.files.text.lookup import read_lookup
+
+        labels = read_header(options.labels)
+        check_same_grid(labels.grid, reference.grid, labels.path, reference=reference.path)
+        read_lookup(options.lookup, names)
+    if (
+        options.magnitude is not None
+        and read_header(options.magnitude).grid.shape != chi.grid.shape
+    ):
+        check_same_grid(
+            read_header(options.magnitude).grid, chi.grid, options.magnitude, reference=chi.path
         )
-    else:
-        table = nuclei.measure_nuclei(
-            head, labels=options.labels, lookup=options.lookup, settings=settings
-        )
-        write_nuclei(options.out, table)
-        source |= {"labels": str(options.labels), "lookup": str(options.lookup)}
-        write_settings(options.out.with_suffix(".toml"), nuclei_record(settings, source))
-        say(options.out, f"{len(table)} rows; columns in {options.out.with_suffix('.json').name}")
-        return
-    source |= {"magnitude": str(options.magnitude)}
-    replace(found, source={**found.source, **source}).save(options.out)
-    write_methods(options.out)
-    say(options.out, "nuclei.tsv, labels, quality with picture, settings, methods text")
 
 
 def _check(options: argparse.Namespace, settings: MeasureSettings) -> None:
-    """Refuse arguments that do not belong together."""
+    """Check for arguments that cannot be combined."""
     if options.labels is None:
         if options.reference_magnitude is not None or options.resample or options.lookup:
             raise InputError(

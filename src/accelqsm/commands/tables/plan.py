@@ -1,4 +1,4 @@
-"""``accelqsm plan``: the number of subjects that decides equivalence, and scan time saved."""
+"""``accelqsm plan``: sample size for an equivalence test, and scan time saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelqsm.agreement.settings import EVERY_REGION, EquivalenceSettings, named_numbers
-from accelqsm.commands.common import SettingsFile
+from accelqsm.commands.common import SettingsFile, add_overwrite, check_table
 from accelqsm.errors import InputError
 from accelqsm.options.arguments import add_settings
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "plan"
-HELP = "number of subjects that decides equivalence; scan time saved"
+HELP = "sample size for an equivalence test; scan time saved"
 EXAMPLE = """accelqsm plan out/agreement.tsv --power 0.9
 accelqsm plan --within-sd-ppb 3 --mean-ppb 90 --scan-time PI=406 --scan-time AF3=275 \
 --reference PI"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A pilot or a within-subject SD, margins, and scan times."""
+    """Add the arguments of pilot table or within-subject SD, margins, and scan times."""
     parser.add_argument(
         "pilot",
         type=Path,
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="agreement.tsv of a comparison",
     )
     parser.add_argument("--out", type=Path, metavar="OUT.tsv", help="table to write")
+    add_overwrite(parser)
     parser.add_argument(
         "--within-sd-ppb", type=float, metavar="PPB", help="within-subject SD, in place of a pilot"
     )
@@ -55,8 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Plan, write the table where asked to, and show it."""
+    """Compute the plan, write it if ``--out`` is given, and print it."""
     settings = SettingsFile(options, {}).settings(EquivalenceSettings, "plan")
+    if options.out is not None:
+        check_table(options)
     from accelqsm.agreement.columns import column_dictionary
     from accelqsm.agreement.planning import plan_subjects
     from accelqsm.files.tables import write_described_table
@@ -81,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def scan_times(words: Sequence[str]) -> dict[str, float]:
-    """Seconds of one scan per protocol, from ``PROTOCOL=SECONDS`` or a published study's name.
+    """Scan time of each protocol in s, from ``PROTOCOL=SECONDS`` or the name of a published study.
 
     Raises:
         InputError: a word of neither form.
@@ -96,7 +99,7 @@ def scan_times(words: Sequence[str]) -> dict[str, float]:
 def _pilot(
     options: argparse.Namespace, settings: EquivalenceSettings, times_s: Mapping[str, float]
 ) -> pd.DataFrame:
-    """The pilot's table, or one of a single nucleus with the numbers given."""
+    """Table of the pilot, or of a single nucleus with the numbers given."""
     from accelqsm.agreement.planning import COLUMNS
     from accelqsm.files.tables import read_table
     from accelqsm.results.comparison import LABELS

@@ -1,4 +1,4 @@
-"""``accelqsm report``: the report of a demo or comparison, rebuilt from its folder."""
+"""``accelqsm report``: rebuild the report of a demo or comparison from its folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ EXAMPLE = "accelqsm report out"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the results are."""
+    """Add the argument of the folder."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of demo or compare")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Rebuild the report and say where it is."""
+    """Rebuild the report and print its path."""
     from accelqsm.api.agreement import report
 
     print(report(options.out))

@@ -1,9 +1,11 @@
-"""``accelqsm similarity``: how similar two susceptibility maps are."""
+"""``accelqsm similarity``: similarity measures of two susceptibility maps."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from accelqsm.commands.common import add_out, check_table
 
 NAME = "similarity"
 HELP = "similarity of two susceptibility maps, every figure with its range and region"
@@ -11,17 +13,18 @@ EXAMPLE = "accelqsm similarity af5/Chimap.nii.gz pi/Chimap.nii.gz out.tsv --mask
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two maps on one grid, and where both are defined."""
+    """Add the arguments of two maps on one grid, and their mask."""
     parser.add_argument("chimap", type=Path, metavar="CHIMAP", help="susceptibility, NIfTI, ppm")
     parser.add_argument("reference", type=Path, metavar="REFERENCE", help="the map to compare with")
-    parser.add_argument("out", type=Path, metavar="OUT.tsv", help="table to write")
+    add_out(parser, "table to write", metavar="OUT.tsv")
     parser.add_argument(
         "--mask", type=Path, required=True, metavar="FILE", help="where both maps are defined"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare the maps, and write and show the figures."""
+    """Compute, write and print the similarity measures."""
+    check_table(options)
     from accelqsm.agreement.columns import column_dictionary
     from accelqsm.agreement.similarity import similarity_figures
     from accelqsm.files.nifti import read_volume

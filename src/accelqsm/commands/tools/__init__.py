@@ -1,1 +1,1 @@
-"""Commands about the software itself."""
+"""Commands for training and for the installation."""

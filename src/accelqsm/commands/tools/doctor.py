@@ -1,4 +1,4 @@
-"""``accelqsm doctor``: is this installation sound?"""
+"""``accelqsm doctor``: versions, device and verified weights of the installation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ EXAMPLE = "accelqsm doctor"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to choose."""
+    """Add no arguments."""
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print versions, device and verified weights, one a line."""
+    """Print versions, device and verified weights, one per line."""
     from accelqsm.recon.weights import load_network, packaged_weights, weights_checksum
     from accelqsm.results.provenance import software
     from accelqsm.runtime.device import best_device, device_name

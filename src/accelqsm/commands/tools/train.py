@@ -1,11 +1,12 @@
-"""``accelqsm train``: weights of ReconNet3D from digital heads or fully sampled scans."""
+"""``accelqsm train``: train ReconNet3D on digital heads or fully sampled scans."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
+from contextlib import nullcontext
 
-from accelqsm.commands.common import SettingsFile, add_settings_file
+from accelqsm.commands.common import SettingsFile, add_out, add_settings_file
 from accelqsm.options.arguments import add_settings
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.training.settings import DataSettings, TrainingSettings
@@ -17,9 +18,10 @@ torchrun --nproc-per-node 4 --module accelqsm.cli train weights --data scans"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is learnt from, the shape of the network, and how it is trained."""
-    parser.add_argument(
-        "out", type=Path, metavar="OUT", help="folder for checkpoints, curve, errors and weights"
+    """Add the arguments of output folder, training, architecture and data."""
+    add_out(
+        parser,
+        "folder for checkpoints, curve, errors and weights; resumes what an earlier run left",
     )
     add_settings_file(parser)
     for record in (TrainingSettings, Architecture, DataSettings):
@@ -27,16 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, and say where the weights are."""
+    """Train, and print the path of the weights."""
     file = SettingsFile.of(options, "network", "training", "data")
     from dataclasses import replace
 
-    from accelqsm.training.run import train_network
+    from accelqsm.results.folder import folder_in_place
 
     training = file.settings(TrainingSettings, "training")
-    weights = train_network(
-        options.out,
-        settings=replace(training, architecture=file.settings(Architecture, "network")),
-        data=file.settings(DataSettings, "data"),
-    )
-    print(weights)
+    settings = replace(training, architecture=file.settings(Architecture, "network"))
+    data = file.settings(DataSettings, "data")
+    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes, one owns the folder
+    owned = folder_in_place(options.out, NAME, overwrite=options.overwrite, resume=True)
+    with owned if first else nullcontext():
+        from accelqsm.training.run import train_network
+
+        print(train_network(options.out, settings=settings, data=data))

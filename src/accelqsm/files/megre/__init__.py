@@ -1,1 +1,1 @@
-"""Magnitude and phase images of a multi-echo gradient echo, with their sidecars."""
+"""Multi-echo gradient-echo images (BIDS MEGRE): magnitude and phase files with sidecars."""

@@ -1,4 +1,4 @@
-"""Names as BIDS spells them, and the files of one multi-echo scan."""
+"""BIDS file names, and the magnitude and phase files of one multi-echo scan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_NAMES_SHOWN = 4
 
 @dataclass(frozen=True)
 class BidsName:
-    """A file name in pieces: ``sub-01_echo-2_part-mag_MEGRE.nii.gz``.
+    """Parsed BIDS file name, such as ``sub-01_echo-2_part-mag_MEGRE.nii.gz``.
 
     Attributes:
         stem: the name without ``.nii.gz``, ``.nii`` or ``.json``.
@@ -40,20 +40,20 @@ class BidsName:
 
     @property
     def scan(self) -> str:
-        """What all files of a scan have in common: the name without echo, part and suffix."""
+        """Common part of the file names of a scan, without echo, part and suffix."""
         return "_".join(f"{key}-{v}" for key, v in self.entities if key not in ("echo", "part"))
 
 
 @dataclass(frozen=True)
 class EchoFiles:
-    """Magnitude and phase files of a scan: one 3D file per echo in order, or one 4D file, each."""
+    """Magnitude and phase files of a scan, each one 3D file per echo in order or one 4D file."""
 
     magnitude: tuple[Path, ...]
     phase: tuple[Path, ...]
 
 
 def bids_name(path: Path) -> BidsName:
-    """The pieces of a file name; one that is not spelled as BIDS says has no entities.
+    """Parse a file name; a name that does not follow BIDS has no entities.
 
     Source: Gorgolewski et al. 2016, Sci Data 3:160044, doi 10.1038/sdata.2016.44.
     """
@@ -94,18 +94,18 @@ def find_megre(where: Path) -> EchoFiles:
     if not chosen:
         raise InputError(
             f"{where}: expected files named *_echo-<n>_part-mag_{SUFFIX}.nii[.gz] and "
-            f"*_echo-<n>_part-phase_{SUFFIX}.nii[.gz], found {_shown([p.name for p in images])}"
+            f"*_echo-<n>_part-phase_{SUFFIX}.nii[.gz], found {_first_of([p.name for p in images])}"
         )
     if len(chosen) > 1:
         raise InputError(
             f"{where}: expected the files of one scan, found those of {len(chosen)}: "
             f"{', '.join(chosen)}"
         )
-    return _by_echo(scans[chosen[0]])
+    return _sort_by_echo(scans[chosen[0]])
 
 
 def _scans(images: Sequence[Path]) -> dict[str, list[Path]]:
-    """The echo files among some images, by the scan that they belong to."""
+    """Group the echo files among ``images`` by scan."""
     scans: dict[str, list[Path]] = {}
     for path in images:
         name = bids_name(path)
@@ -114,8 +114,8 @@ def _scans(images: Sequence[Path]) -> dict[str, list[Path]]:
     return scans
 
 
-def _by_echo(paths: Sequence[Path]) -> EchoFiles:
-    """Files of one scan in the order of their echoes, each with both parts."""
+def _sort_by_echo(paths: Sequence[Path]) -> EchoFiles:
+    """Sort the files of one scan by echo, and check that each echo has both parts."""
     found: dict[tuple[int, str], Path] = {}
     for path in paths:
         name = bids_name(path)
@@ -129,14 +129,14 @@ def _by_echo(paths: Sequence[Path]) -> EchoFiles:
         (other,) = set(PARTS) - {part}
         if (echo, other) not in found:
             raise InputError(
-                f"{path}: expected a part-{other} file of echo {echo} beside it, found none"
+                f"{path}: expected a part-{other} file of echo {echo} in its folder, found none"
             )
     echoes = sorted({echo for echo, _ in found})
     return EchoFiles(*(tuple(found[echo, part] for echo in echoes) for part in PARTS))
 
 
-def _shown(names: Sequence[str]) -> str:
-    """A few names, or that there is none."""
+def _first_of(names: Sequence[str]) -> str:
+    """Text of the first few names, or of none."""
     if not names:
         return "no NIfTI file"
     more = len(names) - MOST_NAMES_SHOWN

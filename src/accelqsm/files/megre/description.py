@@ -1,4 +1,4 @@
-"""What is known of a scan before its voxels are read: files in order, echo times, main field."""
+"""Description of a multi-echo scan from file names and sidecars: echo times, main field."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from accelqsm.files.megre.sidecar import (
 from accelqsm.grid import Triple, unit_vector
 
 SAME_VALUE = 1e-3
-"""Relative difference within which two sidecars agree."""
+"""Relative tolerance at which values of two sidecars agree."""
 Value = TypeVar("Value")
 
 
@@ -37,7 +37,7 @@ class ScanDescription:
         echo_times_s: one per echo, in seconds.
         field_strength_t: main field in tesla.
         b0_direction: unit vector along the array axes; None for scanner +z.
-        phase_units: what a sidecar says of the phase, if anything.
+        phase_units: ``Units`` of the phase in a sidecar, if given.
         phase_range: values that are -pi and pi, if given.
     """
 
@@ -52,10 +52,10 @@ class ScanDescription:
 def find_files(
     magnitude: Sequence[Path], phase: Sequence[Path], megre: Path | None = None
 ) -> EchoFiles:
-    """The files of a scan, given one by one or as a BIDS folder or prefix (``find_megre``).
+    """Files of a scan, given one by one or as a BIDS folder or prefix (``find_megre``).
 
     Raises:
-        InputError: neither or both ways, or as ``find_megre``.
+        InputError: neither or both given, or as ``find_megre``.
     """
     if megre is not None and not (magnitude or phase):
         return find_megre(megre)
@@ -74,7 +74,7 @@ def describe_scan(
     b0_direction: Sequence[float] | None = None,
     phase_range: tuple[float, float] | None = None,
 ) -> ScanDescription:
-    """Order a scan's files by echo, and take from their JSON sidecars what is not given.
+    """Sort a scan's files by echo, and read from their JSON sidecars what is not given.
 
     Files are ordered by ``EchoTime``, else by the echo number in their names, else left as given;
     where only magnitude or only phase can be ordered, the other follows.
@@ -87,8 +87,8 @@ def describe_scan(
         phase_range: values that are -pi and pi; wins over ``Units``.
 
     Raises:
-        InputError: echo times or field that nobody gives, sidecars that contradict each other or
-            cannot be used, or phase that a sidecar calls filtered.
+        InputError: missing echo times or field strength, sidecars that contradict each other or
+            cannot be used, or phase that a sidecar marks as filtered.
     """
     magnitude = [read_sidecar(path) for path in files.magnitude]
     phase = [read_sidecar(path) for path in files.phase]
@@ -96,19 +96,19 @@ def describe_scan(
         _check_part(part, sidecars)
     for sidecar in phase:
         check_unfiltered(sidecar)
-    magnitude, phase = _in_order(magnitude, phase)
+    magnitude, phase = _sort_by_echo(magnitude, phase)
     both = [*magnitude, *phase]
     times_s = echo_times_s or _sidecar_times_s(magnitude, phase)
     field_t, direction = field_strength_t, b0_direction
     units: PhaseUnits | None = None
     if field_t is None:
-        field_t = _agreed(both, "MagneticFieldStrength", sidecar_field_strength_t)
+        field_t = _common_value(both, "MagneticFieldStrength", sidecar_field_strength_t)
     if not times_s or field_t is None:
-        raise _nobody_says(magnitude[0], times=not times_s, field=field_t is None)
+        raise _missing_metadata(magnitude[0], times=not times_s, field=field_t is None)
     if direction is None:
-        direction = _agreed(both, "B0_dir", sidecar_b0_direction)
+        direction = _common_value(both, "B0_dir", sidecar_b0_direction)
     if phase_range is None:
-        units = _agreed(phase, "Units", sidecar_phase_units)
+        units = _common_value(phase, "Units", sidecar_phase_units)
     return ScanDescription(
         EchoFiles(tuple(s.image for s in magnitude), tuple(s.image for s in phase)),
         tuple(float(t) for t in times_s),
@@ -120,17 +120,17 @@ def describe_scan(
 
 
 def _check_part(part: str, sidecars: Sequence[Sidecar]) -> None:
-    """Refuse files whose names say that they are the other part."""
+    """Check that no file name has the label of the other part."""
     for sidecar in sidecars:
         label = bids_name(sidecar.image).label("part")
         if label not in (part, None):
             raise InputError(f"{sidecar.image}: expected part-{part}, found part-{label}")
 
 
-def _in_order(
+def _sort_by_echo(
     magnitude: list[Sidecar], phase: list[Sidecar]
 ) -> tuple[list[Sidecar], list[Sidecar]]:
-    """Both lists by echo."""
+    """Sort both lists by echo."""
     by_magnitude, by_phase = _order(magnitude), _order(phase)
     if len(magnitude) == len(phase):
         by_magnitude, by_phase = by_magnitude or by_phase, by_phase or by_magnitude
@@ -166,19 +166,19 @@ def _sidecar_times_s(
 
 
 def _check_same_times(magnitude: Sidecar, phase: Sidecar) -> None:
-    """Refuse a phase file whose echo time is not that of its magnitude."""
+    """Check that magnitude and phase have the same echo time."""
     expected, found = sidecar_echo_times_s(magnitude), sidecar_echo_times_s(phase)
     if expected and found and not _same(expected, found):
         raise InputError(
-            f"{phase.sources['EchoTime']}: expected EchoTime {_shown(expected)} as of the "
-            f"magnitude, found {_shown(found)}"
+            f"{phase.sources['EchoTime']}: expected EchoTime {_format_times(expected)} as of the "
+            f"magnitude, found {_format_times(found)}"
         )
 
 
-def _agreed(
+def _common_value(
     sidecars: Sequence[Sidecar], key: str, read: Callable[[Sidecar], Value | None]
 ) -> Value | None:
-    """The value of a field that all sidecars which have it share."""
+    """Value of a field, which must agree between all sidecars that have it."""
     first: Sidecar | None = None
     agreed: Value | None = None
     for sidecar in sidecars:
@@ -202,7 +202,7 @@ def _same(one: object, other: object) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=SAME_VALUE, atol=1e-9))
 
 
-def _nobody_says(sidecar: Sidecar, *, times: bool, field: bool) -> InputError:
+def _missing_metadata(sidecar: Sidecar, *, times: bool, field: bool) -> InputError:
     options = [o for o, missing in (("--echo-times-s", times), ("--b0-tesla", field)) if missing]
     fields = [
         f for f, missing in (("EchoTime", times), ("MagneticFieldStrength", field)) if missing
@@ -213,5 +213,5 @@ def _nobody_says(sidecar: Sidecar, *, times: bool, field: bool) -> InputError:
     )
 
 
-def _shown(times_s: Sequence[float]) -> str:
+def _format_times(times_s: Sequence[float]) -> str:
     return " ".join(f"{t:g}" for t in times_s)

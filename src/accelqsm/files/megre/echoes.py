@@ -1,4 +1,4 @@
-"""The voxels of a scan: magnitude and phase files to one complex channel."""
+"""Reader of magnitude and phase images as complex images of every echo."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
-import torch
-from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
@@ -20,17 +18,20 @@ from accelqsm.files.megre.phase import given_unit, phase_rad, phase_unit
 from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
 from accelqsm.grid import Triple, unit_vector
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Echoes:
-    """A scan whose channels are combined.
+    """Coil-combined complex images of every echo.
 
     Attributes:
         images: complex (1, echo, x, y, z).
         acquisition: grid, echo times and field.
         b0_direction: unit vector of the main field along the array axes.
-        name: of the phase, for messages.
-        source: files and how they were read, as it is recorded beside results.
+        name: name of the phase, for messages.
+        source: files and reading options, for the record of a result.
     """
 
     images: Tensor
@@ -41,11 +42,11 @@ class Echoes:
 
 
 def read_scan(scan: ScanDescription, *, invert_phase: bool = False) -> Echoes:
-    """Read magnitude and phase of every echo.
+    """Read magnitude and phase of every echo as complex images.
 
     Args:
-        scan: which files, and how they were acquired.
-        invert_phase: the scanner's phase falls where the field adds to B0.
+        scan: files and acquisition parameters.
+        invert_phase: the scanner's phase decreases with TE where the field adds to B0.
 
     Raises:
         InputError: files that cannot be read, differ in grid or number of echoes, negative
@@ -73,6 +74,8 @@ def read_scan(scan: ScanDescription, *, invert_phase: bool = False) -> Echoes:
         if scan.phase_range is None
         else given_unit(phases, *scan.phase_range)
     )
+    import torch  # last, because it takes seconds and files that do not fit are refused before
+
     sign = -1.0 if invert_phase else 1.0
     images = [
         torch.polar(_tensor(echo.values), sign * _tensor(angle))
@@ -101,14 +104,14 @@ def echoes_of_arrays(
     b0_direction: Sequence[float] | None = None,
     invert_phase: bool = False,
 ) -> Echoes:
-    """Magnitude and phase that are in memory, phase in radians.
+    """Complex images from magnitude and phase in memory, phase in radians.
 
     Args:
         magnitude, phase: 4D images (x, y, z, echo), or 3D of a single echo.
         echo_times_s: one per echo, in seconds.
         field_strength_t: main field in tesla.
         b0_direction: along the array axes; by default scanner +z, from the affine.
-        invert_phase: the phase falls where the field adds to B0.
+        invert_phase: the phase decreases with TE where the field adds to B0.
 
     Raises:
         InputError: images that do not fit each other or the echo times.
@@ -128,6 +131,8 @@ def echoes_of_arrays(
     grid = parts[0].grid
     check_same_grid(parts[1].grid, grid, parts[1].path, reference=parts[0].path)
     acquisition = Acquisition(grid, echo_times_s, field_strength_t)
+    import torch
+
     values = [_tensor(part.values).reshape(*grid.shape, n_echoes) for part in parts]
     sign = -1.0 if invert_phase else 1.0
     images = torch.polar(values[0], sign * values[1]).movedim(-1, 0).contiguous()
@@ -145,7 +150,7 @@ def echoes_of_arrays(
 
 
 def read_echoes(paths: Sequence[Path]) -> list[Image]:
-    """3D images, one per echo, from 3D files in order or from one 4D file.
+    """Read 3D images, one per echo, from 3D files in order or from one 4D file.
 
     A fourth axis of one volume counts as 3D.
 
@@ -172,4 +177,6 @@ def _volume(image: Image, number: int) -> Image:
 
 
 def _tensor(values: np.ndarray) -> Tensor:
+    import torch
+
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))

@@ -1,4 +1,4 @@
-"""Phase as scanners store it, in radians.
+"""Conversion of stored phase images to radians.
 
 One row of ``UNITS`` per convention; ``phase_unit`` says how one is chosen.
 
@@ -24,8 +24,8 @@ from accelqsm.files.megre.phase_unit import REACH, TAU, Angles, PhaseUnit, full_
 from accelqsm.files.megre.sidecar import PhaseUnits
 from accelqsm.files.nifti import Image, check_finite
 
-LEAST_SHARE_OF_RADIANS = 0.1
-"""Of the circle: less than that, without a word from the file, may be any unit."""
+LEAST_FRACTION_OF_TURN = 0.1
+"""Range in turns below which phase without ``Units`` may have any unit."""
 RADIANS = PhaseUnit("-pi..pi", -math.pi, math.pi, 0.0, "fractions")
 TURN = PhaseUnit("0..2 pi", 0.0, TAU, 0.0, "fractions")
 UNITS = (
@@ -36,11 +36,11 @@ UNITS = (
     PhaseUnit("milliradians", -1000 * math.pi, 1000 * math.pi, 0.0),
 )
 NORMALISED = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5))
-"""Ranges that somebody normalised: turns, half turns or anything, but not radians."""
+"""Ranges of normalised phase (turns, half turns or others), which is not in radians."""
 
 
 def phase_rad(images: Sequence[Image], unit: PhaseUnit | None = None) -> list[Angles]:
-    """Phase in radians of the echoes of one scan, by ``phase_unit`` unless the unit is given.
+    """Phase in radians of the echoes of one scan; without a unit, ``phase_unit`` determines it.
 
     Raises:
         InputError: as ``phase_unit``.
@@ -50,28 +50,27 @@ def phase_rad(images: Sequence[Image], unit: PhaseUnit | None = None) -> list[An
 
 
 def phase_unit(images: Sequence[Image], *, units: PhaseUnits | None = None) -> PhaseUnit:
-    """Find the common unit of the echoes of one scan from their range.
+    """Determine the common phase unit of the echoes of one scan from their range.
 
     The first of these that holds, of the values with slope and intercept applied or as stored:
 
     1. the values reach both ends of a row of ``UNITS``;
-    2. they are floats, and as stored reach both ends of a row: the slope is not theirs;
+    2. they are floats, and as stored reach both ends of a row: the slope does not apply to them;
     3. the values are within -pi..pi and use a tenth of it, or within 0..2 pi and go beyond pi;
-    4. as stored they reach both ends of a row: a slope applied twice, or not theirs;
+    4. as stored they reach both ends of a row: a slope applied twice, or one that does not apply;
     5. they are floats, and as stored rule 3 holds;
-    6. the sidecar says "arbitrary", the range is symmetric or starts at 0, and its ends touch
-       each other in space, as wraps do: the range is one turn.
+    6. the sidecar says "arbitrary", the range is symmetric or starts at 0, and its ends are
+       neighbours in space, as at wraps: the range is one turn.
 
-    A sidecar's "rad" admits radians only, however small a part of the circle; "arbitrary" admits
-    them only where they reach both ends. Without "rad", -1..1, 0..1 and -0.5..0.5 do not count
-    as radians.
+    With "rad" in the sidecar only radians are possible, of any range; with "arbitrary" only where
+    they reach both ends. Without "rad", the ranges -1..1, 0..1 and -0.5..0.5 are not radians.
 
     Args:
         images: 3D, one per echo.
         units: ``Units`` of the sidecar.
 
     Returns:
-        The unit, and whether it is that of the values as stored.
+        The unit, which says whether it applies to the values as stored.
 
     Raises:
         InputError: non-finite values, constant phase, or a range that fits no rule.
@@ -95,7 +94,7 @@ def phase_unit(images: Sequence[Image], *, units: PhaseUnits | None = None) -> P
 
 
 def given_unit(images: Sequence[Image], low: float, high: float) -> PhaseUnit:
-    """The unit in which ``low`` is -pi and ``high`` is pi, slope and intercept applied.
+    """Phase unit in which ``low`` is -pi and ``high`` is pi, slope and intercept applied.
 
     Raises:
         InputError: no range, or images that are not finite, constant, go beyond it or use less
@@ -118,7 +117,7 @@ def given_unit(images: Sequence[Image], low: float, high: float) -> PhaseUnit:
 
 
 def check_varying(images: Sequence[Image]) -> None:
-    """Refuse echoes that are not finite or hold one value only (the first may be a reference).
+    """Check that echoes are finite and not constant (the first may be a constant reference).
 
     Raises:
         InputError: naming the echo's file.
@@ -134,7 +133,7 @@ def check_varying(images: Sequence[Image]) -> None:
 
 
 def _candidates(images: Sequence[Image], units: PhaseUnits | None) -> Iterator[PhaseUnit]:
-    """Units that the images may have, the surest first."""
+    """Units that the images may have, in order of preference."""
     rows = (RADIANS, TURN) if units == "rad" else UNITS
     values = [_numbers(image) for image in images]
     stored = [np.asarray(image.stored, dtype=np.float32) for image in images]
@@ -153,7 +152,7 @@ def _candidates(images: Sequence[Image], units: PhaseUnits | None) -> Iterator[P
 
 
 def _are_radians(unit: PhaseUnit, echoes: Sequence[Angles], units: PhaseUnits | None) -> bool:
-    """Whether values that need not reach both ends are radians all the same."""
+    """Whether values that do not reach both ends of a range are still radians."""
     low, high = range_of(echoes)
     if not unit.fits(echoes) or (unit is not RADIANS and high <= math.pi):
         return False
@@ -163,7 +162,7 @@ def _are_radians(unit: PhaseUnit, echoes: Sequence[Angles], units: PhaseUnits | 
         math.isclose(low, a, abs_tol=2e-3) and math.isclose(high, b, abs_tol=2e-3)
         for a, b in NORMALISED
     ]
-    return high - low > TAU * LEAST_SHARE_OF_RADIANS and not any(near)
+    return high - low > TAU * LEAST_FRACTION_OF_TURN and not any(near)
 
 
 def _numbers(image: Image) -> Angles:

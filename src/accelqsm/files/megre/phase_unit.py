@@ -1,4 +1,4 @@
-"""A convention of phase values, and what shows that values of any size cover the circle."""
+"""Phase units of stored images, and detection of a range that is one turn."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from accelqsm.files.nifti import Image
 
 TOLERANCE_RAD = 0.02
 REACH = 0.02
-"""Share of the circle by which the echoes together may miss either end of a range: the noise
-around a head and the wraps in it reach both, so that a range which ends elsewhere is another."""
-LEAST_TOUCH = 0.03
-"""Share of the neighbours of a full range's top tenth that lie in its bottom tenth: 0.06 and more
-where phase wraps (real and simulated heads, noise), 0 where it does not."""
+"""Fraction of a turn by which the echoes together may miss either end of a range: noise around
+a head and wraps in it reach both ends."""
+LEAST_WRAP_FRACTION = 0.03
+"""Fraction of the neighbours of voxels in the top tenth of the range that are in its bottom
+tenth: 0.06 and more for wrapped phase (real and simulated heads, noise), 0 without wraps."""
 LEAST_TENTH = 0.01
-"""Share of the voxels other than 0 in the top tenth, lest the range be that of a few outliers."""
+"""Fraction of the non-zero voxels in the top tenth, so that outliers do not define the range."""
 
 Angles = npt.NDArray[np.float32]
 TAU = 2 * math.pi
@@ -27,14 +27,14 @@ TAU = 2 * math.pi
 
 @dataclass(frozen=True)
 class PhaseUnit:
-    """A convention: ``low``..``high`` is one turn.
+    """A phase unit in which ``low``..``high`` is one turn.
 
     Attributes:
         name: for messages and the record of a run.
-        low, high: values that are one turn apart.
-        zero: the value of zero phase.
+        low, high: ends of the range, one turn apart.
+        zero: value of zero phase.
         values: "whole", "fractions" or "any" numbers.
-        stored: take the values as stored, since slope and intercept do not belong to them.
+        stored: use the values as stored, without slope and intercept.
     """
 
     name: str
@@ -45,7 +45,7 @@ class PhaseUnit:
     stored: bool = False
 
     def fits(self, echoes: Sequence[Angles]) -> bool:
-        """Whether the echoes together keep within the range and are numbers of this kind."""
+        """Whether all echoes are within the range and are numbers of this kind."""
         low, high = range_of(echoes)
         slack = (self.high - self.low) * TOLERANCE_RAD / TAU
         if low < self.low - slack or high > self.high + slack:
@@ -53,7 +53,7 @@ class PhaseUnit:
         return self.values == "any" or are_whole(echoes) == (self.values == "whole")
 
     def reached(self, echoes: Sequence[Angles]) -> bool:
-        """Whether the echoes together also come near both ends of the range."""
+        """Whether the echoes fit and together come near both ends of the range."""
         low, high = range_of(echoes)
         slack = (self.high - self.low) * REACH
         return self.fits(echoes) and low <= self.low + slack and high >= self.high - slack
@@ -68,26 +68,26 @@ class PhaseUnit:
 
 
 def full_range(echoes: Sequence[Angles]) -> PhaseUnit | None:
-    """The unit of which the range of some echoes is one turn, if they show that it is.
+    """Unit in which the range of the echoes is one turn, or None if this is not evident.
 
-    The range must be symmetric or start at zero, within 2 %, and its top and bottom tenth must
-    touch in space, which only wraps (and noise) do.
+    The range must be symmetric or start at zero, within 2 %, and voxels of its top and bottom
+    tenth must be neighbours, which occurs only at wraps (and in noise).
     """
     low, high = range_of(echoes)
     step = _smallest_step(echoes) if are_whole(echoes) else 0.0
     period = high - low + step
     symmetric = abs(low + high) <= REACH * period
     from_zero = 0 <= low <= REACH * period
-    if not (symmetric or from_zero) or _touch(echoes, low, high) < LEAST_TOUCH:
+    if not (symmetric or from_zero) or _wrap_fraction(echoes, low, high) < LEAST_WRAP_FRACTION:
         return None
     name = f"{low:g}..{high:g}, the whole circle"
     return PhaseUnit(name, low, low + period, 0.0 if symmetric else low + period / 2)
 
 
-def _touch(echoes: Sequence[Angles], low: float, high: float) -> float:
-    """Share of the neighbours of voxels in the top tenth that are in the bottom tenth.
+def _wrap_fraction(echoes: Sequence[Angles], low: float, high: float) -> float:
+    """Fraction of the neighbours of voxels in the top tenth that are in the bottom tenth.
 
-    Zeros are left out of the bottom: they are what a masked image has around the head.
+    Zeros do not count as bottom, as a masked image is zero around the head.
     """
     tenth = (high - low) / 10
     pairs = neighbours = in_top = in_head = 0

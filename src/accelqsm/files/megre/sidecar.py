@@ -1,4 +1,4 @@
-"""What the JSON files beside an image say of it (BIDS sidecars, with their inheritance)."""
+"""Metadata of an image from BIDS JSON sidecars, with their inheritance."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Made = TypeVar("Made")
 
 FILTERED_SUFFIXES = ("swi", "minip")
 FILTERED_WORDS = frozenset({"SWI", "SWAN", "SWIP", "MNIP", "MINIP", "FILTERED", "HPF"})
-"""Words of DICOM's ImageType on images that went through susceptibility weighting."""
+"""Words in DICOM's ImageType that mark susceptibility-weighted images."""
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """The fields that apply to an image, and the file that each comes from.
+    """Metadata fields that apply to an image, with the source file of each.
 
     Attributes:
         image: the image.
@@ -41,12 +41,12 @@ class Sidecar:
 
     @property
     def found(self) -> str:
-        """Which JSON files there are, for messages."""
+        """Description of the JSON files found, for messages."""
         names = sorted({path.name for path in self.sources.values()})
         return f"only other fields in {', '.join(names)}" if names else "no JSON sidecar"
 
     def number(self, key: str) -> float | None:
-        """One number, or None where there is none."""
+        """Numerical value of a field, or None where it is absent or not a number."""
         value = self.fields.get(key)
         return float(value) if value is not None and _is_number(value) else None
 
@@ -54,9 +54,9 @@ class Sidecar:
 def read_sidecar(image: Path) -> Sidecar:
     """Read the JSON files that apply to an image; nearer and more specific ones win.
 
-    A file applies when it has the image's name, or the image's suffix and no entity that the
-    image has not, in the image's folder or above it, up to the folder with
-    ``dataset_description.json``. Without a dataset, only the image's folder counts.
+    A file applies if it has the name of the image, or its suffix and a subset of its entities, in
+    the folder of the image or above it, up to the folder with ``dataset_description.json``. Without
+    a dataset, only the folder of the image counts.
 
     Raises:
         InputError: a file that applies but does not hold a JSON object.
@@ -85,7 +85,7 @@ def sidecar_echo_times_s(sidecar: Sidecar) -> tuple[float, ...] | None:
     if not numbers or not all(_is_number(number) for number in numbers):
         raise _unusable(sidecar, "EchoTime", "seconds, such as 0.02")
     echo_times_s = tuple(float(number) for number in numbers)
-    _named(sidecar.sources["EchoTime"], check_echo_times, echo_times_s)
+    _check_naming_file(sidecar.sources["EchoTime"], check_echo_times, echo_times_s)
     return echo_times_s
 
 
@@ -100,12 +100,12 @@ def sidecar_field_strength_t(sidecar: Sidecar) -> float | None:
         return None
     if not _is_number(value):
         raise _unusable(sidecar, "MagneticFieldStrength", "tesla, such as 3")
-    _named(sidecar.sources["MagneticFieldStrength"], check_field_strength, float(value))
+    _check_naming_file(sidecar.sources["MagneticFieldStrength"], check_field_strength, float(value))
     return float(value)
 
 
 def sidecar_b0_direction(sidecar: Sidecar) -> Triple | None:
-    """``B0_dir``, which QSMxT writes: direction of the main field along the array axes.
+    """Direction of the main field along the array axes from ``B0_dir``, as QSMxT writes it.
 
     Raises:
         InputError: not three numbers, or zero.
@@ -115,7 +115,7 @@ def sidecar_b0_direction(sidecar: Sidecar) -> Triple | None:
         return None
     if not isinstance(value, list) or not all(_is_number(number) for number in value):
         raise _unusable(sidecar, "B0_dir", "three numbers")
-    return _named(sidecar.sources["B0_dir"], unit_vector, value)
+    return _check_naming_file(sidecar.sources["B0_dir"], unit_vector, value)
 
 
 def sidecar_phase_units(sidecar: Sidecar) -> PhaseUnits | None:
@@ -131,9 +131,9 @@ def sidecar_phase_units(sidecar: Sidecar) -> PhaseUnits | None:
 
 
 def check_unfiltered(sidecar: Sidecar) -> None:
-    """Refuse phase whose name or ``ImageType`` tells of susceptibility weighting.
+    """Check that name and ``ImageType`` do not mark phase as susceptibility weighted.
 
-    High-pass filtered phase has lost most of the field that susceptibility follows from.
+    High-pass filtered phase lacks most of the field from which susceptibility is computed.
 
     Raises:
         InputError: suffix ``swi`` or ``minIP``, or a word such as SWI, MNIP or FILTERED.
@@ -152,8 +152,8 @@ def check_unfiltered(sidecar: Sidecar) -> None:
             )
 
 
-def _named(path: Path, check: Callable[[Given], Made], value: Given) -> Made:
-    """``check(value)``, with the file named in front of what it raises."""
+def _check_naming_file(path: Path, check: Callable[[Given], Made], value: Given) -> Made:
+    """Return ``check(value)``; prefix the file name to the message of an InputError."""
     try:
         return check(value)
     except InputError as error:
@@ -170,7 +170,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _applicable(image: Path) -> list[Path]:
-    """JSON files that apply, the most general first."""
+    """JSON files that apply to an image, the most general first."""
     name = bids_name(image)
     paths: list[Path] = []
     for folder in _folders(image):
@@ -182,13 +182,13 @@ def _applicable(image: Path) -> list[Path]:
 
 
 def _applies(path: Path, image: Path) -> bool:
-    inner, outer = bids_name(image), bids_name(path)
-    more_general = outer.suffix == inner.suffix and set(outer.entities) <= set(inner.entities)
-    return outer.stem == inner.stem or more_general
+    own, other = bids_name(image), bids_name(path)
+    more_general = other.suffix == own.suffix and set(other.entities) <= set(own.entities)
+    return other.stem == own.stem or more_general
 
 
 def _folders(image: Path) -> list[Path]:
-    """From the root of the dataset down to the image's folder; that folder without a dataset."""
+    """Folders from the root of the dataset to the image; its own folder without a dataset."""
     above = Path(os.path.abspath(image)).parent
     folders = [image.parent]
     while not (above / DATASET_ROOT).is_file():

@@ -1,4 +1,4 @@
-"""Magnitude and phase of every echo as BIDS MEGRE images with their sidecars."""
+"""Writer of magnitude and phase of every echo as BIDS MEGRE images with sidecars."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_megre(
     Args:
         prefix: folder and entities, such as ``anat/sub-01_acq-pi``.
         magnitude, phase_rad: (echo, x, y, z); phase in radians.
-        grid: where the voxels are.
+        grid: voxel grid of the images.
         echo_times_s: one per echo, in seconds.
         field_strength_t: main field in tesla.
 

@@ -1,1 +1,1 @@
-"""Raw k-space as ISMRMRD/MRD."""
+"""Raw k-space in ISMRMRD/MRD files."""

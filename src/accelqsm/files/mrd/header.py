@@ -1,4 +1,4 @@
-"""The MRD header: XML to acquisition and back (LPS to RAS+, ms to s, Hz to tesla)."""
+"""Conversion between MRD header and acquisition (LPS to RAS+, ms to s, Hz to tesla)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from accelqsm.units import GAMMA_BAR_HZ_PER_T
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 IN_IMAGE = ("embedded", "interleaved")
-"""Calibration modes whose lines have the contrast of the image."""
+"""Calibration modes whose lines are part of the image acquisition."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the lines of a raw file fill k-space.
+    """Encoding of a raw file: matrix, voxel size, k-space centre and sequence parameters.
 
     Attributes:
         encoded: encoded matrix (readout with oversampling, PE1, PE2).
-        image: the same without oversampling of the readout. What is oversampled along the phase
-            encodes stays, since nothing but the whole encoded field of view can be unfolded.
+        image: the same without readout oversampling. Oversampling along the phase encodes remains,
+            since only the whole encoded field of view can be unaliased.
         voxel_size_mm: encoded field of view over encoded matrix.
-        centre: index of the zero frequency along PE1 and PE2, as the lines count them.
-        calibration_in_image: whether lines for calibration alone belong to the image too.
+        centre: index of the zero frequency along PE1 and PE2, in the counters of the lines.
+        calibration_in_image: whether calibration-only lines also belong to the image.
         echo_times_s, field_strength_t, repetition_time_s, flip_angle_deg: as in Acquisition.
     """
 
@@ -47,7 +47,7 @@ class Encoding:
     flip_angle_deg: float
 
     def acquisition(self, line_head: npt.NDArray[np.void]) -> Acquisition:
-        """The acquisition, placed by the position and directions of one imaging line."""
+        """Acquisition record, with the affine from position and directions of one imaging line."""
         axes = [line_head["read_dir"], line_head["phase_dir"], line_head["slice_dir"]]
         directions = LPS_TO_RAS @ np.array(axes, dtype=float).T
         if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-3):
@@ -73,7 +73,7 @@ def parse_header(path: Path, text: bytes | str) -> Encoding:
     """
     try:
         with warnings.catch_warnings():
-            # A value that is not of its type would be kept as text with a warning alone.
+            # Otherwise a value of the wrong type would be kept as text with a mere warning.
             warnings.simplefilter("error")
             header = xsd.CreateFromDocument(text)
     except Exception as error:
@@ -103,7 +103,7 @@ def parse_header(path: Path, text: bytes | str) -> Encoding:
 
 
 def build_header(acquisition: Acquisition, *, n_channels: int, acceleration: float) -> str:
-    """The MRD header (XML) of an acquisition."""
+    """MRD header (XML) of an acquisition."""
     nx, ny, nz = acquisition.grid.shape
     vx, vy, vz = acquisition.voxel_size_mm
     space = xsd.encodingSpaceType(
@@ -149,7 +149,7 @@ def build_header(acquisition: Acquisition, *, n_channels: int, acceleration: flo
 
 
 def line_geometry(grid: Grid) -> dict[str, npt.NDArray[np.float32]]:
-    """Position and directions (LPS, mm) that every line of an acquisition on ``grid`` carries."""
+    """Position and directions (LPS, mm) in the head of every line of an acquisition on ``grid``."""
     directions = LPS_TO_RAS @ (grid.matrix[:3, :3] / grid.voxel_size_mm)
     centre = LPS_TO_RAS @ (grid.matrix @ np.array([*(n // 2 for n in grid.shape), 1.0]))[:3]
     return {
@@ -161,7 +161,7 @@ def line_geometry(grid: Grid) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def _image_grid(path: Path, encoding: Any) -> tuple[Shape, Shape]:
-    """Encoded matrix, and what is left of it without oversampling of the readout."""
+    """Encoded matrix, and image matrix without readout oversampling."""
     size = encoding.encodedSpace.matrixSize
     encoded = (int(size.x), int(size.y), int(size.z))
     fields_mm = [

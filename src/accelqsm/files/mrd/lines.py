@@ -1,4 +1,4 @@
-"""Heads of the lines of an MRD file: which are image, and where they lie on the (ky, kz) grid."""
+"""Line headers of an MRD file: image and calibration lines and their (ky, kz) positions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REVERSE = ismrmrd.ACQ_IS_REVERSE
 _CALIBRATION = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION
 _CALIBRATION_TOO = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
 _SINGLE = ("slice", "repetition", "phase", "set")
-"""Counters of the lines that one 3D scan leaves alone."""
+"""Counters that are constant in one 3D scan."""
 
 _NOT_IMAGE = (
     ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
@@ -37,17 +37,18 @@ _NOT_IMAGE = (
 
 
 def read_sampling(path: Path) -> npt.NDArray[np.bool_]:
-    """The (ky, kz) pattern of a scan, bool (y, z), without reading its samples.
+    """Sampling pattern in (ky, kz) of a scan, bool (y, z), without reading its samples.
 
     Raises:
         InputError: as ``read_mrd``.
     """
-    with opened(path) as file:
+    with open_mrd(path) as file:
         return survey_lines(path, file).sampled
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def open_mrd(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file; raise InputError for a missing or damaged one."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -61,20 +62,28 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 @dataclass(frozen=True)
 class Lines:
-    """Heads of all lines, and where those of image and calibration go on the (ky, kz) grid."""
+    """Headers of all lines, with the (ky, kz) positions of image and calibration lines.
+
+    Attributes:
+    encoding, acquisition: from the header of the file.
+    heads: header of each line.
+    is_image, is_calibration: bool for each line; a calibration line is of a separate scan.
+    ky, kz: indices of each line on the image's grid, zero frequency at n // 2.
+    sampled: sampling pattern of the image, bool (y, z).
+    """
 
     encoding: Encoding
     acquisition: Acquisition
     heads: npt.NDArray[np.void]
     is_image: npt.NDArray[np.bool_]
-    is_apart: npt.NDArray[np.bool_]
+    is_calibration: npt.NDArray[np.bool_]
     ky: npt.NDArray[np.int64]
     kz: npt.NDArray[np.int64]
     sampled: npt.NDArray[np.bool_]
 
 
 def survey_lines(path: Path, file: h5py.File) -> Lines:
-    """Read the header and the lines' heads, without their samples."""
+    """Read the header and the headers of the lines, without their samples."""
     if "ismrmrd_header" in file and "kspace" in file:
         raise InputError(f"{path}: expected an MRD file ('dataset/data'), found a fastMRI file")
     if "dataset/xml" not in file or "dataset/data" not in file:
@@ -83,22 +92,22 @@ def survey_lines(path: Path, file: h5py.File) -> Lines:
     encoding = parse_header(path, file["dataset/xml"][0])
     heads = file["dataset/data"].fields("head")[:]
     is_image = ~np.any([has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
-    is_apart = np.zeros_like(is_image)
+    is_calibration = np.zeros_like(is_image)
     if not encoding.calibration_in_image:
         alone = has_flag(heads, _CALIBRATION)
-        is_apart = is_image & (alone | has_flag(heads, _CALIBRATION_TOO))
+        is_calibration = is_image & (alone | has_flag(heads, _CALIBRATION_TOO))
         is_image &= ~alone
     if not is_image.any():
         raise InputError(f"{path}: expected image lines, found {len(heads)} lines of other kinds")
-    _check_lines(path, heads[is_image | is_apart])
+    _check_lines(path, heads[is_image | is_calibration])
     acquisition = encoding.acquisition(heads[int(np.argmax(is_image))])
     ky, kz = _positions(encoding, heads)
     sampled = _shared_pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
-    return Lines(encoding, acquisition, heads, is_image, is_apart, ky, kz, sampled)
+    return Lines(encoding, acquisition, heads, is_image, is_calibration, ky, kz, sampled)
 
 
 def _check_lines(path: Path, heads: npt.NDArray[np.void]) -> None:
-    """Refuse what is no single Cartesian 3D scan of one set of channels."""
+    """Check that the lines are of a single Cartesian 3D scan with one set of channels."""
     dimensions = int(heads["trajectory_dimensions"].max())
     if dimensions:
         raise InputError(
@@ -120,13 +129,14 @@ def _check_lines(path: Path, heads: npt.NDArray[np.void]) -> None:
 
 
 def has_flag(heads: npt.NDArray[np.void], flag: int) -> npt.NDArray[np.bool_]:
+    """Whether a flag is set in each line header."""
     return np.asarray(heads["flags"] & np.uint64(1 << (flag - 1)) != 0, dtype=np.bool_)
 
 
 def _positions(
     encoding: Encoding, heads: npt.NDArray[np.void]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices of every line on the image's (ky, kz) grid, zero frequency at n // 2."""
+    """Indices of every line on the (ky, kz) grid of the image, zero frequency at n // 2."""
     _, ny, nz = encoding.image
     ky = heads["idx"]["kspace_encode_step_1"].astype(np.int64) - encoding.centre[0] + ny // 2
     kz = heads["idx"]["kspace_encode_step_2"].astype(np.int64) - encoding.centre[1] + nz // 2

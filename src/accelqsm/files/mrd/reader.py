@@ -1,4 +1,4 @@
-"""Raw k-space as ISMRMRD/MRD HDF5: samples in bulk through h5py, header through ismrmrd.
+"""Reader of raw k-space in ISMRMRD/MRD HDF5 files, with bulk reading through h5py.
 
 Source: Inati et al. 2017, Magn Reson Med 77:411, doi 10.1002/mrm.26089.
 """
@@ -14,26 +14,26 @@ import torch
 
 from accelqsm.errors import InputError
 from accelqsm.files.mrd.header import Encoding
-from accelqsm.files.mrd.lines import NOISE, REVERSE, Lines, has_flag, opened, survey_lines
+from accelqsm.files.mrd.lines import NOISE, REVERSE, Lines, has_flag, open_mrd, survey_lines
 from accelqsm.fourier import centred_slice, ifft
 from accelqsm.kspace import KSpace, calibration_box, scratch
 
 CHUNK_BYTES = 2**26
-"""Samples that are read or written at a time."""
+"""Size of the blocks in which samples are read or written."""
 
 
 def read_mrd(path: Path) -> KSpace:
     """Read a Cartesian 3D multi-echo scan (contrast = echo) into hybrid space.
 
-    Readout oversampling is removed, reversed readouts are turned, averages are averaged, lines
-    that are no image data are skipped, and a noise scan is kept beside the samples. Samples
-    larger than 2 GiB go to an unnamed temporary file.
+    Readout oversampling is removed, reversed readouts are flipped, averages are averaged, lines
+    other than image data are skipped, and a noise scan is kept in the record. Samples larger than
+    2 GiB go to an unnamed temporary file.
 
     Raises:
         InputError: missing, truncated or foreign file, missing echoes or lines, NaN samples, or
             an encoding that is not one Cartesian 3D grid.
     """
-    with opened(path) as file:
+    with open_mrd(path) as file:
         return _read(path, file)
 
 
@@ -46,19 +46,19 @@ def _read(path: Path, file: h5py.File) -> KSpace:
     order[sampled] = np.arange(int(sampled.sum()))
     shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
     samples = scratch(shape)
-    places = np.full(len(heads), -1)
-    places[is_image] = order[survey.ky[is_image], survey.kz[is_image]]
-    _average(path, lines, survey, places, samples)
+    positions = np.full(len(heads), -1)
+    positions[is_image] = order[survey.ky[is_image], survey.kz[is_image]]
+    _average(path, lines, survey, positions, samples)
     noise = _noise_samples(path, lines, heads)
-    apart = _calibration(path, lines, survey, n_channels)
-    return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise, apart)
+    calibration = _calibration(path, lines, survey, n_channels)
+    return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise, calibration)
 
 
 def _calibration(
     path: Path, lines: h5py.Dataset, survey: Lines, n_channels: int
 ) -> npt.NDArray[np.complex64] | None:
-    """The largest centre without gaps of the lines that were scanned apart."""
-    chosen = np.flatnonzero(survey.is_apart)
+    """Largest fully sampled centre of the separate calibration lines, or None without any."""
+    chosen = np.flatnonzero(survey.is_calibration)
     if not len(chosen):
         return None
     image = survey.encoding.image
@@ -76,11 +76,11 @@ def _calibration(
         ) from None
     sizes = rows.stop - rows.start, columns.stop - columns.start
     y, z = survey.ky - rows.start, survey.kz - columns.start
-    inside = survey.is_apart & (y >= 0) & (y < sizes[0]) & (z >= 0) & (z < sizes[1])
-    places = np.where(inside, y * sizes[1] + z, -1)
+    inside = survey.is_calibration & (y >= 0) & (y < sizes[0]) & (z >= 0) & (z < sizes[1])
+    positions = np.where(inside, y * sizes[1] + z, -1)
     shape = (n_channels, len(measured), image[0], sizes[0] * sizes[1])
     centre = np.zeros(shape, dtype=np.complex64)
-    _average(path, lines, survey, places, centre)
+    _average(path, lines, survey, positions, centre)
     return centre.reshape(*shape[:3], *sizes)
 
 
@@ -88,48 +88,48 @@ def _average(
     path: Path,
     lines: h5py.Dataset,
     survey: Lines,
-    places: npt.NDArray[np.int64],
-    onto: npt.NDArray[np.complex64],
+    positions: npt.NDArray[np.int64],
+    out: npt.NDArray[np.complex64],
 ) -> None:
-    """Put the mean of all lines of a place there, some lines after another.
+    """Average all lines of each k-space position, block by block, into ``out``.
 
     Args:
-        path: named in errors.
-        lines: of the file.
-        survey: what their headers say.
-        places: of each line, negative where it belongs nowhere.
-        onto: zeros, (channel, echo, x, place); every place has a line of every echo.
+        path: the file, for messages.
+        lines: lines of the file.
+        survey: headers of the lines.
+        positions: k-space position of each line, negative for lines to be skipped.
+        out: zeros, (channel, echo, x, position); every position has a line of every echo.
     """
-    n_channels = len(onto)
-    counts = np.zeros((onto.shape[1], onto.shape[3]), dtype=np.int64)
+    n_channels = len(out)
+    counts = np.zeros((out.shape[1], out.shape[3]), dtype=np.int64)
     step = lines_at_once(n_channels, survey.encoding.encoded[0])
-    for start in range(0, len(places), step):
+    for start in range(0, len(positions), step):
         part = slice(start, start + step)
-        chosen = np.flatnonzero(places[part] >= 0)
+        chosen = np.flatnonzero(positions[part] >= 0)
         if not len(chosen):
             continue
         readouts = _readouts(path, survey.encoding, lines[part][chosen], n_channels)
         echoes = survey.heads["idx"]["contrast"][part][chosen].astype(int)
         for echo in np.unique(echoes):
             here = echoes == echo
-            columns, sums, repeats = _summed(places[part][chosen][here], readouts[here])
-            onto[:, echo][..., columns] += sums.transpose(1, 2, 0)
+            columns, sums, repeats = _sum_repeats(positions[part][chosen][here], readouts[here])
+            out[:, echo][..., columns] += sums.transpose(1, 2, 0)
             counts[echo, columns] += repeats
     if (counts > 1).any():
-        onto /= counts[None, :, None, :]
+        out /= counts[None, :, None, :]
 
 
 def lines_at_once(n_channels: int, n_samples: int) -> int:
-    """How many lines make a part of ``CHUNK_BYTES``."""
+    """Number of lines in a block of ``CHUNK_BYTES``."""
     return max(1, CHUNK_BYTES // (8 * n_channels * n_samples))
 
 
-def _summed(
-    places: npt.NDArray[np.int64], readouts: npt.NDArray[np.complex64]
+def _sum_repeats(
+    positions: npt.NDArray[np.int64], readouts: npt.NDArray[np.complex64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.complex64], npt.NDArray[np.int64]]:
-    """Places in order, the sum of the readouts at each, and how many there were."""
-    ordered = np.argsort(places, kind="stable")
-    columns, first, repeats = np.unique(places[ordered], return_index=True, return_counts=True)
+    """Unique positions in order, the sum of the readouts at each, and their number."""
+    ordered = np.argsort(positions, kind="stable")
+    columns, first, repeats = np.unique(positions[ordered], return_index=True, return_counts=True)
     return columns, np.add.reduceat(readouts[ordered], first, axis=0), repeats
 
 
@@ -153,9 +153,9 @@ def _readouts(
                 f"the encoded matrix of {n_encoded}"
             )
         target[:, start : start + values.shape[1]] = values
-    spoilt = ~np.isfinite(kspace.view(np.float32)).all(axis=(1, 2))
-    if spoilt.any():
-        head = lines["head"][int(np.argmax(spoilt))]
+    not_finite = ~np.isfinite(kspace.view(np.float32)).all(axis=(1, 2))
+    if not_finite.any():
+        head = lines["head"][int(np.argmax(not_finite))]
         raise InputError(
             f"{path}: line {int(head['scan_counter'])}: expected finite samples, found NaN or "
             "infinity"
@@ -165,7 +165,7 @@ def _readouts(
 
 
 def _samples(path: Path, line: npt.NDArray[np.void]) -> npt.NDArray[np.complex64]:
-    """The samples of one line, (channel, sample)."""
+    """Samples of one line, (channel, sample)."""
     head = line["head"]
     shape = (int(head["active_channels"]), int(head["number_of_samples"]))
     if line["data"].size != 2 * shape[0] * shape[1]:

@@ -1,4 +1,4 @@
-"""K-space to an ISMRMRD/MRD file, as ``files.mrd`` reads it."""
+"""Writer of k-space as an ISMRMRD/MRD file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,23 @@ from accelqsm.kspace import KSpace
 _NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
 
 
-def write_mrd(path: Path, kspace: KSpace) -> None:
+def write_mrd(path: str | Path, kspace: KSpace) -> None:
     """Write k-space as an MRD file: noise scan first, then one line per (ky, kz) and echo.
 
-    The file appears whole or not at all.
+    The file is written atomically.
+
+    Args:
+    path: HDF5 file to write, such as ``scan.h5``.
+    kspace: samples of every channel and echo, with or without a noise scan.
 
     Raises:
-        InputError: a calibration that was scanned apart, which this writer has no lines for.
+    InputError: a separate calibration scan, which is not supported.
     """
+    path = Path(path)
     if kspace.calibration is not None:
-        raise InputError(f"{path}: expected samples with a centre of their own, found it apart")
+        raise InputError(
+            f"{path}: expected samples with a fully sampled centre, found a separate calibration"
+        )
     acquisition = kspace.acquisition
     header = build_header(
         acquisition, n_channels=kspace.n_channels, acceleration=kspace.acceleration
@@ -82,7 +89,7 @@ def _noise_lines(kspace: KSpace) -> npt.NDArray[np.void]:
 def _image_lines(
     kspace: KSpace, positions: npt.NDArray[np.int64]
 ) -> Iterator[npt.NDArray[np.void]]:
-    """Lines in acquisition order (all echoes of one (ky, kz) follow each other), in chunks."""
+    """Iterate over blocks of image lines in acquisition order, echo by echo for each (ky, kz)."""
     n_echoes, n_x = kspace.acquisition.n_echoes, kspace.acquisition.grid.shape[0]
     step = max(1, lines_at_once(kspace.n_channels, n_x) // n_echoes)
     for start in range(0, len(positions), step):

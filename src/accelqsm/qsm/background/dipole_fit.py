@@ -1,4 +1,4 @@
-"""Background field removal by dipoles: sources outside the mask and inside are fitted together."""
+"""Background field removal by a joint fit of dipole sources outside and inside the mask."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from accelqsm.grid import Shape, Triple
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.settings import DipoleFitSettings
 from accelqsm.qsm.volume import box_of, voxels_within
+from accelqsm.runtime.progress import staged
 
 DEFAULT = DipoleFitSettings()
 MARGIN_MM = 30.0
@@ -24,9 +25,11 @@ MOST_SHORT_MARGIN = 48
 
 INSIDE_SD_PPM, OUTSIDE_SD_PPM = 0.025, 1.0
 FIELD_SD_PPM = 0.002
-"""What the field of a voxel, edges and ringing included, departs from that of dipoles at voxels."""
+"""Model error: standard deviation of a voxel's field from that of point dipoles at the voxels,
+partial volume at edges and ringing included."""
 
 
+@staged("Background field: dipole fit")
 def dipole_fit(
     field_ppm: Tensor,
     mask: Tensor,
@@ -36,13 +39,13 @@ def dipole_fit(
     b0_direction: Triple,
     settings: DipoleFitSettings = DEFAULT,
 ) -> LocalField:
-    """Subtract the field of the sources outside the mask that, with some inside, explain it.
+    """Local field after subtraction of the fitted field of sources outside the mask.
 
     Minimise ||W (D (chi_in + chi_out) - f)||^2 / s^2 + ||chi_in||^2 / s_in^2
     + ||chi_out||^2 / s_out^2, and return f - D chi_out. The sources inside (s_in = 0.025 ppm, the
     spread over a brain) keep those outside (s_out = 1 ppm, of bone and air) from explaining what
     is local, which is what projection onto dipole fields alone does. Solved by conjugate
-    gradients, first on voxels of about 3 mm and from there on the voxels themselves.
+    gradients, first on a coarse grid of about 3 mm, then from that start on the full grid.
 
     Args:
         field_ppm: (x, y, z) in ppm of the main field, unwrapped.
@@ -50,11 +53,11 @@ def dipole_fit(
         data_weight: W, (x, y, z), about 1 in the mask; proportional to 1 / sd of the field.
         voxel_size_mm: edge lengths of a voxel in mm.
         b0_direction: unit vector of the main field along the array axes.
-        settings: iterations on coarse and on true voxels (all of them on true voxels, where those
-            are coarse).
+        settings: iterations on the coarse and on the full grid (all of them on the full grid where
+            its voxels are coarse).
 
     Returns:
-        The local field in ppm; the mask that is left is the mask that came in.
+        The local field in ppm, with the input mask unchanged.
 
     Raises:
         InputError: an empty mask, or shapes that differ.
@@ -79,10 +82,10 @@ def dipole_fit(
         kernel=_kernel(inside, field_ppm, voxel_size_mm, b0_direction),
     )
     if max(factors) > 1:
-        coarse = fine.coarsened(factors)
-        chi = fine.solved(settings.n_fine, fine.refined(coarse.solved(settings.n_coarse), coarse))
+        coarse = fine.coarsen(factors)
+        chi = fine.solve(settings.n_fine, fine.interpolate(coarse.solve(settings.n_coarse), coarse))
     else:
-        chi = fine.solved(settings.n_coarse + settings.n_fine)
+        chi = fine.solve(settings.n_coarse + settings.n_fine)
     background = fine.field_of(torch.where(inside, 0, chi))
     local = box.unframe((fine.field - background) * inside, mask.shape)
     return LocalField(local, mask)
@@ -94,8 +97,8 @@ class _Problem:
 
     Attributes:
         field: f, zero where nothing is measured.
-        power: W^2, of which zero means not measured.
-        inside: bool, whole voxels of the mask.
+        power: W^2, zero where nothing is measured.
+        inside: bool, voxels that lie wholly in the mask.
         noise_variance: s^2, in ppm^2.
         kernel: unit dipole, half spectrum.
     """
@@ -108,48 +111,48 @@ class _Problem:
 
     @property
     def spread(self) -> Tensor:
-        """Standard deviation of the susceptibility expected in each voxel, in ppm."""
+        """Prior standard deviation of the susceptibility of each voxel, in ppm."""
         return torch.where(self.inside, INSIDE_SD_PPM, OUTSIDE_SD_PPM).to(self.field)
 
-    def coarsened(self, factors: Shape) -> _Problem:
-        """The same on blocks of voxels; blocks that the mask does not fill are not measured."""
+    def coarsen(self, factors: Shape) -> _Problem:
+        """The problem on blocks of voxels; blocks partly outside the mask are not measured."""
         power = _block_means(self.power, factors)
         field = _block_means(self.power * self.field, factors) / power.clamp_min(1e-12)
         inside = _block_means(self.inside.to(field), factors) > 1 - 1e-3
         x, y, z = factors
         block = torch.zeros_like(self.field)
         block[:x, :y, :z] = 1
-        # The mean over blocks of the field of a block: no other kernel on the coarse grid is that
-        # of the fine one, least of all an oblique one at its highest frequencies.
+        # Block means of the fine-grid field of one block: a kernel sampled on the coarse grid
+        # differs from it, most at the highest frequencies of an oblique field.
         kernel = torch.fft.rfftn(_block_means(self.field_of(block), factors)).real
         variance = self.noise_variance / (x * y * z)
         return _Problem(field * inside, power * inside, inside, variance, kernel)
 
-    def refined(self, chi: Tensor, coarse: _Problem) -> Tensor:
-        """``chi`` of coarse blocks on this grid, each source in the part where it belongs.
+    def interpolate(self, chi: Tensor, coarse: _Problem) -> Tensor:
+        """Interpolate ``chi`` of coarse blocks to this grid, without mixing inside and outside.
 
-        Sources outside a block's share of the mask keep their dipole moment: they fill the voxels
-        of their block that are not inside, and then blur, since edges ring in an oblique field.
+        Sources outside the mask keep their dipole moment: they fill the voxels of their block that
+        are outside, and are then smoothed, since edges ring in an oblique field.
         """
         factors = [fine // n for fine, n in zip(self.field.shape, chi.shape, strict=True)]
-        share = _block_means((~self.inside).to(chi), (factors[0], factors[1], factors[2]))
-        outside = torch.where(coarse.inside, 0, chi / share.clamp_min(1e-3))
+        fraction = _block_means((~self.inside).to(chi), (factors[0], factors[1], factors[2]))
+        outside = torch.where(coarse.inside, 0, chi / fraction.clamp_min(1e-3))
         within = torch.where(coarse.inside, chi, 0)
         size = self.field.shape
         blocks = functional.interpolate(outside[None, None], size=size, mode="nearest")[0, 0]
-        blocks = _blurred(torch.where(self.inside, 0, blocks))
+        blocks = _smooth(torch.where(self.inside, 0, blocks))
         smooth = functional.interpolate(within[None, None], size=size, mode="trilinear")[0, 0]
         return torch.where(self.inside, smooth, blocks)
 
     def field_of(self, chi: Tensor) -> Tensor:
-        """D chi."""
+        """Field D chi of a susceptibility, in ppm."""
         spectrum = torch.fft.rfftn(chi)
         spectrum *= self.kernel
         field: Tensor = torch.fft.irfftn(spectrum, s=chi.shape)
         return field
 
-    def solved(self, n_iterations: int, start: Tensor | None = None) -> Tensor:
-        """chi after ``n_iterations`` from ``start`` or zero, with the expected spread as scale."""
+    def solve(self, n_iterations: int, start: Tensor | None = None) -> Tensor:
+        """chi after ``n_iterations`` from ``start`` or zero, preconditioned by the prior spread."""
         spread = self.spread
 
         def normal(scaled: Tensor) -> Tensor:
@@ -170,7 +173,7 @@ class _Problem:
 
 
 def _kernel(inside: Tensor, like: Tensor, voxel_size_mm: Triple, b0_direction: Triple) -> Tensor:
-    """The unit dipole on the grid of ``inside``."""
+    """Unit dipole kernel on the grid of ``inside``."""
     x, y, z = inside.shape
     return dipole_kernel(
         (x, y, z),
@@ -194,8 +197,8 @@ def _coarsening(voxel_size_mm: Triple) -> Shape:
     return x, y, z
 
 
-def _blurred(volume: Tensor) -> Tensor:
-    """Mean with both neighbours, a quarter each, along every axis."""
+def _smooth(volume: Tensor) -> Tensor:
+    """Smooth with the weights 1/4, 1/2, 1/4 along every axis."""
     for axis in range(3):
         volume = volume / 2 + (volume.roll(1, axis) + volume.roll(-1, axis)) / 4
     return volume

@@ -1,4 +1,4 @@
-"""What background field removal leaves."""
+"""Record of the local field after background field removal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LocalField:
 
     Attributes:
         field_ppm: (x, y, z), zero outside ``mask``; in ppm of the main field.
-        mask: bool (x, y, z), the mask that is left.
+        mask: bool (x, y, z), where the local field is known.
     """
 
     field_ppm: Tensor

@@ -1,4 +1,4 @@
-"""The background field removals on offer."""
+"""Registry of the background field removal methods."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from accelqsm.qsm.background.settings import DipoleFitSettings, VsharpSettings
 
 @dataclass(frozen=True)
 class BackgroundRemoval(Choice):
-    """A way to take the field of sources outside the mask away.
+    """A background field removal method.
 
     Its function takes ``(field_ppm, mask, data_weight, *, voxel_size_mm, b0_direction, settings)``
     and returns a ``LocalField``.
 
     Attributes:
-        keeps_edge: whether the mask that is left is the whole mask; an automatic one then loses
-            ``edge_mm`` afterwards.
+        keeps_edge: whether the local field is known in the whole mask; an automatic mask is then
+            eroded by ``edge_mm`` afterwards.
     """
 
     keeps_edge: bool = False

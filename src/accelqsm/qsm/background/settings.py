@@ -1,4 +1,4 @@
-"""What can be chosen about each background field removal."""
+"""Settings of each background field removal method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from accelqsm.options.setting import Settings, setting
 
 @dataclass(frozen=True)
 class DipoleFitSettings(Settings):
-    """Of the fit of dipoles outside and inside the mask."""
+    """Settings of the joint fit of dipoles outside and inside the mask."""
 
     n_coarse: int = setting(
         120, least=0, help="iterations on voxels of about 3 mm, before those on the voxels"
@@ -19,13 +19,13 @@ class DipoleFitSettings(Settings):
 
 @dataclass(frozen=True)
 class VsharpSettings(Settings):
-    """Of vSHARP."""
+    """Settings of vSHARP."""
 
     radii_mm: tuple[float, ...] = setting(
         (16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0),
         above=0,
         unit="mm",
-        help="radii of the balls; the smallest is what the mask loses at its edge",
+        help="radii of the balls; the mask is eroded by the smallest",
     )
     threshold: float = setting(
         0.1, above=0, most=1, help="spectral truncation of the deconvolution"

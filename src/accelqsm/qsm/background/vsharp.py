@@ -1,4 +1,4 @@
-"""Background field removal: what sources outside the mask cause is harmonic inside it."""
+"""Background field removal by vSHARP: the field of sources outside the mask is harmonic in it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from accelqsm.grid import Shape, Triple
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.settings import VsharpSettings
 from accelqsm.qsm.volume import Box, box_of, voxels_within
+from accelqsm.runtime.progress import staged
 
 DEFAULT = VsharpSettings()
-LEAST_SHARE = 0.02
-"""A voxel of which less lies in the ball does not count, so that no edge is lost to a sliver."""
+LEAST_FRACTION = 0.02
+"""Volume fraction in the ball below which a voxel does not count, so that the mask is not eroded
+by a whole voxel for a sliver of the ball."""
 
 SUBVOXELS = 5
-"""Points per voxel and axis at which a ball is evaluated, for voxels that it cuts."""
+"""Sub-voxel points per axis at which the ball is evaluated, for partial volume at its edge."""
 
 MOST_POINTS = 500
 """Along an axis of a ball: one of very many voxels needs fewer in each."""
 
 
+@staged("Background field: vSHARP")
 def vsharp(
     field_ppm: Tensor,
     mask: Tensor,
@@ -33,7 +36,7 @@ def vsharp(
     b0_direction: Triple | None = None,
     settings: VsharpSettings = DEFAULT,
 ) -> LocalField:
-    """Remove the harmonic part of a field by its mean over balls, with the largest that fits.
+    """Local field by vSHARP: spherical mean values with a radius that varies with the depth.
 
     g = f - S_r * f is free of any field that is harmonic in the ball; each voxel takes the
     largest radius r whose ball lies inside the mask. The local field is g deconvolved with the
@@ -42,12 +45,12 @@ def vsharp(
     Args:
         field_ppm: (x, y, z), unwrapped, in ppm of the main field.
         mask: bool (x, y, z), where ``field_ppm`` is measured.
-        data_weight, b0_direction: of no use to balls; taken as every background removal does.
+        data_weight, b0_direction: not used; part of the signature of every background removal.
         voxel_size_mm: edge lengths of a voxel in mm.
         settings: radii of the balls, and spectral truncation of the deconvolution.
 
     Returns:
-        The local field in ppm, and the mask that is left.
+        The local field in ppm, and the eroded mask.
 
     Raises:
         InputError: radii below half a voxel, an empty mask, or one that no ball fits into.
@@ -85,9 +88,9 @@ def vsharp(
 def ball_weights(radius_mm: float, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
     """Weights of the voxels for the mean over a ball, exact for harmonic fields of degree 3.
 
-    A voxel weighs by the share of it that lies in the ball. That alone would give an anisotropic
-    voxel unequal second moments, and leave a share of the field's curvature behind; the weights
-    are therefore tilted, w (a + b x^2 + c y^2 + d z^2), to the moments of the ball, r^2 / 5.
+    Each voxel has the weight w of its volume fraction in the ball. These alone have unequal second
+    moments where voxels are anisotropic, and would leave part of the field's curvature behind; the
+    weights w (a + b x^2 + c y^2 + d z^2) have the second moments of the ball, r^2 / 5.
 
     Args:
         radius_mm: radius of the ball in mm.
@@ -108,22 +111,22 @@ def ball_weights(radius_mm: float, voxel_size_mm: Triple) -> npt.NDArray[np.floa
     ]
     ball = fine[0][:, None, None] + fine[1][:, None] + fine[2] <= radius_mm**2
     blocks = [side for axis in axes for side in (len(axis), n_within)]
-    share = ball.reshape(blocks).mean((1, 3, 5))
-    share[share < LEAST_SHARE] = 0
+    fraction = ball.reshape(blocks).mean((1, 3, 5))
+    fraction[fraction < LEAST_FRACTION] = 0
     squares = np.broadcast_arrays(axes[0][:, None, None] ** 2, axes[1][:, None] ** 2, axes[2] ** 2)
-    terms = np.stack([np.ones_like(share), *squares])
-    moments = np.einsum("ixyz,jxyz,xyz->ij", terms, terms, share)
-    tilt = np.linalg.lstsq(moments, np.array([1.0, *[radius_mm**2 / 5] * 3]), rcond=None)[0]
-    return np.asarray(share * np.einsum("i,ixyz->xyz", tilt, terms))
+    terms = np.stack([np.ones_like(fraction), *squares])
+    moments = np.einsum("ixyz,jxyz,xyz->ij", terms, terms, fraction)
+    correction = np.linalg.lstsq(moments, np.array([1.0, *[radius_mm**2 / 5] * 3]), rcond=None)[0]
+    return np.asarray(fraction * np.einsum("i,ixyz->xyz", correction, terms))
 
 
 def _reach(radius_mm: float, voxel_size_mm: Triple) -> Shape:
-    """Voxels along each axis from the centre of a ball to its last voxel."""
+    """Half-width of a ball in voxels along each axis."""
     return voxels_within(radius_mm, voxel_size_mm)
 
 
 def _spectrum(weights: npt.NDArray[np.float64], box: Box, like: Tensor) -> Tensor:
-    """Transform of a symmetric kernel centred on voxel 0 of the periodic box; it is real."""
+    """Real half spectrum of a symmetric kernel centred on voxel 0 of the periodic box."""
     kernel = like.new_zeros(box.padded)
     x, y, z = weights.shape
     kernel[:x, :y, :z] = torch.from_numpy(weights).to(like)

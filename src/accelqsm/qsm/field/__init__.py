@@ -1,1 +1,1 @@
-"""Field map, its uncertainty and R2* from sums over channels and echoes."""
+"""Field map, its uncertainty and R2* from sums over channels and echo pairs."""

@@ -1,4 +1,4 @@
-"""Readouts of alternating direction: the phase they leave, found in the sums and taken out."""
+"""Bipolar readouts: estimate and remove the phase that alternates between odd and even echoes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.pairs import Lag, lags_of
 
 LEAST_PHASE_RAD = 0.02
-"""Root mean square over the mask below which a readout phase is left alone."""
+"""Root mean square over the mask below which a readout phase is not corrected."""
 
 LEAST_SIGNIFICANCE = 5.0
 LEAST_POWER = 0.05
@@ -22,15 +22,15 @@ MOST_VOXELS = 300_000
 N_REFITS = 5
 N_GUESSES = 3
 OUTLIER = 4.7
-"""Robust standard deviations at which a voxel no longer counts (Tukey's biweight)."""
+"""Residual in robust standard deviations from which a voxel has zero weight (Tukey's biweight)."""
 
 BLOCK_VOXELS = 8
-"""Edge of the blocks whose scatter gives the standard errors; inside one, errors may be alike."""
+"""Edge of the blocks of the cluster-robust standard errors; errors may correlate inside a block."""
 
 
 @dataclass(frozen=True)
 class ReadoutPhase:
-    """Phase g that readouts of alternating direction add: -g to echoes 0, 2, ..., +g to 1, 3, ...
+    """Phase g of bipolar readouts: -g in echoes 0, 2, ..., +g in echoes 1, 3, ...
 
     g = offset_rad + sum over axes of slope_rad_per_voxel (index - size // 2).
 
@@ -38,7 +38,7 @@ class ReadoutPhase:
         offset_rad: in the middle of the volume.
         slope_rad_per_voxel: along x, y and z; zero along axes that were not fitted.
         offset_sd_rad, slope_sd_rad_per_voxel: standard errors.
-        detected: whether g stands out of its error and is large enough to matter.
+        detected: whether g is significant and large enough to be corrected.
     """
 
     offset_rad: float
@@ -63,29 +63,30 @@ UNKNOWN = ReadoutPhase(0.0, (0.0, 0.0, 0.0), math.inf, (math.inf, math.inf, math
 def readout_phase(
     products: LagProducts, mask: Tensor | None = None, *, axes: Sequence[int] = (0, 1, 2)
 ) -> ReadoutPhase:
-    """Find the phase that alternating readouts add, if there is one.
+    """Estimate the phase that bipolar readouts add to even and odd echoes.
 
-    Pairs that go from an even to an odd echo are turned by +2 g, those from an odd to an even
-    one by -2 g, so that the phases of their sums differ by 4 g. The slopes of g come first, from
-    products of neighbouring voxels, then its offset, and both from a robust fit to the rest.
-    Valid for slopes below pi / 4 a voxel; the offset is known up to pi / 2 and taken between
-    +-pi / 4. Where no lag has both kinds of pair, because the train is uneven, the two lags that
-    are most alike are compared, and what the field (within +-1 / (2 dTE)) adds to one more than
-    to the other is allowed for.
+    Even-to-odd pairs have the additional phase +2 g, odd-to-even pairs -2 g, so that the phases of
+    their sums differ by 4 g. First estimates of the slopes of g come from products of neighbouring
+    voxels, then that of its offset; a robust fit to the residual phase refines both.
+    Valid for slopes below pi / 4 a voxel; the offset is known modulo pi / 2 and taken between
+    +-pi / 4. Where no lag has both kinds of pair, because echoes are unevenly spaced, the two most
+    similar lags are compared, and the phase of the field (within +-1 / (2 dTE)) in the difference
+    of the two lags is subtracted.
 
     Args:
-        products: sums over all channels; of two echoes, which cannot tell, nothing is found.
-        mask: bool (x, y, z), the voxels to use; by default those of some signal.
-        axes: along which g may change; (0,) is the readout alone.
+        products: sums over all channels; with two echoes g cannot be separated from the field, and
+        none is detected.
+        mask: bool (x, y, z), the voxels to use; by default those above 5 % of the signal power.
+        axes: axes along which g may vary; (0,) is the readout alone.
 
     Returns:
-        The phase with its standard errors, and whether it is detected: beyond five of them, and
-        0.02 rad root mean square over the mask.
+        The phase with its standard errors, and whether it is detected: beyond five standard errors,
+        and more than 0.02 rad root mean square over the mask.
 
     Source: Li et al. 2015, Magn Reson Mater Phys 28:347, doi 10.1007/s10334-014-0470-3 (g is
     linear in space); the estimate from sums over channels is our own.
     """
-    even_to_odd, odd_to_even = _compared(products.echo_times_s)
+    even_to_odd, odd_to_even = _lags_to_compare(products.echo_times_s)
     if not even_to_odd:
         return UNKNOWN
     inside = _bright(products) if mask is None else mask
@@ -95,19 +96,19 @@ def readout_phase(
         return UNKNOWN
     found = UNKNOWN
     for _ in range(1 if even_to_odd[0].time_s == odd_to_even[0].time_s else N_GUESSES):
-        turned = _turned_by_four(products, even_to_odd, odd_to_even, found)
-        found = _plane(turned * inside, voxels, axes)
+        phasor = _phasor_of_four_g(products, even_to_odd, odd_to_even, found)
+        found = _fit_plane(phasor * inside, voxels, axes)
     return found
 
 
-def without_readout_phase(products: LagProducts, phase: ReadoutPhase) -> LagProducts:
-    """Turn each sum back by what alternating readouts added: as if all had one direction.
+def remove_readout_phase(products: LagProducts, phase: ReadoutPhase) -> LagProducts:
+    """Remove the phase of bipolar readouts from the sums, as if all readouts had one direction.
 
-    P = (P - F) exp(-2 i g) + F exp(+2 i g), with F the share of the pairs that fall from an odd
-    to an even echo. Channels need not be summed again.
+    P <- (P - F) exp(-2 i g) + F exp(+2 i g), with F the sum of the odd-to-even pairs. Channels
+    need not be summed again.
 
     Args:
-        products: sums over all channels, over the volume that ``phase`` was found in.
+        products: sums over all channels, over the volume that ``phase`` was estimated in.
         phase: from ``readout_phase``.
 
     Returns:
@@ -116,23 +117,23 @@ def without_readout_phase(products: LagProducts, phase: ReadoutPhase) -> LagProd
     if not phase.detected:
         return products
     twice = 2 * phase.phase_rad(products.echo_power[0])
-    back = torch.polar(torch.ones_like(twice), -twice)
-    turned, odd_to_even = products.products.clone(), products.odd_to_even.clone()
-    shares = iter(odd_to_even)
-    for lag, product in zip(lags_of(products.echo_times_s), turned, strict=True):
+    correction = torch.polar(torch.ones_like(twice), -twice)
+    corrected, odd_to_even = products.products.clone(), products.odd_to_even.clone()
+    odd_to_even_parts = iter(odd_to_even)
+    for lag, product in zip(lags_of(products.echo_times_s), corrected, strict=True):
         if lag.alternates:
-            share = next(shares)
-            product -= share
-            share *= back.conj()
-            product *= back
-            product += share
+            part = next(odd_to_even_parts)
+            product -= part
+            part *= correction.conj()
+            product *= correction
+            product += part
         elif lag.turn:
-            product *= back if lag.turn > 0 else back.conj()
-    return replace(products, products=turned, odd_to_even=odd_to_even)
+            product *= correction if lag.turn > 0 else correction.conj()
+    return replace(products, products=corrected, odd_to_even=odd_to_even)
 
 
-def _compared(echo_times_s: tuple[float, ...]) -> tuple[list[Lag], list[Lag]]:
-    """Lags of even-to-odd and of odd-to-even pairs to be compared; none of two echoes."""
+def _lags_to_compare(echo_times_s: tuple[float, ...]) -> tuple[list[Lag], list[Lag]]:
+    """Lags of even-to-odd and of odd-to-even pairs to be compared; empty for two echoes."""
     both = [lag for lag in lags_of(echo_times_s) if lag.alternates]
     if both:
         return [lag.starting_at(0) for lag in both], [lag.starting_at(1) for lag in both]
@@ -141,55 +142,57 @@ def _compared(echo_times_s: tuple[float, ...]) -> tuple[list[Lag], list[Lag]]:
     return (even_to_odd[:1], odd_to_even[:1]) if odd_to_even else ([], [])
 
 
-def _turned_by_four(
+def _phasor_of_four_g(
     products: LagProducts, even_to_odd: list[Lag], odd_to_even: list[Lag], guess: ReadoutPhase
 ) -> Tensor:
     """Complex (x, y, z) of phase 4 g and about the power of the signal.
 
-    arg R - arg F = w (t_R - t_F) + 4 g, and arg R + arg F = w (t_R + t_F) up to turns, which the
-    shortest lag, freed from the guess of g, tells.
+    With R the sum of even-to-odd and F that of odd-to-even pairs, arg R - arg F =
+    w (t_R - t_F) + 4 g, and arg R + arg F = w (t_R + t_F) modulo 2 pi, which is unwrapped with
+    the phase of the shortest lag, corrected by the guess of g.
     """
     total = torch.zeros_like(products.products[0])
     sums = dict(products.parts())
-    for up, down in zip(even_to_odd, odd_to_even, strict=True):
-        turned = sums[up] * sums[down].conj()
-        turned /= turned.abs().sqrt().clamp_min(torch.finfo(turned.real.dtype).tiny)
-        unlike_s, both_s = up.time_s - down.time_s, up.time_s + down.time_s
-        if unlike_s:
+    for from_even, from_odd in zip(even_to_odd, odd_to_even, strict=True):
+        phasor = sums[from_even] * sums[from_odd].conj()
+        phasor /= phasor.abs().sqrt().clamp_min(torch.finfo(phasor.real.dtype).tiny)
+        difference_s = from_even.time_s - from_odd.time_s
+        sum_s = from_even.time_s + from_odd.time_s
+        if difference_s:
             shortest, product = next(iter(sums.items()))
             g = guess.phase_rad(product.real)
             rate = (product.angle() - 2 * shortest.turn * g) / shortest.time_s
-            swept = (sums[up] * sums[down]).angle()
-            swept += math.tau * ((rate * both_s - swept) / math.tau).round()
-            turned = turned * torch.polar(torch.ones_like(g), swept * (-unlike_s / both_s))
-        total += turned
+            field_phase = (sums[from_even] * sums[from_odd]).angle()
+            field_phase += math.tau * ((rate * sum_s - field_phase) / math.tau).round()
+            phasor = phasor * torch.polar(torch.ones_like(g), field_phase * (-difference_s / sum_s))
+        total += phasor
     return total
 
 
-def _plane(turned: Tensor, voxels: Tensor, axes: Sequence[int]) -> ReadoutPhase:
-    """Fit 4 g to the phase of ``turned`` (zero outside) at some voxels (n, 3)."""
+def _fit_plane(phasor: Tensor, voxels: Tensor, axes: Sequence[int]) -> ReadoutPhase:
+    """Fit 4 g to the angle of ``phasor`` (zero outside the mask) at some voxels (n, 3)."""
     design = torch.ones(len(voxels), 1 + len(axes), dtype=torch.float64, device=voxels.device)
     start = torch.zeros(1 + len(axes), dtype=torch.float64, device=voxels.device)
     for column, axis in enumerate(axes, start=1):
-        design[:, column] = voxels[:, axis] - turned.shape[axis] // 2
-        start[column] = _slope(turned, axis)
-    values = turned[tuple(voxels.T)].to(torch.complex128)
+        design[:, column] = voxels[:, axis] - phasor.shape[axis] // 2
+        start[column] = _slope(phasor, axis)
+    values = phasor[tuple(voxels.T)].to(torch.complex128)
     fit, covariance = _robust_plane(values, design, start, _block_of(voxels))
-    return _judged(fit / 4, covariance / 16, design, axes)
+    return _readout_phase_of(fit / 4, covariance / 16, design, axes)
 
 
 def _bright(products: LagProducts) -> Tensor:
-    """Voxels whose power is not small beside that of the object."""
+    """Voxels above 5 % of the 95th percentile of the signal power."""
     power = products.echo_power.sum(0)
     some = power.flatten()[:: max(1, power.numel() // MOST_VOXELS)]
     return power > LEAST_POWER * some.quantile(0.95)
 
 
-def _slope(turned: Tensor, axis: int) -> float:
-    """Median phase step from voxel to voxel along ``axis``, of the voxels that are not zero."""
-    size = turned.shape[axis]
+def _slope(phasor: Tensor, axis: int) -> float:
+    """Median phase step between neighbouring voxels along ``axis``, over non-zero voxels."""
+    size = phasor.shape[axis]
     steps = (
-        turned.narrow(axis, 1, max(size - 1, 0)) * turned.narrow(axis, 0, max(size - 1, 0)).conj()
+        phasor.narrow(axis, 1, max(size - 1, 0)) * phasor.narrow(axis, 0, max(size - 1, 0)).conj()
     )
     steps = steps[steps != 0]
     if not len(steps):
@@ -200,7 +203,7 @@ def _slope(turned: Tensor, axis: int) -> float:
 
 
 def _block_of(voxels: Tensor) -> Tensor:
-    """Number of the block that each voxel (n, 3) lies in, from zero."""
+    """Index of the block that each voxel (n, 3) lies in, from zero."""
     x, y, z = (voxels // BLOCK_VOXELS).unbind(1)
     place = (x * (y.max() + 1) + y) * (z.max() + 1) + z
     blocks: Tensor = torch.unique(place, return_inverse=True)[1]
@@ -210,9 +213,9 @@ def _block_of(voxels: Tensor) -> Tensor:
 def _robust_plane(
     values: Tensor, design: Tensor, start: Tensor, block: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Coefficients whose phase ``design @ fit`` fits complex ``values``, and their covariance.
+    """Robust fit of the phase ``design @ fit`` to complex ``values``, and its covariance.
 
-    Weighted least squares on the remaining phase, with weights that leave outliers out; the
+    Iteratively reweighted least squares on the residual phase with Tukey's biweight; the
     covariance is that of the sums of the score over blocks (Liang and Zeger 1986, Biometrika
     73:13, doi 10.1093/biomet/73.1.13).
     """
@@ -235,8 +238,10 @@ def _robust_plane(
     return fit, few * inverse @ (sums.T @ sums) @ inverse
 
 
-def _judged(fit: Tensor, covariance: Tensor, design: Tensor, axes: Sequence[int]) -> ReadoutPhase:
-    """The record of a fit, with the decision whether it is a readout phase."""
+def _readout_phase_of(
+    fit: Tensor, covariance: Tensor, design: Tensor, axes: Sequence[int]
+) -> ReadoutPhase:
+    """The record of a fit, with the decision whether a readout phase is detected."""
     errors = covariance.diagonal().sqrt()
     significant = bool((fit.abs() > LEAST_SIGNIFICANCE * errors).any())
     large = float((design @ fit).square().mean().sqrt()) > LEAST_PHASE_RAD

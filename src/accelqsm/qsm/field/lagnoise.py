@@ -1,4 +1,4 @@
-"""What noise does to sums of echo pairs, for an exponential decay of every rate."""
+"""Noise propagation through sums of echo pairs, tabulated over the decay rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import gammaincinv
 
-from accelqsm.qsm.field.pairs import Table, decay_rates_per_s, lags_of, matched_share, pair_signals
+from accelqsm.qsm.field.pairs import Table, decay_rates_per_s, lags_of, matched_weight, pair_signals
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class LagNoise:
 
     Attributes:
         power: signal power of all echoes over that of the first.
-        misfit: mean misfit of unit noise that is small beside the signal.
-        misfit_of_square: what the product of noise with noise adds to it.
-        freedom: degrees of freedom of the chi^2 that is distributed most like the misfit.
-        median: of the misfit, over its mean.
-        excess: variance of the field that the product of noise with noise adds.
+        misfit: mean misfit for noise of unit variance much smaller than the signal.
+        misfit_of_square: second-order part of the mean misfit, from products of noise with noise.
+        freedom: degrees of freedom of the chi^2 that approximates the distribution of the misfit.
+        median: median of the misfit over its mean.
+        excess: second-order part of the variance of the field, from products of noise with noise.
     """
 
     power: Table
@@ -38,11 +38,11 @@ class LagNoise:
 
 @lru_cache(maxsize=32)
 def lag_noise(echo_times_s: tuple[float, ...]) -> LagNoise:
-    """Propagate the noise of echoes through the phases of the sums and the fitted field.
+    """Moments of misfit and field error for noise propagated from the echoes to the fitted field.
 
     The phase of sum j is, to first order, L_j d with d the phase errors of the echoes, of
-    variance s^2 / A_e^2; the field takes the share t_j of it that a fit with weights
-    k_j t_j leaves: r = (1 - t c') L d with c = k t / sum k t^2, and misfit = sum k_j r_j^2.
+    variance s^2 / A_e^2. The field is a fit of a line t_j with weights k_j, which leaves the
+    residuals r = (1 - t c') L d with c = k t / sum k t^2, and misfit = sum k_j r_j^2.
     Products of noise with noise add independent errors of variance 2 n s^4 sum g^2 to the sums.
 
     Args:
@@ -53,7 +53,7 @@ def lag_noise(echo_times_s: tuple[float, ...]) -> LagNoise:
 
 
 def _moments(echo_times_s: tuple[float, ...], n: int) -> tuple[float, ...]:
-    """The fields of ``LagNoise`` at the n-th tabulated rate."""
+    """Values of the attributes of ``LagNoise`` at the n-th tabulated rate."""
     elapsed_s = np.array(echo_times_s) - echo_times_s[0]
     signal = np.exp(-elapsed_s * decay_rates_per_s(echo_times_s)[n])
     parts = [part for lag in lags_of(echo_times_s) for part in lag.parts()]
@@ -61,12 +61,13 @@ def _moments(echo_times_s: tuple[float, ...], n: int) -> tuple[float, ...]:
     phases = np.zeros((len(parts), len(signal)))
     weights, squares = np.zeros(len(parts)), np.zeros(len(parts))
     for row, part in enumerate(parts):
-        shares = np.array(part.weights) * pair_signals(part, echo_times_s)[:, n]
-        for (earlier, later), share in zip(part.pairs, shares / shares.sum(), strict=True):
-            phases[row, later] += share
-            phases[row, earlier] -= share
-        weights[row] = matched_share(part, echo_times_s)[n] * shares.sum()
-        squares[row] = 2 * np.square(part.weights).sum() / shares.sum() ** 2
+        pair_weights = np.array(part.weights) * pair_signals(part, echo_times_s)[:, n]
+        total = pair_weights.sum()
+        for (earlier, later), weight in zip(part.pairs, pair_weights / total, strict=True):
+            phases[row, later] += weight
+            phases[row, earlier] -= weight
+        weights[row] = matched_weight(part, echo_times_s)[n] * total
+        squares[row] = 2 * np.square(part.weights).sum() / total**2
     fit = weights * times_s / (weights * times_s**2).sum()
     remainder = np.eye(len(parts)) - np.outer(times_s, fit)
     errors = remainder @ phases / signal

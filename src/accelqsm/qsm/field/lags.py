@@ -1,4 +1,4 @@
-"""Sums over channels and echo pairs: all that field, decay and their noise are found from."""
+"""Sums over channels and echo pairs, from which field, R2* and noise are estimated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accelqsm.qsm.field.pairs import Lag, lags_of
 
 @dataclass(frozen=True)
 class LagProducts:
-    """Sums over channels and echo pairs from which field, R2* and magnitude follow.
+    """Sums over channels and echo pairs, sufficient for field, R2* and magnitude.
 
     The phase of a channel is the same in all its echoes, so it cancels in conj(S_e) S_e'. All
     sums are additive over channels, and any part of the volume can be summed by itself.
@@ -25,11 +25,11 @@ class LagProducts:
         lags_s: distinct echo-time differences in seconds, increasing.
         products: complex (lag, x, y, z), sum over channels and pairs of conj(S_e) S_e', pairs
             weighted as in ``lags_of``.
-        odd_to_even: complex (some lags, x, y, z), the share of the pairs that go from an odd to an
-            even echo, of every lag that also has pairs from an even to an odd one. The two
-            differ where the readout alternates its direction.
+        odd_to_even: complex (some lags, x, y, z), the part of ``products`` from odd-to-even pairs,
+            for every lag that also has even-to-odd pairs. The phases of the two differ for
+            bipolar readouts.
         echo_power: (echo, x, y, z), sum over channels of |S|^2.
-        n_channels: how many channels were summed.
+        n_channels: number of channels summed.
     """
 
     echo_times_s: tuple[float, ...]
@@ -40,7 +40,7 @@ class LagProducts:
     n_channels: int
 
     def __add__(self, other: LagProducts) -> LagProducts:
-        """The sums over the channels of both."""
+        """Sums over the channels of both."""
         if self.echo_times_s != other.echo_times_s:
             raise InputError(
                 f"echo times: expected {self.echo_times_s} in both sums, found {other.echo_times_s}"
@@ -54,7 +54,7 @@ class LagProducts:
         )
 
     def inside(self, mask: Tensor) -> LagProducts:
-        """The sums of the voxels of a bool (x, y, z) in a row, as a volume (voxel, 1, 1)."""
+        """Sums of the voxels in a mask, bool (x, y, z), as a volume (voxel, 1, 1)."""
         return replace(
             self,
             products=self.products[:, mask][..., None, None],
@@ -63,19 +63,19 @@ class LagProducts:
         )
 
     def parts(self) -> Iterator[tuple[Lag, Tensor]]:
-        """Each sum with its pairs, shortest lag first; a lag that alternates gives two sums."""
+        """Iterate over (lag, sum), shortest lag first, odd-to-even pairs in a sum of their own."""
         odd_to_even = iter(self.odd_to_even)
         for lag, product in zip(lags_of(self.echo_times_s), self.products, strict=True):
             if lag.alternates:
-                share = next(odd_to_even)
-                yield lag.starting_at(0), product - share
-                yield lag.starting_at(1), share
+                part = next(odd_to_even)
+                yield lag.starting_at(0), product - part
+                yield lag.starting_at(1), part
             else:
                 yield lag, product
 
     @property
     def spacing_s(self) -> float:
-        """The smallest echo-time difference, whose inverse is the frequency that wraps."""
+        """Smallest echo-time difference in s, whose inverse is the period of the wrapped field."""
         return self.lags_s[0]
 
     @property
@@ -90,13 +90,13 @@ class LagProducts:
 
     @property
     def late_magnitude_s(self) -> Tensor:
-        """Root of the sum over channels and echoes of |TE S|^2, in which late echoes weigh most."""
+        """TE-weighted magnitude, the root of the sum over channels and echoes of |TE S|^2."""
         times_s = self.echo_power.new_tensor(self.echo_times_s)
         return (times_s.square() @ self.echo_power.flatten(1)).view(self.echo_power[0].shape).sqrt()
 
 
 class LagSums:
-    """Sums over channels and echo pairs, to which blocks of channel images are added.
+    """Accumulator of the sums over channels and echo pairs, block by block.
 
     Args:
         shape: of the whole volume.
@@ -164,11 +164,11 @@ class LagSums:
 
     @property
     def _n_channels(self) -> int:
-        """Channels added so far, one that is not whole counting as one."""
+        """Channels added so far; an incomplete channel counts as one."""
         return -(-self._readouts // self._echo_power.shape[1])
 
     def products(self) -> LagProducts:
-        """The sums as they are now."""
+        """Record of the sums so far, which shares their memory."""
         return LagProducts(
             echo_times_s=self._echo_times_s,
             lags_s=tuple(lag.time_s for lag in self._lags) or self._echo_times_s,
@@ -181,7 +181,7 @@ class LagSums:
     def _add_channel(
         self, channel: Tensor, products: Tensor, odd_to_even: Tensor, powers: Tensor
     ) -> None:
-        """Add one channel (echo, x, y, z) to views of the sums."""
+        """Add one channel (echo, x, y, z) to the sums, in place."""
         for power, echo in zip(powers, channel, strict=True):
             power.addcmul_(echo.real, echo.real).addcmul_(echo.imag, echo.imag)
         if not self._lags:
@@ -198,7 +198,7 @@ class LagSums:
 
 
 def lag_products(images: Tensor, *, echo_times_s: tuple[float, ...]) -> LagProducts:
-    """Sum conj(S_ce) S_ce' over channels c and the echo pairs of each lag TE_e' - TE_e.
+    """Sums of conj(S_ce) S_ce' over channels c and the echo pairs of each lag TE_e' - TE_e.
 
     A single echo of one (combined) channel is compared with its own magnitude at time zero: the
     lag is then TE, and a phase offset at excitation is taken for field.

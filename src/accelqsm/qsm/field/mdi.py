@@ -1,4 +1,4 @@
-"""Field map by multi-dimensional integration: channels and echoes meet in a few sums per voxel."""
+"""Field map by multi-dimensional integration over channels and echo pairs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from torch import Tensor
 
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.pairs import lags_of
-from accelqsm.qsm.field.relaxation import r2star_per_s, turned_back, weighed_parts
+from accelqsm.qsm.field.relaxation import demodulate, r2star_per_s, weighted_parts
+from accelqsm.runtime.progress import staged
 
 LEAST_AGREEMENT = 0.9
 TRIALS_PER_TURN = 4
 
 
 def lag1_phase_rad(products: LagProducts) -> Tensor:
-    """Phase that the field adds in the smallest lag, arg P_1, in (-pi, pi], (x, y, z)."""
+    """Wrapped phase evolution over the smallest lag, arg P_1, in (-pi, pi], (x, y, z)."""
     return torch.angle(products.products[0])
 
 
 def lag1_field(products: LagProducts) -> Tensor:
-    """The published estimate, f = arg(P_1) / (2 pi dTE), wrapped to +-1 / (2 dTE).
+    """Wrapped field map of the smallest lag, f = arg(P_1) / (2 pi dTE), as published.
 
     Args:
         products: sums over all channels.
@@ -34,22 +35,23 @@ def lag1_field(products: LagProducts) -> Tensor:
     return lag1_phase_rad(products) / (2 * math.pi * products.spacing_s)
 
 
+@staged("Field of all echoes")
 def multilag_field(
     products: LagProducts, unwrapped_lag1_hz: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """Refine the field with the longer lags: the f nearest to lag 1 that maximises J.
+    """Maximum-likelihood field map from all lags, on the branch of the unwrapped first lag.
 
     J(f) = sum_j w_j Re(P_j exp(-2 pi i f t_j)), with w_j from the decay of the voxel, is the
     power of the echo train at frequency f, sum_c |sum_e A_e S_ce exp(-2 pi i f TE_e)|^2: its
-    maximum is the most likely field. Lags are joined from short to long, each on the branch
-    nearest to the mean of the shorter ones; where they disagree then, J is searched within half
-    a turn of lag 1; one Newton step ends it. A lag further than a quarter cycle from the others
-    is left out.
+    maximum is the most likely field. Lags are averaged from short to long, each unwrapped to the
+    branch nearest to the mean of the shorter ones; where they disagree, the maximum of J is
+    searched on a grid within half a turn of lag 1; a Newton step refines the result. In that step
+    a lag further than a quarter cycle from the field has no weight.
 
     Args:
         products: sums over all channels.
         unwrapped_lag1_hz: (x, y, z) in Hz, ``lag1_field`` after unwrapping.
-        mask: bool (x, y, z), where to refine; everywhere without it.
+        mask: bool (x, y, z), where to refine the field; everywhere if absent.
 
     Returns:
         (x, y, z) in Hz.
@@ -65,15 +67,15 @@ def multilag_field(
         field_hz[mask] = row[:, 0, 0]
         return field_hz
     rate_per_s = r2star_per_s(products)
-    field_hz = _joined(products, unwrapped_lag1_hz, rate_per_s)
-    doubtful = _doubtful(products, field_hz, rate_per_s)
-    if bool(doubtful.any()):
-        field_hz[doubtful] = _searched(products, unwrapped_lag1_hz, rate_per_s, doubtful)
+    field_hz = _average_lags(products, unwrapped_lag1_hz, rate_per_s)
+    inconsistent = _lags_disagree(products, field_hz, rate_per_s)
+    if bool(inconsistent.any()):
+        field_hz[inconsistent] = _grid_search(products, unwrapped_lag1_hz, rate_per_s, inconsistent)
     return field_hz + _newton_step(products, field_hz, rate_per_s)
 
 
 def phase_coherence(products: LagProducts) -> Tensor:
-    """How well channels and echoes agree on the field, |P_1| / sqrt(E_1 E_1').
+    """Phase coherence of channels and echoes, |P_1| / sqrt(E_1 E_1').
 
     E_1 and E_1' are the power of the earlier and the later echo of each pair of the smallest
     lag, so that 1 is perfect agreement; noise of n channel pairs gives about 1 / sqrt(n).
@@ -92,51 +94,53 @@ def phase_coherence(products: LagProducts) -> Tensor:
     return (products.products[0].abs() / bound).clamp_max(1.0)
 
 
-def _joined(products: LagProducts, lag1_hz: Tensor, rate_per_s: Tensor) -> Tensor:
-    """Mean over lags of the frequency on the branch nearest to the mean of the shorter lags."""
+def _average_lags(products: LagProducts, lag1_hz: Tensor, rate_per_s: Tensor) -> Tensor:
+    """Weighted mean of the fields of all lags, each unwrapped to the mean of the shorter lags."""
     field_hz = lag1_hz.clone()
     weights = torch.zeros_like(field_hz)
     smallest = torch.finfo(field_hz.dtype).tiny
-    for lag, product, share in weighed_parts(products, rate_per_s):
-        residual = turned_back(product, field_hz, lag.time_s)
-        weight = share * residual.real.clamp_min(0.0) * lag.time_s**2
+    for lag, product, weight in weighted_parts(products, rate_per_s):
+        residual = demodulate(product, field_hz, lag.time_s)
+        weight = weight * residual.real.clamp_min(0.0) * lag.time_s**2
         weights += weight
         turn = 2 * math.pi * lag.time_s
         field_hz += weight / weights.clamp_min(smallest) * torch.angle(residual) / turn
     return field_hz
 
 
-def _doubtful(products: LagProducts, field_hz: Tensor, rate_per_s: Tensor) -> Tensor:
-    """Where J falls short of what it would be if all lags agreed, bool (x, y, z)."""
-    agreed, whole = torch.zeros_like(field_hz), torch.zeros_like(field_hz)
-    for lag, product, share in weighed_parts(products, rate_per_s):
-        agreed += share * turned_back(product, field_hz, lag.time_s).real
-        whole += share * product.abs()
-    return agreed < LEAST_AGREEMENT * whole
+def _lags_disagree(products: LagProducts, field_hz: Tensor, rate_per_s: Tensor) -> Tensor:
+    """Voxels where J is below 90 % of its value for perfectly consistent lags, bool (x, y, z)."""
+    found, bound = torch.zeros_like(field_hz), torch.zeros_like(field_hz)
+    for lag, product, weight in weighted_parts(products, rate_per_s):
+        found += weight * demodulate(product, field_hz, lag.time_s).real
+        bound += weight * product.abs()
+    return found < LEAST_AGREEMENT * bound
 
 
-def _searched(products: LagProducts, lag1_hz: Tensor, rate_per_s: Tensor, chosen: Tensor) -> Tensor:
-    """The trial frequency of largest J within half a turn of lag 1, of the chosen voxels."""
+def _grid_search(
+    products: LagProducts, lag1_hz: Tensor, rate_per_s: Tensor, chosen: Tensor
+) -> Tensor:
+    """Trial frequency of largest J within half a turn of lag 1, in Hz, of the chosen voxels."""
     longest_s, shortest_s = products.lags_s[-1], products.lags_s[0]
     n_trials = 2 * math.ceil(TRIALS_PER_TURN * longest_s / shortest_s / 2) + 1
     step_hz = 1 / (shortest_s * (n_trials - 1))
     start_hz = lag1_hz[chosen] - step_hz * (n_trials // 2)
     power = torch.zeros(n_trials, len(start_hz), dtype=start_hz.dtype, device=start_hz.device)
-    for lag, product, share in weighed_parts(products, rate_per_s):
-        turning = share[chosen] * turned_back(product[chosen], start_hz, lag.time_s)
+    for lag, product, weight in weighted_parts(products, rate_per_s):
+        phasor = weight[chosen] * demodulate(product[chosen], start_hz, lag.time_s)
         angle = torch.tensor(-2 * math.pi * step_hz * lag.time_s)
         for trial in power:
-            trial += turning.real
-            turning = turning * torch.polar(torch.ones_like(angle), angle)
+            trial += phasor.real
+            phasor = phasor * torch.polar(torch.ones_like(angle), angle)
     return start_hz + step_hz * power.argmax(0)
 
 
 def _newton_step(products: LagProducts, field_hz: Tensor, rate_per_s: Tensor) -> Tensor:
-    """From ``field_hz`` to the maximum of J, in Hz; lags beyond a quarter cycle do not count."""
+    """Newton step in Hz from ``field_hz`` to the maximum of J, over lags within a quarter cycle."""
     slope, curvature = torch.zeros_like(field_hz), torch.zeros_like(field_hz)
-    for lag, product, share in weighed_parts(products, rate_per_s):
-        residual = turned_back(product, field_hz, lag.time_s)
-        share = share * (residual.real > 0) * lag.time_s
-        slope += share * residual.imag
-        curvature += share * residual.real * lag.time_s
+    for lag, product, weight in weighted_parts(products, rate_per_s):
+        residual = demodulate(product, field_hz, lag.time_s)
+        weight = weight * (residual.real > 0) * lag.time_s
+        slope += weight * residual.imag
+        curvature += weight * residual.real * lag.time_s
     return slope / curvature.clamp_min(torch.finfo(curvature.dtype).tiny) / (2 * math.pi)

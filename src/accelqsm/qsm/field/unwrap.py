@@ -12,17 +12,18 @@ from scipy import ndimage
 from torch import Tensor
 
 from accelqsm.errors import InputError
+from accelqsm.runtime.progress import staged
 
 TWO_PI = 2 * math.pi
 N_BUCKETS = 256
 SLOPE_LIMIT_RAD = math.pi
-"""Steepest step that a prediction goes on with: beyond it the slope itself is not known."""
+"""Steepest phase step that is extrapolated; a steeper slope is itself ambiguous."""
 
 FRAME = 2
-"""Empty voxels around the volume, so that two steps from any voxel stay inside the array."""
+"""Empty voxels around the volume, so that two steps from any voxel stay in the array."""
 
 DEFERRAL = 4
-"""A deferred seed waits until the front has come down to its quality over this number."""
+"""A deferred seed is queued again at its quality divided by this number."""
 
 EMPTY, WAITING, QUEUED, DEFERRED, DONE = 0, 1, 2, 3, 4
 Floats = npt.NDArray[np.float32]
@@ -31,32 +32,33 @@ Integers = npt.NDArray[np.int32]
 Steps = npt.NDArray[np.int64]
 
 
-def spun(
+@staged("Unwrapping")
+def unwrap_spun(
     phase_rad: Tensor,
     magnitude: Tensor,
     mask: Tensor,
     *,
     residual_limit_rad: float = math.pi / 2,
 ) -> Tensor:
-    """Add to every voxel the multiple of 2 pi that joins it to its neighbours.
+    """Unwrap phase by region growing in the order of voxel quality (SPUN).
 
     Quality of a voxel: mean over its 6 neighbours of (1 - |wrapped difference| / pi) times
-    (smaller / larger magnitude), times its magnitude over the 95th percentile. From the best
-    voxel on, the region grows by the best seed beside it; a seed's phase is predicted from
-    its finished neighbours and the slope behind them, and a seed further than
-    ``residual_limit_rad`` from its prediction is deferred. So a residue is reached last, when
-    its surroundings are already finished, and does not spread.
+    (smaller / larger magnitude), times its magnitude over the 95th percentile. The region grows
+    from the best voxel by the best neighbouring seed; the phase of a seed is predicted from its
+    unwrapped neighbours and their slopes, and a seed further than ``residual_limit_rad`` from its
+    prediction is deferred. Residues are therefore reached last, when their surroundings are
+    unwrapped, and their errors do not spread.
 
     Args:
         phase_rad: (x, y, z), wrapped.
         magnitude: (x, y, z), not negative.
-        mask: bool (x, y, z); outside, and where the phase is not finite, nothing is added.
-        residual_limit_rad: largest distance from the prediction that is accepted at once.
+        mask: bool (x, y, z); outside, and where it is not finite, the phase stays as it is.
+        residual_limit_rad: largest distance from the prediction that is accepted without deferral.
 
     Returns:
         (x, y, z): ``phase_rad + 2 pi k`` with integer k, whose median in the largest connected
-        part of the mask lies within pi of zero. Parts that do not touch are set to the branch
-        that is nearest across the gap.
+        part of the mask lies within pi of zero. Parts that are not connected are shifted to the
+        branch that is nearest across the gap.
 
     Raises:
         InputError: arrays whose shapes differ.
@@ -82,7 +84,7 @@ def spun(
 def _cycles(
     wrapped: Floats, magnitude: Floats, inside: npt.NDArray[np.bool_], residual_limit_rad: float
 ) -> Integers:
-    """The integer k of every voxel, zero outside."""
+    """Number of cycles k to add to every voxel, zero outside."""
     phase = np.pad(wrapped, FRAME)
     state = np.pad(inside, FRAME).astype(np.uint8)
     forward = np.array([s // phase.itemsize for s in phase.strides], dtype=np.int64)
@@ -105,7 +107,7 @@ def _cycles(
 
 
 def _join_parts(wrapped: Floats, cycles: Integers, part: Integers) -> None:
-    """Shift the smaller parts, in place, to the branch nearest to the largest part beside them."""
+    """Shift the smaller parts, in place, to the branch nearest to the largest part."""
     main = part == np.bincount(part[part > 0]).argmax()
     distance, nearest = ndimage.distance_transform_edt(~main, return_indices=True)
     voxels = np.nonzero((part > 0) & ~main)
@@ -143,13 +145,13 @@ def _quality(phase: Floats, magnitude: Floats, state: Bytes, forward: Steps) -> 
     quality = np.zeros(phase.size, dtype=np.uint8)
     for voxel in range(phase.size):
         if state[voxel] != EMPTY:
-            share = total[voxel] / 6 * min(1.0, magnitude[voxel])
-            quality[voxel] = int(share * (N_BUCKETS - 1) + 0.5)
+            fraction = total[voxel] / 6 * min(1.0, magnitude[voxel])
+            quality[voxel] = int(fraction * (N_BUCKETS - 1) + 0.5)
     return quality
 
 
 def _best_first(quality: Bytes, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Voxels of the mask by decreasing quality; among the best, the most central comes first."""
+    """Indices of voxels in the mask by decreasing quality, the most central of the best first."""
     voxels = np.flatnonzero(inside)
     order = voxels[np.argsort(N_BUCKETS - 1 - quality[voxels], kind="stable")]
     best = order[: np.count_nonzero(quality[voxels] == quality[order[0]])]
@@ -161,22 +163,22 @@ def _best_first(quality: Bytes, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np
 
 
 @numba.njit(cache=True)
-def _predicted(
+def _predict(
     voxel: int, phase: Floats, cycles: Integers, state: Bytes, steps: Steps, quality: Bytes
 ) -> float:
-    """Phase that the finished neighbours of ``voxel`` foretell; NaN where there is none."""
+    """Phase of ``voxel`` extrapolated from its unwrapped neighbours; NaN where there is none."""
     total, weights = 0.0, 0.0
     for step in steps:
         neighbour = voxel + step
         if state[neighbour] != DONE:
             continue
-        foretold = phase[neighbour] + TWO_PI * cycles[neighbour]
+        prediction = phase[neighbour] + TWO_PI * cycles[neighbour]
         behind = neighbour + step
         if state[behind] == DONE:
-            slope = foretold - phase[behind] - TWO_PI * cycles[behind]
-            foretold += min(max(slope, -SLOPE_LIMIT_RAD), SLOPE_LIMIT_RAD)
+            slope = prediction - phase[behind] - TWO_PI * cycles[behind]
+            prediction += min(max(slope, -SLOPE_LIMIT_RAD), SLOPE_LIMIT_RAD)
         weight = 1.0 + quality[neighbour]
-        total += weight * foretold
+        total += weight * prediction
         weights += weight
     return total / weights if weights > 0 else math.nan
 
@@ -192,7 +194,7 @@ def _grow(
     cycles: Integers,
     part: Integers,
 ) -> int:
-    """Fill ``cycles`` and ``part`` (the number of the connected part, from 1); return the parts."""
+    """Grow regions, filling ``cycles`` and ``part`` (from 1); return the number of parts."""
     head = np.full(N_BUCKETS, -1, dtype=np.int64)
     following = np.empty(phase.size, dtype=np.int32)
     n_parts = 0
@@ -208,7 +210,7 @@ def _grow(
                 top -= 1
                 continue
             head[top] = following[voxel]
-            expected = _predicted(voxel, phase, cycles, state, steps, quality)
+            expected = _predict(voxel, phase, cycles, state, steps, quality)
             turns = 0.0 if math.isnan(expected) else (expected - phase[voxel]) / TWO_PI
             nearest = math.floor(turns + 0.5)
             too_far = TWO_PI * abs(turns - nearest) > residual_limit_rad

@@ -1,4 +1,4 @@
-"""Dynamic Bayesian terms: what the inversion learns from its own estimate while it runs."""
+"""Dynamic terms: weights of the inversion that are re-estimated while it runs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from accelqsm.grid import Triple
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.smooth import gaussian
 
-MAGNITUDE_EDGE_SHARE = 0.3
-FIRST_EDGE_SHARE, LAST_EDGE_SHARE = 0.1, 0.3
+MAGNITUDE_EDGE_FRACTION = 0.3
+FIRST_EDGE_FRACTION, LAST_EDGE_FRACTION = 0.1, 0.3
 SMOOTHING_VOXELS = (0.7, 0.7, 0.7)
 LARGEST_CHANGE = 3.0
 SD_PER_MEDIAN = 1.4826
-"""Standard deviation of a normal variable over the median of its absolute value."""
+"""Standard deviation of a normal variable over its median absolute value."""
 
 SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
 class DynamicTerms:
-    """Which parts of the inversion are learnt again from the estimate while it is being solved.
+    """Which weights are re-estimated from the current solution during the inversion.
 
     Attributes:
-        noise: voxels whose residual lies beyond ``outlier_sd`` deviations lose weight (MERIT).
-        structure: edges of the estimate are smoothed less.
-        scale: regularisation follows the ratio of noise variance to mean gradient, within a
+        noise: reduce the data weight of voxels whose residual exceeds ``outlier_sd`` (MERIT).
+        structure: reduce the regularisation on edges of the estimate.
+        scale: set the regularisation from the ratio of noise variance to mean gradient, within a
             factor of 3.
         period: iterations between two updates.
-        structure_updates: updates after which the edges are frozen.
-        outlier_sd: residual in standard deviations beyond which a voxel loses weight.
-        edge_weight: share of the regularisation that stays on an edge.
+        structure_updates: updates after which the edges are fixed.
+        outlier_sd: residual in standard deviations above which a voxel's weight is reduced.
+        edge_weight: factor of the regularisation on an edge.
     """
 
     noise: bool = True
@@ -48,7 +48,7 @@ class DynamicTerms:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the inversion at one moment.
+    """Weights of the inversion at one iteration.
 
     Attributes:
         regularisation: lambda, in ppm mm.
@@ -61,22 +61,22 @@ class Weights:
     structure: Tensor | None
 
     def confidence(self, like: Tensor) -> Tensor:
-        """W^2, (x, y, z)."""
+        """Squared data weight W^2, (x, y, z)."""
         return torch.ones_like(like) if self.data is None else self.data.square()
 
     def shrinkage(self, penalty: float, like: Tensor) -> Tensor:
-        """lambda V / penalty, the gradient in ppm / mm that is shrunk away."""
+        """Soft threshold of the gradient, lambda V / penalty in ppm / mm."""
         limit = self.regularisation / penalty
         return like.new_tensor(limit) if self.structure is None else limit * self.structure
 
 
 def magnitude_edges(magnitude: Tensor, inside: Tensor, *, voxel_size_mm: Triple) -> Tensor:
-    """The steepest 30 % of the voxels of a magnitude along each axis, bool (3, x, y, z)."""
+    """Edges of a magnitude: the steepest 30 % of the voxels along each axis, bool (3, x, y, z)."""
     slope = Gradient(voxel_size_mm)(magnitude).abs()
-    return torch.stack([_steepest(along, inside, MAGNITUDE_EDGE_SHARE) for along in slope])
+    return torch.stack([_steepest(along, inside, MAGNITUDE_EDGE_FRACTION) for along in slope])
 
 
-def learnt_weights(
+def update_weights(
     weights: Weights,
     terms: DynamicTerms,
     initial: Weights,
@@ -86,40 +86,40 @@ def learnt_weights(
     slope: Tensor,
     inside: Tensor,
 ) -> Weights:
-    """The weights after one look at the estimate.
+    """Weights re-estimated from the current residual and gradient.
 
-    Noise: s = 1.48 median |W r|; where |W r| > t s, the W of the start is divided by
-    (W r / (t s))^2. Structure: V is lowered where the smoothed gradient of the estimate is among
+    Noise: s = 1.48 median |W r|; where |W r| > t s, the initial W is divided by
+    (W r / (t s))^2. Structure: V is reduced where the smoothed gradient of the estimate is among
     the steepest 10 % at the first update, up to 30 % at the last. Scale: with a Laplacian prior
-    of mean gradient b, the most probable lambda is s^2 / b; half of the way to it (of the
-    logarithm) is gone at once.
+    of mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the
+    present lambda is taken.
 
     Args:
-        weights: the weights so far.
-        terms: which of them are learnt.
-        initial: the weights at the start, which bound the scale.
+        weights: the present weights.
+        terms: which of them to re-estimate.
+        initial: the initial weights, which bound the scale.
         update: number of this update, from 1.
         residual: D chi - f in ppm, (x, y, z).
         slope: grad chi in ppm / mm, (3, x, y, z).
         inside: bool (x, y, z).
 
     Returns:
-        The weights for the iterations to come.
+        The weights for the next iterations.
 
     Source: noise term after Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272.
     """
-    # From the first weights each time: what was not explained yet may be explained now.
+    # From the initial weights each time, so that a voxel can recover its weight.
     data = torch.ones_like(residual) if initial.data is None else initial.data
     weighted = (data * residual).abs()
-    # The median is blind to the very outliers that a standard deviation would hide.
+    # The median is robust against the outliers, which would inflate a standard deviation.
     sd = max(SD_PER_MEDIAN * float(weighted[inside].median()), SMALLEST)
     if terms.noise:
         excess = weighted / (terms.outlier_sd * sd)
         weights = replace(weights, data=data / excess.clamp_min(1) ** 2)
     if terms.structure and update <= terms.structure_updates:
         done = (update - 1) / max(terms.structure_updates - 1, 1)
-        share = FIRST_EDGE_SHARE + done * (LAST_EDGE_SHARE - FIRST_EDGE_SHARE)
-        weights = replace(weights, structure=_structure(weights, terms, slope, inside, share))
+        fraction = FIRST_EDGE_FRACTION + done * (LAST_EDGE_FRACTION - FIRST_EDGE_FRACTION)
+        weights = replace(weights, structure=_structure(weights, terms, slope, inside, fraction))
     if terms.scale:
         steepness = slope if weights.structure is None else weights.structure * slope
         mean_slope = max(float(steepness.abs().sum(0)[inside].mean()), SMALLEST)
@@ -127,24 +127,24 @@ def learnt_weights(
             initial.regularisation / LARGEST_CHANGE,
             initial.regularisation * LARGEST_CHANGE,
         )
-        likeliest = min(max(sd**2 / mean_slope, lowest), highest)
-        weights = replace(weights, regularisation=math.sqrt(weights.regularisation * likeliest))
+        most_likely = min(max(sd**2 / mean_slope, lowest), highest)
+        weights = replace(weights, regularisation=math.sqrt(weights.regularisation * most_likely))
     return weights
 
 
 def _structure(
-    weights: Weights, terms: DynamicTerms, slope: Tensor, inside: Tensor, share: float
+    weights: Weights, terms: DynamicTerms, slope: Tensor, inside: Tensor, fraction: float
 ) -> Tensor:
-    """Structure weights lowered on the edges of the estimate."""
+    """Structure weights, reduced on the edges of the estimate."""
     edges = torch.stack(
-        [_steepest(gaussian(along.abs(), SMOOTHING_VOXELS), inside, share) for along in slope]
+        [_steepest(gaussian(along.abs(), SMOOTHING_VOXELS), inside, fraction) for along in slope]
     )
-    so_far = torch.ones_like(slope) if weights.structure is None else weights.structure
-    return torch.where(edges, so_far.clamp_max(terms.edge_weight), so_far)
+    present = torch.ones_like(slope) if weights.structure is None else weights.structure
+    return torch.where(edges, present.clamp_max(terms.edge_weight), present)
 
 
-def _steepest(slope: Tensor, inside: Tensor, share: float) -> Tensor:
-    """Bool (x, y, z), the ``share`` of the voxels inside whose slope is largest."""
+def _steepest(slope: Tensor, inside: Tensor, fraction: float) -> Tensor:
+    """Mask of the ``fraction`` of the voxels inside with the largest slope, bool (x, y, z)."""
     values = slope[inside]
-    rank = max(round(values.numel() * (1 - share)), 1)
+    rank = max(round(values.numel() * (1 - fraction)), 1)
     return (slope > values.kthvalue(rank).values) & inside

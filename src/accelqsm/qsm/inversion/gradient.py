@@ -11,14 +11,14 @@ from accelqsm.grid import Triple
 
 
 class Gradient:
-    """g_a(r) = (x(r + e_a) - x(r)) / h_a along the three axes, periodic, with its adjoint."""
+    """Gradient operator g_a(r) = (x(r + e_a) - x(r)) / h_a along three periodic axes."""
 
     def __init__(self, voxel_size_mm: Triple) -> None:
-        """voxel_size_mm: h, edge lengths of a voxel in mm."""
+        """Gradient on voxels of edge lengths h = ``voxel_size_mm``."""
         self.voxel_size_mm = voxel_size_mm
 
     def __call__(self, volume: Tensor) -> Tensor:
-        """(3, x, y, z), the differences of ``volume`` (x, y, z) per mm."""
+        """Forward differences of ``volume`` (x, y, z) per mm, (3, x, y, z)."""
         slopes = volume.new_empty(3, *volume.shape)
         for axis, (slope, size_mm) in enumerate(zip(slopes, self.voxel_size_mm, strict=True)):
             last = volume.shape[axis] - 1
@@ -36,7 +36,7 @@ class Gradient:
         return slopes
 
     def adjoint(self, slopes: Tensor) -> Tensor:
-        """(x, y, z), the sum over axes of (g_a(r - e_a) - g_a(r)) / h_a."""
+        """Adjoint, the sum over axes of (g_a(r - e_a) - g_a(r)) / h_a, (x, y, z)."""
         volume = torch.zeros_like(slopes[0])
         for axis, (slope, size_mm) in enumerate(zip(slopes, self.voxel_size_mm, strict=True)):
             last = volume.shape[axis] - 1
@@ -46,7 +46,7 @@ class Gradient:
         return volume
 
     def power_spectrum(self, like: Tensor) -> Tensor:
-        """Eigenvalues of adjoint(gradient) on volumes ``like``, in the order of ``rfftn``."""
+        """Eigenvalues of adjoint(gradient) for the shape of ``like``, in the order of ``rfftn``."""
         sizes = like.shape
         total = like.new_zeros(sizes[0], sizes[1], sizes[2] // 2 + 1)
         for axis, (n, size_mm) in enumerate(zip(sizes, self.voxel_size_mm, strict=True)):

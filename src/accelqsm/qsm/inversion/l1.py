@@ -1,4 +1,4 @@
-"""Dipole inversion: the susceptibility with the fewest edges that explains the local field."""
+"""Dipole inversion with an L1 penalty on the gradient (total variation), by ADMM."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from torch import Tensor
 from accelqsm.dipole import dipole_kernel
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, learnt_weights, magnitude_edges
+from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, magnitude_edges, update_weights
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.spikes import spike_weight
 from accelqsm.qsm.volume import box_of
+from accelqsm.runtime.progress import staged
 
 DEFAULT = L1Settings()
 MARGIN_VOXELS = (12, 12, 12)
 PENALTY_PER_REGULARISATION = 100.0
 DATA_PENALTY = 0.3
 EDGE_WEIGHT = 0.3
-"""Share of the regularisation that stays on an edge of the magnitude."""
+"""Factor of the regularisation on an edge of the magnitude."""
 
 OUTSIDE_WEIGHT = 0.1
-"""Share of it outside the mask, where sources may stand for what is left of the background."""
+"""Factor of the regularisation outside the mask, where sources may model residual background."""
 
 
+@staged("Dipole inversion")
 def l1_dipole_inversion(
     local_field_ppm: Tensor,
     mask: Tensor,
@@ -37,7 +39,7 @@ def l1_dipole_inversion(
     magnitude: Tensor | None = None,
     settings: L1Settings = DEFAULT,
 ) -> Tensor:
-    """Solve min_chi 1/2 ||W (D chi - f)||^2 + lambda ||V grad chi||_1 by ADMM.
+    """Susceptibility that minimises 1/2 ||W (D chi - f)||^2 + lambda ||V grad chi||_1, by ADMM.
 
     D is the unit dipole, grad the forward difference per mm, W the data weight, V the structure
     weight: 0.3 on the edges of the magnitude, 0.1 outside the mask, 1 elsewhere. The split
@@ -51,14 +53,14 @@ def l1_dipole_inversion(
         voxel_size_mm: edge lengths of a voxel in mm.
         b0_direction: unit vector of the main field along the array axes.
         data_weight: (x, y, z), about 1 in the mask; proportional to 1 / sd of the field. The field
-            outside the mask then is unknown, and sources there cost little, so that they take up
-            what background removal has left.
-        magnitude: (x, y, z) whose edges the susceptibility may share; None where it has none.
-        settings: lambda in ppm mm (field in ppm, gradient in ppm / mm), terms learnt on the way,
-            and when to stop.
+            outside the mask is then unknown, and sources there have a small penalty, so that they
+            model residual background field.
+        magnitude: (x, y, z) whose edges the susceptibility may have in common; None for no edges.
+        settings: lambda in ppm mm (field in ppm, gradient in ppm / mm), dynamic terms, number of
+            iterations and tolerance.
 
     Returns:
-        chi in ppm, (x, y, z), zero outside the mask; the field does not tell its level.
+        chi in ppm, (x, y, z), zero outside the mask, up to a constant that the field leaves open.
 
     Raises:
         InputError: shapes that differ, or an empty mask.
@@ -85,10 +87,10 @@ def l1_dipole_inversion(
     )
     field = box.frame(local_field_ppm) * inside
     if dynamic is not None and dynamic.noise and weights.data is not None:
-        unlike_spikes = spike_weight(field, inside)
-        # Out of the field too: the first estimate comes from it, whatever the weights.
-        field = field * unlike_spikes
-        weights = replace(weights, data=weights.data * unlike_spikes)
+        without_spikes = spike_weight(field, inside)
+        # Weights the field too: the first estimate comes from it, whatever the data weights.
+        field = field * without_spikes
+        weights = replace(weights, data=weights.data * without_spikes)
     kernel = dipole_kernel(
         box.padded,
         voxel_size_mm=voxel_size_mm,
@@ -118,18 +120,18 @@ def _initial_weights(
     inside: Tensor,
     voxel_size_mm: Triple,
 ) -> Weights:
-    """The weights before anything is learnt; all arguments are framed."""
+    """Initial weights of the inversion; all volumes are framed."""
     structure = None if data_weight is None else _outside_weight(inside, like=data_weight)
     if magnitude is not None:
         edges = magnitude_edges(magnitude, inside, voxel_size_mm=voxel_size_mm)
-        share = torch.where(edges, EDGE_WEIGHT, 1.0).to(magnitude)
-        structure = share if structure is None else share * structure
+        factor = torch.where(edges, EDGE_WEIGHT, 1.0).to(magnitude)
+        structure = factor if structure is None else factor * structure
     data = None if data_weight is None else data_weight * inside
     return Weights(regularisation=regularisation, data=data, structure=structure)
 
 
 def _outside_weight(inside: Tensor, *, like: Tensor) -> Tensor:
-    """1 between two voxels of the mask and ``OUTSIDE_WEIGHT`` elsewhere, (3, x, y, z)."""
+    """Structure weight: 1 between two voxels of the mask, ``OUTSIDE_WEIGHT`` elsewhere."""
     return torch.stack(
         [
             torch.where(inside & inside.roll(-1, axis), 1.0, OUTSIDE_WEIGHT).to(like)
@@ -138,21 +140,21 @@ def _outside_weight(inside: Tensor, *, like: Tensor) -> Tensor:
     )
 
 
-def _lost_share(before: Tensor, after: Tensor) -> Tensor:
-    """By how much W^2, which the dual of the field is proportional to, has fallen; at most 1."""
+def _decrease_ratio(before: Tensor, after: Tensor) -> Tensor:
+    """Ratio of W^2 after to before an update, at most 1; the dual of the field scales with W^2."""
     return torch.where(before > 0, after / before.clamp_min(1e-30), 1.0).clamp_max(1.0)
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """What is minimised, on one periodic grid; all tensors are (x, y, z).
+    """Data and operators of the minimisation on one periodic grid; all tensors are (x, y, z).
 
     Attributes:
         field: f in ppm, zero outside the mask.
         inside: bool, the mask.
         kernel: unit dipole, half spectrum.
         gradient: forward difference per mm.
-        weights: W, V and lambda at the start.
+        weights: initial W, V and lambda.
     """
 
     field: Tensor
@@ -162,17 +164,17 @@ class _Problem:
     weights: Weights
 
     def field_of(self, spectrum: Tensor) -> Tensor:
-        """D chi, from the half spectrum of chi."""
+        """Field D chi from the half spectrum of chi."""
         field: Tensor = torch.fft.irfftn(spectrum * self.kernel, s=self.field.shape)
         return field
 
 
 class _FieldSplit:
-    """The split v = D chi, which makes the weighted data term separable.
+    """ADMM variable v = D chi, which makes the weighted data term separable.
 
     Attributes:
-        penalty: of v from D chi.
-        pull: half spectrum of penalty D^T (v - dual), what the data add to the equation of chi.
+        penalty: weight of ||v - D chi||^2.
+        pull: half spectrum of penalty D^T (v - dual), the data part of the normal equation of chi.
     """
 
     def __init__(self, problem: _Problem) -> None:
@@ -183,13 +185,13 @@ class _FieldSplit:
         self.pull = torch.fft.rfftn(problem.field) * problem.kernel * self.penalty
 
     def reweigh(self, weights: Weights) -> None:
-        """Take new data weights; the dual is proportional to W^2 and falls with it."""
+        """Set new data weights; the dual is proportional to W^2 and is scaled with it."""
         before = self._confidence
         self._confidence = weights.confidence(self._problem.field)
-        self._dual *= _lost_share(before, self._confidence)
+        self._dual *= _decrease_ratio(before, self._confidence)
 
     def update(self, explained: Tensor) -> None:
-        """The v that fits the field and ``explained`` = D chi best, and its dual."""
+        """Update v and its dual from ``explained`` = D chi."""
         proposed = explained + self._dual
         split = (self._confidence * self._problem.field + self.penalty * proposed) / (
             self._confidence + self.penalty
@@ -199,7 +201,7 @@ class _FieldSplit:
 
 
 def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings) -> Tensor:
-    """Alternate between chi (Fourier space), its gradient and its field (image space)."""
+    """ADMM iterations: chi in Fourier space, its gradient and field in image space."""
     field, gradient, weights = problem.field, problem.gradient, problem.weights
     penalty = PENALTY_PER_REGULARISATION * weights.regularisation
     data = _FieldSplit(problem)
@@ -225,7 +227,7 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
             continue
         explained = problem.field_of(spectrum)
         if dynamic is not None and iteration % dynamic.period == 0:
-            weights = learnt_weights(
+            weights = update_weights(
                 weights,
                 dynamic,
                 problem.weights,

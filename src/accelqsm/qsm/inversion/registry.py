@@ -1,4 +1,4 @@
-"""The dipole inversions on offer."""
+"""Registry of the dipole inversion methods."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from accelqsm.qsm.inversion.settings import L1Settings
 
 
 class Inversion(Choice):
-    """A way from the local field to susceptibility.
+    """A dipole inversion method, from the local field to susceptibility.
 
     Its function takes ``(local_field_ppm, mask, *, voxel_size_mm, b0_direction, data_weight,
     magnitude, settings)`` and returns susceptibility in ppm, (x, y, z), zero outside the mask.
-    ``data_weight`` is proportional to 1 / sd of the field, or None for equal weights; the edges of
-    ``magnitude`` are those that susceptibility may share.
+    ``data_weight`` is proportional to 1 / sd of the field, or None for equal weights;
+    susceptibility may have edges in common with ``magnitude``.
     """
 
 

@@ -1,4 +1,4 @@
-"""What can be chosen about each dipole inversion."""
+"""Settings of each dipole inversion method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from accelqsm.options.setting import Settings, setting
 
 @dataclass(frozen=True)
 class L1Settings(Settings):
-    """Of the inversion with an L1 penalty on the gradient."""
+    """Settings of the inversion with an L1 penalty on the gradient."""
 
     regularisation: float = setting(
         2.5e-4, above=0, unit="ppm mm", help="weight of the gradient against that of the field"
@@ -21,17 +21,17 @@ class L1Settings(Settings):
     )
     dynamic_noise: bool = setting(
         True,
-        help="learn during the inversion which voxels have a field that no source explains",
+        help="reduce the weight of voxels whose field no source explains, during the inversion",
         said="noise weights learnt during the inversion",
     )
     dynamic_structure: bool = setting(
         False,
-        help="learn edges of susceptibility during the inversion",
+        help="estimate edges of susceptibility during the inversion",
         said="structure weights learnt during the inversion",
     )
     dynamic_scale: bool = setting(
         False,
-        help="learn the regularisation during the inversion",
+        help="estimate the regularisation during the inversion",
         said="a scale learnt during the inversion",
     )
     n_iterations: int = setting(100, least=1, help="most iterations")

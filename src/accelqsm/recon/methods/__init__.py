@@ -1,1 +1,1 @@
-"""The reconstructions, one file each; rows of ``recon.registry`` name them."""
+"""Reconstruction methods, one file each, listed in ``recon.registry``."""

@@ -1,4 +1,4 @@
-"""CG-SENSE: one image of all channels by least squares."""
+"""CG-SENSE: least-squares image of all channels by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DEFAULT = SenseSettings()
 def cg_sense_blocks(
     kspace: KSpace, settings: MethodSettings[SenseSettings]
 ) -> Iterator[ImageBlock]:
-    """``cg_sense`` with sensitivities by ESPIRiT, a few readout positions after another.
+    """CG-SENSE images with sensitivities by ESPIRiT, in slabs of readout positions.
 
     Args:
         kspace: whitened samples with a fully sampled centre.
-        settings: of the method, and of the sensitivities.
+        settings: settings of the method and of the sensitivities.
 
     Returns:
-        One image of all channels.
+        Blocks of a joint image of all channels.
 
     Raises:
         InputError: a centre smaller than the calibration kernel.
@@ -53,15 +53,15 @@ def cg_sense(
     start: Tensor | None = None,
     settings: SenseSettings = DEFAULT,
 ) -> Tensor:
-    """min_x sum_c ||M F C_c x - y_c||^2 + weight ||x - x0||^2 by conjugate gradients.
+    """Image x that minimises sum_c ||M F C_c x - y_c||^2 + weight ||x - x0||^2.
 
     Args:
-        measured: hybrid-space samples, complex (channel, ..., x, ky, kz), of white noise, zero
-            where nothing was measured.
+        measured: hybrid-space samples, complex (channel, ..., x, ky, kz), with white noise, zero
+            where not sampled.
         maps: complex (channel, x, y, z) or with the axes of the samples, sum |C_c|^2 <= 1.
         sampled: bool (ky, kz).
         start: x0, (..., x, y, z); zero if absent.
-        settings: weight of the distance from x0, and number of iterations.
+        settings: Tikhonov weight, and number of iterations of conjugate gradients.
 
     Returns:
         complex (..., x, y, z).

@@ -1,4 +1,4 @@
-"""GRAPPA: what was not measured is a weighted sum of neighbours in all channels."""
+"""GRAPPA: missing samples as weighted sums of acquired neighbours in all channels."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import ImageBlock, readout_slabs
 from accelqsm.recon.channels import calibration_samples
 from accelqsm.recon.method_settings import GrappaSettings, MethodSettings
+from accelqsm.runtime.progress import track
 
 DEFAULT = GrappaSettings()
 EQUATIONS_PER_UNKNOWN = 24
 SOURCES_AT_ONCE = 24_000_000
-"""Neighbours that are gathered at a time: 190 MB."""
+"""Source samples that are gathered at a time: 190 MB."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Offsets of the neighbours that a missing sample is a sum of.
+    """Offsets of the source samples of a GRAPPA kernel.
 
     Attributes:
         taps: along kx, in samples; symmetric about zero.
@@ -37,7 +38,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, kernel: tuple[int, int, int]) -> Neighbours:
-        """Of a kernel of readout taps, acquired lines and partitions."""
+        """Offsets for a kernel of readout taps, acquired lines and partitions."""
         taps, lines, partitions = kernel
         return cls(
             range(-(taps // 2), taps // 2 + 1),
@@ -47,16 +48,16 @@ class Neighbours:
 
     @property
     def in_plane(self) -> list[tuple[int, int]]:
-        """Every acquired line with every partition."""
+        """All (line, partition) offsets of the sources."""
         return [(line, part) for line in self.lines for part in self.partitions]
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """Weights of one echo.
+    """GRAPPA kernel of one echo.
 
     Attributes:
-        step: acquired lines along y are this far apart.
+        step: distance between acquired lines along y.
         neighbours: offsets of the sources.
         weights: complex (readout tap, source, target); sources are (channel, acquired line,
             partition), targets are (missing line, channel).
@@ -67,7 +68,7 @@ class Kernel:
     weights: Tensor
 
     def at_readouts(self, x: Tensor, n_x: int) -> Tensor:
-        """Weights in hybrid space, (x, source, target): taps along kx Fourier-transformed.
+        """Kernel weights in hybrid space, (x, source, target): taps along kx Fourier-transformed.
 
         A shift by d along kx multiplies the image by exp(-2 pi i d x / n).
         """
@@ -96,12 +97,12 @@ def line_step(sampled: Tensor) -> int:
 
 
 def fit_kernel(calibration: Tensor, *, step: int, settings: GrappaSettings = DEFAULT) -> Kernel:
-    """Weights by regularised least squares on the calibration region.
+    """Kernel weights by regularised least squares on the calibration region.
 
     min_w |A w - b|^2 + lambda |w|^2, lambda = tikhonov trace(A^H A) / n.
 
     Args:
-        calibration: hybrid-space samples, complex (channel, x, ky, kz), without gaps.
+        calibration: hybrid-space samples, complex (channel, x, ky, kz), fully sampled.
         step: distance of acquired lines along y.
         settings: size of the kernel, and regularisation.
 
@@ -122,7 +123,7 @@ def fit_kernel(calibration: Tensor, *, step: int, settings: GrappaSettings = DEF
         )
     spectrum = fft(calibration, (1,))
     n_sources = n_channels * len(near.in_plane)
-    # The centre of kx holds nearly all of the signal; more equations than needed cost time only.
+    # The centre of kx has nearly all of the signal; further equations only cost time.
     wanted = EQUATIONS_PER_UNKNOWN * n_sources * len(near.taps) // (counts[1] * counts[2])
     n_rows = min(counts[0], max(wanted, 8))
     start = (counts[0] - n_rows) // 2
@@ -148,7 +149,7 @@ def fit_kernel(calibration: Tensor, *, step: int, settings: GrappaSettings = DEF
     targets = torch.cat([shifted(0, missing, 0) for missing in range(1, step)])
     gram = sources @ sources.mH
     gram.diagonal().add_(settings.tikhonov * gram.diagonal().real.mean())
-    # Neighbours are nearly dependent: single precision would not do for the solution.
+    # Sources are nearly collinear: the solution needs double precision.
     solution = torch.linalg.solve(
         gram.mT.to(torch.complex128), (targets @ sources.mH).mT.to(torch.complex128)
     ).to(calibration)
@@ -156,14 +157,14 @@ def fit_kernel(calibration: Tensor, *, step: int, settings: GrappaSettings = DEF
 
 
 def grappa_blocks(kspace: KSpace, settings: MethodSettings[GrappaSettings]) -> Iterator[ImageBlock]:
-    """Images of every channel, one slab of readout positions after another.
+    """GRAPPA images of every channel, in slabs of readout positions.
 
     Args:
         kspace: every n-th line along ky, with a fully sampled centre.
-        settings: of the method.
+        settings: settings of the method.
 
     Returns:
-        Images of every channel and echo; measured samples are kept.
+        Blocks of images of every channel and echo, which keep the measured samples.
 
     Raises:
         InputError: another pattern, or a centre that is too small.
@@ -182,7 +183,8 @@ def grappa_blocks(kspace: KSpace, settings: MethodSettings[GrappaSettings]) -> I
     ]
     per_readout = kspace.n_channels * len(near.in_plane) * (n_y // step) * n_z
     thickness = max(1, SOURCES_AT_ONCE // per_readout)
-    for slab in readout_slabs(kspace, thickness):
+    slabs = list(readout_slabs(kspace, thickness))
+    for slab in track(slabs, "GRAPPA", len(slabs)):
         planes = kspace.planes(x=slab)
         for echo, kernel in enumerate(kernels):
             if kernel is not None:
@@ -193,11 +195,11 @@ def grappa_blocks(kspace: KSpace, settings: MethodSettings[GrappaSettings]) -> I
 
 
 def fill_lines(planes: Tensor, weights: Tensor, *, step: int, near: Neighbours) -> Tensor:
-    """Apply hybrid-space weights to the acquired lines.
+    """Estimate missing lines by hybrid-space kernel weights on the acquired lines.
 
     Args:
         planes: complex (channel, x, ky, kz).
-        weights: complex (x, source, target), of ``Kernel.at_readouts``.
+        weights: complex (x, source, target), from ``Kernel.at_readouts``.
         step: distance of acquired lines along y.
         near: offsets of the sources.
 
@@ -208,7 +210,7 @@ def fill_lines(planes: Tensor, weights: Tensor, *, step: int, near: Neighbours) 
     origin = n_y // 2 % step
     lines = torch.arange(origin - step, n_y, step)
     before, reach = 1 - near.lines[0], near.partitions[-1]
-    # Beyond the edge of k-space there is nothing.
+    # Zeros beyond the edge of k-space.
     padded = planes.new_zeros(
         n_channels, n_x, n_y + (before + near.lines[-1] + 1) * step, n_z + 2 * reach
     )

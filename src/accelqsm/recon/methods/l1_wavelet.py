@@ -1,4 +1,4 @@
-"""Compressed sensing: one image of all channels that is sparse in wavelets."""
+"""Compressed sensing: image of all channels with an L1 penalty on wavelet coefficients."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ DEFAULT = WaveletSettings()
 def l1_wavelet_blocks(
     kspace: KSpace, settings: MethodSettings[WaveletSettings]
 ) -> Iterator[ImageBlock]:
-    """``l1_wavelet`` with sensitivities by ESPIRiT, one echo after another.
+    """Compressed-sensing images with sensitivities by ESPIRiT, echo by echo.
 
-    Wavelets reach over all readout positions, so that there is one block.
+    The wavelet transform includes the readout axis, so that there is a single block.
 
     Args:
         kspace: whitened samples with a fully sampled centre.
-        settings: of the method, and of the sensitivities.
+        settings: settings of the method and of the sensitivities.
 
     Returns:
-        One image of all channels.
+        One block, the joint image of all channels.
 
     Raises:
         InputError: a centre smaller than the calibration kernel.
@@ -55,15 +55,15 @@ def l1_wavelet(
     sampled: Tensor,
     settings: WaveletSettings = DEFAULT,
 ) -> Tensor:
-    """min_x 1/2 sum_c ||M F C_c x - y_c||^2 + lambda ||Psi x||_1, one echo, by FISTA.
+    """Image that minimises 1/2 sum_c ||M F C_c x - y_c||^2 + lambda ||Psi x||_1, by FISTA.
 
-    Psi is an orthogonal wavelet transform over all three axes, shifted at random from iteration to
-    iteration, which makes it nearly invariant to shifts; lambda is ``regularisation`` times the
-    largest magnitude of the zero-filled image.
+    Psi is an orthogonal wavelet transform over all three axes, with a random shift in each
+    iteration, which makes it nearly shift-invariant; lambda is ``regularisation`` times the largest
+    magnitude of the zero-filled image.
 
     Args:
-        measured: hybrid-space samples of one echo, complex (channel, x, ky, kz), zero where
-            nothing was measured.
+        measured: hybrid-space samples of one echo, complex (channel, x, ky, kz), zero where not
+            sampled.
         maps: complex (channel, x, y, z), sum |C_c|^2 <= 1.
         sampled: bool (ky, kz).
         settings: regularisation, and iterations of FISTA, whose step is one since ||A|| <= 1.

@@ -1,4 +1,4 @@
-"""An orthogonal wavelet transform of complex volumes, periodic, and shrinkage in it."""
+"""Orthogonal periodic wavelet transform of complex volumes, with soft thresholding."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from accelqsm.grid import Shape
 LEVELS = 3
 _ROOT = math.sqrt(3.0)
 LOW = tuple(c / (4 * math.sqrt(2.0)) for c in (1 + _ROOT, 3 + _ROOT, 3 - _ROOT, 1 - _ROOT))
-"""Daubechies' filter of two vanishing moments."""
+"""Daubechies' low-pass filter of two vanishing moments."""
 
 HIGH = (LOW[3], -LOW[2], LOW[1], -LOW[0])
 
 
 class Wavelet:
-    """Daubechies wavelets of two vanishing moments over three levels.
+    """Daubechies wavelet transform of two vanishing moments over three levels.
 
-    Axes of fewer than 8 voxels are left alone; others that are no multiples of 8 are extended by
-    their mirror image.
+    Axes of fewer than 8 voxels are not transformed; other axes are extended to a multiple of 8 by
+    mirroring.
 
     Source: Daubechies 1988, Commun Pure Appl Math 41:909, doi 10.1002/cpa.3160410705.
     """
@@ -33,12 +33,12 @@ class Wavelet:
         self._extra = [-n % self.period if n >= self.period else 0 for n in shape]
 
     def shrink(self, volume: Tensor, threshold: float, shift: Shape = (0, 0, 0)) -> Tensor:
-        """The volume with the magnitude of every detail lowered by ``threshold``, at least to zero.
+        """Soft-threshold the detail coefficients of a volume.
 
         Args:
             volume: complex (x, y, z).
             threshold: in the unit of the volume.
-            shift: voxels by which the volume is moved before, and back after.
+            shift: voxels by which the volume is shifted for the transform.
         """
         axes = (0, 1, 2)
         coefficients = self.forward(volume.roll(shift, axes) if any(shift) else volume)
@@ -51,8 +51,8 @@ class Wavelet:
         return result.roll([-s for s in shift], axes) if any(shift) else result
 
     def forward(self, volume: Tensor) -> Tensor:
-        """Coefficients, the coarsest in the corner of low indices; no smaller than the volume."""
-        coefficients = self._extended(volume)
+        """Wavelet coefficients, the coarsest at low indices, of the extended size of the volume."""
+        coefficients = self._mirror(volume)
         part = coefficients
         for level in range(LEVELS):
             for axis in self._axes:
@@ -62,22 +62,22 @@ class Wavelet:
         return coefficients
 
     def inverse(self, coefficients: Tensor) -> Tensor:
-        """The volume that has these coefficients."""
+        """Inverse transform, the volume that has these coefficients."""
         volume = coefficients.clone()
         for level in reversed(range(LEVELS)):
             corner = self._corner(volume.shape, level)
             part = volume[corner]
             for axis in self._axes:
-                part = _joined(part, axis)
+                part = _merge(part, axis)
             volume[corner] = part
         x, y, z = self.shape
         return volume[:x, :y, :z]
 
     def _corner(self, sizes: torch.Size, level: int) -> tuple[slice, ...]:
-        """Where the low frequencies of a level are."""
+        """Index range of the low-pass coefficients of a level."""
         return tuple(slice(0, n >> level * (axis in self._axes)) for axis, n in enumerate(sizes))
 
-    def _extended(self, volume: Tensor) -> Tensor:
+    def _mirror(self, volume: Tensor) -> Tensor:
         if not any(self._extra):
             return volume.clone()
         for axis, extra in enumerate(self._extra):
@@ -88,15 +88,15 @@ class Wavelet:
 
 
 def _split(volume: Tensor, axis: int) -> Tensor:
-    """Low and then high frequencies along an axis, each of half its length."""
+    """Low-pass and high-pass halves along an axis, concatenated."""
     even, odd = (_phase(volume, axis, offset) for offset in (0, 1))
     later_even, later_odd = even.roll(-1, axis), odd.roll(-1, axis)
     halves = [f[0] * even + f[1] * odd + f[2] * later_even + f[3] * later_odd for f in (LOW, HIGH)]
     return torch.cat(halves, axis)
 
 
-def _joined(volume: Tensor, axis: int) -> Tensor:
-    """What ``_split`` came from."""
+def _merge(volume: Tensor, axis: int) -> Tensor:
+    """Inverse of ``_split``."""
     low, high = volume.tensor_split(2, axis)
     before_low, before_high = low.roll(1, axis), high.roll(1, axis)
     even, odd = (

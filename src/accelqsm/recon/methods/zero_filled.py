@@ -1,4 +1,4 @@
-"""Zero filling: what was not measured is zero."""
+"""Zero-filled reconstruction."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from accelqsm.runtime.progress import track
 def zero_filled_blocks(
     kspace: KSpace, settings: MethodSettings[NoSettings]
 ) -> Iterator[ImageBlock]:
-    """The inverse transform F^-1 M y_c of every channel, one channel after another.
+    """Zero-filled images F^-1 M y_c, channel by channel.
 
     Args:
         kspace: any samples.
-        settings: nothing of them is used.
+        settings: not used.
 
     Returns:
-        Images of every channel.
+        Blocks of images, one for each channel.
     """
     for channel in track(range(kspace.n_channels), "zero-filling", kspace.n_channels):
         chosen = slice(channel, channel + 1)

@@ -1,1 +1,1 @@
-"""Networks that reconstruct, and their weights."""
+"""Reconstruction networks: interface, architecture and application to a scan."""

@@ -1,4 +1,4 @@
-"""Shape of ReconNet3D."""
+"""Architecture of ReconNet3D."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, 
 
 @dataclass(frozen=True)
 class Architecture(Settings):
-    """Shape of the network.
+    """Architecture of the network: width, cascades, kernels and data consistency.
 
-    Aliasing lies in the (y, z) plane, where every kernel is 3 x 3; context along x costs three
-    times as much and is taken in some layers only. Folding 2 x 2 voxels of the plane into channels
-    quarters the cost and doubles the reach in it.
+    Aliasing is in the (y, z) plane, where every kernel is 3 x 3; kernels along x cost three times
+    as much and are used in some layers only. Folding 2 x 2 voxels of the plane into channels
+    reduces the cost to a quarter and doubles the receptive field in the plane.
 
     Raises:
         InputError: besides values out of range, fewer than two layers, or even kernels.
@@ -64,10 +64,10 @@ class Architecture(Settings):
 
     @property
     def readout_reach(self) -> int:
-        """Readout positions to either side that a result depends on."""
+        """Half-width of the receptive field along the readout, in positions."""
         return self.cascades * sum(size // 2 for size in self.readout_kernels)
 
     @property
     def hidden_per_voxel(self) -> float:
-        """Values that a hidden layer holds per voxel of the image."""
+        """Values of a hidden layer per voxel of the image."""
         return self.width / self.patch**2

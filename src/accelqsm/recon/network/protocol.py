@@ -1,4 +1,4 @@
-"""What a network is: anything that can be called with samples and sensitivities."""
+"""Interface of reconstruction networks: callables from samples and sensitivities to images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from accelqsm.options.setting import Settings
 
 
 class Network(Protocol):
-    """A callable from the samples of one echo to its image.
+    """Reconstruction network, a callable from the samples of one echo to its image.
 
     Attributes:
         consistency: "per-coil" or "joint" (``method_settings.CONSISTENCIES``).
-        readout_reach: readout positions to either side that a result depends on.
-        hidden_per_voxel: values that its widest layer holds per voxel, for the thickness of slabs.
-        device: where it computes.
+        readout_reach: half-width of the receptive field along the readout, in positions.
+        hidden_per_voxel: values of its widest layer per voxel, which limits the slab thickness.
+        device: the device of its weights.
     """
 
     @property
@@ -34,13 +34,13 @@ class Network(Protocol):
     def device(self) -> torch.device: ...
 
     def __call__(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
-        """Images of under-sampled planes, proportional to the samples.
+        """Reconstruct under-sampled planes; the images scale with the samples.
 
         Args:
-            measured: complex (batch, x, ky, kz), zero where nothing was measured; with ``maps``
+            measured: complex (batch, x, ky, kz), zero where not sampled; with ``maps``
                 (channel, batch, x, ky, kz).
             sampled: bool (ky, kz).
-            maps: sensitivities, complex (channel, x, y, z); for joint consistency alone.
+            maps: sensitivities, complex (channel, x, y, z); only for joint consistency.
 
         Returns:
             complex (batch, x, y, z).
@@ -48,9 +48,9 @@ class Network(Protocol):
 
 
 class StoredNetwork(Network, Protocol):
-    """A network whose weights can be saved and loaded, as those of ``torch.nn.Module`` can.
+    """A network whose weights can be saved and loaded, as those of a ``torch.nn.Module``.
 
-    Its class is made from ``architecture`` alone.
+    Its class is constructed from ``architecture`` alone.
     """
 
     @property

@@ -1,8 +1,8 @@
-"""ReconNet3D: the network, and nothing else.
+"""ReconNet3D: cascades of 3D convolutions and data consistency.
 
 Five cascades of five 3D convolutions, each followed by data consistency: per coil, as published,
-or joint, of one image with the samples of all channels. One echo goes in at a time; k-space is
-under-sampled in the (ky, kz) plane alone.
+or joint, of one image with the samples of all channels. Echoes are reconstructed one by one;
+k-space is under-sampled in the (ky, kz) plane.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from accelqsm.recon.sense import Encoding, broadcast_maps, least_squares
 LEAK = 0.1
 INITIAL_LOG_WEIGHT = {PER_COIL: math.log(10.0), JOINT: 0.0}
 FIRST_ITERATIONS, FIRST_WEIGHT = 8, 1e-2
-"""Of the CG-SENSE that joint consistency starts from."""
+"""Iterations and Tikhonov weight of the CG-SENSE image that joint consistency starts from."""
 
 ITERATIONS = 3
-"""Conjugate gradients of each joint data consistency."""
+"""Conjugate-gradient iterations of each joint data consistency."""
 
 
 class ReconNet3D(nn.Module):
-    """Cascades x <- DC(x + CNN(x)) from an image of the samples on.
+    """Unrolled network of cascades x <- DC(x + CNN(x)).
 
     Convolutions have no bias and LeakyReLU is positively homogeneous, so that the result scales
-    with the data. The last convolution of each block starts at zero: untrained, the network
-    returns what it starts from. Per coil, that is the zero-filled image, and data consistency is
-    soft with one learned weight per cascade, except for the last, which puts the measured samples
-    back. Joint, it is a few steps of CG-SENSE, and consistency is
+    with the data. The last convolution of each block is initialised to zero: untrained, the
+    network returns its initial image. Per coil, that is the zero-filled image, and data
+    consistency is soft with one learned weight per cascade, except for the last cascade, which
+    replaces the sampled positions by the measured samples. Joint, the initial image is a few
+    iterations of CG-SENSE, and data consistency is
     min_x sum_c ||M F C_c x - y_c||^2 + exp(-log v) ||x - z||^2 about each refined image z, by a
-    few conjugate gradients; for one channel of sensitivity one that is the same thing.
+    few conjugate gradients; for one channel of unit sensitivity the two are the same.
 
     Source: Schlemper et al. 2018, IEEE Trans Med Imaging 37:491, doi 10.1109/TMI.2017.2760978;
     Aggarwal et al. 2019, IEEE Trans Med Imaging 38:394, doi 10.1109/TMI.2018.2865356.
@@ -47,7 +48,7 @@ class ReconNet3D(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        # Not for reconstructions: what a CPU reconstructs is the same on all of them.
+        # For training only: reconstructions are the same on every CPU.
         self.half_on_cpu = False
         n = architecture.cascades
         soft = n - 1 if architecture.consistency == PER_COIL else n
@@ -65,28 +66,28 @@ class ReconNet3D(nn.Module):
 
     @property
     def readout_reach(self) -> int:
-        """Readout positions to either side that a result depends on."""
+        """Half-width of the receptive field along the readout, in positions."""
         return self.architecture.readout_reach
 
     @property
     def hidden_per_voxel(self) -> float:
-        """Values that a hidden layer holds per voxel of the image."""
+        """Values of a hidden layer per voxel of the image."""
         return self.architecture.hidden_per_voxel
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """Device of the weights."""
         return self.log_weights.device
 
     def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
-        """Images of under-sampled planes.
+        """Reconstruct under-sampled planes.
 
         Args:
-            measured: complex (batch, x, ky, kz), zero where nothing was measured; with ``maps``
-                (channel, batch, x, ky, kz), of white noise.
+            measured: complex (batch, x, ky, kz), zero where not sampled; with ``maps``
+                (channel, batch, x, ky, kz), with white noise.
             sampled: bool (ky, kz), or (batch, 1, ky, kz) for a pattern of each item.
             maps: complex (channel, x, y, z) or (channel, batch, x, y, z), sum |C_c|^2 at most 1,
-                less where little signal is expected; for joint consistency, and for that alone.
+                less where little signal is expected; only for joint consistency.
 
         Returns:
             complex (batch, x, y, z), the signal of the channel or of all channels.
@@ -109,7 +110,7 @@ class ReconNet3D(nn.Module):
         for index in range(len(self.blocks)):
             weight = self.log_weights[index] if index < len(self.log_weights) else None
             image = data_consistency(
-                self._refined(index, image), zero_filled, sampled, log_weight=weight
+                self._refine(index, image), zero_filled, sampled, log_weight=weight
             )
         return image
 
@@ -121,27 +122,27 @@ class ReconNet3D(nn.Module):
             image = least_squares(
                 encoding,
                 wanted,
-                start=self._refined(index, image),
+                start=self._refine(index, image),
                 weight=torch.exp(-log_weight),
                 n_iterations=ITERATIONS,
             )
         return image * maps.abs().square().sum(0).sqrt()
 
-    def _refined(self, index: int, image: Tensor) -> Tensor:
-        """x + CNN(x) of one cascade."""
+    def _refine(self, index: int, image: Tensor) -> Tensor:
+        """Convolutional refinement x + CNN(x) of one cascade."""
         patch = self.architecture.patch
-        folded = _folded(_as_real(image), patch)
-        # Convolutions in half the bits where that is faster; transforms stay as they are.
+        folded = _fold(_as_real(image), patch)
+        # Convolutions in bfloat16 where that is faster; Fourier transforms in single precision.
         half = image.is_cuda or self.half_on_cpu
         with torch.autocast(image.device.type, torch.bfloat16, enabled=half):
             change = self.blocks[index](folded)
-        return image + _as_complex(_unfolded(change.to(image.real.dtype), patch, image.shape[-2:]))
+        return image + _as_complex(_unfold(change.to(image.real.dtype), patch, image.shape[-2:]))
 
 
 def data_consistency(
     image: Tensor, zero_filled: Tensor, sampled: Tensor, *, log_weight: Tensor | None = None
 ) -> Tensor:
-    """Pull the spectrum of an image towards the measured samples, where there are any.
+    """Soft data consistency of an image with the measured samples of one channel.
 
     Z <- (Z + v y) / (1 + v) on the sampled positions, with v = exp(log_weight); Z <- y where the
     weight is None. As y is the spectrum of the zero-filled image there, the step is
@@ -159,7 +160,7 @@ def data_consistency(
     Source: Schlemper et al. 2018, IEEE Trans Med Imaging 37:491, doi 10.1109/TMI.2017.2760978.
     """
     # Centring an image multiplies its spectrum by phases, which commute with the mask: shifting
-    # the mask alone spares four shifts of the data.
+    # only the mask saves four shifts of the data.
     mask = torch.fft.ifftshift(sampled, dim=PHASE_ENCODES)
     weights = mask.to(image.real.dtype)
     if log_weight is not None:
@@ -170,7 +171,7 @@ def data_consistency(
 
 
 def _block(architecture: Architecture) -> nn.Sequential:
-    """The convolutions of one cascade; the last starts at zero."""
+    """Convolutions of one cascade; the last is initialised to zero."""
     sizes = architecture.readout_kernels
     ends = 2 * architecture.patch**2
     widths = [ends, *[architecture.width] * (len(sizes) - 1), ends]
@@ -185,17 +186,17 @@ def _block(architecture: Architecture) -> nn.Sequential:
 
 
 def _as_real(image: Tensor) -> Tensor:
-    """complex (batch, x, y, z) to real (batch, 2, x, y, z), without a copy in channels-last."""
+    """View complex (batch, x, y, z) as real (batch, 2, x, y, z) in channels-last format."""
     return torch.view_as_real(image).permute(0, 4, 1, 2, 3)
 
 
 def _as_complex(parts: Tensor) -> Tensor:
-    """real (batch, 2, x, y, z) to complex (batch, x, y, z)."""
+    """Convert real (batch, 2, x, y, z) to complex (batch, x, y, z)."""
     return torch.view_as_complex(parts.permute(0, 2, 3, 4, 1).contiguous())
 
 
-def _folded(image: Tensor, patch: int) -> Tensor:
-    """real (batch, n, x, y, z) to (batch, n p p, x, y / p, z / p), filled up with zeros."""
+def _fold(image: Tensor, patch: int) -> Tensor:
+    """Fold p x p voxels into channels, (batch, n p p, x, y / p, z / p), with zero padding."""
     if patch == 1:
         return image
     y, z = image.shape[-2:]
@@ -206,8 +207,8 @@ def _folded(image: Tensor, patch: int) -> Tensor:
     return folded.permute(0, 4, 1, 2, 3)
 
 
-def _unfolded(image: Tensor, patch: int, plane: tuple[int, ...]) -> Tensor:
-    """What ``_folded`` folded, cut to its plane."""
+def _unfold(image: Tensor, patch: int, plane: tuple[int, ...]) -> Tensor:
+    """Inverse of ``_fold``, cropped to the size of the plane."""
     if patch == 1:
         return image
     n, channels, x, y, z = image.shape

@@ -1,4 +1,4 @@
-"""A scan through a network: channel by channel, or as one image of all channels."""
+"""Network reconstruction of a scan, per coil or joint."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ READOUTS_OF_A_BLOCK = 64
 def reconstruct_network(
     kspace: KSpace, settings: SharedSettings, network: Network
 ) -> Iterator[ImageBlock]:
-    """Images by a network.
+    """Reconstruct a scan with a network.
 
     Args:
         kspace: whitened samples; with a fully sampled centre for joint consistency.
-        settings: of the sensitivities, which joint consistency needs.
-        network: its consistency decides whether every channel is reconstructed by itself.
+        settings: settings of the sensitivities, for joint consistency.
+        network: the network; its consistency decides between per-coil and joint reconstruction.
 
     Returns:
-        Images of every channel (per-coil), or one image of all channels (joint).
+        Blocks of images of every channel (per-coil), or of one joint image of all channels.
 
     Raises:
         InputError: a centre smaller than the calibration kernel.
@@ -40,7 +40,7 @@ def reconstruct_network(
 
 
 def _per_coil(kspace: KSpace, network: Network) -> Iterator[ImageBlock]:
-    """One channel after another."""
+    """Reconstruct each channel separately."""
     for channel in track(range(kspace.n_channels), "network", kspace.n_channels):
         chosen = slice(channel, channel + 1)
         planes = kspace.planes(chosen)
@@ -51,7 +51,7 @@ def _per_coil(kspace: KSpace, network: Network) -> Iterator[ImageBlock]:
 def _joint(
     kspace: KSpace, sensitivities: SensitivitySettings, network: Network
 ) -> Iterator[ImageBlock]:
-    """Many readout positions at a time, with those about them that a result depends on."""
+    """Reconstruct a joint image in slabs along the readout, extended by the receptive field."""
     few = compress_channels(kspace, sensitivities.n_virtual)
     maps, reach = espirit_in_slabs(few, sensitivities).supported, network.readout_reach
     n_x = few.acquisition.grid.shape[0]

@@ -1,4 +1,4 @@
-"""A network on one echo, a slab of readout positions after another."""
+"""Application of a network to one echo in slabs along the readout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.network.protocol import Network
 
 VALUES_AT_ONCE = 24_000_000
-"""Complex samples of all channels that a slab holds, or voxels times ``hidden_per_voxel`` / 4."""
+"""Complex samples of all channels in a slab, or voxels times ``hidden_per_voxel`` / 4."""
 
 QUIET_ABOVE_FLOOR = 1.15
 QUIET_BELOW_PEAK = 1e-2
@@ -18,14 +18,14 @@ QUIET_BELOW_PEAK = 1e-2
 def apply_network(
     network: Network, measured: Tensor, sampled: Tensor, maps: Tensor | None = None
 ) -> Tensor:
-    """Images of one echo, by slabs whose results are those of the whole volume.
+    """Reconstruct one echo with a network, in slabs with the result of the whole volume.
 
-    The network is positively homogeneous, so that data need no scaling. Slabs overlap by as much
-    as a result depends on; a slab that does not fit a GPU's memory is halved. Readout positions
-    that hold noise alone stay zero-filled.
+    The network is positively homogeneous, so that data need no scaling. Slabs overlap by the
+    receptive field; a slab that does not fit the memory of a GPU is halved. Readout positions with
+    noise only stay zero-filled.
 
     Args:
-        network: in evaluation mode; slabs go to its device.
+        network: in evaluation mode; slabs are moved to its device.
         measured: hybrid-space samples, complex64 (x, ky, kz), or (channel, x, ky, kz) with maps.
         sampled: bool (ky, kz).
         maps: sensitivities (channel, x, y, z), weaker where little signal is expected; for
@@ -60,19 +60,19 @@ def apply_network(
 def _slab(
     network: Network, measured: Tensor, sampled: Tensor, maps: Tensor | None, slab: slice
 ) -> Tensor:
-    """The network's image of some readout positions, from these and those about them."""
+    """Network image of a slab of readout positions, from the slab and its margins."""
     reach = network.readout_reach
     first = max(slab.start - reach, 0)
     around = slice(first, min(slab.stop + reach, measured.shape[-3]))
     device = network.device
-    seen = None if maps is None else maps[:, around].to(device)
+    nearby_maps = None if maps is None else maps[:, around].to(device)
     planes = measured[..., None, around, :, :].to(device)
-    image: Tensor = network(planes, sampled.to(device), seen)[0]
+    image: Tensor = network(planes, sampled.to(device), nearby_maps)[0]
     return image[slab.start - first : slab.stop - first].to(measured.device)
 
 
 def _thickness(network: Network, measured: Tensor) -> int:
-    """Readout positions of a slab beyond what it needs on either side."""
+    """Readout positions of a slab, without its margins."""
     plane = measured.shape[-2] * measured.shape[-1]
     channels = measured.shape[0] if measured.ndim == 4 else 1
     hidden = network.hidden_per_voxel / 4
@@ -81,7 +81,7 @@ def _thickness(network: Network, measured: Tensor) -> int:
 
 
 def _signal_range(measured: Tensor) -> slice:
-    """From the first to the last readout position whose energy stands out of the noise."""
+    """Slice from the first to the last readout position with energy above the noise."""
     energy = measured.abs().square().sum(dim=(0, 2, 3))
     above_floor = energy > QUIET_ABOVE_FLOOR * energy.min()
     near_peak = energy > QUIET_BELOW_PEAK * energy.max()

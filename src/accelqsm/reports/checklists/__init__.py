@@ -1,1 +1,1 @@
-"""Reporting checklists and their answers."""
+"""Reporting checklists (GRRAS, CLAIM) and their answers."""

@@ -1,4 +1,4 @@
-"""What a report answers of the reporting checklists, from what lies on disk."""
+"""Answers to the reporting checklists from the results of a comparison."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def checklists(stored: Comparison, gaps: pd.DataFrame, *, study: bool) -> tuple[
 
     Args:
         stored: the comparison.
-        gaps: who was left out, as ``agreement.flow.left_out`` has it.
-        study: whether scans and maps lie in the folder, so that their making is known.
+        gaps: excluded subjects, from ``agreement.flow.left_out``.
+        study: whether the folder has scans and maps, so that their methods are known.
     """
     single = stored.agreement
     single = single[single["region"] != POOLED]
@@ -31,7 +31,7 @@ def checklists(stored: Comparison, gaps: pd.DataFrame, *, study: bool) -> tuple[
         f"n = {n}, how it was chosen is for the authors to write; equivalence margin "
         f"{margin_text(stored)}; "
     ) + (
-        "where undecided, the subjects needed stand beside the verdict"
+        "where undecided, the number of subjects needed is given with the verdict"
         if most >= LEAST_PEOPLE
         else "too few for intervals or a verdict"
     )
@@ -52,7 +52,7 @@ def checklists(stored: Comparison, gaps: pd.DataFrame, *, study: bool) -> tuple[
         11: f"{pairs}; {missing}",
         12: _people(stored),
         13: f"{TABLES}: bias, limits of agreement, ICC, concordance, equivalence, with intervals",
-        15: f"{TABLES}; all numbers lie beside this page as text",
+        15: f"{TABLES}; all numbers are in text files in the folder of this page",
     }
     claim = {
         7: "simulated scans, see Settings" if study else "",
@@ -66,11 +66,11 @@ def checklists(stored: Comparison, gaps: pd.DataFrame, *, study: bool) -> tuple[
         25: "see the model card that comes with the weights" if study else "",
         28: METHODS,
         29: f"intervals in {TABLES.removeprefix('see ')}; p-values adjusted for their number",
-        30: "r with and without the most influential person, in the tables",
+        30: "r with and without the most influential subject, in the tables",
         33: missing if gaps.empty else PEOPLE,
         34: _people(stored),
         36: TABLES,
-        37: "the person with the largest difference has a figure of its own",
+        37: "figure of the subject with the largest difference",
         41: "accelqsm, open source (Apache-2.0); settings and checksums are in this report",
     }
     return checklist_tables(

@@ -1,4 +1,4 @@
-"""What reporting guidelines ask of an agreement study, and where this report answers."""
+"""Items of the reporting checklists GRRAS and CLAIM for agreement studies."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ CLAIM = {
 
 
 def checklist_tables(grras: Mapping[int, str], claim: Mapping[int, str]) -> tuple[Table, Table]:
-    """Both checklists, with an answer or a reminder beside every item.
+    """Tables of both checklists, with an answer or a reminder for every item.
 
     Args:
-        grras: item -> what the report says, or where.
+        grras: item -> answer, or where it is in the report.
         claim: the same for CLAIM, whose items on annotation and data partitions are left out.
     """
     return (
@@ -73,7 +73,7 @@ def checklist_tables(grras: Mapping[int, str], claim: Mapping[int, str]) -> tupl
             CLAIM,
             claim,
             "Numbered as in 2020. The other items, on annotation and partitions of data, belong "
-            "to the training of a network and stand in its model card.",
+            "to the training of a network and are in its model card.",
         ),
     )
 

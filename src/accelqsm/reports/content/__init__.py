@@ -1,1 +1,1 @@
-"""What a report holds, gathered from folders of results."""
+"""Content of reports, collected from result folders."""

@@ -1,4 +1,4 @@
-"""What to say about a finished comparison of values."""
+"""Report content of a comparison of values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from accelqsm.reports.verdicts import verdict_table
 from accelqsm.results.comparison import Comparison
 
 CHECKLISTS = ("grras", "claim")
-"""Keys of the reporting checklists that are answered."""
+"""Citation keys of the reporting checklists."""
 
 RESEARCH_ONLY = "Research software, not a medical device."
 TABLE_TITLES = {
@@ -39,14 +39,14 @@ TABLE_TITLES = {
     "table-2": ("Pearson correlation with {reference}", "A high correlation is not agreement."),
     "table-3": (
         "Susceptibility (ppb), mean ± SD, and difference of the means from {reference} (%)",
-        "Group means; how far single persons differ, the limits of agreement say.",
+        "Group means; the limits of agreement show how far individual subjects differ.",
     ),
-    "table-4": ("Correlation with age, r (p)", "p-values as they are, not adjusted."),
+    "table-4": ("Correlation with age, r (p)", "p-values without adjustment."),
 }
 
 
 def comparison_content(stored: Comparison) -> ReportContent:
-    """Everything to say about a comparison of values alone."""
+    """Report content of a comparison of values without maps."""
     notes = LeftOut()
     figures = comparison_figures(stored, notes)
     gaps = people_left_out(stored)
@@ -71,13 +71,13 @@ def comparison_content(stored: Comparison) -> ReportContent:
 
 
 def single_rows(stored: Comparison) -> pd.DataFrame:
-    """Agreement per nucleus, without the pooled rows."""
+    """Rows of the agreement table per nucleus, without the pooled rows."""
     rows = stored.agreement
     return rows[rows["region"] != POOLED]
 
 
 def verdict_lines(stored: Comparison) -> list[str]:
-    """The answer first, then what qualifies it."""
+    """Sentences of the verdict: the answer, then details."""
     single = single_rows(stored)
     first = answer(stored)
     if not (single["verdict"] != "").any():
@@ -91,7 +91,7 @@ def verdict_lines(stored: Comparison) -> list[str]:
 
 
 def verdict_highlights(stored: Comparison) -> dict[str, str]:
-    """Protocol -> in how many nuclei it is equivalent."""
+    """Number of equivalent nuclei of each protocol."""
     judged = single_rows(stored)
     judged = judged[judged["verdict"] != ""]
     counts = judged.groupby("protocol", sort=False)["verdict"].agg(
@@ -101,7 +101,7 @@ def verdict_highlights(stored: Comparison) -> dict[str, str]:
 
 
 def verdict(stored: Comparison) -> Table | None:
-    """The verdict per nucleus and protocol; None where nothing could be judged."""
+    """Table of the verdict per nucleus and protocol; None without any verdict."""
     single = single_rows(stored)
     if not (single["verdict"] != "").any():
         return None
@@ -109,7 +109,7 @@ def verdict(stored: Comparison) -> Table | None:
 
 
 def comparison_cautions(stored: Comparison) -> list[str]:
-    """What the reader of any comparison must know."""
+    """Cautions that apply to every comparison."""
     return [
         f"{stored.reference} is the reference, not the truth: equal values may be equally wrong.",
         "Without a repeated scan under the reference, the effect of a protocol cannot be told from "
@@ -118,7 +118,7 @@ def comparison_cautions(stored: Comparison) -> list[str]:
 
 
 def comparison_figures(stored: Comparison, notes: LeftOut) -> list[Figure]:
-    """Bland-Altman per nucleus, the person with the largest difference, ages."""
+    """Figures of a comparison: Bland-Altman per nucleus, the most extreme subject, ages."""
     reference, agreement = stored.reference, stored.agreement
     values = stored.values
     if values is None:
@@ -136,7 +136,7 @@ def comparison_figures(stored: Comparison, notes: LeftOut) -> list[Figure]:
         ),
     )
     figures += notes.make(
-        "The person with the largest difference",
+        "The subject with the largest difference",
         lambda: subject_figure(
             values, largest_difference(values, reference=reference), reference=reference
         ),
@@ -148,7 +148,7 @@ def comparison_figures(stored: Comparison, notes: LeftOut) -> list[Figure]:
 
 
 def comparison_tables(stored: Comparison) -> list[Table]:
-    """The paper's tables, then every figure of the agreement."""
+    """Tables of the published study's form, then all statistics of agreement."""
     single = single_rows(stored)
     enough = bool((single["n"] >= LEAST_PEOPLE).any())
     tables = []
@@ -169,20 +169,20 @@ def comparison_tables(stored: Comparison) -> list[Table]:
 
 
 def people_left_out(stored: Comparison) -> pd.DataFrame:
-    """Who was left out of what; no row where the folder does not tell."""
+    """Table of excluded subjects; empty if the folder has no values."""
     if stored.values is None:
         return pd.DataFrame(columns=["subject"])
     return left_out(stored.values, reference=stored.reference, participants=stored.participants)
 
 
 def people_lines(stored: Comparison, gaps: pd.DataFrame) -> list[str]:
-    """How many people were compared, in words."""
+    """Sentences on the number of subjects compared and excluded."""
     single = single_rows(stored)
     least, most = int(single["n"].min()), int(single["n"].max())
     pairs = str(least) if least == most else f"{least} to {most}"
     lines = [f"People with values under both protocols, per nucleus: {pairs}."]
     if stored.values is None:
-        lines.append("The folder does not hold the values, so that nobody can be named.")
+        lines.append("The folder has no values, so that excluded subjects cannot be named.")
     elif gaps.empty:
         n = stored.values["subject"].nunique()
         lines.append(f"{n} measured; nobody was left out: no value and no age is missing.")
@@ -193,7 +193,7 @@ def people_lines(stored: Comparison, gaps: pd.DataFrame) -> list[str]:
 
 
 def people_table(gaps: pd.DataFrame) -> Table | None:
-    """Who was left out, as a table; None where nobody was."""
+    """Report table of excluded subjects; None without any."""
     if gaps.empty:
         return None
     headings = {

@@ -1,4 +1,4 @@
-"""Parts of a report that can or cannot be made."""
+"""Collector of report parts that cannot be made."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ Made = TypeVar("Made")
 
 
 class LeftOut:
-    """Makes the parts of a report, and notes those that cannot be made."""
+    """Makes parts of a report, and records those that fail.
+
+    Attributes:
+        lines: a sentence for each part that is left out.
+    """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def make(self, title: str, draw: Callable[[], Made]) -> list[Made]:
-        """The part in a list, or an empty list and a line that says why."""
+        """Return the part in a list, or an empty list after adding the reason to ``lines``."""
         try:
             return [draw()]
         except InputError as error:

@@ -1,4 +1,4 @@
-"""The maps of a study on disk, as the pictures of its report."""
+"""Figures and viewer of a study's report, from its maps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from accelqsm.errors import InputError
-from accelqsm.figures.anatomy import nuclei_figure, still_figure
 from accelqsm.figures.extreme import LargestDifference, difference_figure
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.images import ProtocolImages, protocol_figure, zoom_figure
+from accelqsm.figures.nuclei import nuclei_figure, still_figure
 from accelqsm.figures.sampling import sampling_figure
 from accelqsm.figures.slices import DEFAULT_CHI_WINDOW_PPB, views_of
 from accelqsm.files.compact import compact_nifti
@@ -23,6 +23,7 @@ from accelqsm.files.tables import read_table
 from accelqsm.grid import Grid, cut_grid
 from accelqsm.nuclei.measure import split_side
 from accelqsm.reports.page.content import Viewer
+from accelqsm.results.echoes import last_echo
 from accelqsm.results.maps import CHIMAP, MASK
 from accelqsm.results.study import LOOKUP_NAME, SCANS, TRUTH, ScanFiles, map_folder, scan_files
 from accelqsm.units import PPB_PER_PPM
@@ -35,7 +36,7 @@ Volume = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Where the maps of one person lie, and which nuclei their labels mean.
+    """Folders of the maps and scans of one subject, with the meaning of their labels.
 
     Attributes:
         reference: the protocol that the others are compared with.
@@ -54,13 +55,13 @@ class StudyFolder:
 
 @dataclass(frozen=True)
 class StudyImages:
-    """The maps of one person that share the grid and the pose of the reference.
+    """Maps of one subject with the grid and pose of the reference.
 
     Attributes:
-        grid: where the voxels are.
+        grid: voxel grid of the maps.
         chi_ppm: protocol label -> susceptibility in ppm, the reference first.
-        labels: whole numbers.
-        mask: where every protocol has a susceptibility.
+        labels: integer labels.
+        mask: intersection of the masks of all protocols.
     """
 
     grid: Grid
@@ -70,7 +71,7 @@ class StudyImages:
 
 
 def find_study(out: Path, subject: str, reference: str) -> StudyFolder:
-    """Find the maps and labels of one person under a study's folder.
+    """Find the maps and labels of one subject in the folder of a study.
 
     Raises:
         InputError: no map of the reference, or no lookup of the labels.
@@ -96,7 +97,7 @@ def find_study(out: Path, subject: str, reference: str) -> StudyFolder:
 
 
 def read_images(folder: StudyFolder) -> StudyImages:
-    """Read the maps; a protocol scanned in another pose than the reference is left out.
+    """Read the maps of the protocols with the same pose as the reference.
 
     Raises:
         InputError: files that cannot be read.
@@ -119,11 +120,11 @@ def read_images(folder: StudyFolder) -> StudyImages:
 def figures_of_maps(
     folder: StudyFolder, images: StudyImages, largest: LargestDifference | None
 ) -> dict[str, Callable[[], Figure]]:
-    """Title -> how to draw it: nuclei, panels, panels from near, differences."""
+    """Title -> function that draws it: nuclei, protocols, magnified nuclei, differences."""
     size = images.grid.voxel_size_mm
     at = [] if largest is None else _label_values(folder, largest.region)
 
-    def near() -> Figure:
+    def magnified() -> Figure:
         chi = dict(images.chi_ppm)
         truth = folder.scans[folder.reference].truth
         if truth.is_file():
@@ -142,7 +143,7 @@ def figures_of_maps(
             [_with_echoes(folder, images, label) for label in images.chi_ppm],
             voxel_size_mm=size, mask=images.mask, labels=images.labels,
         ),
-        "Nuclei from near": near,
+        "Nuclei, magnified": magnified,
         "Where the maps differ": lambda: difference_figure(
             images.chi_ppm, images.labels, folder.regions, reference=folder.reference, at=at,
             voxel_size_mm=size, mask=images.mask,
@@ -151,14 +152,14 @@ def figures_of_maps(
 
 
 def figure_of_sampling(folder: StudyFolder) -> Figure:
-    """The sampling patterns of all protocols."""
+    """Figure of the sampling patterns of all protocols."""
     return sampling_figure(
         {label: read_sampling(files.raw) for label, files in folder.scans.items()}
     )
 
 
 def viewer_of_maps(folder: StudyFolder, images: StudyImages) -> Viewer:
-    """The maps around the nuclei, cut so that no face travels with them."""
+    """Interactive viewer of the maps near the nuclei, cropped to exclude the face."""
     box = _box(images)
     grid = cut_grid(images.grid, box)
     labels = images.labels[box]
@@ -171,7 +172,7 @@ def viewer_of_maps(folder: StudyFolder, images: StudyImages) -> Viewer:
     return Viewer(
         title="Look through the maps",
         caption=(
-            "Susceptibility in ppb around the nuclei, which are laid over it in the colours of the "
+            "Susceptibility in ppb around the nuclei, which are overlaid in the colours of the "
             "figures. Choose a map, fade the nuclei, and move with the sliders, by clicking, or "
             f"with the mouse wheel; values are rounded to {VIEWER_STEP_PPB:g} ppb. "
             "The patient's right is on the left. The volumes are inside this file."
@@ -185,7 +186,7 @@ def viewer_of_maps(folder: StudyFolder, images: StudyImages) -> Viewer:
         regions=folder.regions,
         names=folder.names,
         window_ppb=DEFAULT_CHI_WINDOW_PPB,
-        start=_shares(at, labels.shape),
+        start=_relative_position(at, labels.shape),
     )  # fmt: skip
 
 
@@ -195,19 +196,16 @@ def _labels(folder: StudyFolder, label: str, grid: Grid) -> npt.NDArray[np.int64
 
 
 def _with_echoes(folder: StudyFolder, images: StudyImages, label: str) -> ProtocolImages:
-    """A protocol with magnitude and phase of its last echo, where they are."""
+    """Map of a protocol with magnitude and phase of its last echo, if available."""
     parts = {}
     for part in ("mag", "phase"):
-        echoes = sorted(
-            folder.maps[label].glob(f"echo-*_part-{part}.nii.gz"),
-            key=lambda path: (len(path.name), path.name),
-        )
-        parts[part] = read_volume(echoes[-1], grid=images.grid).values if echoes else None
+        echo = last_echo(folder.maps[label], part)
+        parts[part] = None if echo is None else read_volume(echo, grid=images.grid).values
     return ProtocolImages(label, images.chi_ppm[label], parts["mag"], parts["phase"])
 
 
 def _label_values(folder: StudyFolder, region: str) -> list[int]:
-    """Label values of a region of the table of values, which may name the side."""
+    """Label values of a region, whose name may include the side."""
     exact = [value for value, name in folder.names.items() if name == region]
     return exact or [value for value, name in folder.regions.items() if name == region]
 
@@ -224,13 +222,15 @@ def _box(images: StudyImages) -> tuple[slice, slice, slice]:
 
 
 def _middle(labels: npt.NDArray[np.int64]) -> tuple[int, int, int]:
-    """The labelled voxel nearest to the middle of all labels."""
+    """Labelled voxel nearest to the centre of all labels."""
     where = np.argwhere(labels != 0)
     distance = np.linalg.norm(where - where.mean(axis=0), axis=1)
     x, y, z = where[int(np.argmin(distance))]
     return int(x), int(y), int(z)
 
 
-def _shares(at: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[float, float, float]:
+def _relative_position(
+    at: tuple[int, int, int], shape: tuple[int, ...]
+) -> tuple[float, float, float]:
     x, y, z = ((i + 0.5) / n for i, n in zip(at, shape, strict=True))
     return x, y, z

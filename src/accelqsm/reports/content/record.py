@@ -1,4 +1,4 @@
-"""Every setting, version, seed and checksum of a study, flat enough for a page."""
+"""Settings, versions, seeds and checksums of a study as flat tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accelqsm.results.comparison import Comparison
 
 
 def comparison_settings(options: CompareSettings) -> dict[str, object]:
-    """Every option of a comparison."""
+    """Settings of a comparison as a flat table."""
     record = dataclasses.asdict(options)
     margins = record.pop("margin_ppb")
     settings = {f"compare: {name}": value for name, value in record.items() if value != ""}
@@ -20,7 +20,7 @@ def comparison_settings(options: CompareSettings) -> dict[str, object]:
 
 
 def comparison_provenance(comparison: Comparison) -> dict[str, object]:
-    """Inputs with their checksums, and software, of a comparison."""
+    """Checksums of the inputs and software versions of a comparison."""
     inputs = {
         f"{name} sha256": f"{record['sha256']} ({Path(record['path']).name})"
         for name, record in comparison.inputs.items()
@@ -29,7 +29,7 @@ def comparison_provenance(comparison: Comparison) -> dict[str, object]:
 
 
 def versions(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
-    """Software -> version; where steps ran with several, each with the steps it ran in."""
+    """Software -> version; several versions with the steps that ran with each."""
     found: dict[str, dict[str, list[str]]] = {}
     for step, software in steps.items():
         for name, version in software.items():
@@ -43,7 +43,7 @@ def versions(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
 
 
 def flat(prefix: str, settings: Mapping[str, Any]) -> dict[str, object]:
-    """Settings with their step before their name, those of tables in it with the table's."""
+    """Flatten nested settings, with the names of step and table as prefixes."""
     found: dict[str, object] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):

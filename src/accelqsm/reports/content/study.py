@@ -1,4 +1,4 @@
-"""From a finished study on disk, maps and all, to what a reader wants to know."""
+"""Report content of a study with maps."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ONE_HEAD = (
 
 
 def study_content(out: Path) -> ReportContent:
-    """Everything to say about a study whose maps lie next to its comparison."""
+    """Report content of a study, from the folder of its maps and comparisons."""
     stored = read_comparison(out / AGREEMENT)
     notes = LeftOut()
     folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
@@ -85,10 +85,10 @@ def study_content(out: Path) -> ReportContent:
 
 
 def pooled_rows(out: Path) -> pd.DataFrame:
-    """Per protocol, over all nuclei: r and difference against the reference; r and slope of truth.
+    """Agreement of each protocol over all nuclei, with the reference and with the truth.
 
     Columns protocol, n, r, percent_difference, loa_lower, loa_upper, truth_r, truth_slope; the
-    reference has those of the truth alone, and those are missing where no truth was compared.
+    reference has only those of the truth, which are missing without a comparison with the truth.
     """
     against = _pooled(read_comparison(out / AGREEMENT))
     columns = {
@@ -109,7 +109,7 @@ def pooled_rows(out: Path) -> pd.DataFrame:
 
 
 def finding_lines(out: Path) -> list[str]:
-    """One sentence per protocol over all nuclei, the reference last."""
+    """Sentences on the pooled agreement of each protocol, the reference last."""
     reference = read_comparison(out / AGREEMENT).reference
     lines, last = [], []
     for protocol, row in pooled_rows(out).iterrows():
@@ -144,7 +144,7 @@ def _pooled_highlights(out: Path, reference: str) -> dict[str, str]:
 
 
 def _folder(out: Path, stored: Comparison) -> StudyFolder:
-    """The person to show: the one whom a protocol changes most."""
+    """Folder of the subject with the largest difference between protocols."""
     if stored.values is None:
         subject = min(path.name for path in (out / "maps").iterdir())
     else:
@@ -155,7 +155,7 @@ def _folder(out: Path, stored: Comparison) -> StudyFolder:
 def _pictures(
     out: Path, stored: Comparison, folder: StudyFolder | None, notes: LeftOut
 ) -> tuple[list[Figure], list[Viewer]]:
-    """Figures in the order of the paper, then what a simulation adds; and the viewer."""
+    """Figures in the order of the published study, then those of simulations; and the viewer."""
     figures: dict[str, list[Figure]] = {}
     viewers: list[Viewer] = []
     images: list[StudyImages] = []
@@ -199,7 +199,7 @@ def _nuclei_tables(out: Path) -> list[Table]:
 
 
 def _pooled_tables(out: Path, stored: Comparison) -> list[Table]:
-    """The paper's tables and every figure; for few people those over all nuclei."""
+    """Tables of the comparison; for few subjects those pooled over all nuclei."""
     tables = comparison_tables(stored)
     level = stored.settings.confidence
     rows = stored.agreement

@@ -1,4 +1,4 @@
-"""Settings that the steps of a study left on disk, as paragraphs, references and provenance."""
+"""Methods text, references and provenance of a study from the settings files of its steps."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ UNSHOWN = ("scan", "weights_sha256")
 
 @dataclass(frozen=True)
 class StudyRecords:
-    """What lies in the ``settings.toml`` files of a study.
+    """Contents of the ``settings.toml`` files of a study.
 
     Attributes:
-        scans: of simulated scans; empty where the scans are not simulated.
-        maps: protocol label -> of its maps.
-        paths: protocol label -> the file, to be named.
+        scans: settings of simulated scans; empty if the scans are not simulated.
+        maps: protocol label -> settings of its maps.
+        paths: protocol label -> path of that file, for messages.
     """
 
     scans: Mapping[str, Any]
@@ -49,7 +49,7 @@ class StudyRecords:
 
     @classmethod
     def of(cls, out: Path, folders: Mapping[str, Path]) -> StudyRecords:
-        """Read them from a study's folder and the folders of its maps."""
+        """Read the settings from the folder of a study and the folders of its maps."""
         scans = out / SCANS / SETTINGS
         paths = {label: maps / SETTINGS for label, maps in folders.items()}
         paths = {label: path for label, path in paths.items() if path.is_file()}
@@ -60,19 +60,19 @@ class StudyRecords:
         )
 
     def recons(self) -> dict[str, Recorded]:
-        """Protocol label -> how it was reconstructed."""
+        """Protocol label -> settings and source of its reconstruction."""
         return {
             label: (recon_of_record(record, self.paths[label]), record.get("source", {}))
             for label, record in self.maps.items()
         }
 
     def qsm(self, reference: str) -> QsmSettings | None:
-        """The chain of the reference's map; None where it is not recorded."""
+        """QSM settings of the reference's map; None if not recorded."""
         record = self.maps.get(reference, {})
         return settings_of_record(record, self.paths[reference]) if "qsm" in record else None
 
     def methods(self, stored: Comparison) -> list[str]:
-        """How the study was done, in paragraphs."""
+        """Methods paragraphs of the study."""
         qsm, paragraphs = self.qsm(stored.reference), []
         if self.scans:
             paragraphs.append(acquisition_text(self.scans["scanner"], self.scans["seed"]))
@@ -83,7 +83,7 @@ class StudyRecords:
         return [*paragraphs, statistics_text(stored)]
 
     def citations(self, stored: Comparison) -> list[str]:
-        """Keys of the works that the paragraphs rest on, in their order."""
+        """Keys of the works that the paragraphs cite, in their order."""
         qsm = self.qsm(stored.reference)
         keys = ["zhou2025"] if qsm is not None or stored.settings.published else []
         for settings, _ in self.recons().values():
@@ -92,7 +92,7 @@ class StudyRecords:
         return [*keys, *statistics_citations(stored), *CHECKLISTS]
 
     def settings(self, stored: Comparison) -> dict[str, object]:
-        """Every setting, flat enough for a page."""
+        """All settings as a flat table."""
         settings = flat("scanner", self.scans.get("scanner", {}))
         for label, record in self.maps.items():
             known = {**record.get("source", {}), **record.get("recon", {})}

@@ -1,4 +1,4 @@
-"""One HTML file that holds everything: opens offline, prints, and asks nothing of a network."""
+"""Self-contained HTML page of a report, without network requests."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def build_page(report: ReportContent) -> str:
-    """Lay out a report as one self-contained HTML page.
+    """Render a report as one self-contained HTML page.
 
-    Pictures and volumes are inlined, styles are inline, and a content security policy forbids
-    every request and every script but the viewer's, which it knows by checksum (none at all on a
-    page without viewer). All text is escaped, so that labels from data sets cannot become markup.
+    Figures, volumes and styles are inlined. A content security policy forbids all requests and all
+    scripts except that of the viewer, which is identified by checksum. All text is escaped, so
+    that labels from data sets cannot become markup.
 
     Args:
-        report: what to show; empty parts are left out.
+        report: content of the report; empty parts are left out.
 
     Returns:
         The page, to be written as UTF-8.

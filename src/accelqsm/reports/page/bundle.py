@@ -1,4 +1,4 @@
-"""The viewer's script as it lies in the package, verified before it goes into a page."""
+"""Third-party script of the viewer, with verification of its checksum."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ RECORD = "niivue.toml"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A script that comes from elsewhere.
+    """A third-party script.
 
     Attributes:
-        name, version, licence: what it is.
-        packed: the script as the package holds it, gzip.
+        name, version, licence: identification of the script.
+        packed: the gzip-compressed script.
         sha256: checksum of the unpacked script, hexadecimal.
     """
 
@@ -34,13 +34,13 @@ class Bundle:
 
     @property
     def policy_source(self) -> str:
-        """The source expression with which a content security policy allows this script alone."""
+        """Source expression of a content security policy that allows only this script."""
         return policy_source(bytes.fromhex(self.sha256))
 
 
 @cache
 def viewer_bundle() -> Bundle:
-    """NiiVue, once its checksums are verified."""
+    """NiiVue, with verified checksums."""
     return read_bundle(resources.files("accelqsm.reports.page").joinpath("vendor"))
 
 
@@ -63,7 +63,7 @@ def read_bundle(folder: Traversable) -> Bundle:
 
 
 def policy_source(digest: bytes) -> str:
-    """A SHA-256 digest as a source expression of a content security policy."""
+    """Source expression of a content security policy for a SHA-256 digest."""
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 

@@ -1,4 +1,4 @@
-"""What a report holds, as plain data: it is gathered first and laid out later."""
+"""Records of the content of a report, independent of its layout."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Maps to look through, with the nuclei over them.
+    """Interactive viewer of maps with overlaid nuclei.
 
     Attributes:
         title: short heading.
         caption: what is shown and how to read it.
-        still: a picture of the same, where the viewer cannot run and on paper.
+        still: static figure of the same, for print and where scripts cannot run.
         maps: name -> susceptibility as compressed NIfTI in ppb, all on one grid.
-        labels: compressed NIfTI of whole numbers on that grid.
+        labels: compressed NIfTI of integer labels on that grid.
         regions: label value -> region; both sides of a nucleus have one region.
-        names: label value -> what it is called, where that is not its region.
+        names: label value -> displayed name, where it differs from the region.
         window_ppb: values shown black and white.
-        start: where the cross stands at first, as a share (0 to 1) of each axis.
+        start: initial position of the crosshair, as a fraction (0 to 1) of each axis.
     """
 
     title: str
@@ -58,25 +58,25 @@ class Viewer:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything on the page, in the order in which it is read.
+    """Content of a report, in the order of the page.
 
     Attributes:
         title: heading of the page.
         subtitle: one line below it: participant, date, software.
         summary: the findings, one sentence each, the most important first.
-        highlights: label -> figure, shown large beside the summary (at most four read well).
-        verdict: the answer per nucleus and protocol, shown beside the summary.
-        cautions: what the reader must know before trusting a figure.
-        figures: in order.
-        viewer: maps to look through, after the figures.
-        tables: in order.
-        people: how many were compared, and who was left out and why, in words.
-        people_table: one row per person and protocol left out.
-        checklists: what reporting guidelines ask for, and where it stands.
-        settings: every setting of the processing, name -> value.
+        highlights: label -> value, shown large next to the summary (at most four).
+        verdict: the verdict per nucleus and protocol, shown next to the summary.
+        cautions: limitations that the reader must know.
+        figures: figures in order.
+        viewer: interactive viewer, after the figures.
+        tables: tables in order.
+        people: sentences on the subjects compared and excluded.
+        people_table: one row per excluded subject and protocol.
+        checklists: answers to reporting checklists.
+        settings: all settings of the processing, name -> value.
         provenance: software versions, seeds, checksums of weights and inputs, name -> value.
-        methods: paragraphs that could stand in a paper.
-        references: one line each.
+        methods: paragraphs of a methods section.
+        references: lines of the reference list.
     """
 
     title: str

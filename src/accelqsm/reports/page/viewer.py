@@ -1,4 +1,4 @@
-"""The viewer of maps and nuclei: volumes, script and policy, ready for the page."""
+"""Volumes, script and content security policy of the viewer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLACK = "#000000"
 
 
 def viewer_context(viewer: Viewer) -> dict[str, object]:
-    """What the template needs to lay out a viewer.
+    """Template variables of the viewer.
 
     Raises:
         InputError: no map, a volume that is not gzip, or a bundle that fails its checksum.
@@ -43,20 +43,20 @@ def viewer_context(viewer: Viewer) -> dict[str, object]:
 
 
 def script_policy() -> str:
-    """The scripts that a page with a viewer may run: these two texts and no others."""
+    """Script sources that the content security policy of a page with viewer allows."""
     own = policy_source(hashlib.sha256(own_script().encode("utf-8")).digest())
     return f"{own} {viewer_bundle().policy_source}"
 
 
 def own_script() -> str:
-    """The script that starts the viewer."""
+    """Script that starts the viewer."""
     return resources.files("accelqsm.reports.page").joinpath("viewer.js").read_text("utf-8")
 
 
 def label_colours(viewer: Viewer) -> dict[str, Sequence[object]]:
-    """Colour and name of every label value as the viewer's colour map has them, 0 transparent.
+    """Colour map of the label values for the viewer, 0 transparent.
 
-    Both sides of a nucleus share a colour, and it is the one of the static figures.
+    Both sides of a nucleus have the same colour, as in the static figures.
     """
     colours = region_colours(viewer.regions.values())
     values = [0, *sorted(viewer.regions)]

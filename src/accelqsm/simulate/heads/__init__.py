@@ -1,1 +1,1 @@
-"""Digital heads."""
+"""Digital head phantom: anatomy, tissue properties and deformation."""

@@ -1,4 +1,4 @@
-"""The template head: brain tissue maps, and the skull, face, air and neck around them."""
+"""Template head: tissue maps of the brain, and distances to skull, skin, air and neck."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AIRWAY_MM: tuple[Triple, ...] = ((0, 22, -62), (0, 14, -85), (0, 8, -120), (0, 6
 
 @cache
 def brain_maps() -> Lattice:
-    """Grey matter, white matter and brain (0 to 1) of the ICBM 2009a template, at 1 mm.
+    """Partial volumes of grey matter, white matter and brain of the ICBM 2009a template, at 1 mm.
 
     Source: Fonov et al. 2011, NeuroImage 54:313, doi 10.1016/j.neuroimage.2010.07.033, as
     shipped with nilearn.
@@ -43,18 +43,18 @@ def brain_maps() -> Lattice:
     brain = ndimage.gaussian_filter((skull_stripped > 0).astype(np.float32), 0.7)
     values = torch.from_numpy(np.stack([grey, white, brain]))
     lattice = Lattice(values, origin, 1.0)
-    # The template calls most of the brainstem grey; its tracts look and act like white matter.
+    # The template has most of the brainstem as grey matter, but its tracts are white matter.
     points, box = _brainstem_points_mm(origin)
     stem = ellipsoid_mm(points, BRAINSTEM_CENTRE_MM, BRAINSTEM_SEMI_AXES_MM)
-    moved = 0.75 * values[0][box] * torch.sigmoid(-stem / 2)
-    values[0][box] -= moved
-    values[1][box] += moved
+    tracts = 0.75 * values[0][box] * torch.sigmoid(-stem / 2)
+    values[0][box] -= tracts
+    values[1][box] += tracts
     return lattice
 
 
 @cache
 def surroundings() -> Lattice:
-    """Signed distances (mm, negative inside) of what lies around the brain, at 3 mm.
+    """Signed distances (mm, negative inside) of the structures around the brain, at 3 mm.
 
     Maps in the order of ``SURROUNDING_MAPS``: the brain's closed hull, the skin, the air-filled
     cavities, the spinal cord, the vertebrae and the eyes.
@@ -75,7 +75,7 @@ def surroundings() -> Lattice:
 
 
 def _brainstem_points_mm(origin_mm: Triple) -> tuple[Tensor, tuple[slice, ...]]:
-    """Points of the 1 mm template around the brainstem, and where they are in it."""
+    """Points of the 1 mm template around the brainstem, and their slices."""
     middle_and_reach = zip(BRAINSTEM_CENTRE_MM, BRAINSTEM_SEMI_AXES_MM, origin_mm, strict=True)
     starts = [max(0, int(c - a - 8 - o)) for c, a, o in middle_and_reach]
     x, y, z = (int(2 * a + 16) for a in BRAINSTEM_SEMI_AXES_MM)
@@ -85,7 +85,7 @@ def _brainstem_points_mm(origin_mm: Triple) -> tuple[Tensor, tuple[slice, ...]]:
 
 
 def _hull_mm(points_mm: Tensor) -> Tensor:
-    """Distance from the brain with its sulci and clefts closed."""
+    """Signed distance from the hull of the brain, a morphological closing over its sulci."""
     brain = brain_maps().at(points_mm)[2] > 0.5
     spacing = SURROUNDINGS_SPACING_MM
     reach = ndimage.distance_transform_edt(~brain.numpy(), sampling=spacing)
@@ -98,7 +98,7 @@ def _hull_mm(points_mm: Tensor) -> Tensor:
 
 
 def _skin_mm(points_mm: Tensor, hull_mm: Tensor) -> Tensor:
-    """Distance from the outside of head, neck and shoulders."""
+    """Signed distance from the skin of head, neck and shoulders."""
     parts = [
         hull_mm - 14.0,
         ellipsoid_mm(points_mm, (0, 42, -48), (64, 58, 72)),
@@ -111,7 +111,7 @@ def _skin_mm(points_mm: Tensor, hull_mm: Tensor) -> Tensor:
 
 
 def _cavities_mm(points_mm: Tensor) -> Tensor:
-    """Distance from sinuses, nose, throat, ear canals and mastoid cells."""
+    """Signed distance from sinuses, nose, throat, ear canals and mastoid cells."""
     folded = torch.cat([points_mm[..., :1].abs(), points_mm[..., 1:]], dim=-1)
     parts = [
         ellipsoid_mm(folded, (9, 79, 2), (13, 5, 12)),

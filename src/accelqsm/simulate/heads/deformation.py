@@ -1,4 +1,4 @@
-"""From the scanner to the template: the pose of the head, and how one head differs from another."""
+"""Transform from scanner to template: rigid pose and non-linear deformation of a head."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Pose:
         return rotation_matrix(self.rotation_deg)
 
     def to_head(self, world_mm: Tensor) -> Tensor:
-        """Scanner coordinates (..., 3) to coordinates fixed in the head."""
+        """Map scanner coordinates (..., 3) to head coordinates."""
         return (world_mm - world_mm.new_tensor(self.translation_mm)) @ self.rotation.to(world_mm)
 
 
@@ -55,7 +55,7 @@ UPRIGHT = Pose()
 
 @dataclass(frozen=True)
 class Deformation:
-    """Smooth invertible map from head to template: y = x / scale, template = y + u(y).
+    """Smooth invertible transform from head to template: y = x / scale, template = y + u(y).
 
     Attributes:
         scale: size of this head relative to the template along each axis.
@@ -66,30 +66,30 @@ class Deformation:
     displacement: Lattice
 
     def to_template(self, head_mm: Tensor) -> Tensor:
-        """Head coordinates (x, y, z, 3) to template coordinates."""
+        """Map head coordinates (x, y, z, 3) to template coordinates."""
         scaled = head_mm / head_mm.new_tensor(self.scale)
         return scaled + self.displacement.at(scaled).movedim(0, -1)
 
 
 def draw_deformation(*, seed: int, age_years: float) -> Deformation:
-    """A random head: scale, smooth displacement, and ventricles that widen with age."""
+    """Draw a deformation: scale, smooth displacement, and ventricles that enlarge with age."""
     rng = np.random.default_rng([seed, 1])
     common = rng.normal(0, SCALE_SD)
     scale = 1 + np.clip(common + rng.normal(0, SCALE_SD / 3, 3), -0.09, 0.09)
     shape = lattice_shape(LOWER_MM, UPPER_MM, SPACING_MM)
     noise = rng.standard_normal((3, *shape), dtype=np.float32)
     smooth = ndimage.gaussian_filter(noise, SMOOTHNESS_MM / SPACING_MM, axes=(1, 2, 3))
-    # Divided by the filter's own gain, not by the sample's SD, which would tie distant parts.
+    # Divided by the gain of the filter, as the sample SD would couple distant parts.
     gain = (2 * np.sqrt(np.pi) * SMOOTHNESS_MM / SPACING_MM) ** -1.5
     displacement = torch.from_numpy(smooth * (DISPLACEMENT_SD_MM / gain)).float()
     points = lattice_points_mm(shape, origin_mm=LOWER_MM, spacing_mm=SPACING_MM)
-    displacement += _ventricle_pull(points, age_years).movedim(-1, 0)
+    displacement += _ventricle_displacement(points, age_years).movedim(-1, 0)
     lattice = Lattice(displacement, LOWER_MM, SPACING_MM)
     return Deformation((float(scale[0]), float(scale[1]), float(scale[2])), lattice)
 
 
-def _ventricle_pull(points_mm: Tensor, age_years: float) -> Tensor:
-    """Displacement towards the ventricles' centre, which shows them larger."""
+def _ventricle_displacement(points_mm: Tensor, age_years: float) -> Tensor:
+    """Displacement towards the centre of the ventricles, which enlarges them in the head."""
     dilation = DILATION_PER_YEAR * (age_years - REFERENCE_AGE_YEARS)
     dilation = max(-LARGEST_DILATION, min(LARGEST_DILATION, dilation))
     offset = points_mm - points_mm.new_tensor(VENTRICLE_CENTRE_MM)

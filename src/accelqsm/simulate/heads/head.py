@@ -1,4 +1,4 @@
-"""A digital head: every tissue property as a function of template coordinates."""
+"""Digital head phantom: tissue properties on a grid."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Head:
     """Tissue properties on a grid; all tensors are (x, y, z).
 
     Attributes:
-        grid: where the voxels are in the scanner.
+        grid: voxel grid in scanner coordinates.
         chi_ppm: susceptibility relative to water, ppm.
         r2star_per_s: microscopic transverse relaxation rate.
         t1_s: longitudinal relaxation time.
         proton_density: relative to water.
         labels: int16, 0 or an index of ``LOOKUP``.
         brain: bool.
-        anatomy: the person, so that what lies beyond the grid is known too; None for a phantom
-            that is surrounded by its corner's susceptibility.
+        anatomy: the anatomy, from which tissue beyond the grid is known; None for a phantom that
+            is surrounded by the susceptibility of its corner voxel.
     """
 
     grid: Grid
@@ -55,17 +55,17 @@ def digital_head(
     nuclei_chi_ppm: Mapping[str, float] | None = None,
     deformed: bool = True,
 ) -> Head:
-    """A person's head on ``grid``: property(world) = property_template(deform(pose^-1(world))).
+    """Draw a digital head: property(world) = property_template(deform(pose^-1(world))).
 
     Args:
         grid: voxels in scanner coordinates (RAS+, mm); an upright head has the template's
             coordinates, with its middle near (0, -17, 4).
-        seed: draws the person: size, shape, veins, texture.
+        seed: seed of the anatomy: size, shape, veins, texture.
         pose: rigid pose in the scanner.
-        age_years: widens the ventricles.
-        nuclei_chi_ppm: mean susceptibility in ppm by name of ``NUCLEI``; what is not named
-            keeps its default.
-        deformed: False leaves the template's own shape.
+        age_years: age, on which the size of the ventricles depends.
+        nuclei_chi_ppm: mean susceptibility in ppm by name of ``NUCLEI``; others have their
+            default.
+        deformed: False for the shape of the template.
 
     Returns:
         The head, float32 (x, y, z), susceptibility in ppm relative to water.
@@ -76,18 +76,18 @@ def digital_head(
     Source: the kind of phantom of Marques et al. 2021, Magn Reson Med 86:526,
     doi 10.1002/mrm.28716.
     """
-    person = draw_anatomy(
+    anatomy = draw_anatomy(
         seed=seed,
         pose=pose,
         age_years=age_years,
         nuclei_chi_ppm=nuclei_chi_ppm,
         deformed=deformed,
     )
-    return lay_out(person, grid)
+    return head_on_grid(anatomy, grid)
 
 
-def lay_out(person: Anatomy, grid: Grid) -> Head:
-    """The person's tissue properties on ``grid``."""
+def head_on_grid(anatomy: Anatomy, grid: Grid) -> Head:
+    """Tissue properties of an anatomy on ``grid``."""
     shape = grid.shape
     properties = {name: torch.empty(shape) for name in PROPERTIES}
     labels = torch.zeros(shape, dtype=torch.int16)
@@ -96,11 +96,11 @@ def lay_out(person: Anatomy, grid: Grid) -> Head:
     thickness = max(1, VOXELS_AT_ONCE // (shape[1] * shape[2]))
     for start in range(0, shape[0], thickness):
         slab = slice(start, min(start + thickness, shape[0]))
-        points = person.to_template(_slab_points_mm(grid, slab))
-        painted, labels[slab], brain[slab] = paint_slab(person, points, width_mm)
+        points = anatomy.to_template(_slab_points_mm(grid, slab))
+        painted, labels[slab], brain[slab] = paint_slab(anatomy, points, width_mm)
         for name, values in zip(PROPERTIES, painted, strict=True):
             properties[name][slab] = values
-    return Head(grid, **properties, labels=labels, brain=brain, anatomy=person)
+    return Head(grid, **properties, labels=labels, brain=brain, anatomy=anatomy)
 
 
 def _slab_points_mm(grid: Grid, slab: slice) -> Tensor:

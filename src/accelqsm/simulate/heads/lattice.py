@@ -1,4 +1,4 @@
-"""Maps on a regular lattice in template space, read off at any point."""
+"""Maps on a regular lattice in template space, with interpolation."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Lattice:
     spacing_mm: float
 
     def at(self, points_mm: Tensor) -> Tensor:
-        """Trilinear values at ``points_mm`` (x, y, z, 3), as (map, x, y, z).
+        """Trilinear interpolation at ``points_mm`` (x, y, z, 3), as (map, x, y, z).
 
-        Points beyond the lattice take the value of its nearest face.
+        Points beyond the lattice have the value of its nearest face.
         """
         spans = [(n - 1) * self.spacing_mm / 2 for n in self.values.shape[1:]]
         middle = points_mm.new_tensor([o + s for o, s in zip(self.origin_mm, spans, strict=True)])
@@ -66,13 +66,13 @@ def lattice_shape(lower_mm: Triple, upper_mm: Triple, spacing_mm: float) -> Shap
 
 
 def cubic_resample(values: Tensor, positions: tuple[npt.NDArray[np.float64], ...]) -> Tensor:
-    """Cubic-spline values of a volume (x, y, z) at ``positions`` (indices) along each axis."""
+    """Cubic-spline interpolation of a volume (x, y, z) at index positions along each axis."""
     for axis, at in enumerate(positions):
         weights = [
             ndimage.map_coordinates(unit, at[None], order=3, mode="nearest")
             for unit in np.eye(values.shape[axis])
         ]
         matrix = torch.from_numpy(np.stack(weights, axis=1)).to(values)
-        moved = torch.tensordot(matrix, values, dims=([1], [axis]))
-        values = moved.movedim(0, axis)
+        resampled = torch.tensordot(matrix, values, dims=([1], [axis]))
+        values = resampled.movedim(0, axis)
     return values.contiguous()

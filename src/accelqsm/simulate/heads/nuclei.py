@@ -1,4 +1,4 @@
-"""The deep-brain nuclei as smooth parametric shapes in template space."""
+"""Deep-brain nuclei as smooth parametric shapes in template space."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LOOKUP: tuple[tuple[int, str], ...] = tuple(
 )
 """Index and name of every label: odd is left (negative x), even is right."""
 
-# Few-parameter descriptions fitted to the size, place, tilt and bend that the CIT168 atlas
-# (Pauli et al. 2018, doi 10.1038/sdata.2018.63) reports, both sides averaged; left side.
+# Shapes of few parameters, fitted to size, position, orientation and curvature in the CIT168 atlas
+# (Pauli et al. 2018, doi 10.1038/sdata.2018.63), both sides averaged; left side.
 SHAPES: Mapping[str, tuple[BentEllipsoid, ...]] = {
     "Pu": (
         BentEllipsoid(
@@ -64,7 +64,7 @@ SHAPES: Mapping[str, tuple[BentEllipsoid, ...]] = {
     ),
 }
 
-# Neighbours that are not measured but that lie in the same pictures.
+# Neighbouring grey matter that is not measured.
 OTHER_SHAPES: Mapping[str, tuple[BentEllipsoid, ...]] = {
     "thalamus": (BentEllipsoid((-11.5, -18.0, 7.0), (-10, 0, 25), (8.0, 15.0, 9.0)),),
     "STN": (
@@ -77,12 +77,12 @@ OTHER_SHAPES: Mapping[str, tuple[BentEllipsoid, ...]] = {
 
 LOWER_MM: Triple = (-42.0, -74.0, -46.0)
 UPPER_MM: Triple = (42.0, 36.0, 40.0)
-"""Template box that holds every shape."""
+"""Bounding box of all shapes in template space."""
 INTERIOR_SPACING_MM = 1.0
 
 
 def nucleus_distances_mm(points_mm: Tensor) -> Tensor:
-    """Signed distances from the nuclei, made disjoint: where two overlap they meet half-way.
+    """Signed distances from the nuclei, made disjoint by a boundary half-way where two overlap.
 
     Args:
         points_mm: template coordinates (..., 3); both sides are mirror images.
@@ -90,7 +90,7 @@ def nucleus_distances_mm(points_mm: Tensor) -> Tensor:
     Returns:
         (nucleus, ...) in the order of ``NUCLEI``, in mm, negative inside.
     """
-    folded = _folded(points_mm)
+    folded = _mirror_to_left(points_mm)
     alone = torch.stack([_union(SHAPES[name], folded) for name in NUCLEI])
     nearest, second = alone.topk(2, dim=0, largest=False).values
     rival = torch.where(alone == nearest, second, nearest)
@@ -99,12 +99,12 @@ def nucleus_distances_mm(points_mm: Tensor) -> Tensor:
 
 def other_distances_mm(points_mm: Tensor) -> dict[str, Tensor]:
     """Signed distances in mm from the neighbouring grey matter, by name."""
-    folded = _folded(points_mm)
+    folded = _mirror_to_left(points_mm)
     return {name: _union(shapes, folded) for name, shapes in OTHER_SHAPES.items()}
 
 
 def inside_box(points_mm: Tensor) -> Tensor:
-    """Where the template box of the nuclei is, bool (...)."""
+    """Whether points are in the bounding box of the nuclei, bool (...)."""
     lower, upper = points_mm.new_tensor(LOWER_MM), points_mm.new_tensor(UPPER_MM)
     within: Tensor = ((points_mm >= lower) & (points_mm <= upper)).all(-1)
     return within
@@ -124,11 +124,11 @@ def interior_points_mm() -> tuple[Tensor, ...]:
 
 
 def rostral_mm(points_mm: Tensor, name: str) -> Tensor:
-    """How far points (..., 3) lie in front of the middle of a nucleus."""
+    """Rostral distance of points (..., 3) from the centre of a nucleus in mm."""
     return points_mm[..., 1] - SHAPES[name][0].centre_mm[1]
 
 
-def _folded(points_mm: Tensor) -> Tensor:
+def _mirror_to_left(points_mm: Tensor) -> Tensor:
     return torch.cat([-points_mm[..., :1].abs(), points_mm[..., 1:]], dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""Tissue properties at template points, painted layer over layer from the air inwards."""
+"""Tissue properties at template points, composed of layers from the outside inwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TISSUE_TEXTURE_SD = 0.03
 def paint_slab(
     person: Anatomy, points_mm: Tensor, width_mm: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Properties (property, x, y, z), labels and brain at template points."""
+    """Properties (property, x, y, z), labels and brain mask at template points."""
     grey, white, inside = anatomy.brain_maps().at(points_mm)
     hull, skin, air, cord, spine, eye = anatomy.surroundings().at(points_mm)
     texture = person.texture.at(points_mm)
@@ -62,7 +62,7 @@ def paint_slab(
 
 
 def _paint_nuclei(canvas: Tensor, person: Anatomy, points_mm: Tensor, width_mm: float) -> Tensor:
-    """Paint deep grey matter in place; returns the labels."""
+    """Add deep grey matter in place; returns the labels."""
     labels = torch.zeros(points_mm.shape[:3], dtype=torch.int16)
     chosen = nuclei.inside_box(points_mm)
     if not chosen.any():
@@ -83,7 +83,7 @@ def _paint_nuclei(canvas: Tensor, person: Anatomy, points_mm: Tensor, width_mm: 
         left_mean, right_mean = person.pattern_means[2 * number : 2 * number + 2]
         pattern /= torch.where(right > 0, right_mean, left_mean)
         chi = person.nuclei_chi_ppm[name]
-        tissue = _iron_laden(NUCLEUS_TISSUES[name], chi)
+        tissue = _with_susceptibility(NUCLEUS_TISSUES[name], chi)
         _paint(local, fraction, tissue, chi_ppm=chi * pattern)
         found[fraction > 0.5] = 2 * number + 1
         found[(fraction > 0.5) & (right > 0)] += 1
@@ -92,8 +92,8 @@ def _paint_nuclei(canvas: Tensor, person: Anatomy, points_mm: Tensor, width_mm: 
     return labels
 
 
-def _iron_laden(tissue: Tissue, chi_ppm: float) -> Tissue:
-    """The tissue with its R2* moved along with its susceptibility."""
+def _with_susceptibility(tissue: Tissue, chi_ppm: float) -> Tissue:
+    """Tissue of another susceptibility, with R2* changed in proportion."""
     shift = SUSCEPTIBILITY_TO_R2STAR_HZ_PER_PPM * (chi_ppm - tissue.chi_ppm)
     return Tissue(
         chi_ppm, max(tissue.r2star_per_s + shift, 8.0), tissue.t1_s, tissue.proton_density
@@ -107,7 +107,7 @@ def _row(tissue: Tissue) -> tuple[float, float, float, float]:
 def _paint(
     canvas: Tensor, fraction: Tensor, tissue: Tissue, *, chi_ppm: Tensor | None = None
 ) -> None:
-    """Cover ``fraction`` of every voxel with ``tissue``, in place."""
+    """Replace a partial volume ``fraction`` of every voxel by ``tissue``, in place."""
     for row, value in zip(canvas, _row(tissue), strict=True):
         row.lerp_(torch.full_like(row, value), fraction)
     if chi_ppm is not None:

@@ -1,4 +1,4 @@
-"""One person: shape, veins, texture and the susceptibility of the nuclei, in template space."""
+"""Anatomy of a subject: shape, veins, texture and susceptibility of nuclei, in template space."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ TEXTURE_UPPER_MM: Triple = (80.0, 85.0, 90.0)
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One person in one pose: all that is needed to lay the head out on any grid.
+    """Anatomy of a subject in a pose, from which a head is computed on any grid.
 
     Attributes:
-        pose: where the head lies in the scanner.
+        pose: pose of the head in the scanner.
         deformation: from head to template, or None for the template itself.
         nuclei_chi_ppm: mean susceptibility of each nucleus, in ppm.
         veins: signed distance from the veins and their radius, in template space.
         texture: two maps of unit variance, in template space.
-        pattern_means: mean of the texture's pattern in each label, in the order of ``LOOKUP``.
+        pattern_means: mean of ``chi_pattern`` in each label, in the order of ``LOOKUP``.
     """
 
     pose: Pose
@@ -47,7 +47,7 @@ class Anatomy:
     pattern_means: tuple[float, ...]
 
     def to_template(self, world_mm: Tensor) -> Tensor:
-        """Scanner coordinates (x, y, z, 3) to template coordinates."""
+        """Map scanner coordinates (x, y, z, 3) to template coordinates."""
         head_mm = self.pose.to_head(world_mm)
         return head_mm if self.deformation is None else self.deformation.to_template(head_mm)
 
@@ -60,7 +60,7 @@ def draw_anatomy(
     nuclei_chi_ppm: Mapping[str, float] | None = None,
     deformed: bool = True,
 ) -> Anatomy:
-    """Draw one person; the arguments are those of ``digital_head``."""
+    """Draw the anatomy of a subject; arguments as for ``digital_head``."""
     chosen = dict(nuclei_chi_ppm or {})
     for name, value in chosen.items():
         if name not in NUCLEI or not np.isfinite(value):
@@ -74,13 +74,13 @@ def draw_anatomy(
 
 
 def chi_pattern(points_mm: Tensor, texture: Tensor, name: str) -> Tensor:
-    """Susceptibility of a nucleus from point to point, around 1."""
+    """Relative variation of susceptibility within a nucleus, about 1."""
     rostral_cm = (nuclei.rostral_mm(points_mm, name) / 10.0).clamp(-2, 2)
     return 1 + NUCLEUS_TEXTURE_SD * texture + ROSTRO_CAUDAL_GRADIENT_PER_CM * rostral_cm
 
 
 def _pattern_means(texture: Lattice) -> tuple[float, ...]:
-    """Mean of the pattern in every label, to divide by."""
+    """Mean of the pattern in every label, for normalisation."""
     means = []
     for (_, label), points in zip(LOOKUP, nuclei.interior_points_mm(), strict=True):
         drawn = texture.at(points[None, None])[1, 0, 0]

@@ -1,4 +1,4 @@
-"""Signed distances (mm, negative inside) of the smooth shapes that anatomy is made of."""
+"""Signed distances (mm, negative inside) of smooth shapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SLIMMEST_TAPER = 0.2
 
 @dataclass(frozen=True)
 class BentEllipsoid:
-    """An ellipsoid, rotated, whose thin axis bends and whose cross-section tapers.
+    """A rotated ellipsoid with curvature and taper.
 
     With (u, v, w) the coordinates along the thin, middle and long axis, the surface is that of
     the ellipsoid after v -= g w^2 and u -= b_vv v^2 + b_ww w^2 + b_vw v w, and after u and v
@@ -29,8 +29,8 @@ class BentEllipsoid:
         centre_mm: template coordinates of the centre.
         angles_deg: rotations about x, then y, then z.
         semi_axes_mm: along u, v, w.
-        bends_per_m: (b_vv, b_ww, b_vw, g) in 1/m.
-        tapers: of u and v along w.
+        bends_per_m: curvatures (b_vv, b_ww, b_vw, g) in 1/m.
+        tapers: tapers of u and v along w.
     """
 
     centre_mm: Triple
@@ -41,7 +41,7 @@ class BentEllipsoid:
 
     @cached_property
     def rotation(self) -> Tensor:
-        """Axes of the shape as columns, (3, 3)."""
+        """Rotation matrix with the axes of the shape as columns, (3, 3)."""
         return rotation_matrix(self.angles_deg)
 
     def distance_mm(self, points_mm: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def ellipsoid_mm(points_mm: Tensor, centre_mm: Triple, semi_axes_mm: Triple) -> 
 
 
 def tube_mm(points_mm: Tensor, path_mm: Sequence[Triple], radius_mm: float) -> Tensor:
-    """Signed distance from a round tube along the straight pieces of ``path_mm``."""
+    """Signed distance from a round tube along the polyline ``path_mm``."""
     pieces = [
         segment_squared_mm2(points_mm, points_mm.new_tensor(a), points_mm.new_tensor(b))
         for a, b in pairwise(path_mm)
@@ -91,7 +91,7 @@ def segment_squared_mm2(points_mm: Tensor, start_mm: Tensor, end_mm: Tensor) -> 
 
 
 def smooth_union_mm(distances_mm: Sequence[Tensor], blend_mm: float) -> Tensor:
-    """Signed distance from the union, with creases filled over about ``blend_mm``."""
+    """Signed distance from a union with smooth transitions over about ``blend_mm``."""
     union = distances_mm[0]
     for other in distances_mm[1:]:
         overlap = (blend_mm - (union - other).abs()).clamp_min(0)

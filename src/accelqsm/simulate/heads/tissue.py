@@ -1,4 +1,4 @@
-"""What each tissue is to the scanner at 3 T."""
+"""Magnetic properties and relaxation of each tissue at 3 T."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A random tree of cerebral veins in template space."""
+"""Random cerebral veins in template space."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Piece = tuple[Array, Array, float]
 
 
 def draw_veins(*, seed: int) -> Lattice:
-    """A random venous tree and the dural sinuses: signed distance and radius in mm, at 1 mm."""
+    """Draw veins and dural sinuses: maps of signed distance and radius in mm, at 1 mm."""
     rng = np.random.default_rng([seed, 2])
     pieces = [
         (np.asarray(a, dtype=float), np.asarray(b, dtype=float), radius)
@@ -58,17 +58,17 @@ def draw_veins(*, seed: int) -> Lattice:
 
 
 def vein_fraction(distance_mm: Tensor, radius_mm: Tensor, *, width_mm: float) -> Tensor:
-    """Share of blood in voxels of ``width_mm``; a vein thinner than a voxel keeps its volume."""
+    """Blood volume fraction in voxels of ``width_mm``, volume-preserving for thin veins."""
     thick = (0.5 - distance_mm / width_mm).clamp(0, 1)
     from_axis = (2 * radius_mm * distance_mm + radius_mm**2).clamp_min(0).sqrt()
-    share = (torch.pi * radius_mm**2 / width_mm**2).clamp_max(1)
-    # A cone of this height over its base of radius width_mm holds the vein's cross-section.
-    thin = share * 3 / torch.pi * (1 - from_axis / width_mm).clamp_min(0)
+    fraction = (torch.pi * radius_mm**2 / width_mm**2).clamp_max(1)
+    # A cone of this height over a base of radius width_mm has the cross-section of the vein.
+    thin = fraction * 3 / torch.pi * (1 - from_axis / width_mm).clamp_min(0)
     return torch.where(2 * radius_mm < width_mm, thin, thick)
 
 
 def _cortical_vein(rng: np.random.Generator) -> list[Piece]:
-    """A vein that dives from the brain's surface towards its centre."""
+    """A cortical vein from the surface of the brain towards its centre."""
     outward = rng.standard_normal(3)
     outward[2] = abs(outward[2]) - 0.4
     outward /= np.linalg.norm(outward)
@@ -77,7 +77,7 @@ def _cortical_vein(rng: np.random.Generator) -> list[Piece]:
 
 
 def _medullary_vein(rng: np.random.Generator) -> list[Piece]:
-    """A vein that runs from the wall of a lateral ventricle out into white matter."""
+    """A medullary vein from the wall of a lateral ventricle into white matter."""
     side = rng.choice([-1.0, 1.0])
     start = np.array([side * rng.uniform(12, 20), rng.uniform(-45, 28), rng.uniform(14, 26)])
     heading = np.array([side * rng.uniform(0.4, 1), rng.normal(0, 0.4), rng.uniform(0, 0.8)])
@@ -87,7 +87,7 @@ def _medullary_vein(rng: np.random.Generator) -> list[Piece]:
 def _walk(
     rng: np.random.Generator, start: Array, heading: Array, *, radius_mm: float, n_steps: int
 ) -> list[Piece]:
-    """A thinning, wandering path that may fork once."""
+    """Random path of decreasing radius that may branch once."""
     pieces: list[Piece] = []
     fork = rng.integers(2, n_steps)
     for step in range(n_steps):
@@ -104,7 +104,7 @@ def _walk(
 def _draw(
     distance_mm: npt.NDArray[np.float32], radius_mm: npt.NDArray[np.float32], piece: Piece
 ) -> None:
-    """Lower ``distance_mm`` near one straight piece of vein, and note its radius there."""
+    """Update the maps of distance and radius near one straight segment of vein, in place."""
     start, end, radius = piece
     reach = np.sqrt(radius**2 + 2 * radius * FARTHEST_MM) + SPACING_MM
     lower = np.floor((np.minimum(start, end) - reach - LOWER_MM) / SPACING_MM).astype(int)
@@ -120,8 +120,8 @@ def _draw(
     axis = end - start
     along = np.clip(offset @ axis / (axis @ axis), 0, 1)
     squared = ((offset - along[..., None] * axis) ** 2).sum(-1)
-    # (d^2 - r^2) / 2r is a distance near the wall and, unlike d, smooth at the axis, so that
-    # trilinear reading keeps thin veins; the quarter is what that reading adds to d^2 on average.
+    # (d^2 - r^2) / 2r approximates the distance near the wall and, unlike d, is smooth at the axis,
+    # so that trilinear interpolation preserves thin veins; 0.25 corrects its mean bias of d^2.
     level = (squared - radius**2 - 0.25 * SPACING_MM**2) / (2 * radius)
     nearer = level < distance_mm[box]
     distance_mm[box][nearer] = level[nearer]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from accelqsm.agreement.pair import paired_agreement
-from accelqsm.agreement.paired import compare_protocols
+from accelqsm.agreement.protocols import compare_protocols
 from accelqsm.errors import InputError
 
 # Zhou et al. 2025, tables 2 and 3: PI mean and SD, then SD, percent difference and r at AF 3, 4, 5.
@@ -169,7 +169,7 @@ def edit(frame, **columns):
         ),
         (lambda v: edit(v, value_ppb=np.inf), "PI", "finite numbers"),
         (lambda v: v, "AF2", "reference: expected one of PI, DL, found 'AF2'"),
-        (lambda v: v[v.protocol == "PI"], "PI", "a protocol beside 'PI'"),
+        (lambda v: v[v.protocol == "PI"], "PI", "a protocol besides 'PI'"),
         (lambda v: v.replace({"region": {"RN": "all"}}), "PI", "region: 'all'"),
         (lambda v: edit(v, subject=[None, *v.subject[1:]]), "PI", "a subject in every row"),
     ],
@@ -182,7 +182,7 @@ def test_bad_tables_are_one_line(values, change, reference, message):
 
 def test_statistics_start_without_torch_or_scipy_stats():
     code = (
-        "import sys, accelqsm.agreement.paired, accelqsm.nuclei.measure;"
+        "import sys, accelqsm.agreement.protocols, accelqsm.nuclei.measure;"
         "print(sorted({'torch', 'scipy.stats', 'statsmodels'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

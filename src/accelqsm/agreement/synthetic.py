@@ -1,7 +1,7 @@
-"""A cohort that has exactly the statistics which a paper printed.
+"""Synthetic cohort with exactly the printed statistics of a published study.
 
-It serves to try statistics on, and to ask what printed numbers imply; it says nothing of how an
-acceleration behaves, for its differences were put in. Images never come from here.
+It serves to test the statistics and to explore what printed numbers imply. Since its differences
+are prescribed, it is no evidence on any acceleration.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from accelqsm.agreement.published import P_HALF_DIGIT, R_HALF_DIGIT, Published, 
 from accelqsm.agreement.statistics.coefficients import Vector, correlation_p
 from accelqsm.errors import InputError
 
-# Not published, and therefore assumed: how nuclei go together at equal age, and how the
-# deviations of the protocols from the reference go together across protocols and nuclei.
+# Not published, and therefore assumed: correlations between nuclei at equal age, and correlations
+# of the deviations from the reference across protocols and nuclei.
 NUCLEI_CORRELATION = 0.35
 PAIR_CORRELATION = {
     frozenset({"Ca", "Pu"}): 0.55,
@@ -29,20 +29,20 @@ PAIR_CORRELATION = {
 DEVIATION_ACROSS_PROTOCOLS = 0.5
 DEVIATION_ACROSS_NUCLEI = 0.2
 AGE_BETA = (1.133, 1.352)
-"""Shape of the ages between the youngest and the oldest: mean 44.0, SD 15.4 years."""
+"""Beta distribution of the ages between the youngest and the oldest: mean 44.0, SD 15.4 years."""
 
 MEAN_HALF_DIGIT, PERCENT_HALF_DIGIT = 0.05, 0.005
-NEARLY = 0.98
-"""Stay this far inside the interval of a rounded number, so that it rounds back."""
+INSIDE_ROUNDING = 0.98
+"""Fraction of the rounding interval that is used, so that numbers round to the printed ones."""
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Values and people of a cohort.
+    """Values and participants of a cohort.
 
     Attributes:
         values: ``subject, protocol, region, value_ppb``.
-        participants: ``participant_id, age, sex`` and what else the study printed of them.
+        participants: ``participant_id, age, sex`` and further printed characteristics.
     """
 
     values: pd.DataFrame
@@ -50,17 +50,17 @@ class Cohort:
 
 
 def cohort_with_statistics(study: Published, *, seed: int = 0) -> Cohort:
-    """Draw people whose sample means, SDs and correlations are those that a study printed.
+    """Draw a cohort with the printed sample means, SDs and correlations of a study.
 
     Nucleus by nucleus ``PI = r_a a + sqrt(1 - r_a^2) e`` over the standardised age a, and every
     other protocol is the regression on PI and age that has the printed correlations with both,
     plus a deviation; e and the deviations are normal draws made exactly uncorrelated with age and
-    each other before their own correlations are put in. Numbers are moved within their rounding
-    so that tables agree: the means with the percentages, the correlations with their p-values.
+    each other before their correlations are imposed. Numbers are adjusted within their rounding so
+    that tables are consistent: the means with the percentages, the correlations with p-values.
 
     Args:
         study: printed numbers.
-        seed: draws the people; their statistics do not depend on it.
+        seed: seed of the individual values; their statistics do not depend on it.
 
     Raises:
         InputError: numbers that no sample can have.
@@ -72,7 +72,7 @@ def cohort_with_statistics(study: Published, *, seed: int = 0) -> Cohort:
     age = people["age"].to_numpy(np.float64)
     a = (age - age.mean()) / age.std(ddof=1)
     regions, others = len(study.regions), len(study.protocols) - 1
-    draws = _white(rng.normal(size=(study.n, regions * (1 + others))), a)
+    draws = _whiten(rng.normal(size=(study.n, regions * (1 + others))), a)
     at_equal_age = draws[:, :regions] @ np.linalg.cholesky(_nuclei_correlation(study.regions)).T
     deviations = draws[:, regions:] @ np.linalg.cholesky(_deviations(regions, others)).T
     rows = []
@@ -95,8 +95,9 @@ def cohort_with_statistics(study: Published, *, seed: int = 0) -> Cohort:
 
 def _participants(study: Published, rng: np.random.Generator) -> pd.DataFrame:
     known, n = study.participants, study.n
-    share = (np.arange(n) + 0.5) / n
-    ages = known["age_min"] + (known["age_max"] - known["age_min"]) * betaincinv(*AGE_BETA, share)
+    quantile = (np.arange(n) + 0.5) / n
+    span = known["age_max"] - known["age_min"]
+    ages = known["age_min"] + span * betaincinv(*AGE_BETA, quantile)
     ages[0], ages[-1] = known["age_min"], known["age_max"]
     people = {
         "participant_id": [f"sub-{i + 1:02d}" for i in range(n)],
@@ -112,8 +113,8 @@ def _participants(study: Published, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(people)
 
 
-def _white(draws: Vector, age: Vector) -> Vector:
-    """Columns of mean 0 and SD 1, uncorrelated with each other and with age in this sample."""
+def _whiten(draws: Vector, age: Vector) -> Vector:
+    """Whiten draws: columns of mean 0 and SD 1, uncorrelated with each other and with age."""
     n = len(age)
     if draws.shape[1] > n - 2:
         raise InputError(f"cohort: expected more than {draws.shape[1] + 2} subjects, found {n}")
@@ -144,7 +145,7 @@ def _other_protocol(
 
 
 def _r_with_age(study: Published, region: str, protocol: str) -> float:
-    """The correlation nearest to the printed one whose p-value is printed as in the paper."""
+    """Correlation nearest to the printed one whose p-value rounds to the printed p-value."""
     r = study.number(study.age_r, region, protocol)
     printed = str(study.age_p.loc[region].loc[protocol])
     if printed.startswith("<"):
@@ -153,19 +154,19 @@ def _r_with_age(study: Published, region: str, protocol: str) -> float:
     lowest, highest = p_range(r, study.n)
     if not (lowest <= p + P_HALF_DIGIT and highest >= p - P_HALF_DIGIT):
         return r
-    steps = np.linspace(-NEARLY, NEARLY, 197) * R_HALF_DIGIT
+    steps = np.linspace(-INSIDE_ROUNDING, INSIDE_ROUNDING, 197) * R_HALF_DIGIT
     candidates = r + steps[np.argsort(np.abs(steps), kind="stable")]
     for candidate in candidates:
-        if abs(correlation_p(float(candidate), study.n - 2) - p) < NEARLY * P_HALF_DIGIT:
+        if abs(correlation_p(float(candidate), study.n - 2) - p) < INSIDE_ROUNDING * P_HALF_DIGIT:
             return float(candidate)
     return r
 
 
 def _means_ppb(study: Published, region: str) -> list[float]:
-    """Means that are printed as in the paper and differ by the printed percentages."""
+    """Means that round to the printed means and differ by the printed percentages."""
     printed = study.mean_ppb.loc[region].to_numpy(np.float64)
     percent = study.percent_difference.loc[region].to_numpy(np.float64)
-    half, half_percent = NEARLY * MEAN_HALF_DIGIT, NEARLY * PERCENT_HALF_DIGIT
+    half, half_percent = INSIDE_ROUNDING * MEAN_HALF_DIGIT, INSIDE_ROUNDING * PERCENT_HALF_DIGIT
     lower = (printed[1:] - half) / (1 + (percent + half_percent) / 100)
     upper = (printed[1:] + half) / (1 + (percent - half_percent) / 100)
     low, high = max(printed[0] - half, *lower), min(printed[0] + half, *upper)

@@ -1,4 +1,4 @@
-"""Agreement of every protocol with the reference protocol, nucleus by nucleus."""
+"""Agreement of every protocol with the reference protocol, per nucleus and pooled."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def compare_protocols(
     confidence: float = DEFAULTS.confidence,
     power: float = DEFAULTS.power,
 ) -> pd.DataFrame:
-    """Compare each protocol with the reference, per region and pooled over regions.
+    """Agreement of each protocol with the reference, per region and pooled over regions.
 
-    Each row holds the figures of :class:`PairedAgreement` (ppb) over the subjects that have a
-    value under both protocols. The rows ``region="all"`` take every subject x region as a point:
-    these points are not independent, so that their intervals and p-values are too narrow, their
-    correlation mostly reflects the differences between regions, and they get no verdict.
+    Each row has the statistics of ``PairedAgreement`` (ppb) over the subjects with a value under
+    both protocols. The rows ``region="all"`` use every subject x region as a point: these points
+    are not independent, so that their intervals are too narrow and their p-values too small, their
+    correlation mostly reflects the differences between regions, and they have no verdict.
 
     Args:
         values: columns ``subject, protocol, region, value_ppb``; NaN is a missing value.
@@ -44,7 +44,7 @@ def compare_protocols(
         margin_percent: half-width of the equivalence region, in percent of the reference mean.
         margin_ppb: region -> half-width in ppb, where it replaces ``margin_percent``.
         confidence: level of all intervals; tests of equivalence are made at 1 - confidence.
-        power: with which ``n_to_decide`` subjects would settle an undecided verdict.
+        power: probability of a decision for which ``n_to_decide`` is computed.
 
     Returns:
         One row per region and protocol in their order of appearance, then the pooled rows:
@@ -55,8 +55,8 @@ def compare_protocols(
 
     Raises:
         InputError: missing columns, values that are not numbers, infinite values, duplicate rows,
-            a reference that is not among the protocols or stands alone, a region named "all", or
-            a margin for a region that is not there.
+            a reference that is not among the protocols or is the only one, a region named "all",
+            or a margin for an unknown region.
     """
     table = check_values(values, reference)
     margins = _check_margins(margin_ppb or {}, table)
@@ -121,7 +121,9 @@ def _compare(
         )
     )
     pair = result["influential_pair"]
-    named = _named(reference.index[complete], pair) if isinstance(pair, int) and pair >= 0 else ""
+    named = (
+        _pair_name(reference.index[complete], pair) if isinstance(pair, int) and pair >= 0 else ""
+    )
     result = {
         ("influential_subject" if name == "influential_pair" else name): value
         for name, value in result.items()
@@ -130,8 +132,8 @@ def _compare(
     return result
 
 
-def _named(index: pd.Index, pair: int) -> str:
-    """The subject; in pooled rows, where a pair is but one region of somebody, that too."""
+def _pair_name(index: pd.Index, pair: int) -> str:
+    """Name of a pair: the subject, and in pooled rows also the region."""
     found = index[pair]
     return " ".join(map(str, reversed(found))) if isinstance(found, tuple) else str(found)
 

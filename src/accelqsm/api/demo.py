@@ -1,0 +1,135 @@
+"""Demonstration of the whole study on one digital head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from accelqsm.agreement.columns import column_dictionary
+from accelqsm.agreement.similarity import similarity_figures
+from accelqsm.api.agreement import compare, values
+from accelqsm.api.images import map_susceptibility, read_mrd
+from accelqsm.api.nuclei import mapped_head, measure_nuclei
+from accelqsm.files.nifti import read_volume
+from accelqsm.files.tables import write_described_table, write_table
+from accelqsm.nuclei.settings import MeasureSettings
+from accelqsm.reports.boilerplate import write_methods
+from accelqsm.reports.rebuild import rebuild_report
+from accelqsm.results.maps import CHIMAP, MASK
+from accelqsm.results.nuclei import write_nuclei
+from accelqsm.results.study import (
+    ACCURACY,
+    AGREEMENT,
+    LOOKUP_NAME,
+    NUCLEI,
+    SCANS,
+    SIMILARITY,
+    TRUTH,
+    VALUES,
+    VALUES_AND_TRUTH,
+    ScanFiles,
+    map_folder,
+)
+from accelqsm.runtime.progress import step
+from accelqsm.virtual.protocols import PROTOCOLS
+from accelqsm.virtual.scans import simulate_study
+
+DEMO_PROTOCOLS = ("pi", "af3", "af4", "af5")
+REFERENCE = "PI"
+
+
+def run_demo(out: Path, *, seed: int) -> Path:
+    """Simulate, map, measure and compare one digital head, and write all results under ``out``.
+
+    ``scans/`` has raw data with ground truth, ``maps/`` the susceptibility of every protocol,
+    ``values.tsv`` the nuclei, ``agreement/`` and ``accuracy/`` the comparisons with parallel
+    imaging and with the true susceptibility, ``similarity.tsv`` the similarity of the maps.
+
+    Args:
+        out: output folder.
+        seed: seed of the digital head.
+
+        Returns:
+        Path of the report, an HTML file that opens offline.
+    """
+    with step("Scanning: parallel imaging AF 2, Poisson disk AF 3, 4, 5"):
+        scans = simulate_study(
+            out / "scans", n_subjects=1, seed=seed, preset="demo", protocols=DEMO_PROTOCOLS
+        )
+    for scan in scans:
+        map_scan(out, scan)
+    with step("Nuclei, and their agreement with PI and with the truth"):
+        compare_nuclei(out, measure_scans(out, scans))
+        compare_maps(out, scans)
+    with step("Report"):
+        return rebuild_report(out)
+
+
+def map_scan(out: Path, scan: ScanFiles) -> None:
+    """Map one scan with the reconstruction of its protocol."""
+    protocol = PROTOCOLS[scan.protocol]
+    folder = map_folder(out, scan.subject, scan.protocol)
+    with step(f"{protocol.label}: k-space to susceptibility with {protocol.method}"):
+        maps = map_susceptibility(read_mrd(scan.raw), protocol.method)
+        replace(maps, source={"scan": str(scan.raw), **maps.source}).write(folder)
+        write_methods(folder)
+
+
+def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
+    """Measure nuclei in every map and in the truth (within the same mask).
+
+    Returns:
+        Table of nuclei with columns subject and protocol, also written as ``nuclei.tsv``.
+    """
+    settings = MeasureSettings(reference="none")
+    tables = []
+    for scan in scans:
+        folder, label = map_folder(out, scan.subject, scan.protocol), PROTOCOLS[scan.protocol].label
+        sources = {label: folder / CHIMAP}
+        if label == REFERENCE:
+            sources[TRUTH] = scan.truth
+        for name, chimap in sources.items():
+            table = measure_nuclei(
+                mapped_head(chimap, mask=folder / MASK),
+                labels=scan.labels,
+                lookup=out / SCANS / LOOKUP_NAME,
+                settings=settings,
+            )
+            write_nuclei(folder / f"nuclei{'-truth' if name == TRUTH else ''}.tsv", table)
+            table.insert(0, "protocol", name)
+            table.insert(0, "subject", scan.subject)
+            tables.append(table)
+    nuclei = pd.concat(tables, ignore_index=True)
+    write_table(out / NUCLEI, nuclei)
+    return nuclei
+
+
+def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
+    """Compare each nucleus and side with parallel imaging and with the truth."""
+    scans = nuclei.groupby(["subject", "protocol"], sort=False)
+    tables = {(str(subject), str(protocol)): table for (subject, protocol), table in scans}
+    table = values(tables, sides=True).drop(columns="note")
+    write_table(out / VALUES_AND_TRUTH, table)
+    write_table(out / VALUES, table[table["protocol"] != TRUTH])
+    compare(out / VALUES, reference=REFERENCE).write(out / AGREEMENT)
+    compare(out / VALUES_AND_TRUTH, reference=TRUTH).write(out / ACCURACY)
+
+
+def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:
+    """Similarity of each map to that of parallel imaging, written to ``similarity.tsv``."""
+    folders = {PROTOCOLS[s.protocol].label: map_folder(out, s.subject, s.protocol) for s in scans}
+    masks = [read_volume(folder / MASK).values > 0 for folder in folders.values()]
+    shared = np.logical_and.reduce(masks)
+    reference = read_volume(folders[REFERENCE] / CHIMAP).values
+    tables = []
+    for label, folder in folders.items():
+        if label != REFERENCE:
+            figures = similarity_figures(read_volume(folder / CHIMAP).values, reference, shared)
+            figures.insert(0, "protocol", label)
+            tables.append(figures)
+    frame = pd.concat(tables, ignore_index=True)
+    write_described_table(out / SIMILARITY, frame, column_dictionary(map(str, frame)))

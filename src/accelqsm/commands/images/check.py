@@ -1,0 +1,85 @@
+"""Early checks of inputs, before the slow import of torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelqsm.commands.common import check_space
+from accelqsm.errors import InputError
+from accelqsm.recon.settings import ReconSettings
+
+if TYPE_CHECKING:
+    from accelqsm.grid import Grid
+
+MAPS = 7
+"""Volumes that a map writes besides magnitude and phase of the echoes."""
+BYTES_OF_A_VOXEL = 4
+
+
+def check_images(options: argparse.Namespace) -> None:
+    """Check by their headers that image files, echo times and mask fit each other.
+
+    Raises:
+        InputError: as ``read_images`` and ``susceptibility``, as far as headers tell.
+    """
+    from accelqsm.acquisition import Acquisition
+    from accelqsm.files.megre.description import describe_scan, find_files
+    from accelqsm.files.nifti import check_same_grid, read_header
+
+    described = describe_scan(
+        find_files(list(options.magnitude), list(options.phase), options.megre),
+        echo_times_s=options.echo_times_s,
+        field_strength_t=options.b0_tesla,
+        b0_direction=options.b0_direction,
+        phase_range=options.phase_range,
+    )
+    files = described.files
+    parts = {
+        "magnitude": [read_header(path) for path in files.magnitude],
+        "phase": [read_header(path) for path in files.phase],
+    }
+    first = parts["magnitude"][0]
+    n_echoes = Acquisition(first.grid, described.echo_times_s, described.field_strength_t).n_echoes
+    for name, headers in parts.items():
+        found = headers[0].n_volumes if len(headers) == 1 else len(headers)
+        if found != n_echoes:
+            raise InputError(
+                f"{headers[0].path}: expected {n_echoes} {name} echoes (one per echo time), "
+                f"found {found}"
+            )
+        for header in headers:
+            check_same_grid(header.grid, first.grid, header.path, reference=first.path)
+    _check_mask(options, first.grid)
+    check_space(options.out, MAPS * _bytes(first.grid))
+
+
+def check_scan(options: argparse.Namespace, recon: ReconSettings) -> None:
+    """Check raw file, weights and mask, without reading the samples.
+
+    Raises:
+        InputError: as ``read_mrd``, as far as the heads tell, or as ``weights_file``.
+    """
+    from accelqsm.files.mrd.lines import open_mrd, survey_lines
+    from accelqsm.recon.weights import weights_file
+
+    if recon.network.weights:
+        weights_file(recon.network.weights)
+    with open_mrd(options.scan) as file:
+        acquisition = survey_lines(options.scan, file).acquisition
+    _check_mask(options, acquisition.grid)
+    volumes = 2 * acquisition.n_echoes + (MAPS if hasattr(options, "mask") else 0)
+    check_space(options.out, volumes * _bytes(acquisition.grid))
+
+
+def _check_mask(options: argparse.Namespace, grid: Grid) -> None:
+    from accelqsm.api.inputs import as_mask
+
+    mask: Path | None = getattr(options, "mask", None)
+    as_mask(mask, grid)
+
+
+def _bytes(grid: Grid) -> int:
+    x, y, z = grid.shape
+    return x * y * z * BYTES_OF_A_VOXEL

@@ -1,0 +1,1 @@
+"""DICOM import to BIDS with dcm2niix, and export of maps as DICOM."""

@@ -1,0 +1,209 @@
+"""Import of scans into a BIDS data set, each written atomically."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelqsm import __version__
+from accelqsm.errors import InputError
+from accelqsm.files.atomic import write_text
+from accelqsm.files.dicom.convert import convert_stacks
+from accelqsm.files.dicom.plan import Plan, PlannedScan
+from accelqsm.files.dicom.scans import Scan
+from accelqsm.files.dicom.sidecars import complete_sidecar, polar_images
+from accelqsm.runtime.progress import track
+
+BIDS_VERSION = "1.11.1"
+DESCRIPTION = "dataset_description.json"
+PARTICIPANTS = {
+    "participant_id": {"Description": "subject label, as in the names of folders and files"},
+    "age": {"Description": "age at the examination", "Units": "year"},
+    "sex": {
+        "Description": "sex, as recorded at the scanner",
+        "Levels": {"F": "female", "M": "male", "O": "other"},
+    },
+}
+OLDEST = 89
+"""Ages above it identify people, and are written as this."""
+
+
+def import_scans(
+    plan: Plan, root: Path, *, overwrite: bool = False
+) -> tuple[list[PlannedScan], list[Scan]]:
+    """Convert the scans of an import plan and add them to a BIDS data set.
+
+    A scan is converted in a temporary folder within the data set and moved to its place when it
+    is whole.
+
+    Returns:
+        The scans that were imported, and those that could not be, each with its problem.
+
+    Raises:
+        InputError: scans that are there already, from the same or another study, or a folder
+            that cannot be written.
+    """
+    new = not root.exists()
+    for planned in plan.scans:
+        _check_free(planned, root, overwrite=overwrite)
+    imported, failed = [], []
+    with _staging(root) as staging:
+        for planned in track(plan.scans, "scans", len(plan.scans)):
+            try:
+                _convert(planned, staging)
+            except InputError as error:
+                planned.scan.problem = str(error)
+                failed.append(planned.scan)
+            else:
+                imported.append(planned)
+        for planned in imported:
+            _move(planned, staging, root)
+        if imported:
+            _describe(root)
+            _add_participants(root, imported)
+    if new and not imported:
+        shutil.rmtree(root, ignore_errors=True)
+    return imported, failed
+
+
+@contextmanager
+def _staging(root: Path) -> Iterator[Path]:
+    """Context manager of a hidden temporary folder in the data set."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".import-", dir=root))
+    except OSError as error:
+        raise InputError(f"{root}: expected a folder that can be written ({error})") from error
+    try:
+        yield staging
+    except OSError as error:
+        raise InputError(f"{root}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _check_free(planned: PlannedScan, root: Path, *, overwrite: bool) -> None:
+    """Check that the name of a scan is free and its folder is of the same study."""
+    folder = root / planned.folder
+    study = study_code(planned)
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")).get("SourceStudy", study)
+        except (OSError, ValueError, AttributeError):
+            continue
+        if found != study:
+            raise InputError(
+                f"{folder}: expected images of the same study, found {path.name} of another "
+                "(--subject or --session tells them apart)"
+            )
+    taken = _files_of(planned, folder)
+    if taken and not overwrite:
+        raise InputError(
+            f"{taken[0]}: exists already (--overwrite replaces the scan, --session keeps both)"
+        )
+
+
+def study_code(planned: PlannedScan) -> str:
+    """Short pseudonymous code of a study."""
+    return study_hash(planned.scan.series[0].header.study)
+
+
+def study_hash(study: str) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of a study's UID."""
+    import hashlib
+
+    return hashlib.sha256(study.encode()).hexdigest()[:16]
+
+
+def _files_of(planned: PlannedScan, folder: Path) -> list[Path]:
+    """Files in a folder that belong to a scan."""
+    ending = "_T1w" if planned.scan.contrast == "T1w" else r"_echo-\d+(_part-[a-z]+)?_MEGRE"
+    name = re.compile(rf"{re.escape(planned.stem)}{ending}\.(nii(\.gz)?|json)")
+    return sorted(path for path in folder.glob("*") if name.fullmatch(path.name))
+
+
+def _convert(planned: PlannedScan, staging: Path) -> None:
+    """Write images and sidecars of a scan into its folder within the staging folder."""
+    images = planned.images()
+    with tempfile.TemporaryDirectory(prefix="stacks-", dir=staging) as work:
+        made = convert_stacks([stack for _, _, stack in images], Path(work))
+        folder = staging / planned.stem
+        folder.mkdir()
+        header = planned.scan.series[0].header
+        for (name, echo, stack), converted in zip(images, made, strict=True):
+            image = folder / f"{name}.nii.gz"
+            shutil.move(converted.image, image)
+            fields = complete_sidecar(converted.fields, stack, header, echo=echo, image=image)
+            fields["SourceStudy"] = study_code(planned)
+            _write_json(folder / f"{name}.json", fields)
+        if "phase" not in {stack.part for _, _, stack in images} and planned.scan.contrast != "T1w":
+            polar_images(folder, [name for name, _, _ in images])
+
+
+def _move(planned: PlannedScan, staging: Path, root: Path) -> None:
+    """Move a scan into the data set; restore the previous files if that fails."""
+    source, target = staging / planned.stem, root / planned.folder
+    target.mkdir(parents=True, exist_ok=True)
+    before = Path(tempfile.mkdtemp(prefix="before-", dir=staging))
+    replaced = [path.replace(before / path.name) for path in _files_of(planned, target)]
+    moved: list[Path] = []
+    try:
+        for path in sorted(source.iterdir()):
+            moved.append(path.replace(target / path.name))
+    except OSError:
+        for path in moved:
+            path.unlink(missing_ok=True)
+        for path in replaced:
+            path.replace(target / path.name)
+        raise
+
+
+def _describe(root: Path) -> None:
+    """Write ``dataset_description.json`` if there is none."""
+    if (root / DESCRIPTION).exists():
+        return
+    generators = [{"Name": "accelqsm", "Version": __version__}, {"Name": "dcm2niix"}]
+    fields = {"Name": root.resolve().name, "BIDSVersion": BIDS_VERSION, "DatasetType": "raw"}
+    _write_json(root / DESCRIPTION, fields | {"GeneratedBy": generators})
+
+
+def _add_participants(root: Path, imported: Sequence[PlannedScan]) -> None:
+    """Add subjects to ``participants.tsv``, keeping its columns."""
+    path = root / "participants.tsv"
+    columns, rows = list(PARTICIPANTS), []
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        columns = lines[0].split("\t") if lines else columns
+        rows = [line.split("\t") for line in lines[1:] if line.strip()]
+    known = {row[0] for row in rows}
+    for planned in imported:
+        name = f"sub-{planned.subject}"
+        if name in known:
+            continue
+        known.add(name)
+        header = planned.scan.series[0].header
+        sex = header.sex if header.sex in ("F", "M", "O") else "n/a"
+        values = {"participant_id": name, "age": _age_years(header.age), "sex": sex}
+        rows.append([values.get(column, "n/a") for column in columns])
+    write_text(path, "".join("\t".join(row) + "\n" for row in (columns, *rows)))
+    if not path.with_suffix(".json").exists():
+        _write_json(path.with_suffix(".json"), PARTICIPANTS)
+
+
+def _age_years(age: str) -> str:
+    """Age in years from a DICOM age string, such as 021Y or 018M."""
+    found = re.fullmatch(r"(\d{3})([DWMY])", age)
+    if not found:
+        return "n/a"
+    years = int(found[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[found[2]]
+    return f"{min(years, OLDEST):.3g}"
+
+
+def _write_json(path: Path, fields: dict[str, Any]) -> None:
+    write_text(path, json.dumps(fields, indent=2, ensure_ascii=False) + "\n")

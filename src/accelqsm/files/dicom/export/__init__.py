@@ -1,0 +1,1 @@
+"""Export of maps as DICOM."""

@@ -1,0 +1,1 @@
+"""Tolerant readers of text tables."""
