@@ -1,1 +1,1 @@
-
+"""Statistics of agreement between protocols."""

@@ -87,7 +87,11 @@ def as_mask(value: VolumeLike | None, grid: Grid) -> npt.NDArray[np.bool_] | Non
 
 
 def name_of(value: object, otherwise: str) -> str:
-    """Path of an input as text, or ``otherwise`` if it is not a path."""
+    """Name of an input for messages and records.
+
+    Returns:
+        Its path as text, or ``otherwise`` if it is not a path.
+    """
     return str(value) if isinstance(value, str | os.PathLike) else otherwise
 
 

@@ -1,1 +1,1 @@
-
+"""Readers and writers of images, raw data, tables and settings."""

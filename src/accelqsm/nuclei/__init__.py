@@ -1,1 +1,1 @@
-
+"""Registration, label propagation and measurement of deep-brain nuclei."""

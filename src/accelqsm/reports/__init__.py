@@ -1,1 +1,1 @@
-
+"""Reports, methods text and terminal output of results."""

@@ -1,7 +1,7 @@
-"""The folder of a run: checked before anything is computed, owned by one run, whole or not at all.
+"""Atomic output folders: checked in advance, locked by one run, complete or unchanged.
 
-A run writes into a hidden folder next to its own; files change places at the end. What was there
-before stays until then, and stays for good where a run fails.
+A run writes into a hidden folder next to its output folder; files are exchanged at the end. The
+previous results remain until then, and remain if a run fails.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEAST_FREE_BYTES = 2**26
 def results_folder(
     out: str | Path, command: str, *, overwrite: bool = False, inputs: Sequence[Path] = ()
 ) -> Iterator[Path]:
-    """A temporary folder whose files become those of ``out`` when the block ends well.
+    """Context manager of a temporary folder whose files replace those of ``out`` on success.
 
     After an exception ``out`` is as it was. Files that no run left in ``out`` stay there.
 
@@ -62,7 +62,7 @@ def results_folder(
 def folder_in_place(
     out: Path, command: str, *, overwrite: bool = False, resume: bool = False
 ) -> Iterator[None]:
-    """Own a folder that is written in place, because it is built on (train) or refers to itself.
+    """Lock a folder that is written in place, as a run resumes in it or it refers to itself.
 
     Args:
         out: the folder.
@@ -85,7 +85,7 @@ def folder_in_place(
 
 
 def check_table_file(out: Path, *, overwrite: bool = False, inputs: Sequence[Path] = ()) -> None:
-    """Refuse a table's file that cannot be written, or that is there already.
+    """Check that the file of a table can be written and does not exist.
 
     Raises:
         InputError: a folder, an input, a file without ``overwrite``, or a place that cannot be
@@ -104,7 +104,7 @@ def check_table_file(out: Path, *, overwrite: bool = False, inputs: Sequence[Pat
 
 
 def check_space(out: Path, n_bytes: int) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Check that there is enough disk space.
 
     Raises:
         InputError: less space than ``n_bytes`` in the nearest folder that exists.
@@ -122,7 +122,7 @@ def check_space(out: Path, n_bytes: int) -> None:
 
 @contextmanager
 def _claimed(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
-    """Where a run may put what is not ready yet, and how its names begin; locked."""
+    """Lock a folder; yield the folder for temporary files, and the prefix of their names."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{out}: expected a folder for the results, found a file")
     made = _make(folder.parent, out)
@@ -135,7 +135,7 @@ def _claimed(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _workplace(folder: Path, out: Path) -> tuple[Path, str]:
-    """The folder above; the folder itself where it is a mount of its own or nothing else opens."""
+    """Folder for temporary files: the parent, or the folder itself if it is a mount point."""
     if folder.is_dir():
         _check_writable(folder, out)
         same_disk = folder.stat().st_dev == folder.parent.stat().st_dev
@@ -148,7 +148,7 @@ def _workplace(folder: Path, out: Path) -> tuple[Path, str]:
 def _replaceable(
     folder: Path, out: Path, command: str, *, overwrite: bool, inputs: Sequence[Path]
 ) -> list[Path]:
-    """Results in a folder, all of which may be replaced."""
+    """Existing results in a folder, after a check that all may be replaced."""
     old = results_in(folder, command)
     if old and not overwrite:
         owner = owner_of(folder)
@@ -166,7 +166,7 @@ def _replaceable(
 
 
 def _exchange(staging: Path, folder: Path, old: Sequence[Path]) -> None:
-    """Put the new files in place of the old ones; all of them, or none."""
+    """Replace old files by new ones, all or none."""
     if not folder.exists():
         staging.rename(folder)
         return
@@ -194,7 +194,7 @@ def _rename_back(moved: Path, origin: Path) -> None:
 
 
 def _remove_empty(folder: Path, gone: Iterable[Path]) -> None:
-    """Remove the folders below ``folder`` that nothing is left in."""
+    """Remove empty folders below ``folder``."""
     above = {parent for path in gone for parent in path.parents if folder in parent.parents}
     for empty in sorted(above, key=lambda path: len(path.parts), reverse=True):
         if empty.is_dir() and not any(empty.iterdir()):
@@ -202,7 +202,7 @@ def _remove_empty(folder: Path, gone: Iterable[Path]) -> None:
 
 
 def _make(folder: Path, out: Path) -> list[Path]:
-    """Make a folder and those above it; returns what was made, the innermost first."""
+    """Make a folder and its parents; return the new ones, the innermost first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def _make(folder: Path, out: Path) -> list[Path]:
 
 
 def _unmake(made: Sequence[Path]) -> None:
-    """Remove the folders that were made, as far as nothing came to lie in them."""
+    """Remove new folders that are still empty."""
     for path in made:
         try:
             path.rmdir()
@@ -222,7 +222,7 @@ def _unmake(made: Sequence[Path]) -> None:
 
 
 def _check_writable(folder: Path, out: Path) -> None:
-    """Write and remove an empty file, because permissions alone do not tell."""
+    """Check by a temporary file that a folder is writable, as permissions are not sufficient."""
     probe = folder / f".accelqsm-{os.getpid()}"
     try:
         probe.touch()

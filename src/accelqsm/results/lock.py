@@ -1,4 +1,4 @@
-"""One run at a time: a lock file that the system frees when its process ends, however it ends."""
+"""Lock file for one run at a time, released by the system when its process ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelqsm.errors import InputError
 
 @contextmanager
 def locked(path: Path, what: Path) -> Iterator[None]:
-    """Hold the lock file ``path``, which says who owns ``what``, until the block ends.
+    """Context manager that holds the lock file ``path`` of ``what``.
 
     The system's lock on the file counts, not the file: one that a killed run left is taken over.
     Where the file system has no locks, the process that the file names is looked for.

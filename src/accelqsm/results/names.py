@@ -1,4 +1,4 @@
-"""Names of the files that runs leave in a folder, by which an earlier run is recognised."""
+"""File names of results, by which those of an earlier run are recognised."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _ALSO_INPUTS = frozenset(
 
 
 def owner_of(folder: Path) -> str | None:
-    """The command whose results a folder says that it holds, in its ``settings.toml``."""
+    """Command that wrote the results of a folder, from its ``settings.toml``."""
     try:
         record = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
@@ -72,7 +72,7 @@ def owner_of(folder: Path) -> str | None:
 
 
 def results_in(folder: Path, command: str) -> list[Path]:
-    """Files in a folder that a run left there, or that a run of ``command`` would replace."""
+    """Files in a folder that are results of a run, or that ``command`` would replace."""
     if not folder.is_dir():
         return []
     sure = {owner_of(folder), "map" if command == "qsm" else command}

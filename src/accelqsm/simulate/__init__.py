@@ -1,1 +1,1 @@
-
+"""Simulation of digital heads and of their scans."""

@@ -1,4 +1,4 @@
-"""Refuse what cannot be used before torch is imported, which takes seconds."""
+"""Early checks of inputs, before the slow import of torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BYTES_OF_A_VOXEL = 4
 
 
 def check_images(options: argparse.Namespace) -> None:
-    """Refuse files, echo times and a mask that do not fit each other, by their headers.
+    """Check by their headers that image files, echo times and mask fit each other.
 
     Raises:
         InputError: as ``read_images`` and ``susceptibility``, as far as headers tell.
@@ -56,7 +56,7 @@ def check_images(options: argparse.Namespace) -> None:
 
 
 def check_scan(options: argparse.Namespace, recon: ReconSettings) -> None:
-    """Refuse a raw file, weights and a mask that cannot be used, by the heads of the lines.
+    """Check raw file, weights and mask, without reading the samples.
 
     Raises:
         InputError: as ``read_mrd``, as far as the heads tell, or as ``weights_file``.

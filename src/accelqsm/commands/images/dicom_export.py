@@ -1,4 +1,4 @@
-"""``accelqsm export``: maps back to DICOM."""
+"""``accelqsm export``: write maps as DICOM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PPB_PER_PPM = 1000.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which maps, which examination, where to."""
+    """Add the arguments of maps, template examination and output folder."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of maps, as `map` writes it")
     parser.add_argument(
         "dest", type=Path, metavar="DEST", help="new or empty folder: a folder for each series"
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the maps, and write them as DICOM."""
+    """Read maps and write them as DICOM series."""
     from accelqsm.errors import naming
     from accelqsm.files.dicom.export.writer import export_maps
     from accelqsm.files.nifti import read_volume

@@ -1,4 +1,4 @@
-"""``accelqsm import``: DICOM of a scanner to a BIDS data set."""
+"""``accelqsm import``: convert DICOM to a BIDS data set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Row = tuple[str, ...]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where from, where to, and under which labels."""
+    """Add the arguments of source folder, data set and labels."""
     parser.add_argument(
         "dicom", type=Path, metavar="DICOM_DIR", help="folder with DICOM files, at any depth"
     )
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Plan, show the plan, and import."""
+    """Plan the import, print the plan, and import."""
     from accelqsm.files.dicom.dataset import import_scans
     from accelqsm.files.dicom.plan import plan_import
 

@@ -1,1 +1,1 @@
-"""DICOM: series found and planned as BIDS, converted by dcm2niix; maps written back as DICOM."""
+"""DICOM import to BIDS with dcm2niix, and export of maps as DICOM."""

@@ -1,4 +1,4 @@
-"""DICOM to NIfTI with dcm2niix, one stack of slices at a time."""
+"""Conversion of DICOM to NIfTI with dcm2niix, one stack of slices at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAME_TIME_S = 2e-5
 
 @dataclass(frozen=True)
 class Converted:
-    """What dcm2niix made of one stack.
+    """NIfTI image and sidecar of one converted stack.
 
     Attributes:
         image: NIfTI file.
@@ -66,7 +66,7 @@ def convert_stacks(stacks: Sequence[Stack], folder: Path) -> list[Converted]:
 
 
 def _converted(files: Iterable[Path], folder: Path) -> tuple[list[Converted], str]:
-    """Images that dcm2niix makes of some files, and what it said."""
+    """Convert files with dcm2niix; return the images and its output."""
     target = Path(tempfile.mkdtemp(prefix="converted-", dir=folder))
     with _linked(files, folder) as source:
         said = _dcm2niix(source, target)
@@ -74,7 +74,7 @@ def _converted(files: Iterable[Path], folder: Path) -> tuple[list[Converted], st
 
 
 def _sharing(stacks: Sequence[Stack]) -> list[list[int]]:
-    """Stacks by the files that they share."""
+    """Group stacks by the files that they have in common."""
     groups: list[tuple[set[Path], list[int]]] = []
     for n, stack in enumerate(stacks):
         files = set(stack.files)
@@ -87,7 +87,7 @@ def _sharing(stacks: Sequence[Stack]) -> list[list[int]]:
 
 @contextmanager
 def _linked(files: Iterable[Path], folder: Path) -> Iterator[Path]:
-    """A folder with links to some files, or copies where there are no links."""
+    """Make a folder with links to files, or copies where links are not possible."""
     with tempfile.TemporaryDirectory(prefix="linked-", dir=folder) as name:
         for count, path in enumerate(files):
             link = Path(name) / f"{count:06d}.dcm"
@@ -99,7 +99,7 @@ def _linked(files: Iterable[Path], folder: Path) -> Iterator[Path]:
 
 
 def _dcm2niix(source: Path, target: Path) -> str:
-    """Run dcm2niix; what it said."""
+    """Run dcm2niix and return its output."""
     try:
         import dcm2niix
     except ImportError as error:
@@ -123,7 +123,7 @@ def _sidecar(image: Path) -> dict[str, Any]:
 
 
 def _matching(stack: Stack, found: list[Converted], *, alone: bool, said: str) -> Converted:
-    """The one image of a stack."""
+    """Find the image of a stack among converted images."""
     fitting = [one for one in found if alone or _is_of(stack, one)]
     if len(fitting) == 1:
         return fitting[0]
@@ -142,7 +142,7 @@ def _is_of(stack: Stack, converted: Converted) -> bool:
 
 
 def _check(stack: Stack, converted: Converted) -> None:
-    """Refuse an image that has not the slices of its stack.
+    """Check that an image has the slices of its stack.
 
     Raises:
         InputError: not 3D, other slices, or one value only.

@@ -1,4 +1,4 @@
-"""A BIDS data set that grows: scans appear in it whole, with all that a data set must have."""
+"""Import of scans into a BIDS data set, each written atomically."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OLDEST = 89
 def import_scans(
     plan: Plan, root: Path, *, overwrite: bool = False
 ) -> tuple[list[PlannedScan], list[Scan]]:
-    """Convert the scans of a plan into a BIDS data set.
+    """Convert the scans of an import plan and add them to a BIDS data set.
 
     A scan is converted in a temporary folder within the data set and moved to its place when it
     is whole.
@@ -49,7 +49,6 @@ def import_scans(
         InputError: scans that are there already, from the same or another study, or a folder
             that cannot be written.
     """
-    new = not root.exists()
     for planned in plan.scans:
         _check_free(planned, root, overwrite=overwrite)
     imported, failed = [], []
@@ -67,14 +66,13 @@ def import_scans(
         if imported:
             _describe(root)
             _add_participants(root, imported)
-    if new and not imported:
-        shutil.rmtree(root, ignore_errors=True)
     return imported, failed
 
 
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """A hidden folder in the data set that is gone afterwards."""
+    """Context manager of a hidden temporary folder; removes a new data set that is left empty."""
+    new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".import-", dir=root))
@@ -86,10 +84,12 @@ def _staging(root: Path) -> Iterator[Path]:
         raise InputError(f"{root}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if new and not any(root.iterdir()):
+            root.rmdir()
 
 
 def _check_free(planned: PlannedScan, root: Path, *, overwrite: bool) -> None:
-    """Refuse a scan whose name is taken, or whose folder holds another study."""
+    """Check that the name of a scan is free and its folder is of the same study."""
     folder = root / planned.folder
     study = study_code(planned)
     for path in sorted(folder.glob("*.json")):
@@ -110,12 +110,12 @@ def _check_free(planned: PlannedScan, root: Path, *, overwrite: bool) -> None:
 
 
 def study_code(planned: PlannedScan) -> str:
-    """A short code that is the same for the same study, and says nothing else of it."""
+    """Short pseudonymous code of a study."""
     return study_hash(planned.scan.series[0].header.study)
 
 
 def study_hash(study: str) -> str:
-    """The first 16 digits of the SHA-256 of a study's UID."""
+    """First 16 hexadecimal digits of the SHA-256 of a study's UID."""
     import hashlib
 
     return hashlib.sha256(study.encode()).hexdigest()[:16]
@@ -147,7 +147,7 @@ def _convert(planned: PlannedScan, staging: Path) -> None:
 
 
 def _move(planned: PlannedScan, staging: Path, root: Path) -> None:
-    """Put a scan in its place; what was there before comes back when that fails."""
+    """Move a scan into the data set; restore the previous files if that fails."""
     source, target = staging / planned.stem, root / planned.folder
     target.mkdir(parents=True, exist_ok=True)
     before = Path(tempfile.mkdtemp(prefix="before-", dir=staging))
@@ -165,7 +165,7 @@ def _move(planned: PlannedScan, staging: Path, root: Path) -> None:
 
 
 def _describe(root: Path) -> None:
-    """Write what a data set is, where nobody has."""
+    """Write ``dataset_description.json`` if there is none."""
     if (root / DESCRIPTION).exists():
         return
     generators = [{"Name": "accelqsm", "Version": __version__}, {"Name": "dcm2niix"}]
@@ -174,7 +174,7 @@ def _describe(root: Path) -> None:
 
 
 def _add_participants(root: Path, imported: Sequence[PlannedScan]) -> None:
-    """Add subjects to ``participants.tsv``, with the columns that it has."""
+    """Add subjects to ``participants.tsv``, keeping its columns."""
     path = root / "participants.tsv"
     columns, rows = list(PARTICIPANTS), []
     if path.is_file():
@@ -197,7 +197,7 @@ def _add_participants(root: Path, imported: Sequence[PlannedScan]) -> None:
 
 
 def _age_years(age: str) -> str:
-    """DICOM's age, such as 021Y or 018M, in years."""
+    """Age in years from a DICOM age string, such as 021Y or 018M."""
     found = re.fullmatch(r"(\d{3})([DWMY])", age)
     if not found:
         return "n/a"

@@ -1,4 +1,4 @@
-"""Where in a BIDS data set each scan goes, or why it is left."""
+"""Import plan: BIDS names of scans, and reasons why others are not imported."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PlannedScan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an import does.
+    """Plan of an import.
 
     Attributes:
         source: the folder of DICOM files.
@@ -73,7 +73,7 @@ class Plan:
 def plan_import(
     source: Path, *, subject: str = "", session: str = "", without: Path | None = None
 ) -> Plan:
-    """Read all headers of a folder and plan what becomes of each series.
+    """Read all headers of a folder and plan its import.
 
     Args:
         source: folder with DICOM files, at any depth.
@@ -111,7 +111,7 @@ def _label(option: str, label: str, prefix: str) -> str:
 def _named(
     source: Path, scans: Sequence[Scan], subject: str, session: str
 ) -> tuple[PlannedScan, ...]:
-    """Scans with labels of subject and session, and a name that none shares with another."""
+    """Assign labels of subject and session and unique names to scans."""
     subjects = _subjects(source, scans, subject)
     sessions = _sessions(source, scans, session)
     shared: dict[tuple[str, ...], list[Scan]] = defaultdict(list)

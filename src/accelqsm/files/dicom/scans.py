@@ -1,4 +1,4 @@
-"""Series of one acquisition put together: scans that can be mapped, and why others cannot."""
+"""Grouping of series into scans, with the reason if a scan cannot be mapped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_T1W = re.compile(r"mp2rage|flair|t1.?(map|rho)", re.IGNORECASE)
 
 @dataclass
 class Scan:
-    """One acquisition.
+    """One acquisition, with its series.
 
     Attributes:
         series: that it is made of.
@@ -54,7 +54,7 @@ class Scan:
 
 
 def group_scans(series: Sequence[Series]) -> list[Scan]:
-    """Put series of the same study, protocol and orientation together, each part and echo once.
+    """Group series of the same study, protocol and orientation into scans.
 
     A part or echo that is there already begins another scan, a repeat. Among scans that lack it,
     a series joins the one whose time of acquisition is nearest.
@@ -82,7 +82,7 @@ def _by_key(series: Series) -> dict[Key, Stack]:
 
 
 def _common_to(series: Series) -> tuple[object, ...]:
-    """What parts of one acquisition share."""
+    """Key that all series of one acquisition have in common."""
     return (
         series.header.study,
         series.header.protocol,
@@ -111,7 +111,7 @@ def _apart_s(scan: Scan, series: Series) -> float:
 
 
 def _judge(scan: Scan) -> None:
-    """Say what a scan is, and why it is left if it is."""
+    """Determine the contrast of a scan, and the problem if it cannot be imported."""
     header = scan.series[0].header
     parts = {part for part, _ in scan.stacks}
     several = len(scan.echo_times_s) > 1
@@ -127,7 +127,7 @@ def _judge(scan: Scan) -> None:
 
 
 def _parts(scan: Scan, parts: set[str]) -> str:
-    """Whether magnitude and phase, or real and imaginary, are there of several echoes."""
+    """Problem of the parts: magnitude and phase, or real and imaginary, of several echoes."""
     count = len(scan.echo_times_s)
     polar, cartesian = {"mag", "phase"} <= parts, {"real", "imag"} <= parts
     if scan.series[0].header.inversion:
@@ -150,7 +150,7 @@ def _parts(scan: Scan, parts: set[str]) -> str:
 
 
 def _geometry(scan: Scan) -> str:
-    """Whether all slices of all stacks are there, in the same places."""
+    """Problem of the geometry: missing slices, or different positions between stacks."""
     stacks = list(scan.stacks.values())
     shapes = {series.header.shape for series in scan.series}
     promised = max(series.header.slices for series in scan.series)

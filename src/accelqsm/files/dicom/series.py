@@ -1,4 +1,4 @@
-"""Series of a folder: their slices sorted into stacks, one for each part and echo."""
+"""Sorting of the slices of series into stacks, one for each part and echo."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def group_series(files: Iterable[DicomFile]) -> list[Series]:
 
 
 def _series(files: Sequence[DicomFile]) -> list[Series]:
-    """A series, in as many pieces as it has repetitions."""
+    """Split a series into its repetitions."""
     header = files[0].header
     assert header is not None
     frames = [frame for file in files for frame in file.frames]
@@ -118,6 +118,8 @@ def _series(files: Sequence[DicomFile]) -> list[Series]:
     problem = _problem(files, frames, words, orientation)
     usable = [f for f in frames if f.part in PARTS and f.orientation and f.position]
     repetitions: list[tuple[Stack, ...]] = [()]
+    if not problem and not usable:
+        problem = "no position or orientation of its slices"
     if not problem:
         repetitions = _repetitions(usable, orientation)
         problem = "" if repetitions else "several images of each slice (channels or repetitions)"
@@ -141,7 +143,7 @@ def _problem(
     words: frozenset[str],
     orientation: Sequence[float],
 ) -> str:
-    """Why the images of a series are no stacks of slices of a gradient echo."""
+    """Reason why the images of a series cannot be used as stacks of a gradient echo."""
     header = files[0].header
     assert header is not None
     damaged = [file for file in files if file.problem]
@@ -175,7 +177,7 @@ def _parallel(frame: Frame, orientation: Sequence[float]) -> bool:
 
 
 def _repetitions(frames: Sequence[Frame], orientation: Sequence[float]) -> list[tuple[Stack, ...]]:
-    """Stacks of every repetition; none where several images of a slice cannot be told apart."""
+    """Stacks of every repetition; none if several images of a slice cannot be distinguished."""
     normal = np.cross(orientation[:3], orientation[3:6])
     if _unique(frames, normal):
         return [_stacks(frames, normal)]

@@ -1,4 +1,4 @@
-"""Sidecars of imported images: what dcm2niix says, and what BIDS wants besides."""
+"""Sidecars of imported images, completed with the fields that BIDS and mapping require."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEFT_OUT = ("BidsGuess",)
 def complete_sidecar(
     fields: dict[str, Any], stack: Stack, header: Header, *, echo: int, image: Path
 ) -> dict[str, Any]:
-    """The fields of a sidecar with those that BIDS requires, and that mapping needs.
+    """Complete a sidecar with the fields that BIDS and mapping require.
 
     Args:
         fields: as dcm2niix wrote them.
@@ -52,7 +52,7 @@ def complete_sidecar(
 
 
 def _is_in_radians(path: Path) -> bool:
-    """Whether the values are fractions within one turn around zero, or from zero."""
+    """Whether values are non-integers within one turn around zero, or from zero."""
     values = np.asarray(read_image(path).values, dtype=np.float32)
     low, high = float(values.min()), float(values.max())
     symmetric = -math.pi - CLOSE_RAD <= low and high <= math.pi + CLOSE_RAD
@@ -61,7 +61,7 @@ def _is_in_radians(path: Path) -> bool:
 
 
 def polar_images(folder: Path, names: Sequence[str]) -> None:
-    """Write magnitude (where there is none) and phase beside real and imaginary images.
+    """Write magnitude (if there is none) and phase from real and imaginary images.
 
     Args:
         folder: of the images and sidecars.

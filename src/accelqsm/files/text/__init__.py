@@ -1,1 +1,1 @@
-"""Tables as text, as people and programs write them."""
+"""Tolerant readers of text tables."""

@@ -1,4 +1,4 @@
-"""The cells of a table as it was written: delimiter found, blank rows left out, rows numbered."""
+"""Cells of a text table, with detection of the delimiter and row numbers for messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHOSEN = re.compile(r"sep=(.)\s*$")
 
 @dataclass(frozen=True)
 class Cells:
-    """A table of text.
+    """A table of text cells.
 
     Attributes:
         path: where it came from, for messages.
@@ -133,7 +133,7 @@ def _text(path: Path) -> str:
 
 
 def _delimiter(line: str, columns: Sequence[str]) -> str:
-    """The one that finds most of the columns, then the one that splits the header most."""
+    """Delimiter that gives most of the expected columns, then most columns."""
     wanted = {name.casefold() for name in columns}
 
     def merit(delimiter: str) -> tuple[int, int, int]:

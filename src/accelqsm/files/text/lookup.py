@@ -1,4 +1,4 @@
-"""Tables that name labels: whole numbers and names, row by row."""
+"""Reader of lookup tables with index and name of labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ("index", "name")
 
 
 def read_lookup(path: Path, names: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Read the names of labels.
+    """Read a lookup table of labels.
 
     Args:
         path: table with columns index and name.
@@ -54,7 +54,7 @@ def read_lookup(path: Path, names: Mapping[str, str] | None = None) -> pd.DataFr
 def whole_numbers(
     values: Iterable[object], name: str, rows: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Label numbers as int64, of "1", 1 or 1.0.
+    """Convert label numbers such as "1", 1 or 1.0 to int64.
 
     Args:
         values: the column.

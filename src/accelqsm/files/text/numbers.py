@@ -1,4 +1,4 @@
-"""Numbers in the cells of a table: missing ones, decimal commas, and codes that stand for none."""
+"""Numbers in table cells: missing values, decimal commas, and codes for missing values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 
 def with_numbers(cells: Cells, columns: Sequence[str]) -> Cells:
-    """The table with ``n/a`` for missing values and decimal points in some columns.
+    """Normalise numeric columns: ``n/a`` for missing values, and decimal points.
 
     Raises:
         InputError: a cell that is no number, a code such as -999, or a comma that may be a decimal
@@ -39,7 +39,7 @@ def with_numbers(cells: Cells, columns: Sequence[str]) -> Cells:
 
 
 def with_points(cells: Cells, text: Sequence[str]) -> Cells:
-    """The table with decimal points where a column, other than ``text``, has decimal commas."""
+    """Replace decimal commas by points in all columns other than ``text``."""
     for name in cells.header:
         values = [v for v in cells.column(name) if v and v != MISSING]
         comma = [v for v in values if _COMMA.fullmatch(v)]
@@ -49,7 +49,7 @@ def with_points(cells: Cells, text: Sequence[str]) -> Cells:
 
 
 def rows_text(numbers: Sequence[int]) -> str:
-    """Row numbers in words, the first few of them."""
+    """Text of the first few row numbers."""
     shown = ", ".join(map(str, numbers[:MOST_ROWS_SHOWN]))
     more = len(numbers) - MOST_ROWS_SHOWN
     return f"row{'s' * (len(numbers) > 1)} {shown}" + (f" and {more} more" if more > 0 else "")

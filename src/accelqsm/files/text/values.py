@@ -1,4 +1,4 @@
-"""Tables of values of many scans: long, or wide with a column for each protocol or region."""
+"""Reader of tables of values, long, or wide with a column for each protocol or region."""
 
 from __future__ import annotations
 

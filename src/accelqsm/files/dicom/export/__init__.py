@@ -1,1 +1,1 @@
-"""Maps written as DICOM."""
+"""Export of maps as DICOM."""

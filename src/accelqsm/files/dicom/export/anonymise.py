@@ -1,4 +1,4 @@
-"""Patient and study taken out of a template: DICOM PS3.15, basic application level profile."""
+"""De-identification of a template by the basic profile of DICOM PS3.15."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METHOD = "DICOM PS3.15 Basic Application Level Confidentiality Profile"
 
 
 class UidMaker:
-    """Unique identifiers made from words: the same words give the same one.
+    """Generator of unique identifiers from words; the same words give the same identifier.
 
     With ``secret``, nobody can find the words by trying them.
     """
@@ -44,7 +44,7 @@ class UidMaker:
 
 
 def anonymise(elements: Dataset, maker: UidMaker) -> None:
-    """Empty, remove or replace what identifies a patient, in place.
+    """De-identify a data set in place: empty, remove or replace identifying elements.
 
     Private elements and sequences are not among the elements of a template.
 

@@ -1,4 +1,4 @@
-"""The elements of a map's DICOM images."""
+"""DICOM elements of the images of a map."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST_TEXT = 1024
 
 @dataclass(frozen=True)
 class MapSeries:
-    """A map that becomes a series.
+    """A map to be written as a DICOM series.
 
     Attributes:
         name: of its folder, such as "susceptibility".
@@ -50,7 +50,7 @@ class MapSeries:
 
 
 def step_for(one: MapSeries) -> float:
-    """The finest of 1, 2, 5, 10 ... times the step with which a map fits 16 bits."""
+    """Smallest of 1, 2, 5, 10 ... times the step with which a map fits into 16 bits."""
     largest = float(np.abs(one.values).max(initial=0.0))
     needed = largest / LARGEST / one.step
     if needed <= 1:
@@ -62,7 +62,7 @@ def step_for(one: MapSeries) -> float:
 def series_elements(
     one: MapSeries, template: Template, slices: Slices, *, number: int, uid: str
 ) -> Dataset:
-    """What all images of a series share."""
+    """DICOM elements that all images of a series have in common."""
     from pydicom import Dataset
 
     data = Dataset()
@@ -121,7 +121,7 @@ def series_elements(
 
 
 def _this_software() -> Dataset:
-    """What made the map, beside the scanner."""
+    """Contributing equipment: this software."""
     from pydicom import Dataset
 
     purpose, software = Dataset(), Dataset()
@@ -134,7 +134,7 @@ def _this_software() -> Dataset:
 
 
 def _real_world(one: MapSeries, slope: float) -> Dataset:
-    """The unit of the values as a code (UCUM)."""
+    """Real-world value mapping with the unit as a UCUM code."""
     from pydicom import Dataset
 
     unit, mapping = Dataset(), Dataset()
@@ -150,7 +150,7 @@ def _real_world(one: MapSeries, slope: float) -> Dataset:
 
 
 def slice_elements(common: Dataset, slices: Slices, k: int, slope: float) -> Dataset:
-    """The image of one slice."""
+    """DICOM data set of one slice."""
     from pydicom import Dataset
 
     data = Dataset()
@@ -167,7 +167,7 @@ def slice_elements(common: Dataset, slices: Slices, k: int, slope: float) -> Dat
 
 
 def refer_to_template(data: Dataset, template: Template, position_mm: Sequence[float]) -> None:
-    """Name the images of the template that lie where a slice does, if there are any."""
+    """Add references to the template images at the position of a slice."""
     from pydicom import Dataset
 
     normal = np.cross(template.orientation[:3], template.orientation[3:])
@@ -182,7 +182,7 @@ def refer_to_template(data: Dataset, template: Template, position_mm: Sequence[f
 
 
 def _decimal(value: float) -> str:
-    """A number as DICOM's decimal string, of at most 16 characters."""
+    """Format a number as a DICOM decimal string of at most 16 characters."""
     from pydicom.valuerep import format_number_as_ds
 
     return format_number_as_ds(float(value) + 0.0)

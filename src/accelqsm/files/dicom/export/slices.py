@@ -1,4 +1,4 @@
-"""A volume as DICOM's slices: rows to the patient's left, columns backwards, or as a template."""
+"""Conversion of a volume to DICOM slices and coordinates (LPS)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Slices:
 
 
 def as_slices(values: npt.NDArray[Any], grid: Grid, orientation: Sequence[float]) -> Slices:
-    """Reorder and flip the axes of a volume, so that its slices lie most as a template's do.
+    """Reorder and flip the axes of a volume to the orientation nearest to a template's.
 
     No value changes: pixel (k, r, c) is at ``positions_mm[k] + c dc row + r dr column``, the
     place that the affine gives it.

@@ -1,4 +1,4 @@
-"""The examination that a map belongs to: patient, study and frame of reference of its DICOM."""
+"""Template series of an export: patient, study and frame of reference."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AGES = re.compile(r"\d{3}[DWMY]")
 
 @dataclass(frozen=True)
 class Template:
-    """The series that a map is written for.
+    """The DICOM series that a map is derived from.
 
     Attributes:
         elements: data set with patient, study, equipment and frame of reference.
@@ -57,7 +57,7 @@ class Template:
 
 
 def read_template(folder: Path, grid: Grid) -> Template:
-    """The series of a folder in which a map lies: of those in its place, that with most images.
+    """Find the template series of a map in a folder: the one with most images at its position.
 
     Raises:
         InputError: no MR images with a position, several patients or studies, or none where the
@@ -133,7 +133,7 @@ def _template(files: Sequence[DicomFile]) -> Template:
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float]:
-    """Distance of rows and of columns in mm."""
+    """Spacing of rows and columns in mm."""
     found = numbers(dataset, "PixelSpacing", 2)
     for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         group = first_item(dataset, groups)
@@ -144,7 +144,7 @@ def _spacing(dataset: Dataset) -> tuple[float, float]:
 
 
 def _elements(source: Dataset) -> Dataset:
-    """Elements of patient, study, equipment and place, those that are malformed left out."""
+    """Valid elements of patient, study, equipment and frame of reference."""
     from pydicom import Dataset
 
     elements = Dataset()
@@ -159,12 +159,15 @@ def _elements(source: Dataset) -> Dataset:
 
 
 def _valid(source: Dataset, keyword: str) -> Any:
-    """The value of an element; None where it is missing, empty or malformed."""
+    """Value of an element, or None if missing, empty or malformed."""
     from pydicom.config import RAISE
     from pydicom.datadict import dictionary_VR
     from pydicom.valuerep import validate_value
 
-    value = source.get(keyword)
+    try:
+        value = source.get(keyword)
+    except Exception:  # what pydicom raises on a malformed element depends on its representation
+        return None
     if value is None or value == "":
         return None
     representation = dictionary_VR(_tag(keyword))
@@ -173,6 +176,8 @@ def _valid(source: Dataset, keyword: str) -> Any:
         return value if pattern.fullmatch(str(value)) else None
     if keyword == "PatientSex" and words(source, keyword)[0] not in ("M", "F", "O"):
         return None
+    if representation == "DS":
+        return value if numbers(source, keyword) else None
     if representation in LONGEST and isinstance(value, str):
         return value[: LONGEST[representation]]
     try:

@@ -1,4 +1,4 @@
-"""Maps as DICOM: one MR image for each slice, in the study and frame of reference of a scan."""
+"""Writer of maps as DICOM series, one MR image per slice, in the study of a scan."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def export_maps(
     *,
     anonymous: bool = False,
 ) -> list[Path]:
-    """Write maps as DICOM series into a new folder, all of them or none.
+    """Write maps as DICOM series into a new folder, atomically.
 
     Series and instance UIDs follow from the template's, the map and its settings: the same map
     gives the same, another map others. With ``anonymous`` they are random, and so are those of

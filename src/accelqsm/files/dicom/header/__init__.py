@@ -1,1 +1,1 @@
-"""What DICOM files say of themselves."""
+"""Headers of DICOM files."""

@@ -1,4 +1,4 @@
-"""Which part of a complex image a DICOM image is, by what the vendors write."""
+"""Part of a complex image (magnitude, phase, real, imaginary) from vendors' DICOM elements."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PART_WORDS = {
 
 
 def part_of(image_type: tuple[str, ...], component: str, ge_type: float | None) -> str:
-    """ "mag", "phase", "real" or "imag", or in words what else an image is.
+    """Part of an image: "mag", "phase", "real" or "imag", or a description of another kind.
 
     Args:
         image_type: the words of ImageType or FrameType.

@@ -1,4 +1,4 @@
-"""Whether the pixels of a DICOM file are all there."""
+"""Check of the completeness of DICOM pixel data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 def damage(handle: BinaryIO, dataset: Dataset) -> str:
-    """What is missing of an image's pixels, at which the handle stands; empty when it is whole."""
+    """Description of missing pixel data at the position of a file handle; empty if complete."""
     meta = getattr(dataset, "file_meta", {})
     if meta.get("TransferSyntaxUID") == DEFLATED:
         return ""
@@ -40,7 +40,7 @@ def damage(handle: BinaryIO, dataset: Dataset) -> str:
 
 
 def _has_delimiter(handle: BinaryIO) -> bool:
-    """Whether items of compressed pixels follow each other up to the delimiter."""
+    """Whether the items of compressed pixel data are complete up to the delimiter."""
     while len(start := handle.read(8)) == 8:
         tag, length = start[:4], struct.unpack("<I", start[4:])[0]
         if tag == b"\xfe\xff\xdd\xe0":

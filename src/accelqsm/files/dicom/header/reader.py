@@ -1,4 +1,4 @@
-"""Headers of DICOM files: what an image shows, when, where, and whether its file is whole."""
+"""Reader of DICOM headers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ KEYWORDS = [
 
 
 def find_files(folder: Path, without: Path | None = None) -> Iterator[Path]:
-    """All files in a folder and below, in order, leaving out another folder and hidden files."""
+    """Sorted files in a folder and below, without those of another folder and hidden files."""
     for root, folders, names in os.walk(folder):
         here = Path(root)
         folders[:] = sorted(
@@ -63,7 +63,7 @@ def find_files(folder: Path, without: Path | None = None) -> Iterator[Path]:
 
 
 def read_file(path: Path) -> DicomFile | None:
-    """Read the header of one file; None for a DICOMDIR. Never raises on what a file holds."""
+    """Read the header of one file; None for a DICOMDIR. Problems are recorded, not raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -85,7 +85,7 @@ def read_file(path: Path) -> DicomFile | None:
 
 
 def _dataset(handle: BinaryIO) -> Dataset:
-    """A data set up to its pixels; one without the preamble of a file is read if it is DICOM."""
+    """Read a data set up to its pixels, with or without the preamble."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
@@ -103,7 +103,7 @@ def _dataset(handle: BinaryIO) -> Dataset:
 
 
 def _tags() -> list[int]:
-    """Tags of what is read of a file."""
+    """Tags of the elements that are read."""
     from pydicom.datadict import tag_for_keyword
 
     known = [tag_for_keyword(keyword) for keyword in KEYWORDS]
@@ -111,7 +111,7 @@ def _tags() -> list[int]:
 
 
 def _kind(dataset: Dataset) -> str | None:
-    """ "classic" or "enhanced" for an MR image."""
+    """Kind of an MR image: "classic" or "enhanced"."""
     return MR_IMAGES.get(text(dataset, "SOPClassUID"))
 
 
@@ -155,7 +155,7 @@ def _header(dataset: Dataset) -> Header:
 
 
 def _frame(path: Path, dataset: Dataset) -> Frame:
-    """The only frame of a classic image."""
+    """Frame of a classic image."""
     image_type = words(dataset, "ImageType")
     echo_ms = number(dataset, "EchoTime")
     component = text(dataset, "ComplexImageComponent").upper()
@@ -174,7 +174,7 @@ def _frame(path: Path, dataset: Dataset) -> Frame:
 
 
 def _enhanced(path: Path, dataset: Dataset) -> tuple[Frame, ...]:
-    """The frames of an enhanced image, each from its own and the shared functional groups."""
+    """Frames of an enhanced image, from per-frame and shared functional groups."""
     shared = first_item(dataset, "SharedFunctionalGroupsSequence")
     acquired_s = _acquired_s(dataset)
     frames = []
@@ -205,7 +205,7 @@ def _enhanced(path: Path, dataset: Dataset) -> tuple[Frame, ...]:
 
 
 def _group(keyword: str, own: Dataset | None, shared: Dataset | None) -> Dataset | None:
-    """A functional group of a frame, else the one that all frames share."""
+    """Functional group of a frame, or the shared one."""
     for groups in (own, shared):
         found = None if groups is None else first_item(groups, keyword)
         if found is not None:
@@ -214,7 +214,7 @@ def _group(keyword: str, own: Dataset | None, shared: Dataset | None) -> Dataset
 
 
 def _private(dataset: Dataset, maker: str, tag: int) -> float | None:
-    """A number among the private elements of one manufacturer."""
+    """Number from a private element of a manufacturer."""
     if not text(dataset, "Manufacturer").upper().startswith(maker):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What is known of DICOM files from their headers."""
+"""Records of DICOM headers and frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelqsm.files.dicom.header.values import Vector
 
 @dataclass(frozen=True)
 class Header:
-    """What all images of a series have in common.
+    """Header elements that all images of a series have in common.
 
     Attributes:
         series: UID of the series.
@@ -75,7 +75,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A DICOM file: its header and frames, or why it holds no MR image that can be used.
+    """A DICOM file: its header and frames, or the reason why it cannot be used.
 
     Attributes:
         path: the file.

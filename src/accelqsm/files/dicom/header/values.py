@@ -1,4 +1,4 @@
-"""Values of a DICOM data set, read so that a malformed one is a missing one."""
+"""Access to values of a DICOM data set; malformed values count as missing."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ Vector = tuple[float, ...]
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """One line of text; empty where there is none."""
+    """Text of an element in one line; empty if missing."""
     value = _value(dataset, keyword)
     return " ".join(str("" if value is None else value).split())
 
 
 def words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """The values of a text of several, in capitals."""
+    """Values of a multi-valued text element, in capitals."""
     value = _value(dataset, keyword)
     several = [value] if value is None or isinstance(value, str) else list(value)
     return tuple(str(word).strip().upper() for word in several if word is not None)
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """The first finite number, or None."""
+    """First finite number of an element, or None."""
     vector = numbers(dataset, keyword)
     return vector[0] if vector else None
 
 
 def numbers(dataset: Dataset, keyword: str, count: int = 1) -> Vector | None:
-    """At least ``count`` finite numbers, or None."""
+    """Numbers of an element if there are at least ``count`` finite ones, or None."""
     value = _value(dataset, keyword)
     if value is None or isinstance(value, bytes):
         return None
@@ -45,7 +45,7 @@ def numbers(dataset: Dataset, keyword: str, count: int = 1) -> Vector | None:
 
 
 def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
-    """The first item of a sequence, or None."""
+    """First item of a sequence, or None."""
     value = _value(dataset, keyword)
     try:
         item: Dataset = value[0]
@@ -55,7 +55,7 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
 
 
 def seconds(date: str, time: str) -> float | None:
-    """A date (YYYYMMDD, else day 0) and a time (HHMMSS.f) in seconds; None without a time."""
+    """Date (YYYYMMDD, else day 0) and time (HHMMSS.f) in seconds; None without a time."""
     found = re.match(r"(\d{2}):?(\d{2}):?(\d{2}(?:\.\d+)?)", time)
     if not found:
         return None
