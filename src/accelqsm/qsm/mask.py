@@ -21,6 +21,7 @@ HIGHEST_THRESHOLD = 0.5
 the tissue."""
 
 N_BINS = 256
+SAME_VALUE = 1e-4
 Image = npt.NDArray[np.float32]
 
 
@@ -110,7 +111,13 @@ def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
 
 
 def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
-    """Otsu's threshold, which maximises the variance between the two classes of ``values``."""
+    """Otsu's threshold, which maximises the variance between the two classes of ``values``.
+
+    Of values that are all the same, none is below it.
+    """
+    lowest, highest = float(values.min()), float(values.max())
+    if highest - lowest <= SAME_VALUE * abs(highest):
+        return lowest - SAME_VALUE * abs(lowest)
     counts, edges = np.histogram(values, bins=N_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1].astype(float)
