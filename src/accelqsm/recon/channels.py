@@ -40,8 +40,7 @@ def prewhiten(kspace: KSpace) -> KSpace:
     on_disk = isinstance(kspace.samples, np.memmap)
     whitened = scratch(kspace.samples.shape, on_disk=on_disk)
     _mix(kspace.samples, whitening, whitened)
-    calibration = _mixed_calibration(kspace, whitening)
-    return replace(kspace, samples=whitened, noise_samples=None, calibration=calibration)
+    return replace(_mixed(kspace, whitening, whitened), noise_samples=None)
 
 
 def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
@@ -64,7 +63,7 @@ def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
     on_disk = isinstance(kspace.samples, np.memmap)
     kept = scratch((n_virtual, *kspace.samples.shape[1:]), on_disk=on_disk)
     _mix(kspace.samples, mixing, kept)
-    return replace(kspace, samples=kept, calibration=_mixed_calibration(kspace, mixing))
+    return _mixed(kspace, mixing, kept)
 
 
 def compress_maps(maps: Tensor, image: Tensor, n_virtual: int) -> Tensor:
@@ -82,14 +81,15 @@ def calibration_samples(
 
     It is on the device of the pattern, as images of low resolution and planes are.
     """
+    device = kspace.sampled.device
     if kspace.calibration is not None:
         apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
-        return torch.from_numpy(np.ascontiguousarray(apart)).to(kspace.sampled.device)
+        return kspace.gain * torch.from_numpy(np.ascontiguousarray(apart)).to(device)
     sampled = kspace.sampled.cpu()
     order = torch.full(sampled.shape, -1)
     order[sampled] = torch.arange(int(sampled.sum()))
     chosen = kspace.samples[channels, echo, x][..., order[calibration_box(sampled)].numpy()]
-    return torch.from_numpy(np.ascontiguousarray(chosen)).to(kspace.sampled.device)
+    return kspace.gain * torch.from_numpy(np.ascontiguousarray(chosen)).to(device)
 
 
 def low_resolution(
@@ -138,14 +138,23 @@ def _mix(
         out[:, :, here] = mixed.reshape(len(mixing), *part.shape[1:])
 
 
-def _mixed_calibration(
-    kspace: KSpace, mixing: npt.NDArray[np.complex64]
-) -> npt.NDArray[np.complex64] | None:
-    """mixing @ calibration, where it was scanned apart."""
-    if kspace.calibration is None:
-        return None
-    mixed = mixing @ kspace.calibration.reshape(kspace.n_channels, -1)
-    return np.asarray(mixed.reshape(len(mixing), *kspace.calibration.shape[1:]), np.complex64)
+def _mixed(
+    kspace: KSpace, mixing: npt.NDArray[np.complex64], samples: npt.NDArray[np.complex64]
+) -> KSpace:
+    """Mixed samples, with mixing @ calibration and sensitivities where they were found apart."""
+
+    def mixed(values: npt.NDArray[np.complex64] | None) -> npt.NDArray[np.complex64] | None:
+        if values is None:
+            return None
+        found = mixing @ values.reshape(kspace.n_channels, -1)
+        return np.asarray(found.reshape(len(mixing), *values.shape[1:]), np.complex64)
+
+    return replace(
+        kspace,
+        samples=samples,
+        calibration=mixed(kspace.calibration),
+        sensitivities=mixed(kspace.sensitivities),
+    )
 
 
 def _strongest(covariance: Tensor, n: int) -> Tensor:
