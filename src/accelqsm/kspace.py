@@ -43,6 +43,7 @@ class KSpace:
             None where they are to be found from the samples.
         b0_direction: unit vector of the main field along the array axes, where the grid's is not
             to be trusted.
+        name: of the file, for warnings.
         gain: factor that planes and calibration come out with, a power of two (``balanced``).
     """
 
@@ -53,6 +54,7 @@ class KSpace:
     calibration: npt.NDArray[np.complex64] | None = None
     sensitivities: npt.NDArray[np.complex64] | None = None
     b0_direction: Triple | None = None
+    name: str = "k-space"
     gain: float = 1.0
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from accelqsm.errors import InputError
 from accelqsm.files.megre.description import describe_scan, find_files
 from accelqsm.files.megre.echoes import Echoes, echoes_of_arrays, read_scan
 from accelqsm.files.mrd.reader import read_mrd as read_mrd_file
+from accelqsm.grid import Triple, unit_vector
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline import images as from_images
 from accelqsm.pipeline import scan as from_kspace
@@ -29,16 +30,21 @@ if TYPE_CHECKING:
 DEFAULT = QsmSettings()
 
 
-def read_mrd(path: PathLike) -> KSpace:
+def read_mrd(path: PathLike, *, b0_direction: Sequence[float] | None = None) -> KSpace:
     """Read a Cartesian 3D multi-echo scan from an ISMRMRD/MRD file.
 
     Args:
         path: HDF5 file; echo = contrast.
+        b0_direction: of the main field along the array axes (readout, PE1, PE2); by default
+            scanner +z by the directions in the lines.
 
     Raises:
         InputError: a file that cannot be used.
+
+    Warns:
+        InputWarning: what the file does not say, or says otherwise than its samples.
     """
-    return read_mrd_file(Path(path))
+    return read_mrd_file(Path(path), b0_direction=_direction(b0_direction))
 
 
 def read_images(
@@ -97,6 +103,7 @@ def map_susceptibility(
     mask: VolumeLike | None = None,
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
+    b0_direction: Sequence[float] | None = None,
 ) -> SusceptibilityMaps:
     """Under-sampled k-space to susceptibility, on the GPU where there is one with the memory.
 
@@ -106,9 +113,13 @@ def map_susceptibility(
         mask: path, nibabel image, array or tensor, to use instead of a brain extraction.
         settings: of the chain from field to susceptibility.
         network: one of your own, instead of the weights that ``method`` names.
+        b0_direction: of the main field along the array axes; by default as read.
 
     Raises:
         InputError: a scan, mask or settings that cannot be used.
+
+    Warns:
+        InputWarning: a single echo, or sensitivities that are not to be trusted.
     """
     inside = as_mask(mask, scan.acquisition.grid)
     return from_kspace.map_susceptibility(
@@ -117,6 +128,7 @@ def map_susceptibility(
         mask=None if inside is None else torch.from_numpy(inside),
         settings=settings,
         network=network,
+        b0_direction=_direction(b0_direction),
     )
 
 
@@ -159,6 +171,10 @@ def susceptibility(
         mask_name="from the magnitude" if mask is None else name_of(mask, "given"),
         settings=settings,
     )
+
+
+def _direction(given: Sequence[float] | None) -> Triple | None:
+    return None if given is None else unit_vector(given)
 
 
 def _are_paths(given: Any) -> bool:

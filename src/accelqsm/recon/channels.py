@@ -125,6 +125,25 @@ def low_resolution(
     return ifft(planes, PHASE_ENCODES)
 
 
+def virtual_reference(kspace: KSpace) -> Tensor:
+    """The low-resolution first echo of the strongest virtual channel, complex (x, y, z).
+
+    Its weights are the same everywhere, so that its phase is that of the object and one smooth
+    offset, without the wraps and poles of a single channel.
+
+    Args:
+        kspace: samples with a fully sampled centre.
+
+    Source: Parker et al. 2014, Magn Reson Med 72:563, doi 10.1002/mrm.24959.
+    """
+    centre = calibration_samples(kspace, echo=0).flatten(1)
+    weights = _strongest(centre @ centre.mH, 1)[0]
+    total = torch.zeros(kspace.acquisition.grid.shape, dtype=centre.dtype, device=centre.device)
+    for channel, weight in enumerate(weights):
+        total += weight * low_resolution(kspace, channels=slice(channel, channel + 1))[0]
+    return total
+
+
 def _mix(
     samples: npt.NDArray[np.complex64],
     mixing: npt.NDArray[np.complex64],

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     recon, qsm = recon_of(file), file.settings(QsmSettings, "qsm")
     from accelqsm.api.images import map_susceptibility, read_mrd
 
-    kspace = read_mrd(options.scan)
+    kspace = read_mrd(options.scan, b0_direction=options.b0_direction)
     with naming(options.scan):
         maps = map_susceptibility(kspace, recon, mask=options.mask, settings=qsm)
     save_maps(replace(maps, source={"scan": str(options.scan), **maps.source}), options.out)

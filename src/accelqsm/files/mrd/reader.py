@@ -84,6 +84,7 @@ def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
         noise,
         apart,
         b0_direction=b0_direction,
+        name=str(path),
     )
 
 
