@@ -69,7 +69,7 @@ def map_susceptibility(
         kspace = replace(kspace, b0_direction=b0_direction)
     # Chosen once: a scan that the GPU leaves to the CPU keeps its network.
     scan = prepared(kspace, recon, network)
-    warn_of_a_single_echo(kspace, "map")
+    warn_of_a_single_echo(kspace)
 
     def mapped(device: torch.device) -> tuple[Tensor, QsmResult]:
         sums = sum_channels(scan.kspace.on(device), scan.recon, network=scan.network)
@@ -114,7 +114,6 @@ def combined_echoes(
         InputError: settings that do not belong together, or a scan that the method cannot use.
     """
     scan = prepared(kspace, as_recon(method), network)
-    warn_of_a_single_echo(kspace, "recon")
 
     def combined(device: torch.device) -> Tensor:
         sums = CombinedSums(prewhiten(scan.kspace.on(device)).balanced())
@@ -207,21 +206,18 @@ def sum_channels(
     return SummedScan(lags.products(), images, 1 / white.gain)
 
 
-def warn_of_a_single_echo(kspace: KSpace, command: str) -> None:
+def warn_of_a_single_echo(kspace: KSpace) -> None:
     """Say what one echo does not tell.
 
     Warns:
         InputWarning: one echo.
     """
-    if kspace.acquisition.n_echoes > 1:
-        return
-    lost = (
-        "is taken for field; two echoes or more would tell them apart"
-        if command == "map"
-        else "and that of the channels cannot be told from the field; both are in the phase"
-    )
-    message = f"{kspace.name}: a single echo, so that the phase offset at excitation {lost}"
-    warnings.warn(InputWarning(message), stacklevel=4)
+    if kspace.acquisition.n_echoes == 1:
+        message = (
+            f"{kspace.name}: a single echo, so that the phase offset at excitation is taken for "
+            "field; two echoes or more would tell them apart"
+        )
+        warnings.warn(InputWarning(message), stacklevel=4)
 
 
 def source_of(kspace: KSpace) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from accelqsm.kspace import calibration_box
 CENTRE = 12
 """Samples along ky and kz of the images that are compared."""
 
-SIMILAR, SIMILAR_BY = 0.8, 0.02
-"""Correlation of the mirrored magnitude, and by how much it is above that of the magnitude."""
+SIMILAR, LEAST_GAIN, LARGEST_REST = 0.8, 0.002, 0.5
+"""A magnitude is mirrored if mirroring makes it correlate by more than the first with echo 1, by
+the second better than as it is, and leaves less than the third of what it lacked of 1."""
 
 COHERENT = 0.8
 
@@ -37,6 +38,7 @@ def align_readouts(
     flagged: Sequence[float],
     echo_times_s: Sequence[float],
     n_readout: int,
+    ambiguous: int,
 ) -> None:
     """Turn echoes that are mirrored, and centre those that were reversed, in place.
 
@@ -47,12 +49,14 @@ def align_readouts(
         flagged: the share of the lines of each echo that are flagged as reversed.
         echo_times_s: of each echo.
         n_readout: samples of a readout, oversampling included.
+        ambiguous: by how many samples the centre of reversed lines differs where it is counted
+            from the other end. Writers do either, and the samples decide.
 
     Raises:
         InputError: mirrored echoes that are not every other one.
 
     Warns:
-        InputWarning: echoes that were turned or centred.
+        InputWarning: echoes that were turned, or centred by other than that.
     """
     if len(echo_times_s) < 2 or samples.shape[2] < 2:
         return
@@ -65,7 +69,15 @@ def align_readouts(
     moved = [echo for echo, share in enumerate(flagged) if share == 1.0 or echo in turned]
     others = [echo for echo, share in enumerate(flagged) if share == 0.0 and echo not in turned]
     if moved and 0 in others:
-        _centre(path, samples, images, moved, others, echo_times_s, n_readout)
+        step = _step(images, moved, others, echo_times_s, n_readout)
+        _move(samples, moved, step, n_readout)
+        if step and abs(step) != ambiguous and not turned:
+            names = " ".join(str(echo + 1) for echo in moved)
+            message = (
+                f"{path}: echo {names}: the zero frequency of reversed readouts was found "
+                f"{abs(step)} samples from where center_sample says, and moved there"
+            )
+            warnings.warn(InputWarning(message), stacklevel=3)
 
 
 def _coarse_images(samples: npt.NDArray[np.complex64], sampled: Tensor) -> list[Tensor]:
@@ -103,7 +115,8 @@ def _turn(
     found = [
         echo
         for echo, (as_it_is, mirrored) in enumerate(pairs)
-        if mirrored > SIMILAR and mirrored > as_it_is + SIMILAR_BY
+        if mirrored > max(SIMILAR, as_it_is + LEAST_GAIN)
+        and 1 - mirrored < LARGEST_REST * (1 - as_it_is)
     ]
     if not found:
         return []
@@ -128,16 +141,14 @@ def _turn(
     return found
 
 
-def _centre(
-    path: Path,
-    samples: npt.NDArray[np.complex64],
+def _step(
     images: list[Tensor],
     moved: list[int],
     others: list[int],
     echo_times_s: Sequence[float],
     n_readout: int,
-) -> None:
-    """Move the zero frequency of reversed echoes onto that of the others, by whole samples."""
+) -> int:
+    """Samples from the zero frequency of reversed echoes to that of the others; 0 if unknown."""
 
     def shift(echo: int) -> float:
         return _shift(images[echo], images[0]) * n_readout / math.tau
@@ -146,20 +157,14 @@ def _centre(
     # What the field adds along the readout grows with echo time in either direction.
     slopes = [shift(echo) / elapsed[echo] for echo in others if echo]
     slope = float(np.median(slopes)) if slopes else 0.0
-    steps = [shift(echo) - slope * elapsed[echo] for echo in moved]
-    if not all(math.isfinite(step) for step in steps):
+    step = float(np.median([shift(echo) - slope * elapsed[echo] for echo in moved]))
+    return round(step) if math.isfinite(step) else 0
+
+
+def _move(samples: npt.NDArray[np.complex64], moved: list[int], step: int, n_readout: int) -> None:
+    """Move the zero frequency of some echoes by whole samples, in place."""
+    if not step:
         return
-    step = round(float(np.median(steps)))
-    if step == 0:
-        return
-    names = " ".join(str(echo + 1) for echo in moved)
-    warnings.warn(
-        InputWarning(
-            f"{path}: echo {names}: the zero frequency of reversed readouts was found {abs(step)} "
-            "samples from where center_sample says; it was moved there"
-        ),
-        stacklevel=4,
-    )
     x = np.arange(samples.shape[2]) - samples.shape[2] // 2
     phase = np.exp(-1j * math.tau * step * x / n_readout).astype(np.complex64)
     for channel in samples:

@@ -63,18 +63,7 @@ def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
     check_repeats(path, survey, places, grid)
     _average(path, survey, places, samples, grid)
     _check_echoes(path, samples)
-    reversed_lines = has_flag(heads, REVERSE)
-    contrast = heads["idx"]["contrast"]
-    echoes = range(survey.acquisition.n_echoes)
-    flagged = [float(reversed_lines[is_image & (contrast == echo)].mean()) for echo in echoes]
-    align_readouts(
-        path,
-        samples,
-        sampled=torch.from_numpy(sampled),
-        flagged=flagged,
-        echo_times_s=survey.acquisition.echo_times_s,
-        n_readout=grid.n,
-    )
+    _align(path, survey, samples, grid)
     noise = _noise_samples(path, lines, heads)
     apart = _calibration(path, survey, n_channels)
     return KSpace(
@@ -85,6 +74,27 @@ def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
         apart,
         b0_direction=b0_direction,
         name=str(path),
+    )
+
+
+def _align(
+    path: Path, survey: Lines, samples: npt.NDArray[np.complex64], grid: ReadoutGrid
+) -> None:
+    """Turn and centre readouts of alternating direction, as their samples tell."""
+    heads = survey.heads[survey.is_image]
+    turned, contrast = has_flag(heads, REVERSE), heads["idx"]["contrast"]
+    backwards = heads[turned if turned.any() else contrast == 1]
+    last = backwards["number_of_samples"].astype(int) - backwards["discard_post"] - 1
+    centre = 2 * backwards["center_sample"].astype(int) - backwards["discard_pre"]
+    echoes = range(survey.acquisition.n_echoes)
+    align_readouts(
+        path,
+        samples,
+        sampled=torch.from_numpy(survey.sampled),
+        flagged=[float(turned[contrast == echo].mean()) for echo in echoes],
+        echo_times_s=survey.acquisition.echo_times_s,
+        n_readout=grid.n,
+        ambiguous=abs(int((last - centre)[0])) if len(backwards) else 0,
     )
 
 
