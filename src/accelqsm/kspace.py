@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice
+from accelqsm.grid import Triple
 
 LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 
@@ -37,6 +39,12 @@ class KSpace:
         calibration: complex64 (channel, echo, x, ky, kz), a fully sampled centre of k-space from
             a separate scan, zero frequency at n // 2; where it has fewer echoes, its last one
             serves all later echoes. None where the samples have their own fully sampled centre.
+        sensitivities: complex64 (channel, x, y, z), receive sensitivities from a separate source;
+            None where they are to be estimated from the samples.
+        b0_direction: unit vector of the main field along the array axes, where the grid's is not
+            to be trusted.
+        name: of the file, for warnings.
+        gain: factor that planes and calibration come out with, a power of two (``balanced``).
     """
 
     acquisition: Acquisition
@@ -44,6 +52,10 @@ class KSpace:
     samples: npt.NDArray[np.complex64]
     noise_samples: npt.NDArray[np.complex64] | None = None
     calibration: npt.NDArray[np.complex64] | None = None
+    sensitivities: npt.NDArray[np.complex64] | None = None
+    b0_direction: Triple | None = None
+    name: str = "k-space"
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         x, y, z = self.acquisition.grid.shape
@@ -67,6 +79,12 @@ class KSpace:
                 f"calibration: expected ({self.n_channels}, echo, {x}, ky, kz), "
                 f"found {self.calibration.shape}"
             )
+        shape = (self.n_channels, x, y, z)
+        if self.sensitivities is not None and self.sensitivities.shape != shape:
+            raise InputError(
+                f"sensitivities: expected (channel, x, y, z) {shape}, "
+                f"found {self.sensitivities.shape}"
+            )
 
     @property
     def n_channels(self) -> int:
@@ -81,6 +99,21 @@ class KSpace:
     def on(self, device: torch.device) -> KSpace:
         """Copy of the record whose samples are reconstructed on ``device``."""
         return replace(self, sampled=self.sampled.to(device))
+
+    def balanced(self) -> KSpace:
+        """The same samples, with a gain that brings the largest to about 1.
+
+        A power of two changes no digit: results are those of any other gain, but for squares that
+        would be too small or too large for single precision.
+        """
+        largest = max((float(np.abs(part).max(initial=0)) for part in self._parts()), default=0.0)
+        if not 0 < largest < math.inf:
+            return self
+        return replace(self, gain=2.0 ** -round(math.log2(largest)))
+
+    def _parts(self) -> Iterator[npt.NDArray[np.complex64]]:
+        """Samples of one channel and echo after another."""
+        return (echo for channel in self.samples for echo in channel)
 
     def planes(
         self,
@@ -97,7 +130,7 @@ class KSpace:
         chosen = torch.from_numpy(np.ascontiguousarray(self.samples[channels, echoes, x]))
         chosen = chosen.to(self.sampled.device)
         planes = chosen.new_zeros(*chosen.shape[:3], *self.sampled.shape)
-        planes[..., self.sampled] = chosen
+        planes[..., self.sampled] = chosen * self.gain
         return planes
 
 

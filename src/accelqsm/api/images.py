@@ -12,6 +12,7 @@ from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.megre.description import describe_scan, find_files
 from accelqsm.files.megre.echoes import Echoes, echoes_of_arrays, read_scan
+from accelqsm.grid import Triple, unit_vector
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import Reconstruction
@@ -29,22 +30,27 @@ if TYPE_CHECKING:
 DEFAULT = QsmSettings()
 
 
-def read_mrd(path: PathLike) -> KSpace:
+def read_mrd(path: PathLike, *, b0_direction: Sequence[float] | None = None) -> KSpace:
     """Read a Cartesian 3D multi-echo scan from an ISMRMRD/MRD file.
 
     Args:
         path: HDF5 file; echo = contrast.
+        b0_direction: of the main field along the array axes (readout, PE1, PE2); by default
+            scanner +z by the directions in the lines.
 
     Returns:
     Samples of every channel and echo.
 
     Raises:
         InputError: a file that cannot be used.
+
+    Warns:
+        InputWarning: what the file does not say, or says otherwise than its samples.
     """
     from accelqsm.files.mrd.reader import read_mrd as read_mrd_file
 
     stage("Reading raw data")
-    scan = read_mrd_file(Path(path))
+    scan = read_mrd_file(Path(path), b0_direction=_direction(b0_direction))
     stage()
     return scan
 
@@ -122,6 +128,7 @@ def map_susceptibility(
     mask: VolumeLike | None = None,
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
+    b0_direction: Sequence[float] | None = None,
 ) -> SusceptibilityMaps:
     """Susceptibility maps from under-sampled k-space, on a GPU if its memory is sufficient.
 
@@ -131,12 +138,16 @@ def map_susceptibility(
         mask: path, nibabel image, array or tensor, to use instead of a brain extraction.
         settings: settings of the QSM pipeline.
         network: a network to use instead of the weights that ``method`` names.
+        b0_direction: of the main field along the array axes; by default as read.
 
     Returns:
     Susceptibility in ppm, with field, R2*, magnitude and mask on the grid of the scan.
 
     Raises:
         InputError: a scan, mask or settings that cannot be used.
+
+    Warns:
+        InputWarning: a single echo, or sensitivities that are not to be trusted.
     """
     from accelqsm.pipeline import scan as from_kspace
 
@@ -148,6 +159,7 @@ def map_susceptibility(
         mask_name=_mask_name(mask),
         settings=settings,
         network=network,
+        b0_direction=_direction(b0_direction),
     )
 
 
@@ -212,6 +224,10 @@ def _tensor(mask: npt.NDArray[np.bool_] | None) -> Tensor | None:
 def _mask_name(mask: VolumeLike | None) -> str:
     """What is recorded of a mask."""
     return "from the magnitude" if mask is None else name_of(mask, "given")
+
+
+def _direction(given: Sequence[float] | None) -> Triple | None:
+    return None if given is None else unit_vector(given)
 
 
 def _are_paths(given: Any) -> bool:

@@ -166,6 +166,14 @@ def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
         "scan", type=Path, metavar="SCAN.h5", help="raw data, ISMRMRD/MRD, Cartesian 3D"
     )
     add_out(parser)
+    parser.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="of the main field along the array axes (readout, PE1, PE2); by default scanner +z "
+        "by the directions in the lines",
+    )
     add_settings_file(parser)
     add_settings(parser, ReconSettings)
 

@@ -6,20 +6,23 @@ then discarded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from accelqsm.errors import InputWarning
+from accelqsm.grid import Triple
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline.maps import as_echoes, as_maps
-from accelqsm.pipeline.network import network_for
+from accelqsm.pipeline.sensitivities import prepared
 from accelqsm.qsm.chain import QsmResult, susceptibility
 from accelqsm.qsm.field.lags import LagProducts, LagSums
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.blocks import ImageBlock, combine
-from accelqsm.recon.channels import prewhiten
+from accelqsm.recon.channels import prewhiten, virtual_reference
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.settings import ReconSettings, as_recon
@@ -28,6 +31,12 @@ from accelqsm.results.maps import SusceptibilityMaps
 from accelqsm.runtime.device import CPU, device_name, on_device, on_gpu_or_cpu
 
 DEFAULT = QsmSettings()
+
+PHASE = (
+    "that of a virtual channel (the strongest combination of channels with fixed weights): the "
+    "same smooth offset in all echoes, and the evolution with echo time"
+)
+"""What is recorded of the phase of combined images."""
 
 
 def map_susceptibility(
@@ -38,6 +47,7 @@ def map_susceptibility(
     mask_name: str = "from the magnitude",
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
+    b0_direction: Triple | None = None,
 ) -> SusceptibilityMaps:
     """Susceptibility maps from under-sampled k-space, on a GPU if its memory is sufficient.
 
@@ -48,6 +58,8 @@ def map_susceptibility(
         mask_name: source of the mask, for the record of the result.
         settings: settings of the QSM pipeline.
         network: a network to use instead of the weights that ``method`` names.
+        b0_direction: unit vector along the array axes; by default that of the samples, else of
+            their grid.
 
     Returns:
         Susceptibility with the maps and combined images that it is computed from.
@@ -56,18 +68,23 @@ def map_susceptibility(
         InputError: settings that do not belong together, or a scan that the method cannot use.
     """
     acquisition, recon = kspace.acquisition, as_recon(method)
+    if b0_direction is not None:
+        kspace = replace(kspace, b0_direction=b0_direction)
     # Selected once, so that the same network is used if the scan is recomputed on the CPU.
-    network, weights = network_for(recon, network)
+    scan = prepared(kspace, recon, network)
+    warn_of_a_single_echo(kspace)
 
     def compute(device: torch.device) -> tuple[Tensor, QsmResult]:
-        sums = sum_channels(kspace.on(device), recon, network=network)
+        sums = sum_channels(scan.kspace.on(device), scan.recon, network=scan.network)
         maps = susceptibility(
             sums.lags,
             grid=acquisition.grid,
+            b0_direction=kspace.b0_direction,
             field_strength_t=acquisition.field_strength_t,
             mask=mask,
             settings=settings,
         )
+        maps = replace(maps, magnitude=maps.magnitude * sums.unit)
         return sums.images.cpu(), on_device(maps, CPU)
 
     (images, maps), device = on_gpu_or_cpu(compute)
@@ -75,8 +92,8 @@ def map_susceptibility(
         maps,
         acquisition.grid,
         echoes=as_echoes(images),
-        recon=recon,
-        source=source_of(kspace) | weights | {"mask": mask_name},
+        recon=scan.recon,
+        source=source_of(kspace) | scan.notes | {"mask": mask_name},
         device=device_name(device),
         command="map",
     )
@@ -98,12 +115,11 @@ def combined_echoes(
     Raises:
         InputError: settings that do not belong together, or a scan that the method cannot use.
     """
-    recon = as_recon(method)
-    network, weights = network_for(recon, network)
+    scan = prepared(kspace, as_recon(method), network)
 
     def compute(device: torch.device) -> Tensor:
-        sums = CombinedSums(prewhiten(kspace.on(device)))
-        for block in reconstruct(sums.kspace, recon, network=network):
+        sums = CombinedSums(prewhiten(scan.kspace.on(device)).balanced())
+        for block in reconstruct(sums.kspace, scan.recon, network=scan.network):
             sums.add(block)
         return sums.images().cpu()
 
@@ -111,8 +127,8 @@ def combined_echoes(
     return Reconstruction(
         as_echoes(images),
         kspace.acquisition.grid,
-        recon,
-        source_of(kspace) | weights,
+        scan.recon,
+        source_of(kspace) | scan.notes,
         device_name(device),
     )
 
@@ -123,11 +139,14 @@ class SummedScan:
 
     Attributes:
         lags: sums over channels of conj(S_e) S_e', for the field map.
-        images: complex (echo, x, y, z), channels combined with the same weights for all echoes.
+        images: complex (echo, x, y, z), channels combined with the same weights for all echoes,
+            in the unit of the (whitened) samples.
+        unit: what the root of the sums is to be multiplied by, to be in that unit.
     """
 
     lags: LagProducts
     images: Tensor
+    unit: float
 
 
 class CombinedSums:
@@ -152,9 +171,15 @@ class CombinedSums:
         self._power[block.x] += part.power
 
     def images(self) -> Tensor:
-        """Combined images, complex (echo, x, y, z): the sums over the root of their power."""
+        """Combined images, complex (echo, x, y, z): the sums over the root of their power.
+
+        Their phase is that of a virtual channel: turned by the phase of its low-resolution first
+        echo, which ``combine`` took away. The turn is the same in all echoes.
+        """
         smallest = torch.finfo(self._power.dtype).tiny
-        return self._numerator / self._power.clamp_min(smallest).sqrt()
+        images = self._numerator / self._power.clamp_min(smallest).sqrt()
+        angle = virtual_reference(self.kspace).angle()
+        return images * torch.polar(torch.ones_like(angle), angle) / self.kspace.gain
 
 
 def sum_channels(
@@ -167,14 +192,34 @@ def sum_channels(
         method: name of a reconstruction, or its settings.
         network: a network to use instead of the weights that ``method`` names.
     """
-    white = prewhiten(kspace)
+    white = prewhiten(kspace).balanced()
     acquisition, device = white.acquisition, white.sampled.device
-    lags = LagSums(acquisition.grid.shape, echo_times_s=acquisition.echo_times_s, device=device)
-    combined = CombinedSums(white)
+    times_s, shape = acquisition.echo_times_s, acquisition.grid.shape
+    lags = LagSums(shape, echo_times_s=times_s, device=device)
+    combined, single = CombinedSums(white), len(times_s) == 1
     for block in reconstruct(white, method, network=network):
-        lags.add(block.images, block.x)
+        if not single:
+            lags.add(block.images, block.x)
         combined.add(block)
-    return SummedScan(lags.products(), combined.images())
+    images = combined.images()
+    if single:
+        # Phases of channels cannot be told from the field, that of their combination can.
+        lags.add(white.gain * images[None])
+    return SummedScan(lags.products(), images, 1 / white.gain)
+
+
+def warn_of_a_single_echo(kspace: KSpace) -> None:
+    """Say what one echo does not tell.
+
+    Warns:
+        InputWarning: one echo.
+    """
+    if kspace.acquisition.n_echoes == 1:
+        message = (
+            f"{kspace.name}: a single echo, so that the phase offset at excitation is taken for "
+            "field; two echoes or more would tell them apart"
+        )
+        warnings.warn(InputWarning(message), stacklevel=4)
 
 
 def source_of(kspace: KSpace) -> dict[str, Any]:
@@ -185,5 +230,6 @@ def source_of(kspace: KSpace) -> dict[str, Any]:
         "n_channels": kspace.n_channels,
         "echo_times_s": list(acquisition.echo_times_s),
         "b0_tesla": acquisition.field_strength_t,
-        "b0_direction": list(acquisition.b0_direction),
+        "b0_direction": list(kspace.b0_direction or acquisition.b0_direction),
+        "phase": PHASE,
     }

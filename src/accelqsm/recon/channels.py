@@ -40,8 +40,7 @@ def prewhiten(kspace: KSpace) -> KSpace:
     on_disk = isinstance(kspace.samples, np.memmap)
     whitened = scratch(kspace.samples.shape, on_disk=on_disk)
     _mix(kspace.samples, whitening, whitened)
-    calibration = _mix_calibration(kspace, whitening)
-    return replace(kspace, samples=whitened, noise_samples=None, calibration=calibration)
+    return replace(_mixed(kspace, whitening, whitened), noise_samples=None)
 
 
 def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
@@ -64,7 +63,7 @@ def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:
     on_disk = isinstance(kspace.samples, np.memmap)
     kept = scratch((n_virtual, *kspace.samples.shape[1:]), on_disk=on_disk)
     _mix(kspace.samples, mixing, kept)
-    return replace(kspace, samples=kept, calibration=_mix_calibration(kspace, mixing))
+    return _mixed(kspace, mixing, kept)
 
 
 def compress_maps(maps: Tensor, image: Tensor, n_virtual: int) -> Tensor:
@@ -82,14 +81,15 @@ def calibration_samples(
 
     From a separate calibration scan where there is one, else from the samples themselves.
     """
+    device = kspace.sampled.device
     if kspace.calibration is not None:
-        separate = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
-        return torch.from_numpy(np.ascontiguousarray(separate)).to(kspace.sampled.device)
+        apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
+        return kspace.gain * torch.from_numpy(np.ascontiguousarray(apart)).to(device)
     sampled = kspace.sampled.cpu()
     order = torch.full(sampled.shape, -1)
     order[sampled] = torch.arange(int(sampled.sum()))
     chosen = kspace.samples[channels, echo, x][..., order[calibration_box(sampled)].numpy()]
-    return torch.from_numpy(np.ascontiguousarray(chosen)).to(kspace.sampled.device)
+    return kspace.gain * torch.from_numpy(np.ascontiguousarray(chosen)).to(device)
 
 
 def low_resolution(
@@ -125,6 +125,25 @@ def low_resolution(
     return ifft(planes, PHASE_ENCODES)
 
 
+def virtual_reference(kspace: KSpace) -> Tensor:
+    """The low-resolution first echo of the strongest virtual channel, complex (x, y, z).
+
+    Its weights are the same everywhere, so that its phase is that of the object and one smooth
+    offset, without the wraps and poles of a single channel.
+
+    Args:
+        kspace: samples with a fully sampled centre.
+
+    Source: Parker et al. 2014, Magn Reson Med 72:563, doi 10.1002/mrm.24959.
+    """
+    centre = calibration_samples(kspace, echo=0).flatten(1)
+    weights = _principal_rows(centre @ centre.mH, 1)[0]
+    total = torch.zeros(kspace.acquisition.grid.shape, dtype=centre.dtype, device=centre.device)
+    for channel, weight in enumerate(weights):
+        total += weight * low_resolution(kspace, channels=slice(channel, channel + 1))[0]
+    return total
+
+
 def _mix(
     samples: npt.NDArray[np.complex64],
     mixing: npt.NDArray[np.complex64],
@@ -138,14 +157,23 @@ def _mix(
         out[:, :, here] = mixed.reshape(len(mixing), *part.shape[1:])
 
 
-def _mix_calibration(
-    kspace: KSpace, mixing: npt.NDArray[np.complex64]
-) -> npt.NDArray[np.complex64] | None:
-    """mixing @ calibration, or None without a separate calibration scan."""
-    if kspace.calibration is None:
-        return None
-    mixed = mixing @ kspace.calibration.reshape(kspace.n_channels, -1)
-    return np.asarray(mixed.reshape(len(mixing), *kspace.calibration.shape[1:]), np.complex64)
+def _mixed(
+    kspace: KSpace, mixing: npt.NDArray[np.complex64], samples: npt.NDArray[np.complex64]
+) -> KSpace:
+    """Mixed samples, with mixing @ calibration and sensitivities where they were found apart."""
+
+    def mixed(values: npt.NDArray[np.complex64] | None) -> npt.NDArray[np.complex64] | None:
+        if values is None:
+            return None
+        found = mixing @ values.reshape(kspace.n_channels, -1)
+        return np.asarray(found.reshape(len(mixing), *values.shape[1:]), np.complex64)
+
+    return replace(
+        kspace,
+        samples=samples,
+        calibration=mixed(kspace.calibration),
+        sensitivities=mixed(kspace.sensitivities),
+    )
 
 
 def _principal_rows(covariance: Tensor, n: int) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -26,6 +27,8 @@ AIR, TISSUE = 0.6, 0.9
 """Eigenvalues between which the support rises from its minimum to 1."""
 
 LEAST_SUPPORT = 0.1
+KNOWN = 1e-3
+"""Of the largest of given sensitivities, what is more than nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,12 @@ def espirit(
     the channels. In air the largest eigenvalue is smaller than one.
 
     Args:
-        kspace: whitened samples with a fully sampled centre.
-        echo: index of the echo.
-        x: the readout positions to use.
-        settings: size k of the kernel, threshold of the singular values, and size of the
-            calibration region.
+        kspace: whitened samples with a fully sampled centre. Where it has sensitivities that were
+            found apart, these are taken, with their phase turned as above.
+        echo: which echo.
+        x: which readout positions.
+        settings: size k of the kernel, threshold of the singular values, and the part of the
+            centre that the windows are taken from.
 
     Returns:
         Sensitivities and their support.
@@ -95,6 +99,8 @@ def espirit(
 
     Source: Uecker et al. 2014, Magn Reson Med 71:990, doi 10.1002/mrm.24751.
     """
+    if kspace.sensitivities is not None:
+        return _given(kspace, kspace.sensitivities[:, x], low_resolution(kspace, echo=echo, x=x))
     positions = range(*x.indices(kspace.acquisition.grid.shape[0]))
     around = slice(max(positions[0] - NEIGHBOURS, 0), positions[-1] + NEIGHBOURS + 1)
     centre = _part(calibration_samples(kspace, echo=echo, x=around), settings.calibration)
@@ -108,6 +114,20 @@ def espirit(
         maps[:, index], eigenvalue = _plane(near, reference[:, index], settings)
         support[index] = ((eigenvalue - AIR) / (TISSUE - AIR)).clamp(LEAST_SUPPORT, 1.0)
     return Sensitivities(maps, support)
+
+
+def _given(
+    kspace: KSpace, sensitivities: npt.NDArray[np.complex64], reference: Tensor
+) -> Sensitivities:
+    """Sensitivities that were found apart, in phase with the reference."""
+    given = torch.from_numpy(np.ascontiguousarray(sensitivities)).to(kspace.sampled.device)
+    size = torch.linalg.vector_norm(torch.view_as_real(given), dim=(0, 4))
+    known = size > KNOWN * size.max()
+    weak = torch.linalg.vector_norm(torch.view_as_real(reference), dim=(0, 4)).clamp_min(1e-20)
+    maps = torch.where(known, given / size.clamp_min(1e-20), reference / weak)
+    along = (reference.conj() * maps).sum(0)
+    maps = maps * torch.polar(torch.ones_like(along.abs()), -along.angle())
+    return Sensitivities(maps, torch.where(known, 1.0, LEAST_SUPPORT))
 
 
 def _part(centre: Tensor, largest: tuple[int, int] | None) -> Tensor:

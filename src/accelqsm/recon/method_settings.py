@@ -103,6 +103,14 @@ class SensitivitySettings(Settings):
         help="largest part of the fully sampled centre along ky and kz that is used; all of it "
         "unless given",
     )
+    file: str = setting(
+        "",
+        flag="sensitivities-file",
+        metavar="FILE",
+        help="sensitivities of every receive channel instead of ESPIRiT's: a complex array "
+        "(channel, x, y, z) in .npy or .h5, or (x, y, z, channel) in NIfTI, on the grid of the "
+        "raw data (readout, PE1, PE2)",
+    )
 
 
 @dataclass(frozen=True)

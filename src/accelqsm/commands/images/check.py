@@ -76,7 +76,9 @@ def check_scan(options: argparse.Namespace, recon: ReconSettings) -> None:
     if recon.network.weights:
         weights_file(recon.network.weights)
     with open_mrd(options.scan) as file:
-        acquisition = survey_lines(options.scan, file).acquisition
+        acquisition = survey_lines(
+            options.scan, file, b0_said=options.b0_direction is not None
+        ).acquisition
     _check_mask(options, acquisition.grid)
     volumes = 2 * acquisition.n_echoes + (MAPS if hasattr(options, "mask") else 0)
     check_space(options.out, volumes * _bytes(acquisition.grid))

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
             check_scan(options, recon)
         from accelqsm.api.images import map_susceptibility, read_mrd
 
-        kspace = read_mrd(options.scan)
+        kspace = read_mrd(options.scan, b0_direction=options.b0_direction)
         with naming(options.scan):
             maps = map_susceptibility(kspace, recon, mask=options.mask, settings=qsm)
         source = {"scan": str(options.scan), **maps.source}

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
         from accelqsm.api.images import read_mrd, reconstruct_echoes
         from accelqsm.reports.boilerplate import write_methods
 
-        kspace = read_mrd(options.scan)
+        kspace = read_mrd(options.scan, b0_direction=options.b0_direction)
         with naming(options.scan):
             images = reconstruct_echoes(kspace, recon)
         replace(images, source={"scan": str(options.scan), **images.source}).write(folder)

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import ismrmrd
 import numpy as np
 import numpy.typing as npt
 
 from accelqsm.acquisition import Acquisition
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning, naming
 from accelqsm.files.foreign import refuse_foreign
-from accelqsm.files.mrd.header import Encoding, parse_header
+from accelqsm.files.mrd.header import Encoding
+from accelqsm.files.mrd.orientation import centre_mm, directions_of
+from accelqsm.files.mrd.parse import parse_header
+from accelqsm.files.mrd.text import header_text, scan_group
 
-NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
-REVERSE = ismrmrd.ACQ_IS_REVERSE
-_CALIBRATION = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION
-_CALIBRATION_TOO = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+NOISE, REVERSE = 19, 22
+_CALIBRATION, _CALIBRATION_TOO = 20, 21
 _SINGLE = ("slice", "repetition", "phase", "set")
 """Counters that are constant in one 3D scan."""
 
-_NOT_IMAGE = (
-    ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
-    ismrmrd.ACQ_IS_NAVIGATION_DATA,
-    ismrmrd.ACQ_IS_PHASECORR_DATA,
-    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
-    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
-    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
-    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
-)
+_NOT_IMAGE = (NOISE, 23, 24, 26, 27, 28, 29, 30, 31)
+"""Flags (ismrmrd.h) of noise, navigation, phase correction, feedback, dummies, surface coil
+correction and phase stabilisation."""
+
+SAME_FIELD_OF_VIEW = 0.01
 
 
 def read_sampling(path: Path) -> npt.NDArray[np.bool_]:
@@ -64,17 +59,22 @@ def open_mrd(path: Path) -> Iterator[h5py.File]:
 
 @dataclass(frozen=True)
 class Lines:
-    """Headers of all lines, with the (ky, kz) positions of image and calibration lines.
+    """Heads of all lines, and where those of image and calibration go on the (ky, kz) grid.
 
     Attributes:
-    encoding, acquisition: from the header of the file.
-    heads: header of each line.
-    is_image, is_calibration: bool for each line; a calibration line is of a separate scan.
-    ky, kz: indices of each line on the image's grid, zero frequency at n // 2.
-    sampled: sampling pattern of the image, bool (y, z).
+        data: lines with their samples, in the file.
+        encoding: of the image.
+        apart: of the calibration that was scanned apart.
+        acquisition: what the scanner did.
+        heads: of all lines.
+        is_image, is_calibration: which lines belong to the image, and to the calibration.
+        ky, kz: of every line, on the image's grid.
+        sampled: bool (y, z).
     """
 
+    data: h5py.Dataset
     encoding: Encoding
+    apart: Encoding
     acquisition: Acquisition
     heads: npt.NDArray[np.void]
     is_image: npt.NDArray[np.bool_]
@@ -84,28 +84,116 @@ class Lines:
     sampled: npt.NDArray[np.bool_]
 
 
-def survey_lines(path: Path, file: h5py.File) -> Lines:
-    """Read the header and the headers of the lines, without their samples."""
-    if "ismrmrd_header" in file and "kspace" in file:
-        raise InputError(f"{path}: expected an MRD file ('dataset/data'), found a fastMRI file")
-    if "dataset/xml" not in file or "dataset/data" not in file:
-        found = ", ".join(file) or "nothing"
-        raise InputError(f"{path}: expected an MRD file with 'dataset/data', found {found}")
-    encoding = parse_header(path, file["dataset/xml"][0])
-    heads = file["dataset/data"].fields("head")[:]
+def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines:
+    """Read the header and the lines' heads, without their samples.
+
+    Args:
+        path: named in errors.
+        file: opened.
+        b0_said: whether the direction of B0 is known apart from the file.
+    """
+    group = scan_group(path, file)
+    encodings = parse_header(path, header_text(path, group))
+    heads = group["data"].fields("head")[:]
     is_image = ~np.any([has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
-    is_calibration = np.zeros_like(is_image)
-    if not encoding.calibration_in_image:
+    second = _second_encoding(path, encodings, heads, is_image)
+    is_calibration = second
+    if not encodings[0].calibration_in_image:
         alone = has_flag(heads, _CALIBRATION)
-        is_calibration = is_image & (alone | has_flag(heads, _CALIBRATION_TOO))
+        if not second.any():
+            is_calibration = is_image & (alone | has_flag(heads, _CALIBRATION_TOO))
         is_image &= ~alone
+    is_image &= ~second
     if not is_image.any():
         raise InputError(f"{path}: expected image lines, found {len(heads)} lines of other kinds")
     _check_lines(path, heads[is_image | is_calibration])
-    acquisition = encoding.acquisition(heads[int(np.argmax(is_image))])
-    ky, kz = _positions(encoding, heads)
+    encoding = _oversampled(path, encodings[0], heads[is_image])
+    directions = directions_of(path, heads[is_image], said=b0_said)
+    with naming(path):
+        acquisition = encoding.acquisition(directions, centre_mm(heads[is_image][0]))
+    ky, kz = _positions(encoding, encodings[-1], heads, second)
     sampled = _shared_pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
-    return Lines(encoding, acquisition, heads, is_image, is_calibration, ky, kz, sampled)
+    apart = encodings[-1] if second.any() else encoding
+    return Lines(
+        group["data"],
+        encoding,
+        apart,
+        acquisition,
+        heads,
+        is_image,
+        is_calibration,
+        ky,
+        kz,
+        sampled,
+    )
+
+
+def _second_encoding(
+    path: Path,
+    encodings: tuple[Encoding, ...],
+    heads: npt.NDArray[np.void],
+    is_image: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    """Lines of a calibration that has an encoding of its own, the second.
+
+    Raises:
+        InputError: another second encoding, or one whose samples lie elsewhere in k-space.
+    """
+    space = heads["encoding_space_ref"]
+    second = np.asarray(is_image & (space == 1), dtype=np.bool_)
+    if (space[is_image] >= len(encodings)).any():
+        raise InputError(
+            f"{path}: expected lines of {len(encodings)} encodings, found encoding_space_ref "
+            f"{int(space[is_image].max())}"
+        )
+    if len(encodings) == 1:
+        return second
+    flagged = has_flag(heads, _CALIBRATION) | has_flag(heads, _CALIBRATION_TOO)
+    if len(encodings) > 2 or not second.any() or second[is_image].all():
+        raise InputError(f"{path}: expected one encoding, found {len(encodings)}")
+    if encodings[0].calibration_in_image and not flagged[second].all():
+        raise InputError(
+            f"{path}: expected one encoding, found 2, and {int((second & ~flagged).sum())} lines "
+            "of the second that are not flagged as calibration"
+        )
+    fields = [encoding.fov_mm[1:] for encoding in encodings]
+    if not np.allclose(fields[0], fields[1], rtol=SAME_FIELD_OF_VIEW):
+        shown = " and ".join(" x ".join(f"{mm:g}" for mm in field) for field in fields)
+        raise InputError(
+            f"{path}: expected image and calibration with the same phase-encoded field of view, "
+            f"found {shown} mm"
+        )
+    return second
+
+
+def _oversampled(path: Path, encoding: Encoding, heads: npt.NDArray[np.void]) -> Encoding:
+    """The encoding, less an oversampling that the lines do not have any more.
+
+    Warns:
+        InputWarning: lines without the oversampling that the header states, or with fewer samples
+            than it states about a centre in the middle.
+    """
+    n_encoded, n_image = encoding.encoded[0], encoding.image[0]
+    before = heads["discard_pre"].astype(int)
+    sizes = heads["number_of_samples"].astype(int) - before - heads["discard_post"]
+    centre = heads["center_sample"].astype(int) - before
+    n = int(sizes[0])
+    turned = has_flag(heads, REVERSE)
+    middle = (centre == n // 2) | (turned & (centre == n - 1 - n // 2))
+    if n >= n_encoded or (sizes != n).any() or not middle.all():
+        return encoding
+    if n == n_image:
+        _warn(
+            f"{path}: readouts of {n} samples where the header says {n_encoded}: their "
+            f"oversampling has been removed, and they are read as {n}"
+        )
+        return encoding.without_oversampling()
+    if not turned.all():
+        _warn(
+            f"{path}: readouts of {n} samples about their centre where the header says "
+            f"{n_encoded}; the rest is taken as not measured, and the resolution is lower"
+        )
+    return encoding
 
 
 def _check_lines(path: Path, heads: npt.NDArray[np.void]) -> None:
@@ -136,13 +224,18 @@ def has_flag(heads: npt.NDArray[np.void], flag: int) -> npt.NDArray[np.bool_]:
 
 
 def _positions(
-    encoding: Encoding, heads: npt.NDArray[np.void]
+    encoding: Encoding,
+    other: Encoding,
+    heads: npt.NDArray[np.void],
+    second: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices of every line on the (ky, kz) grid of the image, zero frequency at n // 2."""
-    _, ny, nz = encoding.image
-    ky = heads["idx"]["kspace_encode_step_1"].astype(np.int64) - encoding.centre[0] + ny // 2
-    kz = heads["idx"]["kspace_encode_step_2"].astype(np.int64) - encoding.centre[1] + nz // 2
-    return ky, kz
+    """Indices of every line on the image's (ky, kz) grid, zero frequency at n // 2."""
+    found = []
+    for axis in (1, 2):
+        centre = np.where(second, other.centre[axis - 1], encoding.centre[axis - 1])
+        step = heads["idx"][f"kspace_encode_step_{axis}"].astype(np.int64)
+        found.append(step - centre + encoding.image[axis] // 2)
+    return found[0], found[1]
 
 
 def _shared_pattern(
@@ -175,3 +268,7 @@ def _shared_pattern(
             )
     shared: npt.NDArray[np.bool_] = patterns[0]
     return shared
+
+
+def _warn(message: str) -> None:
+    warnings.warn(InputWarning(message), stacklevel=4)

@@ -13,34 +13,45 @@ import numpy.typing as npt
 import torch
 
 from accelqsm.errors import InputError
-from accelqsm.files.mrd.header import Encoding
+from accelqsm.files.mrd.alignment import align_readouts
 from accelqsm.files.mrd.lines import NOISE, REVERSE, Lines, has_flag, open_mrd, survey_lines
-from accelqsm.fourier import centred_slice, ifft
+from accelqsm.files.mrd.readouts import ReadoutGrid, images_of, samples_of
+from accelqsm.files.mrd.repeats import check_repeats
+from accelqsm.grid import Triple
 from accelqsm.kspace import KSpace, calibration_box, scratch
 
 CHUNK_BYTES = 2**26
 """Size of the blocks in which samples are read or written."""
 
 
-def read_mrd(path: Path) -> KSpace:
+def read_mrd(path: Path, *, b0_direction: Triple | None = None) -> KSpace:
     """Read a Cartesian 3D multi-echo scan (contrast = echo) into hybrid space.
 
     Readout oversampling is removed, reversed readouts are flipped, averages are averaged, lines
     other than image data are skipped, and a noise scan is kept in the record. Samples larger than
     2 GiB go to an unnamed temporary file.
 
+    Args:
+        path: HDF5 file.
+        b0_direction: unit vector of the main field along the array axes, where the directions in
+            the lines are not to be trusted.
+
     Raises:
-        InputError: missing, truncated or foreign file, missing echoes or lines, NaN samples, or
-            an encoding that is not one Cartesian 3D grid.
+        InputError: missing, truncated or foreign file, missing echoes or lines, NaN samples,
+            values that cannot be in their unit, repeats that are no averages, or an encoding that
+            is not one Cartesian 3D grid.
+
+    Warns:
+        InputWarning: what the file does not say, or says otherwise than its samples.
     """
     with open_mrd(path) as file:
-        return _read(path, file)
+        return _read(path, file, b0_direction)
 
 
-def _read(path: Path, file: h5py.File) -> KSpace:
-    survey = survey_lines(path, file)
+def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
+    survey = survey_lines(path, file, b0_said=b0_direction is not None)
     heads, is_image, sampled = survey.heads, survey.is_image, survey.sampled
-    lines = file["dataset/data"]
+    lines = survey.data
     n_channels = int(heads[int(np.argmax(is_image))]["active_channels"])
     order = np.full(sampled.shape, -1)
     order[sampled] = np.arange(int(sampled.sum()))
@@ -48,16 +59,54 @@ def _read(path: Path, file: h5py.File) -> KSpace:
     samples = scratch(shape)
     positions = np.full(len(heads), -1)
     positions[is_image] = order[survey.ky[is_image], survey.kz[is_image]]
-    _average(path, lines, survey, positions, samples)
+    grid = ReadoutGrid.of(survey.encoding, survey.encoding)
+    check_repeats(path, survey, positions, grid)
+    _average(path, survey, positions, samples, grid)
+    _check_echoes(path, samples)
+    _align(path, survey, samples, grid)
     noise = _noise_samples(path, lines, heads)
-    calibration = _calibration(path, lines, survey, n_channels)
-    return KSpace(survey.acquisition, torch.from_numpy(sampled), samples, noise, calibration)
+    apart = _calibration(path, survey, n_channels)
+    return KSpace(
+        survey.acquisition,
+        torch.from_numpy(sampled),
+        samples,
+        noise,
+        apart,
+        b0_direction=b0_direction,
+        name=str(path),
+    )
 
 
-def _calibration(
-    path: Path, lines: h5py.Dataset, survey: Lines, n_channels: int
-) -> npt.NDArray[np.complex64] | None:
-    """Largest fully sampled centre of the separate calibration lines, or None without any."""
+def _align(
+    path: Path, survey: Lines, samples: npt.NDArray[np.complex64], grid: ReadoutGrid
+) -> None:
+    """Turn and centre readouts of alternating direction, as their samples tell."""
+    heads = survey.heads[survey.is_image]
+    turned, contrast = has_flag(heads, REVERSE), heads["idx"]["contrast"]
+    backwards = heads[turned if turned.any() else contrast == 1]
+    last = backwards["number_of_samples"].astype(int) - backwards["discard_post"] - 1
+    centre = 2 * backwards["center_sample"].astype(int) - backwards["discard_pre"]
+    echoes = range(survey.acquisition.n_echoes)
+    align_readouts(
+        path,
+        samples,
+        sampled=torch.from_numpy(survey.sampled),
+        flagged=[float(turned[contrast == echo].mean()) for echo in echoes],
+        echo_times_s=survey.acquisition.echo_times_s,
+        n_readout=grid.n,
+        ambiguous=abs(int((last - centre)[0])) if len(backwards) else 0,
+    )
+
+
+def _check_echoes(path: Path, samples: npt.NDArray[np.complex64]) -> None:
+    """Refuse an echo without signal."""
+    for echo in range(samples.shape[1]):
+        if not any(channel[echo].any() for channel in samples):
+            raise InputError(f"{path}: echo {echo + 1}: expected signal, found zeros alone")
+
+
+def _calibration(path: Path, survey: Lines, n_channels: int) -> npt.NDArray[np.complex64] | None:
+    """The largest centre without gaps of the lines that were scanned apart."""
     chosen = np.flatnonzero(survey.is_calibration)
     if not len(chosen):
         return None
@@ -80,35 +129,35 @@ def _calibration(
     positions = np.where(inside, y * sizes[1] + z, -1)
     shape = (n_channels, len(measured), image[0], sizes[0] * sizes[1])
     centre = np.zeros(shape, dtype=np.complex64)
-    _average(path, lines, survey, positions, centre)
+    _average(path, survey, positions, centre, ReadoutGrid.of(survey.apart, survey.encoding))
     return centre.reshape(*shape[:3], *sizes)
 
 
 def _average(
     path: Path,
-    lines: h5py.Dataset,
     survey: Lines,
     positions: npt.NDArray[np.int64],
     out: npt.NDArray[np.complex64],
+    grid: ReadoutGrid,
 ) -> None:
     """Average all lines of each k-space position, block by block, into ``out``.
 
     Args:
-        path: the file, for messages.
-        lines: lines of the file.
-        survey: headers of the lines.
-        positions: k-space position of each line, negative for lines to be skipped.
-        out: zeros, (channel, echo, x, position); every position has a line of every echo.
+        path: named in errors.
+        survey: the lines, and what their heads say.
+        positions: of each line, negative where it belongs nowhere.
+        out: zeros, (channel, echo, x, place); every place has a line of every echo.
+        grid: that the readouts are transformed on.
     """
     n_channels = len(out)
     counts = np.zeros((out.shape[1], out.shape[3]), dtype=np.int64)
-    step = lines_at_once(n_channels, survey.encoding.encoded[0])
+    step = lines_at_once(n_channels, grid.n)
     for start in range(0, len(positions), step):
         part = slice(start, start + step)
         chosen = np.flatnonzero(positions[part] >= 0)
         if not len(chosen):
             continue
-        readouts = _readouts(path, survey.encoding, lines[part][chosen], n_channels)
+        readouts = images_of(path, survey.data[part][chosen], n_channels, grid)
         echoes = survey.heads["idx"]["contrast"][part][chosen].astype(int)
         for echo in np.unique(echoes):
             here = echoes == echo
@@ -133,50 +182,6 @@ def _sum_repeats(
     return columns, np.add.reduceat(readouts[ordered], first, axis=0), repeats
 
 
-def _readouts(
-    path: Path, encoding: Encoding, lines: npt.NDArray[np.void], n_channels: int
-) -> npt.NDArray[np.complex64]:
-    """Readouts in image space without oversampling, (line, channel, x)."""
-    n_encoded = encoding.encoded[0]
-    kspace = np.zeros((len(lines), n_channels, n_encoded), dtype=np.complex64)
-    for target, line in zip(kspace, lines, strict=True):
-        head = line["head"]
-        values = _samples(path, line)
-        values = values[:, int(head["discard_pre"]) : values.shape[1] - int(head["discard_post"])]
-        centre = int(head["center_sample"]) - int(head["discard_pre"])
-        if has_flag(head, REVERSE):
-            values, centre = values[:, ::-1], values.shape[1] - 1 - centre
-        start = n_encoded // 2 - centre
-        if start < 0 or start + values.shape[1] > n_encoded:
-            raise InputError(
-                f"{path}: a readout of {values.shape[1]} samples with centre {centre} does not fit "
-                f"the encoded matrix of {n_encoded}"
-            )
-        target[:, start : start + values.shape[1]] = values
-    not_finite = ~np.isfinite(kspace.view(np.float32)).all(axis=(1, 2))
-    if not_finite.any():
-        head = lines["head"][int(np.argmax(not_finite))]
-        raise InputError(
-            f"{path}: line {int(head['scan_counter'])}: expected finite samples, found NaN or "
-            "infinity"
-        )
-    image = ifft(torch.from_numpy(kspace), (-1,))
-    return image[..., centred_slice(n_encoded, encoding.image[0])].numpy()
-
-
-def _samples(path: Path, line: npt.NDArray[np.void]) -> npt.NDArray[np.complex64]:
-    """Samples of one line, (channel, sample)."""
-    head = line["head"]
-    shape = (int(head["active_channels"]), int(head["number_of_samples"]))
-    if line["data"].size != 2 * shape[0] * shape[1]:
-        raise InputError(
-            f"{path}: line {int(head['scan_counter'])}: expected {shape[0]} channels of {shape[1]} "
-            f"samples, found {line['data'].size // 2} samples in all"
-        )
-    values: npt.NDArray[np.complex64] = line["data"].view(np.complex64).reshape(shape)
-    return values
-
-
 def _noise_samples(
     path: Path, lines: h5py.Dataset, heads: npt.NDArray[np.void]
 ) -> npt.NDArray[np.complex64] | None:
@@ -185,7 +190,7 @@ def _noise_samples(
         return None
     if len(np.unique(heads["active_channels"][indices])) > 1:
         raise InputError(f"{path}: expected the same channels in every line of the noise scan")
-    noise = np.concatenate([_samples(path, line) for line in lines[indices]], axis=1)
+    noise = np.concatenate([samples_of(path, line) for line in lines[indices]], axis=1)
     if not np.isfinite(noise.view(np.float32)).all():
         raise InputError(f"{path}: expected finite samples, found NaN or infinity in the noise")
     return noise

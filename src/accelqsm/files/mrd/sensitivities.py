@@ -1,0 +1,72 @@
+"""Receive sensitivities that were found apart: NumPy, NIfTI or HDF5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from accelqsm.errors import InputError
+from accelqsm.grid import Shape
+
+FORMATS = "a complex array (channel, x, y, z) in .npy or .h5, or (x, y, z, channel) in .nii[.gz]"
+
+
+def read_sensitivities(path: Path, *, n_channels: int, shape: Shape) -> npt.NDArray[np.complex64]:
+    """Maps of every receive channel on the grid of a raw scan, complex64 (channel, x, y, z).
+
+    Args:
+        path: a complex array (channel, x, y, z) as ``.npy`` or the only array of an ``.h5``; or
+            (x, y, z, channel) as complex NIfTI, in the array axes of the scan (readout, PE1, PE2).
+            Any scale; zero where nothing is known.
+        n_channels: of the scan.
+        shape: of the scan's grid.
+
+    Raises:
+        InputError: no such file or array, another shape, real values, NaN, or zeros alone.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected {FORMATS}")
+    try:
+        values = _array(path)
+    except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: expected {FORMATS} ({reason})") from error
+    if values.shape != (n_channels, *shape) or values.dtype.kind != "c":
+        raise InputError(
+            f"{path}: expected complex sensitivities (channel, x, y, z) {(n_channels, *shape)}, "
+            f"found {values.dtype} {values.shape}"
+        )
+    largest = float(np.abs(values).max())
+    if not 0 < largest < np.inf:
+        raise InputError(
+            f"{path}: expected finite sensitivities, not all 0, found a largest of {largest:g}"
+        )
+    return np.asarray(values / largest, dtype=np.complex64)
+
+
+def _array(path: Path) -> npt.NDArray[Any]:
+    """What the file holds, channels first."""
+    if path.name.endswith((".nii", ".nii.gz")):
+        image = np.asanyarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+        return np.moveaxis(image, -1, 0) if image.ndim == 4 else image
+    if path.suffix == ".npy":
+        found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        return found
+    if path.suffix not in (".h5", ".hdf5", ".mat"):
+        raise InputError(f"{path}: expected {FORMATS}, found '{path.suffix}'")
+    with h5py.File(path, "r") as file:
+        arrays = [file[name] for name in file if isinstance(file[name], h5py.Dataset)]
+        if len(arrays) != 1:
+            raise InputError(f"{path}: expected one array, found {len(arrays)}")
+        values = arrays[0][()]
+    if values.dtype.names and len(values.dtype.names) == 2:
+        real, imaginary = (values[name] for name in values.dtype.names)
+        return np.asarray(real + 1j * imaginary)
+    return np.asarray(values)

@@ -1,0 +1,219 @@
+"""The phase of combined channels, and what sensitivities are worth."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from accelqsm.cli import main
+from accelqsm.errors import InputError, InputWarning
+from accelqsm.files.mrd.writer import write_mrd
+from accelqsm.kspace import KSpace
+from accelqsm.pipeline.scan import PHASE, combined_echoes, map_susceptibility, sum_channels
+from accelqsm.pipeline.sensitivities import prepared
+from accelqsm.recon.espirit import espirit
+from accelqsm.recon.method_settings import NetworkSettings, SensitivitySettings
+from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.settings import ReconSettings
+from accelqsm.recon.trust import trust_in
+from recon_phantom import ECHO_TIMES_S, FIELD_HZ, channel_images, sample
+
+SHAPE = (12, 48, 40)
+MIDDLE = (slice(3, 9), slice(14, 34), slice(12, 28))
+METHODS = ["zero-filled", "grappa", "cg-sense"]
+
+
+def scan(*, n_echoes: int = 2, calibration: tuple[int, int] = (16, 16), noise: float = 0.01,
+         blob_rad: float = 0.0, full: bool = False) -> KSpace:  # fmt: skip
+    """Samples of six channels; ``blob_rad``: phase of a source about ten voxels wide."""
+    pattern = torch.ones(SHAPE[1:], dtype=torch.bool)
+    if not full:
+        pattern = poisson_disk(SHAPE[1:], acceleration=3, calibration=calibration, seed=1)
+    made = sample(channel_images(SHAPE, 6) * blob(blob_rad), pattern, noise_sd=noise)
+    times_s = ECHO_TIMES_S[:n_echoes]
+    acquisition = replace(made.acquisition, echo_times_s=times_s)
+    samples = np.ascontiguousarray(made.samples[:, :n_echoes])
+    return replace(made, acquisition=acquisition, samples=samples)
+
+
+def blob(rad: float) -> Tensor:
+    x, y, z = torch.meshgrid(*(torch.arange(n) - n // 2 for n in SHAPE), indexing="ij")
+    return torch.polar(torch.ones(SHAPE), rad * torch.exp(-(x**2 + y**2 + z**2) / (2 * 5.0**2)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_echoes", [1, 2])
+def test_the_combined_phase_keeps_its_low_frequencies(method: str, n_echoes: int) -> None:
+    """Of every echo, the first of several included, which no case looks at."""
+    phases = []
+    for rad in (0.0, 1.0):
+        echoes = combined_echoes(scan(n_echoes=n_echoes, blob_rad=rad, full=True), method).echoes
+        phases.append(echoes.phase_rad)
+    change = np.angle(np.exp(1j * (phases[1] - phases[0])))
+    for echo in change:
+        assert np.abs(echo - blob(1.0).angle().numpy())[MIDDLE].max() < 0.1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_echoes_keep_their_evolution(method: str) -> None:
+    images = torch.from_numpy(combined_echoes(scan(full=True), method).echoes.images)
+    x = torch.linspace(-1, 1, SHAPE[0])[:, None, None]
+    expected = 2 * torch.pi * FIELD_HZ * (ECHO_TIMES_S[1] - ECHO_TIMES_S[0]) * (1 + 0.5 * x)
+    evolved = (images[1] * images[0].conj() * torch.polar(torch.ones(()), -expected)).angle()
+    assert evolved[MIDDLE].abs().max() < 0.1
+
+
+@pytest.mark.parametrize("method", ["zero-filled", "cg-sense"])
+def test_a_single_echo_is_mapped_with_the_words_of_images(method: str) -> None:
+    one = scan(n_echoes=1, full=True)
+    with pytest.warns(InputWarning, match="k-space: a single echo, so that the phase offset"):
+        maps = map_susceptibility(one, method, mask=torch.ones(SHAPE, dtype=torch.bool))
+    images = combined_echoes(one, method).echoes.images[0]
+    turns = (maps.field_hz - np.angle(images) / (2 * np.pi * ECHO_TIMES_S[0])) * ECHO_TIMES_S[0]
+    assert np.abs(turns - np.round(turns))[MIDDLE].max() < 1e-3
+
+
+def test_what_the_phase_is_stands_in_the_settings(tmp_path: Path) -> None:
+    write_mrd(tmp_path / "scan.h5", scan(full=True))
+    words = ["recon", str(tmp_path / "scan.h5"), str(tmp_path / "out"), "--method", "zero-filled"]
+    assert main([*words, "--b0-direction", "0", "2", "0"]) == 0
+    source = tomllib.loads((tmp_path / "out" / "settings.toml").read_text())["source"]
+    assert source["phase"] == PHASE
+    assert source["b0_direction"] == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.slow
+def test_the_direction_of_b0_reaches_the_inversion() -> None:
+    inside = torch.ones(SHAPE, dtype=torch.bool)
+    one, other = (
+        map_susceptibility(scan(full=True), "zero-filled", mask=inside, b0_direction=b0).chi_ppm
+        for b0 in (None, (0.0, 1.0, 0.0))
+    )
+    assert np.abs(one - other)[MIDDLE].max() > 1e-3
+
+
+def test_sensitivities_that_are_right_are_used_without_a_word() -> None:
+    ready = prepared(scan(), ReconSettings("cg-sense"))
+    assert ready.recon.method == "cg-sense"
+    assert 0 < ready.notes["held_out_error"] < 0.6
+    assert ready.notes["unexplained"] < 0.05
+
+
+@pytest.mark.parametrize("calibration", [(6, 6), (5, 6)])
+def test_a_poor_calibration_falls_back_with_its_figures(calibration: tuple[int, int]) -> None:
+    """Worse than zero filling by the samples that were kept from it, and by the true image."""
+    poor = scan(calibration=calibration, noise=0.05)
+    asked = ReconSettings("cg-sense")
+    with pytest.warns(InputWarning, match=r"\d+ % wrong on samples .* zero-filled is used instead"):
+        ready = prepared(poor, asked)
+    assert (ready.recon.method, ready.notes["instead_of"]) == ("zero-filled", "cg-sense")
+    true = sum_channels(scan(full=True, noise=0), "zero-filled").images.abs()
+    errors = [
+        float((sum_channels(poor, recon).images.abs() - true).norm() / true.norm())
+        for recon in (ready.recon, asked)
+    ]
+    assert errors[0] < errors[1]
+
+
+def test_one_channel_or_noise_alone_is_not_judged() -> None:
+    one = replace(scan(), samples=scan().samples[:1])
+    assert trust_in(one, SensitivitySettings()) is None
+    assert trust_in(scan(full=True), SensitivitySettings()) is None
+    noise = replace(scan(), samples=scan().samples + scan(noise=30.0).samples)
+    assert trust_in(noise, SensitivitySettings()) is None
+
+
+def wrong_maps() -> np.ndarray:
+    """Each channel with the sensitivity of another, as after a change of their order."""
+    return np.roll(true_maps(), 2, axis=0)
+
+
+def true_maps() -> np.ndarray:
+    images = channel_images(SHAPE, 6)[:, 0]
+    power = images.abs().square().sum(0).sqrt().clamp_min(1e-6)
+    maps: np.ndarray = (images / power).numpy()
+    return maps
+
+
+def saved(path: Path, maps: np.ndarray) -> Path:
+    if path.suffix == ".npy":
+        np.save(path, maps)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["maps"] = maps
+    else:
+        nib.save(nib.Nifti1Image(np.moveaxis(maps, 0, -1), np.eye(4)), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["maps.npy", "maps.h5", "maps.nii.gz"])
+def test_sensitivities_of_a_file_are_those_that_are_used(tmp_path: Path, name: str) -> None:
+    """Of any scale, whitened and compressed as the samples are."""
+    file = saved(tmp_path / name, 1e9 * true_maps())
+    given = SensitivitySettings(file=str(file))
+    small = scan(calibration=(8, 6))
+    ready = prepared(small, ReconSettings("cg-sense", sensitivities=given))
+    assert ready.recon.method == "cg-sense"
+    assert ready.notes["held_out_error"] < 0.6
+    found = espirit(ready.kspace).maps
+    alike = (torch.from_numpy(true_maps()).conj() * found).sum(0).abs()
+    assert alike[MIDDLE].min() > 0.999
+    true = sum_channels(scan(full=True, noise=0), "zero-filled").images.abs()
+    image = sum_channels(ready.kspace, ready.recon).images.abs()
+    assert float((image - true).norm() / true.norm()) < 0.15
+
+
+def test_sensitivities_of_another_scan_are_found_out(tmp_path: Path) -> None:
+    """Channels in another order: no header tells, the samples do; no case has it."""
+    file = saved(tmp_path / "maps.npy", wrong_maps())
+    given = SensitivitySettings(file=str(file))
+    with pytest.warns(InputWarning, match="zero-filled is used instead of cg-sense"):
+        prepared(scan(), ReconSettings("cg-sense", sensitivities=given))
+
+
+@pytest.mark.parametrize(
+    ("name", "maps", "message"),
+    [
+        ("none.npy", None, "no such file; expected a complex array"),
+        ("maps.txt", b"1 2 3", "expected a complex array .*, found '.txt'"),
+        ("maps.npy", b"no array", "expected a complex array"),
+        ("maps.npy", true_maps()[:5], r"expected .* \(6, 12, 48, 40\), found complex64 \(5, 12"),
+        ("maps.npy", np.abs(true_maps()), "found float32"),
+        ("maps.npy", 0 * true_maps(), "expected finite sensitivities, not all 0, found .* of 0"),
+        ("maps.npy", np.nan * true_maps(), "expected finite sensitivities"),
+    ],
+)
+def test_a_file_that_is_no_sensitivities_is_named(
+    tmp_path: Path, name: str, maps: np.ndarray | bytes | None, message: str
+) -> None:
+    path = tmp_path / name
+    if isinstance(maps, bytes):
+        path.write_bytes(maps)
+    elif maps is not None:
+        saved(path, maps)
+    given = SensitivitySettings(file=str(path))
+    with pytest.raises(InputError, match=message) as error:
+        prepared(scan(), ReconSettings("cg-sense", sensitivities=given))
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_sensitivities_that_a_network_does_not_read_are_refused(tmp_path: Path) -> None:
+    file = saved(tmp_path / "maps.npy", true_maps())
+    recon = ReconSettings(
+        "reconnet3d",
+        sensitivities=SensitivitySettings(file=str(file)),
+        network=NetworkSettings(consistency="per-coil"),
+    )
+    network = ReconNet3D(Architecture(4, 2, (3, 1), patch=1))
+    with pytest.raises(InputError, match="expected with --consistency joint, found per-coil"):
+        prepared(scan(), recon, network)
