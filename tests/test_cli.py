@@ -331,10 +331,11 @@ def test_nuclei_names_labels_that_do_not_fit(
     short = other_grid(phantom, tmp_path)
     lookup = phantom / "lookup.tsv"
     chimap = str(phantom / "phase1.nii.gz")
-    command = ["nuclei", chimap, "--labels", str(short), "--lookup", str(lookup), "out.tsv"]
+    mask = ["--mask", str(phantom / "mask.nii.gz")]
+    command = ["nuclei", chimap, "--labels", str(short), "--lookup", str(lookup), "out.tsv", *mask]
     assert main(command) == 65
     assert "short.nii.gz: expected shape" in capsys.readouterr().err
-    command = ["nuclei", chimap, "--labels", chimap, "--lookup", str(lookup), "out.tsv"]
+    command = ["nuclei", chimap, "--labels", chimap, "--lookup", str(lookup), "out.tsv", *mask]
     assert main(command) == 65
     assert "expected whole-number labels" in capsys.readouterr().err
 

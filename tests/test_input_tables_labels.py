@@ -34,11 +34,12 @@ def ball(centre: tuple[float, float, float], radius: float = 9.0) -> np.ndarray:
 
 
 LEFT, RIGHT = ball((-10, 0, 0)), ball((10, 0, 0))
+HEAD = ball((0, 0, 0), 21.0)
 
 
 @pytest.fixture
 def chimap(tmp_path: Path) -> Path:
-    chi = 0.001 + 0.06 * LEFT + 0.09 * RIGHT
+    chi = 0.001 * HEAD + 0.06 * LEFT + 0.09 * RIGHT
     write_image(tmp_path / "chi.nii.gz", chi.astype(np.float32), GRID)
     return tmp_path / "chi.nii.gz"
 
