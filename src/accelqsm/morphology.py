@@ -1,6 +1,8 @@
-"""Distance maps and erosion of binary masks, in mm."""
+"""Distances inside and outside a mask, a mask without its edge, and how large an object is."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +11,23 @@ from scipy import ndimage
 from accelqsm.grid import Triple
 
 Mask = npt.NDArray[np.bool_]
+
+LEAST_HUMAN_MM = 36.3
+"""Diameter from which on objects keep the lengths of an adult's head: 25 ml, below any newborn."""
+
+PROPORTIONAL_MM = 57.6
+"""Diameter of the object, 100 ml, that small objects are treated as if they had."""
+
+STEEPNESS = 1.5
+LEAST_HUMAN_VOXEL_MM = 0.25
+"""Of a crop whose object ends nowhere in it: finer voxels are not those of a human head."""
+
+CUT = 0.5
+"""Share of the surface facing one way from which on the object goes on there."""
+
+LEAST_SECTION = 0.05
+SHORTEST_OF_LONGEST = 0.5
+"""Of an object's longest side, that its diameter is taken for at least: a thin slab is large."""
 
 
 def distance_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
@@ -32,3 +51,76 @@ def erode_mask(mask: Mask, distance_mm: float, *, voxel_size_mm: Triple) -> Mask
     The distance is between voxel centres: 2 mm removes one layer of voxels of 1.5 mm or of 2 mm.
     """
     return np.asarray(depth_mm(mask, voxel_size_mm) > distance_mm)
+
+
+def diameter_mm(mask: Mask, beyond: Mask | None = None, *, voxel_size_mm: Triple) -> float | None:
+    """Diameter of the ball of the volume of a mask, or the disc of its largest section.
+
+    A mask is cut along an axis where more than half of its surface that faces one way lies at the
+    side of the volume, or at more of the object. Along such an axis the object is longer than the
+    mask, so that the section across it tells, or the length along the one axis that is left.
+
+    Args:
+        mask: bool (x, y, z).
+        beyond: bool (x, y, z), more of the object than the mask holds.
+        voxel_size_mm: edge lengths of a voxel in mm.
+
+    Returns:
+        In mm; not less than half of the longest side. None of a mask that is cut along all axes,
+        unless it is as large as a human head already.
+    """
+    cut = tuple(a for a in range(3) if _is_cut(mask, beyond, a))
+    free_mm = math.prod(size for a, size in enumerate(voxel_size_mm) if a not in cut)
+    longest_mm = max(_length(mask, a) * size for a, size in enumerate(voxel_size_mm))
+    least_mm = SHORTEST_OF_LONGEST * longest_mm
+    if len(cut) == 3 or not mask.any():
+        return least_mm if least_mm >= LEAST_HUMAN_MM else None
+    free = tuple(a for a in range(3) if a not in cut)
+    measure = float(mask.sum(axis=free).max()) * free_mm
+    ball = {3: math.pi / 6, 2: math.pi / 4, 1: 1.0}[len(free)]
+    return max(math.pow(measure / ball, 1 / len(free)), least_mm)
+
+
+def scale_of(known_mm: float | None, *, voxel_size_mm: Triple) -> float:
+    """Lengths that suit an object over those that suit a human head, from its diameter d.
+
+    1 for d of 36 mm or more, with (d / 36.3 mm)^1.5 below, and d / 57.6 mm where that is larger,
+    below 14 mm. An unknown diameter is taken from the voxels.
+    """
+    if known_mm is None:
+        known_mm = LEAST_HUMAN_MM * math.pow(math.prod(voxel_size_mm), 1 / 3) / LEAST_HUMAN_VOXEL_MM
+    between = (known_mm / LEAST_HUMAN_MM) ** STEEPNESS
+    return rounded(min(1.0, max(between, known_mm / PROPORTIONAL_MM)))
+
+
+def in_head_mm(lengths_mm: Triple, scale: float) -> Triple:
+    """Lengths in units in which the object is as large as a human head."""
+    x, y, z = (length / scale for length in lengths_mm)
+    return x, y, z
+
+
+def rounded(value: float) -> float:
+    """Four digits, which a settings file holds as they are."""
+    return float(f"{value:.4g}")
+
+
+def _is_cut(mask: Mask, beyond: Mask | None, axis: int) -> bool:
+    """Whether the object goes on beyond the mask along an axis, on either side."""
+    along = np.moveaxis(mask, axis, 0)
+    more = None if beyond is None else np.moveaxis(beyond, axis, 0)
+    for step in (1, -1):
+        this, other = along[::step], None if more is None else more[::step]
+        ends = this[:-1] & ~this[1:]
+        n_cut = int(this[-1].sum())
+        n_faces = int(ends.sum()) + n_cut
+        if other is not None:
+            n_cut += int((ends & other[1:]).sum())
+        if n_cut > CUT * n_faces:
+            return True
+    return False
+
+
+def _length(mask: Mask, axis: int) -> int:
+    """Voxels along an axis whose section is not tiny beside the largest."""
+    sections = mask.sum(axis=tuple(a for a in range(3) if a != axis))
+    return int((sections > LEAST_SECTION * sections.max()).sum())

@@ -26,22 +26,29 @@ def labels_of(
     The labels, and a table with columns index and name.
 
     Raises:
-        InputError: no lookup, another grid, labels that are not whole numbers, or none that the
-            lookup names.
+        InputError: no lookup, another grid, or labels that are not whole numbers.
     """
     if lookup is None:
         raise InputError("nuclei: expected a lookup with the labels, found none")
     image = as_volume(labels, "labels", grid=grid)
     whole = whole_labels(image)
     rows = _lookup(lookup)
-    if {"index", "name"} <= set(rows) and not np.isin(whole, rows["index"]).any():
-        present = np.unique(whole[whole != 0])[:4].tolist()
+    return Image(image.path, image.grid, whole, whole), rows
+
+
+def check_named(image: Image, rows: pd.DataFrame) -> None:
+    """Refuse labels of which a lookup names none.
+
+    Raises:
+        InputError: with some of both.
+    """
+    if {"index", "name"} <= set(rows) and not np.isin(image.values, rows["index"]).any():
+        present = np.unique(image.values[image.values != 0])[:4].tolist()
         raise InputError(
             f"{image.path}: expected voxels of a label in the lookup "
             f"({', '.join(map(str, rows['index'][:4]))} ...), found labels "
             f"{', '.join(map(str, present)) or 'of zero alone'}"
         )
-    return Image(image.path, image.grid, whole, whole), rows
 
 
 def whole_labels(image: Image) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from accelqsm.api.background import brain_of
 from accelqsm.api.inputs import as_image, as_mask, as_volume, name_of
-from accelqsm.api.labels import labels_of
+from accelqsm.api.labels import check_named, labels_of
 from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.atlas import read_atlas
@@ -74,6 +74,7 @@ def measure_nuclei(
         raise InputError("nuclei: expected an atlas and a T1w image without labels")
     head = head_of(chi, magnitude)
     image, rows = labels_of(labels, lookup, grid=head.chi.grid)
+    check_named(image, rows)
     return measure_labels(head, image.values, rows, settings=settings)
 
 

@@ -76,7 +76,6 @@ def susceptibility(
     return as_maps(
         result,
         acquisition.grid,
-        settings=settings,
         source={**images.source, **sign, "mask": mask_name},
         device=device_name(device),
         command="qsm",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
 from torch import Tensor
 
+from accelqsm.errors import InputWarning
 from accelqsm.grid import Grid
 from accelqsm.qsm.chain import QsmResult
 from accelqsm.qsm.settings import QsmSettings
@@ -20,14 +22,18 @@ def as_maps(
     result: QsmResult,
     grid: Grid,
     *,
-    settings: QsmSettings,
     source: Mapping[str, Any],
     device: str,
     command: str,
     echoes: EchoImages | None = None,
     recon: ReconSettings | None = None,
 ) -> SusceptibilityMaps:
-    """Convert a result of the QSM pipeline to a record of arrays on its grid."""
+    """The maps of a scan, as arrays on its grid.
+
+    Warns:
+        InputWarning: an object smaller than a human head.
+    """
+    warn_of_size(result.settings)
     rate = result.r2star_per_s
     return SusceptibilityMaps(
         grid=grid,
@@ -39,12 +45,29 @@ def as_maps(
         r2star_per_s=None if rate is None else as_array(rate),
         magnitude=as_array(result.magnitude),
         echoes=echoes,
-        settings=settings,
+        settings=result.settings,
         recon=recon,
         source=dict(source),
         device=device,
         command=command,
     )
+
+
+def warn_of_size(used: QsmSettings) -> None:
+    """Warn where the chain's lengths are not those of a human head, for which alone it was tried.
+
+    Warns:
+        InputWarning: with the factor.
+    """
+    if used.length_scale is not None and used.length_scale < 1:
+        warnings.warn(
+            InputWarning(
+                f"object smaller than a human head: lengths that were not given are multiplied by "
+                f"{used.length_scale:g} (an automatic mask loses {used.edge_mm:g} mm at its edge); "
+                "outside of what was validated; --length-scale 1 keeps the lengths of a human head"
+            ),
+            stacklevel=3,
+        )
 
 
 def as_echoes(images: Tensor) -> EchoImages:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from accelqsm.errors import InputError
+from accelqsm.morphology import diameter_mm, in_head_mm, scale_of
 from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste, propagate_labels
 from accelqsm.nuclei.labels import erode, labels_outside, narrow_labels, select_rows
 from accelqsm.nuclei.measure import measure_nuclei, split_side
@@ -70,6 +71,8 @@ class MappedHead:
         if REFERENCES[kind].needs_r2star and self.r2star_per_s is None:
             raise InputError(f"--reference {kind}: expected an R2* map (--r2star FILE), found none")
         size_mm = self.chi.grid.voxel_size_mm
+        scale = scale_of(diameter_mm(self.brain, voxel_size_mm=size_mm), voxel_size_mm=size_mm)
+        size_mm = in_head_mm(size_mm, scale)
         region = reference_region(kind, self.brain, self.r2star_per_s, voxel_size_mm=size_mm)
         return 0.0 if region is None else float(self.chi.values[region].mean(dtype=np.float64))
 

@@ -74,7 +74,6 @@ def map_susceptibility(
     return as_maps(
         maps,
         acquisition.grid,
-        settings=settings,
         echoes=as_echoes(images),
         recon=recon,
         source=source_of(kspace) | weights | {"mask": mask_name},

@@ -10,17 +10,19 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
+from accelqsm.morphology import in_head_mm
 from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.registry import BACKGROUNDS
-from accelqsm.qsm.field.bipolar import readout_phase, remove_readout_phase
+from accelqsm.qsm.brain import coherent_sums, found_brain
 from accelqsm.qsm.field.lags import LagProducts
-from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field, phase_coherence
+from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field
 from accelqsm.qsm.field.relaxation import r2star_per_s
 from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, noise_sd
 from accelqsm.qsm.field.unwrap import unwrap_spun
 from accelqsm.qsm.inversion.registry import INVERSIONS
-from accelqsm.qsm.mask import brain_mask, erode, remove_incoherent
+from accelqsm.qsm.mask import erode
+from accelqsm.qsm.scale import in_head_units, in_proportion, said_in_head_units
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.qsm.smooth import gaussian
 from accelqsm.qsm.spikes import spike_weight
@@ -47,6 +49,7 @@ class QsmResult:
             fewer than three echoes leave the noise unknown.
         r2star_per_s: decay rate in 1/s in ``brain``, zero outside; None for a single echo.
         magnitude: root of the sum over channels and echoes of |S|^2.
+        settings: that were used, with lengths in mm in proportion to the object.
     """
 
     chi_ppm: Tensor
@@ -57,6 +60,7 @@ class QsmResult:
     field_sd_hz: Tensor
     r2star_per_s: Tensor | None
     magnitude: Tensor
+    settings: QsmSettings
 
 
 def susceptibility(
@@ -69,6 +73,9 @@ def susceptibility(
     settings: QsmSettings = DEFAULT,
 ) -> QsmResult:
     """Susceptibility map from sums over channels and echoes, with all intermediate maps.
+
+    Physics knows no length: an object smaller than a human head is treated as if it were as large
+    as one. Lengths in ``settings`` that are not the defaults stay those of the object itself.
 
     Args:
         products: sums over all channels (``lag_products``); combined images are one channel.
@@ -88,16 +95,13 @@ def susceptibility(
     Source: the chain of Zhou et al. 2025, Front Neurosci 19:1522227,
     doi 10.3389/fnins.2025.1522227.
     """
-    size_mm = grid.voxel_size_mm
     magnitude = products.echo_power.sum(0).sqrt()
-    if mask is None:
-        brain = brain_mask(products.magnitude[0], voxel_size_mm=size_mm)
-    else:
-        brain = _check_mask(mask, grid).to(magnitude.device)
-    brain = remove_incoherent(
-        brain, phase_coherence(products), least_coherence=settings.least_coherence
-    )
-    products = remove_readout_phase(products, readout_phase(products, brain))
+    given = None if mask is None else _check_mask(mask, grid).to(magnitude.device)
+    found = found_brain(products.magnitude[0], given, grid.voxel_size_mm, settings.length_scale)
+    used = in_proportion(settings, found.length_scale)
+    settings = in_head_units(used, found.length_scale)
+    size_mm = in_head_mm(grid.voxel_size_mm, found.length_scale)
+    products, brain = coherent_sums(products, found.mask, least_coherence=settings.least_coherence)
     unwrapped_rad = unwrap_spun(lag1_phase_rad(products), products.products[0].abs(), brain)
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)
     if settings.field_mode == "multi":
@@ -107,26 +111,29 @@ def susceptibility(
     direction = b0_direction or grid.b0_direction
     field_ppm = hz_to_ppm(field_hz, field_strength_t)
     background = BACKGROUNDS[settings.background]
-    local: LocalField = background.load()(
-        field_ppm,
-        brain,
-        noise.background_weight(field_ppm, brain, field_strength_t) if weigh else None,
-        voxel_size_mm=size_mm,
-        b0_direction=direction,
-        settings=settings.background_settings,
-    )
-    chi_ppm = INVERSIONS[settings.inversion].load()(
-        local.field_ppm,
-        local.mask,
-        voxel_size_mm=size_mm,
-        b0_direction=direction,
-        data_weight=_relative_weight(noise.uncertainty_hz, brain) if weigh else None,
-        magnitude=iron_magnitude(products, size_mm),
-        settings=settings.inversion_settings,
-    )
-    left = local.mask
-    if mask is None and background.keeps_edge:
-        left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)
+    with said_in_head_units(found.length_scale):
+        local: LocalField = background.load()(
+            field_ppm,
+            brain,
+            noise.background_weight(field_ppm, brain, field_strength_t) if weigh else None,
+            voxel_size_mm=size_mm,
+            b0_direction=direction,
+            settings=settings.background_settings,
+        )
+        chi_ppm = INVERSIONS[settings.inversion].load()(
+            local.field_ppm,
+            local.mask,
+            voxel_size_mm=size_mm,
+            b0_direction=direction,
+            data_weight=_relative_weight(noise.uncertainty_hz, brain) if weigh else None,
+            magnitude=iron_magnitude(products, size_mm),
+            settings=settings.inversion_settings,
+        )
+        left = local.mask
+        if mask is None and background.keeps_edge:
+            left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)
+        rate, kind = noise.r2star_per_s, settings.reference
+        chi_ppm = _reference_to_kind(chi_ppm, left, rate, size_mm, kind)
     return QsmResult(
         chi_ppm=_reference_to_kind(chi_ppm, left, noise.r2star_per_s, size_mm, settings.reference),
         mask=left,
@@ -134,8 +141,9 @@ def susceptibility(
         field_hz=field_hz,
         local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, field_strength_t), 0),
         field_sd_hz=noise.uncertainty_hz,
-        r2star_per_s=noise.r2star_per_s,
+        r2star_per_s=rate,
         magnitude=magnitude,
+        settings=used,
     )
 
 

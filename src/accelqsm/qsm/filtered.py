@@ -11,7 +11,9 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.grid import Triple
+from accelqsm.morphology import in_head_mm
 from accelqsm.qsm.mask import otsu_threshold
+from accelqsm.qsm.scale import length_scale
 from accelqsm.units import larmor_hz_per_ppm
 
 BLOCK_MM = 4.0
@@ -53,6 +55,8 @@ def looks_filtered(images: Tensor, acquisition: Acquisition) -> bool:
 def slow_phase_rad(image: Tensor, *, voxel_size_mm: Triple) -> float:
     """Root mean square of the low-pass filtered phase, FWHM 20 mm.
 
+    In an object smaller than a human head, over as much less.
+
     Args:
         image: complex (x, y, z).
         voxel_size_mm: edge lengths of a voxel in mm.
@@ -63,14 +67,14 @@ def slow_phase_rad(image: Tensor, *, voxel_size_mm: Triple) -> float:
     magnitude = image.abs()
     bright = np.minimum(magnitude.numpy(), np.percentile(magnitude.numpy(), 99))
     head = magnitude > otsu_threshold(bright)
+    size_mm = in_head_mm(voxel_size_mm, length_scale(magnitude, voxel_size_mm=voxel_size_mm))
     phasor = torch.polar(head.to(magnitude), image.angle()).numpy()
     factors = tuple(
-        min(max(1, round(BLOCK_MM / size)), n)
-        for size, n in zip(voxel_size_mm, image.shape, strict=True)
+        min(max(1, round(BLOCK_MM / size)), n) for size, n in zip(size_mm, image.shape, strict=True)
     )
     widths = [
         KERNEL_FWHM_MM / math.sqrt(8 * math.log(2)) / (size * factor)
-        for size, factor in zip(voxel_size_mm, factors, strict=True)
+        for size, factor in zip(size_mm, factors, strict=True)
     ]
     inside = _block_means(head.numpy(), factors) > 0.5
     blocks = _block_means(phasor, factors)

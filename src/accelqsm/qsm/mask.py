@@ -20,8 +20,11 @@ HIGHEST_THRESHOLD = 0.5
 """Upper bound relative to the local mean: without air background, Otsu's threshold would split
 the tissue."""
 
+SPECK = 0.1
+"""Of the brightest thousandth: a brightest hundredth below is background about a small object."""
+
 N_BINS = 256
-SAME_VALUE = 1e-4
+LEAST_CONTRAST = 1e-4
 Image = npt.NDArray[np.float32]
 
 
@@ -52,6 +55,10 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     image = np.nan_to_num(magnitude.detach().cpu().numpy().astype(np.float32))
     if not image.max() > 0:
         raise InputError("magnitude: expected positive values, found none; no brain mask")
+    if not has_contrast(image):
+        raise InputError(
+            "magnitude: expected tissue and background, found one value everywhere; no brain mask"
+        )
     tissue = _tissue(image, voxel_size_mm)
     core = _largest(depth_mm(tissue, voxel_size_mm) > OPENING_MM)
     if not core.any():
@@ -98,8 +105,8 @@ def erode(mask: Tensor, by_mm: float, *, voxel_size_mm: Triple) -> Tensor:
 
 
 def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
-    """Tissue mask: Otsu threshold of the magnitude, then of the magnitude over its local mean."""
-    bright = image > otsu_threshold(np.minimum(image, np.percentile(image, 99)))
+    """Voxels brighter than background, first globally, then relative to their surroundings."""
+    bright = image > global_threshold(image)
     widths = [max(round(BIAS_WIDTH_MM / size), 1) for size in voxel_size_mm]
     local_sum, fraction = image * bright, bright.astype(np.float32)
     for _ in range(2):
@@ -110,14 +117,25 @@ def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
     return relative > min(otsu_threshold(np.minimum(relative, 1.5)), HIGHEST_THRESHOLD)
 
 
-def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
-    """Otsu's threshold, which maximises the variance between the two classes of ``values``.
+def global_threshold(image: Image) -> float:
+    """Otsu's threshold of an image whose brightest hundredth, such as fat, counts as one value.
 
-    Of values that are all the same, none is below it.
+    Unless that is the object: then it is the brightest thousandth.
     """
-    lowest, highest = float(values.min()), float(values.max())
-    if highest - lowest <= SAME_VALUE * abs(highest):
-        return lowest - SAME_VALUE * abs(lowest)
+    highest = np.percentile(image, 99)
+    if highest < SPECK * (most := np.percentile(image, 99.9)):
+        highest = most
+    return otsu_threshold(np.minimum(image, highest))
+
+
+def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
+    """The value that splits ``values`` into two classes of the largest variance between them.
+
+    Of values that are all about the same, none is below it.
+    """
+    if not has_contrast(values):
+        lowest = float(values.min())
+        return lowest - LEAST_CONTRAST * abs(lowest)
     counts, edges = np.histogram(values, bins=N_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1].astype(float)
@@ -125,6 +143,11 @@ def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
     sums = np.cumsum(counts * centres)
     distance = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
     return float(edges[1 + int((below * above * distance**2).argmax())])
+
+
+def has_contrast(values: npt.NDArray[np.float32]) -> bool:
+    """Whether values differ by more than what is left of rounding."""
+    return float(values.max() - values.min()) > LEAST_CONTRAST * float(np.abs(values).max())
 
 
 def _largest(mask: Mask) -> Mask:

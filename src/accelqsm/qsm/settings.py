@@ -60,5 +60,11 @@ class QsmSettings(Settings):
         unit="mm",
         help="erosion of an automatic mask where background removal does not erode it",
     )
+    length_scale: float | None = setting(
+        None,
+        above=0,
+        help="what lengths that are not given are multiplied with, 1 for a human head; by default "
+        "found from the size of the object",
+    )
     background_settings: Settings | None = CHOSEN
     inversion_settings: Settings | None = CHOSEN

@@ -20,6 +20,9 @@ from accelqsm.runtime.progress import staged
 DEFAULT = DipoleFitSettings()
 MARGIN_MM = 30.0
 COARSE_MM = 3.0
+MOST_SHORT_MARGIN = 48
+"""Voxels that the margin of a short mask may have."""
+
 INSIDE_SD_PPM, OUTSIDE_SD_PPM = 0.025, 1.0
 FIELD_SD_PPM = 0.002
 """Model error: standard deviation of a voxel's field from that of point dipoles at the voxels,
@@ -68,7 +71,7 @@ def dipole_fit(
             f"and {tuple(mask.shape)}"
         )
     factors = _coarsening(voxel_size_mm)
-    box = box_of(mask, margin_voxels=voxels_within(MARGIN_MM, voxel_size_mm), multiple_of=factors)
+    box = box_of(mask, margin_voxels=_margin(mask, voxel_size_mm), multiple_of=factors)
     inside = box.frame(mask)
     weight = inside.to(field_ppm) if data_weight is None else box.frame(data_weight) * inside
     fine = _Problem(
@@ -179,6 +182,13 @@ def _kernel(inside: Tensor, like: Tensor, voxel_size_mm: Triple, b0_direction: T
         dtype=like.dtype,
         device=like.device,
     )
+
+
+def _margin(mask: Tensor, voxel_size_mm: Triple) -> Shape:
+    """Voxels of ``MARGIN_MM``, but no more than the mask is long: fine ones cost time alone."""
+    most = max(MOST_SHORT_MARGIN, *box_of(mask, margin_voxels=(0, 0, 0)).shape)
+    x, y, z = (min(n, most) for n in voxels_within(MARGIN_MM, voxel_size_mm))
+    return x, y, z
 
 
 def _coarsening(voxel_size_mm: Triple) -> Shape:

@@ -22,6 +22,9 @@ by a whole voxel for a sliver of the ball."""
 SUBVOXELS = 5
 """Sub-voxel points per axis at which the ball is evaluated, for partial volume at its edge."""
 
+MOST_POINTS = 500
+"""Along an axis of a ball: one of very many voxels needs fewer in each."""
+
 
 @staged("Background field: vSHARP")
 def vsharp(
@@ -100,13 +103,14 @@ def ball_weights(radius_mm: float, voxel_size_mm: Triple) -> npt.NDArray[np.floa
         np.arange(-n, n + 1) * size
         for n, size in zip(_reach(radius_mm, voxel_size_mm), voxel_size_mm, strict=True)
     ]
-    within = (np.arange(SUBVOXELS) + 0.5) / SUBVOXELS - 0.5
+    n_within = max(1, min(SUBVOXELS, MOST_POINTS // max(len(axis) for axis in axes)))
+    within = (np.arange(n_within) + 0.5) / n_within - 0.5
     fine = [
         (axis[:, None] + within * size).ravel() ** 2
         for axis, size in zip(axes, voxel_size_mm, strict=True)
     ]
     ball = fine[0][:, None, None] + fine[1][:, None] + fine[2] <= radius_mm**2
-    blocks = [side for axis in axes for side in (len(axis), SUBVOXELS)]
+    blocks = [side for axis in axes for side in (len(axis), n_within)]
     fraction = ball.reshape(blocks).mean((1, 3, 5))
     fraction[fraction < LEAST_FRACTION] = 0
     squares = np.broadcast_arrays(axes[0][:, None, None] ** 2, axes[1][:, None] ** 2, axes[2] ** 2)
