@@ -150,5 +150,7 @@ def test_the_background_of_a_map_need_not_be_exactly_zero(tmp_path: Path) -> Non
     for level in (-0.0125, -999.0):
         with pytest.warns(InputWarning, match=f"background is {level:g}, not 0, and left out"):
             np.testing.assert_array_equal(chimap(tmp_path, level), ball())
-    with pytest.warns(InputWarning, match="nowhere 0, so that the whole volume is taken"):
+    with pytest.warns(InputWarning, match="background is nowhere 0, and the whole volume is"):
         assert chimap(tmp_path, noise * 1e6).all()
+    crop = np.random.default_rng(2).normal(0, 0.05, GRID.shape)
+    assert chimap(tmp_path, crop).all()

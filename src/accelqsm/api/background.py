@@ -14,6 +14,8 @@ TINY = 1e-4
 """Of the 99th percentile: what interpolation and rounding leave of zero."""
 LEAST_SHARE = 0.5
 """Of the faces of the volume, which a background covers."""
+LARGEST_SPREAD = 0.5
+"""Of the border relative to the middle, if there is a background: a crop of a brain has 1."""
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 
@@ -29,7 +31,7 @@ def brain_of(image: Image) -> Mask:
         bool (x, y, z).
 
     Warns:
-        InputWarning: a background that is not exactly zero, or none at all.
+        InputWarning: a background that is not exactly zero.
     """
     values: Values = np.asarray(image.values, dtype=np.float64)
     border = _border(values)
@@ -47,8 +49,9 @@ def brain_of(image: Image) -> Mask:
         _say(image, f"the background is {level:g}, not 0, and left out")
         other: Mask = values != level
         return other
-    if nonzero.all():
-        _say(image, "the map is nowhere 0, so that the whole volume is taken for the brain")
+    middle = values[tuple(slice(n // 4, n - n // 4) for n in values.shape)]
+    if nonzero.all() and border.std() < LARGEST_SPREAD * middle.std():
+        _say(image, "the background is nowhere 0, and the whole volume is taken for the brain")
     return nonzero
 
 

@@ -55,7 +55,7 @@ def refuse_foreign(path: Path, *, wanted: Wanted) -> None:
     """
     found = _folder(path) if path.is_dir() else _file(path, wanted)
     if found:
-        article = "NIfTI images" if wanted == "images" else "raw data as ISMRMRD/MRD (HDF5)"
+        article = "NIfTI images" if wanted == "images" else "raw data as ISMRMRD/MRD"
         raise InputError(f"{path}: expected {article}, found {found}")
 
 
@@ -100,7 +100,8 @@ def _file(path: Path, wanted: Wanted) -> str:
             return f"an HDF5 file; if it is raw data (MRD): accelqsm map {path.name} OUT"
         return ""
     if wanted == "raw data" and (head.startswith(GZIP) or head[344:348] in NIFTI_MAGICS):
-        return "a NIfTI image; for magnitude and phase: accelqsm qsm OUT --magnitude .. --phase .."
+        use = "accelqsm qsm OUT --magnitude .. --phase .."
+        return f"a NIfTI image, not an HDF5 file; for magnitude and phase: {use}"
     kind = IMAGE_ENDINGS.get(path.suffix.lower())
     kind = "a MATLAB file" if head.startswith(MATLAB) else kind
     if kind and "image" in kind:

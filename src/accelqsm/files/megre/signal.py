@@ -150,7 +150,8 @@ def check_magnitudes(images: Signal, paths: Sequence[Path]) -> None:
     numbers = echo_numbers(paths) if len(set(paths)) == len(paths) else None
     if numbers and numbers != sorted(numbers):
         shown = " ".join(f"{number:g}" for number in numbers)
-        said = f"{paths[0]}: expected echo numbers that rise with EchoTime, found {shown}"
+        first = next(n for n, (one, other) in enumerate(pairwise(numbers)) if one > other)
+        said = f"{paths[first]}: expected echo numbers that rise with EchoTime, found {shown}"
         if rises:
             raise InputError(f"{said}, and a magnitude that does not fall in that order")
         warnings.warn(InputWarning(f"{said}; the echoes are in the order of time"), stacklevel=2)
