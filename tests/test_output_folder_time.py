@@ -69,7 +69,7 @@ LABELS = ("nuclei", "@/chi.nii.gz", "@/out.tsv", "--labels")
         (("qsm", "@/file", "--megre", "@/sub-01/anat"), "file: expected a folder for the results"),
         ((*QSM, "--vsharp-threshold", "7"), "--vsharp-threshold: expected"),
         (("map", "@/nowhere.h5", "@/out", "--method", "grappa"), "nowhere.h5: no such file"),
-        (("recon", "@/mask.nii.gz", "@/out", "--method", "grappa"), "not an HDF5 file"),
+        (("recon", "@/mask.nii.gz", "@/out", "--method", "grappa"), "found a NIfTI image"),
         (
             ("map", "@/scan.h5", "@/out", "--method", "reconnet3d", "--weights", "wide"),
             "wide: expected a file of network weights or one of joint",
