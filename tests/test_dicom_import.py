@@ -163,9 +163,13 @@ def test_units_of_the_phase_are_said(kind: str, units: str, tmp_path: Path) -> N
         assert json.loads(path.read_text())["Units"] == units
 
 
-def test_repeated_series_become_runs_each_with_its_own_phase(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", ["101530", "103000"])
+@pytest.mark.parametrize("phases", [(7, 8), (8, 7)])
+def test_repeated_series_become_runs_each_with_its_own_phase(
+    phases: tuple[int, int], later: str, tmp_path: Path
+) -> None:
     one = exam(tmp_path)
-    for numbers, time, level in (((5, 7), "101500", 1.0), ((6, 8), "103000", 0.5)):
+    for numbers, time, level in (((5, phases[0]), "101500", 1.0), ((6, phases[1]), later, 0.5)):
         mag = {key: level * image for key, image in parts(GRID, ["mag"]).items()}
         phase = {key: level * image for key, image in parts(GRID, ["phase"]).items()}
         write_series(one, numbers[0], mag, AcquisitionTime=time)
@@ -180,6 +184,15 @@ def test_repeated_series_become_runs_each_with_its_own_phase(tmp_path: Path) -> 
     assert ranges[2, "mag"] == pytest.approx(ranges[1, "mag"] / 2, rel=0.01)
     assert ranges[2, "phase"] == pytest.approx(ranges[1, "phase"] / 2, rel=0.01)
     assert len(list(anat.glob("*.nii.gz"))) == 2 * 2 * 6
+
+
+def test_phase_of_one_run_is_not_taken_for_another(tmp_path: Path) -> None:
+    write_series(exam(tmp_path), 5, parts(GRID, ["mag"]))
+    write_series(exam(tmp_path), 8, parts(GRID, ["phase"]), AcquisitionTime="103000")
+    assert left(tmp_path) == [
+        "magnitude of 6 echo(es), no phase",
+        "phase alone, expected magnitude and phase",
+    ]
 
 
 def test_repetitions_within_a_series_become_runs(tmp_path: Path) -> None:

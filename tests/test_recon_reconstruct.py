@@ -238,7 +238,7 @@ def test_a_network_is_for_methods_that_are_networks() -> None:
 
 def test_a_network_of_another_consistency_than_asked_for_is_refused() -> None:
     settings = ReconSettings("reconnet3d", network=NetworkSettings(consistency="joint"))
-    with pytest.raises(InputError, match="expected consistency joint, found one of per-coil"):
+    with pytest.raises(InputError, match="--consistency joint, found one of per-coil"):
         reconstruct(_scan("reconnet3d"), settings, network=_network())
 
 

@@ -11,7 +11,12 @@ from accelqsm.grid import Grid, Triple
 
 LONGEST_ECHO_TIME_S = 0.5
 SHORTEST_ECHO_TIME_S = 1e-4
+WEAKEST_FIELD_T = 0.01
 STRONGEST_FIELD_T = 30.0
+MOST_ECHOES = 64
+SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 0.01, 20.0
+SMALLEST_VIEW_MM, LARGEST_VIEW_MM = 2.0, 1000.0
+"""Of the longest side: a mouse's brain and less, a whole body and more."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
     """Check that echo times can be those of one multi-echo train, in seconds.
 
     Raises:
-        InputError: empty, non-finite, not strictly increasing, or outside 0.1 ms to 0.5 s.
+        InputError: empty, non-finite, not strictly increasing, outside 0.1 ms to 0.5 s, or more
+            than 64.
     """
     shown = " ".join(f"{t:g}" for t in echo_times_s)
     if not echo_times_s or not all(math.isfinite(t) for t in echo_times_s):
@@ -74,6 +80,10 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
         raise InputError(
             f"echo times: expected seconds above {SHORTEST_ECHO_TIME_S}, found '{shown}'"
         )
+    if len(echo_times_s) > MOST_ECHOES:
+        raise InputError(
+            f"echo times: expected at most {MOST_ECHOES} echoes, found {len(echo_times_s)}"
+        )
     if any(later <= earlier for earlier, later in pairwise(echo_times_s)):
         raise InputError(f"echo times: expected strictly increasing seconds, found '{shown}'")
 
@@ -82,9 +92,36 @@ def check_field_strength(field_strength_t: float) -> None:
     """Check that the main field can be a value in tesla.
 
     Raises:
-        InputError: not finite, not positive, or 30 T and more, such as gauss or hertz.
+        InputError: not finite, below 0.01 T, or 30 T and more, such as gauss or hertz.
     """
-    if not (math.isfinite(field_strength_t) and 0 < field_strength_t < STRONGEST_FIELD_T):
+    plausible = WEAKEST_FIELD_T <= field_strength_t < STRONGEST_FIELD_T
+    if not (math.isfinite(field_strength_t) and plausible):
         raise InputError(
             f"field strength: expected a value in tesla, such as 3, found {field_strength_t:.10g}"
+        )
+
+
+def check_grid(grid: Grid, *, note: str = "") -> None:
+    """Refuse a grid whose voxel sizes or field of view no scanner has, such as metres as mm.
+
+    Args:
+        grid: of an acquisition.
+        note: what else may explain it, for the message.
+
+    Raises:
+        InputError: voxels outside 0.01 to 20 mm, or a longest side outside 2 to 1000 mm.
+    """
+    sizes = grid.voxel_size_mm
+    said = f" ({note})" if note else ""
+    if not all(SMALLEST_VOXEL_MM <= size <= LARGEST_VOXEL_MM for size in sizes):
+        shown = " x ".join(f"{size:.4g}" for size in sizes)
+        raise InputError(
+            f"voxel size: expected {SMALLEST_VOXEL_MM:g} to {LARGEST_VOXEL_MM:g} mm, found {shown} "
+            f"mm{said}"
+        )
+    view = max(size * n for size, n in zip(sizes, grid.shape, strict=True))
+    if not SMALLEST_VIEW_MM <= view <= LARGEST_VIEW_MM:
+        raise InputError(
+            f"field of view: expected {SMALLEST_VIEW_MM:g} to {LARGEST_VIEW_MM:g} mm along its "
+            f"longest side, found {view:.4g} mm{said}"
         )

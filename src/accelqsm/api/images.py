@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ def read_mrd(path: PathLike) -> KSpace:
 
 
 def read_images(
-    scan: PathLike | None = None,
+    scan: PathLike | Mapping[str, Any] | None = None,
     *,
     magnitude: VolumeLike = (),
     phase: VolumeLike = (),
@@ -58,20 +58,23 @@ def read_images(
     b0_tesla: float | None = None,
     b0_direction: Sequence[float] | None = None,
     phase_range: tuple[float, float] | None = None,
-    invert_phase: bool = False,
+    invert_phase: bool | None = None,
 ) -> Echoes:
-    """Read magnitude and phase images of every echo.
+    """Read magnitude and phase images of every echo, or their real and imaginary parts.
 
     Args:
-        scan: BIDS folder or prefix of one scan (``*_echo-N_part-{mag,phase}_MEGRE.nii[.gz]``), in
-            place of ``magnitude`` and ``phase``.
+        scan: BIDS folder or prefix of one scan (``*_echo-N_part-{mag,phase}_MEGRE.nii[.gz]``, or
+            ``part-real`` and ``part-imag``), or paths by part: ``{"real": ..., "imaginary": ...}``
+            or ``{"complex": ...}``; in place of ``magnitude`` and ``phase``.
         magnitude, phase: one 4D image (x, y, z, echo) or one 3D image per echo, each, as paths; or
-            nibabel images, whose phase is in radians.
+            nibabel images, whose phase is in radians. A single phase with ``EchoTime1`` and
+            ``EchoTime2`` is the difference of two echoes.
         echo_times_s: one per echo, in seconds; by default ``EchoTime`` of the JSON sidecars.
         b0_tesla: main field; by default ``MagneticFieldStrength`` of the sidecars.
         b0_direction: along the array axes; by default ``B0_dir``, else scanner +z.
         phase_range: values that are -pi and pi; by default determined from the images.
-        invert_phase: the scanner's phase decreases with TE where the field adds to B0.
+        invert_phase: the scanner's phase decreases with TE where the field adds to B0; None: it is
+            inverted where iron comes out clearly negative, with a warning.
 
     Returns:
     Complex images of every echo, with grid, echo times and field strength.
@@ -90,7 +93,15 @@ def read_images(
             b0_direction=b0_direction,
             invert_phase=invert_phase,
         )
-    found = find_files(_paths(magnitude), _paths(phase), None if scan is None else Path(scan))
+    parts = scan if isinstance(scan, Mapping) else {}
+    found = find_files(
+        _paths(magnitude),
+        _paths(phase),
+        None if scan is None or isinstance(scan, Mapping) else Path(scan),
+        real=_paths(parts.get("real", ())),
+        imaginary=_paths(parts.get("imaginary", ())),
+        complex_numbers=_paths(parts.get("complex", ())),
+    )
     described = describe_scan(
         found,
         echo_times_s=echo_times_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelqsm.api.types import VolumeLike
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.nifti import (
     Image,
     check_finite,
@@ -20,6 +21,9 @@ from accelqsm.files.nifti import (
     single_volume,
 )
 from accelqsm.grid import Grid
+
+MOST_LABELS = 256
+HIGHEST_PROBABILITY = 1.001
 
 
 def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image:
@@ -75,7 +79,11 @@ def as_mask(value: VolumeLike | None, grid: Grid) -> npt.NDArray[np.bool_] | Non
         bool (x, y, z), or None for None.
 
     Raises:
-        InputError: another grid, or nothing inside.
+        InputError: another grid, nothing inside, or values that are no mask: negative ones,
+            intensities, percentages.
+
+    Warns:
+        InputWarning: labels, which are taken together, or probabilities, which are cut at 0.5.
     """
     if value is None:
         return None
@@ -83,7 +91,31 @@ def as_mask(value: VolumeLike | None, grid: Grid) -> npt.NDArray[np.bool_] | Non
     inside = image.values > 0.5
     if not inside.any():
         raise InputError(f"{image.path}: expected a mask with voxels above 0.5, found none")
+    if taken := _taken(image):
+        warnings.warn(InputWarning(f"{image.path}: {taken}"), stacklevel=2)
     return np.ascontiguousarray(inside)
+
+
+def _taken(image: Image) -> str:
+    """How values other than two are taken for a mask, in words; "" for two values.
+
+    Raises:
+        InputError: values that are neither labels nor probabilities.
+    """
+    found = np.unique(image.values)
+    low, high = float(found[0]), float(found[-1])
+    whole = bool((found == np.round(found)).all())
+    few = len(found) <= MOST_LABELS
+    if low < 0 or not (few if whole else high <= HIGHEST_PROBABILITY):
+        raise InputError(
+            f"{image.path}: expected a mask of 0 and 1, labels, or probabilities from 0 to 1, "
+            f"found {low:g}..{high:g}"
+        )
+    if len(found) <= 2:
+        return ""
+    if whole:
+        return f"{len(found) - (low == 0)} labels are taken together as the mask"
+    return "voxels above 0.5 of these probabilities are taken as the mask"
 
 
 def name_of(value: object, otherwise: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from accelqsm.api.background import brain_of
 from accelqsm.api.inputs import as_image, as_mask, as_volume, name_of
+from accelqsm.api.labels import check_named, labels_of
 from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.atlas import read_atlas
@@ -18,8 +19,6 @@ from accelqsm.files.atlas_images import AtlasImages
 from accelqsm.files.atlases import DEFAULT as DEFAULT_ATLAS
 from accelqsm.files.atlases import find_atlas
 from accelqsm.files.nifti import Image, check_finite, check_same_grid
-from accelqsm.files.text.lookup import read_lookup, whole_numbers
-from accelqsm.grid import Grid
 from accelqsm.nuclei.atlas import Atlas, one_hot
 from accelqsm.nuclei.labels import select_rows
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
@@ -75,6 +74,7 @@ def measure_nuclei(
         raise InputError("nuclei: expected an atlas and a T1w image without labels")
     head = head_of(chi, magnitude)
     image, rows = labels_of(labels, lookup, grid=head.chi.grid)
+    check_named(image, rows)
     return measure_labels(head, image.values, rows, settings=settings)
 
 
@@ -179,7 +179,7 @@ def mapped_head(
     Args:
         chi: susceptibility in ppm (path or nibabel image).
         magnitude: magnitude of the same scan; echoes of a 4D image are combined.
-        mask: the brain; by default where the map is not zero.
+        mask: the brain; by default where the map is not zero, or not its constant background.
         r2star_per_s: 1/s, for a reference that needs it.
 
     Returns:
@@ -187,6 +187,9 @@ def mapped_head(
 
     Raises:
         InputError: images that cannot be read or do not share a grid.
+
+    Warns:
+        InputWarning: a map without a mask whose background is not exactly zero.
     """
     image = as_volume(chi, "susceptibility map")
     inside = as_mask(mask, image.grid)
@@ -194,7 +197,7 @@ def mapped_head(
     rate = None if r2star_per_s is None else as_volume(r2star_per_s, "R2*", grid=image.grid)
     return MappedHead(
         chi=_volume(image),
-        brain=image.values != 0 if inside is None else inside,
+        brain=brain_of(image) if inside is None else inside,
         name=str(image.path),
         magnitude=None if magnitude is None else _magnitude(magnitude, image),
         r2star_per_s=None if rate is None else rate.values.astype(np.float32),
@@ -234,61 +237,6 @@ def head_of(chi: MeasuredIn, magnitude: VolumeLike | None = None) -> MappedHead:
             within=chi.mask,
         )
     return mapped_head(chi, magnitude=magnitude)
-
-
-def labels_of(
-    labels: VolumeLike, lookup: PathLike | pd.DataFrame | None, *, grid: Grid
-) -> tuple[Image, pd.DataFrame]:
-    """Read labels as integers on a grid, and their lookup table.
-
-    Returns:
-    The labels, and a table with columns index and name.
-
-    Raises:
-        InputError: no lookup, another grid, labels that are not whole numbers, or none that the
-            lookup names.
-    """
-    if lookup is None:
-        raise InputError("nuclei: expected a lookup with the labels, found none")
-    image = as_volume(labels, "labels", grid=grid)
-    whole = whole_labels(image)
-    rows = _lookup(lookup)
-    if {"index", "name"} <= set(rows) and not np.isin(whole, rows["index"]).any():
-        present = np.unique(whole[whole != 0])[:4].tolist()
-        raise InputError(
-            f"{image.path}: expected voxels of a label in the lookup "
-            f"({', '.join(map(str, rows['index'][:4]))} ...), found labels "
-            f"{', '.join(map(str, present)) or 'of zero alone'}"
-        )
-    return Image(image.path, image.grid, whole, whole), rows
-
-
-def whole_labels(image: Image) -> npt.NDArray[np.int64]:
-    """The values of a label image as int64.
-
-    Raises:
-        InputError: fractions, or numbers so large that their type rounds them.
-    """
-    values = image.values
-    rounded = np.round(values)
-    if not np.array_equal(rounded, values):
-        raise InputError(f"{image.path}: expected whole-number labels, found fractions")
-    largest = float(np.abs(rounded.astype(np.float64)).max(initial=0.0))
-    exact = 2.0**24 if image.stored.dtype == np.float32 else 2.0**53
-    if largest >= (2.0**63 if np.issubdtype(values.dtype, np.integer) else exact):
-        raise InputError(
-            f"{image.path}: expected label numbers that {values.dtype} holds exactly (below "
-            f"{exact:.0f}), found {largest:.0f}; store them as integers"
-        )
-    return rounded.astype(np.int64)
-
-
-def _lookup(lookup: PathLike | pd.DataFrame) -> pd.DataFrame:
-    if isinstance(lookup, str | os.PathLike):
-        return read_lookup(Path(lookup))
-    if "index" not in lookup or lookup["index"].isna().any():
-        return lookup
-    return lookup.assign(index=whole_numbers(lookup["index"], "label lookup"))
 
 
 def as_atlas(images: AtlasImages, *, name: str = "") -> Atlas:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
+from accelqsm.files.foreign import refuse_foreign
+from accelqsm.files.orientation import Orientation, Space, orientation_of
 from accelqsm.grid import Grid, as_affine
 
 LARGEST_IMAGE_BYTES = 64 * 2**30
@@ -30,12 +32,18 @@ class Image:
         grid: shape and affine of its first three axes.
         values: the array with the header's slope and intercept applied, axes as stored.
         stored: the array as stored, without slope and intercept.
+        space: what the affine leads to; only "scanner" and "aligned" tell where B0 is.
+        unit: of lengths, as the header says.
+        doubt: how the header contradicts itself about the affine, or "".
     """
 
     path: Path
     grid: Grid
     values: npt.NDArray[Any]
     stored: npt.NDArray[Any]
+    space: Space = "scanner"
+    unit: str = "mm"
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,15 @@ class Header:
         path: where it came from, for messages.
         grid: shape and affine of its first three axes.
         shape: of the whole array.
+        space, unit, doubt: as of ``Image``.
     """
 
     path: Path
     grid: Grid
     shape: tuple[int, ...]
+    space: Space = "scanner"
+    unit: str = "mm"
+    doubt: str = ""
 
     @property
     def n_volumes(self) -> int:
@@ -63,16 +75,18 @@ def read_image(path: Path) -> Image:
 
     Raises:
         InputError: missing, not NIfTI, truncated, failing its gzip checksum, not 3D or 4D,
-            larger than 64 GiB as declared, or with an unusable affine.
+            larger than 64 GiB as declared, or with an unusable affine or voxel size.
     """
+    refuse_foreign(path, wanted="images")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
         raw = _whole_bytes(path)
         loader = nibabel.Nifti2Image if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Image
-        header = loader.header_class.from_fileobj(io.BytesIO(raw))
+        header = loader.header_class.from_fileobj(io.BytesIO(raw), check=False)
         _check_declared_size(path, header)
         image = loader.from_bytes(raw)
+        _check_pixdim(path, header, _orientation(image.header, image.affine))
         return image_of(image, path)
     except InputError:
         raise
@@ -89,6 +103,7 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: as ``read_image``, as far as the header tells.
     """
+    refuse_foreign(path, wanted="images")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -99,7 +114,10 @@ def read_header(path: Path) -> Header:
         kind = nibabel.Nifti2Header if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Header
         header = kind.from_fileobj(io.BytesIO(raw))
         shape = tuple(int(n) for n in header.get_data_shape())
-        return Header(path, grid_of(shape, header.get_best_affine(), path), shape)
+        found = _orientation(header, header.get_best_affine())
+        _check_pixdim(path, kind.from_fileobj(io.BytesIO(raw), check=False), found)
+        grid = grid_of(shape, found.affine, path)
+        return Header(path, grid, shape, found.space, found.unit, found.doubt)
     except InputError:
         raise
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -135,7 +153,16 @@ def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
         raise InputError(f"{path}: expected a number in every voxel, found colours ({colours})")
     unscaled = getattr(image.dataobj, "get_unscaled", lambda: values)
     stored = np.asanyarray(unscaled())
-    return Image(path, grid_of(values.shape, image.affine, path), values, stored)
+    found = _orientation(image.header, image.affine)
+    grid = grid_of(values.shape, found.affine, path)
+    return Image(path, grid, values, stored, found.space, found.unit, found.doubt)
+
+
+def _orientation(header: Any, affine: Any) -> Orientation:
+    """Of the header, if it is that of NIfTI."""
+    if isinstance(header, nibabel.Nifti1Header):
+        return orientation_of(header, affine)
+    return Orientation(np.asarray(affine, dtype=float), "scanner", "mm")
 
 
 def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
@@ -239,3 +266,11 @@ def _check_declared_size(path: Path, header: nibabel.Nifti1Header) -> None:
     )
     if declared > LARGEST_IMAGE_BYTES:
         raise InputError(f"{path}: header declares {declared} bytes for shape {shape}")
+
+
+def _check_pixdim(path: Path, header: nibabel.Nifti1Header, found: Orientation) -> None:
+    """Refuse voxel sizes of 0 or NaN where they count: nibabel would take 1 mm for them."""
+    sizes = np.abs(np.asarray(header["pixdim"][1:4], dtype=float))
+    if found.form != "sform" and not (np.isfinite(sizes) & (sizes > 0)).all():
+        shown = " ".join(f"{size:g}" for size in sizes)
+        raise InputError(f"{path}: expected voxel sizes above 0 in pixdim, found {shown}")

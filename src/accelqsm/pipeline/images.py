@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import torch
@@ -9,6 +10,12 @@ from torch import Tensor
 
 from accelqsm.errors import InputWarning
 from accelqsm.files.megre.echoes import Echoes
+from accelqsm.pipeline.checks import (
+    check_mappable,
+    check_reference,
+    warn_of_mask,
+    with_known_sign,
+)
 from accelqsm.pipeline.maps import as_maps
 from accelqsm.qsm.chain import QsmResult
 from accelqsm.qsm.chain import susceptibility as susceptibility_of
@@ -37,12 +44,17 @@ def susceptibility(
         settings: settings of the QSM pipeline.
 
     Raises:
-        InputError: a mask that does not fit, or settings that the images do not allow.
+        InputError: images or a mask of fewer than four voxels along an axis, a mask that does not
+            fit, or settings that the images do not allow.
 
     Warns:
-        InputWarning: a single echo, or phase that looks high-pass filtered.
+        InputWarning: a single echo, phase that looks high-pass filtered or is of the other sign,
+            a magnitude that does not tell R2*, or a mask that holds air.
     """
+    check_mappable(images, mask, mask_name)
+    check_reference(images, settings)
     warn_of_losses(images)
+    warn_of_mask(images, mask, mask_name)
     acquisition = images.acquisition
 
     def compute(device: torch.device) -> QsmResult:
@@ -57,10 +69,14 @@ def susceptibility(
         return on_device(found, CPU)
 
     result, device = on_gpu_or_cpu(compute)
+    result, flipped = with_known_sign(result, images)
+    if not images.tells_decay:
+        result = dataclasses.replace(result, r2star_per_s=None)
+    sign = {"invert_phase": True, "phase_sign": "found from the decay"} if flipped else {}
     return as_maps(
         result,
         acquisition.grid,
-        source={**images.source, "mask": mask_name},
+        source={**images.source, **sign, "mask": mask_name},
         device=device_name(device),
         command="qsm",
     )
@@ -79,6 +95,14 @@ def warn_of_losses(images: Echoes) -> None:
                 f"{images.name}: a single echo, so that the phase offset at excitation is taken "
                 "for field; two echoes or more would separate them"
             ),
+            stacklevel=2,
+        )
+    if not images.tells_decay:
+        same = "the magnitude is the same in every echo"
+        if images.source.get("phase_difference"):
+            same = "one magnitude stands for both echoes of the phase difference"
+        warnings.warn(
+            InputWarning(f"{images.name}: {same}, so that R2* is not known"),
             stacklevel=2,
         )
     if looks_filtered(images.images, images.acquisition):

@@ -131,10 +131,11 @@ def global_threshold(image: Image) -> float:
 def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
     """The value that splits ``values`` into two classes of the largest variance between them.
 
-    Of values that are all about the same, it is the largest.
+    Of values that are all about the same, none is below it.
     """
     if not has_contrast(values):
-        return float(values.max())
+        lowest = float(values.min())
+        return lowest - LEAST_CONTRAST * abs(lowest)
     counts, edges = np.histogram(values, bins=N_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1].astype(float)

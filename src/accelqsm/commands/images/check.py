@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelqsm.commands.common import check_space
-from accelqsm.errors import InputError
 from accelqsm.recon.settings import ReconSettings
 
 if TYPE_CHECKING:
@@ -26,33 +25,43 @@ def check_images(options: argparse.Namespace) -> None:
     """
     from accelqsm.acquisition import Acquisition
     from accelqsm.files.megre.description import describe_scan, find_files
+    from accelqsm.files.megre.place import check_place
+    from accelqsm.files.megre.signal import check_count
     from accelqsm.files.nifti import check_same_grid, read_header
 
     described = describe_scan(
-        find_files(list(options.magnitude), list(options.phase), options.megre),
+        find_files(
+            list(options.magnitude),
+            list(options.phase),
+            options.megre,
+            real=list(options.real),
+            imaginary=list(options.imaginary),
+            complex_numbers=list(options.complex),
+        ),
         echo_times_s=options.echo_times_s,
         field_strength_t=options.b0_tesla,
         b0_direction=options.b0_direction,
         phase_range=options.phase_range,
     )
-    files = described.files
     parts = {
-        "magnitude": [read_header(path) for path in files.magnitude],
-        "phase": [read_header(path) for path in files.phase],
+        part: [read_header(path) for path in paths] for part, paths in described.files.parts.items()
     }
-    first = parts["magnitude"][0]
+    first = next(iter(parts.values()))[0]
     n_echoes = Acquisition(first.grid, described.echo_times_s, described.field_strength_t).n_echoes
-    for name, headers in parts.items():
+    for part, headers in parts.items():
         found = headers[0].n_volumes if len(headers) == 1 else len(headers)
-        if found != n_echoes:
-            raise InputError(
-                f"{headers[0].path}: expected {n_echoes} {name} echoes (one per echo time), "
-                f"found {found}"
-            )
+        check_count(part, headers[0].path, found, n_echoes, difference=described.difference)
         for header in headers:
             check_same_grid(header.grid, first.grid, header.path, reference=first.path)
+    check_place(first, direction_given=described.b0_direction is not None)
     _check_mask(options, first.grid)
     check_space(options.out, MAPS * _bytes(first.grid))
+
+
+def other_parts(options: argparse.Namespace) -> dict[str, list[Path]] | None:
+    """Files of ``--real``, ``--imaginary`` and ``--complex`` by part; None without any."""
+    given = {name: getattr(options, name) for name in ("real", "imaginary", "complex")}
+    return {name: list(paths) for name, paths in given.items() if paths} or None
 
 
 def check_scan(options: argparse.Namespace, recon: ReconSettings) -> None:

@@ -16,7 +16,7 @@ from accelqsm.commands.common import (
     unsaid,
     write_maps,
 )
-from accelqsm.commands.images.check import check_images
+from accelqsm.commands.images.check import check_images, other_parts
 from accelqsm.qsm.settings import QsmSettings
 
 NAME = "qsm"
@@ -35,14 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PREFIX",
         help="BIDS folder or prefix of one scan, *_echo-N_part-{mag,phase}_MEGRE.nii[.gz]",
     )
-    for part in ("magnitude", "phase"):
+    parts = {
+        "magnitude": "magnitude of every echo, 3D files or one 4D file, in place of --megre",
+        "phase": "phase of every echo, likewise, or one phase difference (phasediff)",
+        "real": "real part of every echo, with --imaginary, in place of --magnitude and --phase",
+        "imaginary": "imaginary part of every echo",
+        "complex": "complex images of every echo, in place of --magnitude and --phase",
+    }
+    for part, text in parts.items():
         parser.add_argument(
-            f"--{part}",
-            type=Path,
-            nargs="+",
-            default=(),
-            metavar="FILE",
-            help=f"{part} of every echo, 3D files or one 4D file, in place of --megre",
+            f"--{part}", type=Path, nargs="+", default=(), metavar="FILE", help=text
         )
     parser.add_argument(
         "--echo-times-s",
@@ -73,8 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--invert-phase",
-        action="store_true",
-        help="the scanner's phase decreases with TE where the field adds to B0",
+        action=argparse.BooleanOptionalAction,
+        help="the scanner's phase decreases with TE where the field adds to B0; by default it is "
+        "inverted where iron comes out clearly negative, with a warning",
     )
     add_mask(parser, "a brain extraction from the magnitude")
     add_settings_file(parser)
@@ -90,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
         from accelqsm.api.images import read_images, susceptibility
 
         images = read_images(
-            options.megre,
+            options.megre or other_parts(options),
             magnitude=list(options.magnitude),
             phase=list(options.phase),
             echo_times_s=options.echo_times_s,

@@ -49,7 +49,6 @@ def import_scans(
         InputError: scans that are there already, from the same or another study, or a folder
             that cannot be written.
     """
-    new = not root.exists()
     for planned in plan.scans:
         _check_free(planned, root, overwrite=overwrite)
     imported, failed = [], []
@@ -67,14 +66,13 @@ def import_scans(
         if imported:
             _describe(root)
             _add_participants(root, imported)
-    if new and not imported:
-        shutil.rmtree(root, ignore_errors=True)
     return imported, failed
 
 
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """Context manager of a hidden temporary folder in the data set."""
+    """Context manager of a hidden temporary folder; removes a new data set that is left empty."""
+    new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".import-", dir=root))
@@ -86,6 +84,8 @@ def _staging(root: Path) -> Iterator[Path]:
         raise InputError(f"{root}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if new and not any(root.iterdir()):
+            root.rmdir()
 
 
 def _check_free(planned: PlannedScan, root: Path, *, overwrite: bool) -> None:

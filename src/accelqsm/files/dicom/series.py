@@ -118,6 +118,8 @@ def _series(files: Sequence[DicomFile]) -> list[Series]:
     problem = _problem(files, frames, words, orientation)
     usable = [f for f in frames if f.part in PARTS and f.orientation and f.position]
     repetitions: list[tuple[Stack, ...]] = [()]
+    if not problem and not usable:
+        problem = "no position or orientation of its slices"
     if not problem:
         repetitions = _repetitions(usable, orientation)
         problem = "" if repetitions else "several images of each slice (channels or repetitions)"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelqsm.errors import InputError
+from accelqsm.files.foreign import refuse_foreign
 
 IMAGE_ENDINGS = (".nii.gz", ".nii")
 PARTS = ("mag", "phase")
+PAIRS = (PARTS, ("real", "imag"))
+COMPLEX = "complex"
+"""Not a label of BIDS: files of complex numbers have no ``part``."""
 SUFFIX = "MEGRE"
 MOST_NAMES_SHOWN = 4
 
@@ -46,10 +50,29 @@ class BidsName:
 
 @dataclass(frozen=True)
 class EchoFiles:
-    """Magnitude and phase files of a scan, each one 3D file per echo in order or one 4D file."""
+    """Files of a scan, of each part one 3D file per echo in order or one 4D file.
 
-    magnitude: tuple[Path, ...]
-    phase: tuple[Path, ...]
+    Either magnitude and phase, or real and imaginary part, or complex numbers.
+    """
+
+    magnitude: tuple[Path, ...] = ()
+    phase: tuple[Path, ...] = ()
+    real: tuple[Path, ...] = ()
+    imaginary: tuple[Path, ...] = ()
+    complex_numbers: tuple[Path, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, tuple[Path, ...]]:
+        """Files by the label of BIDS' part, without those that are not there."""
+        files = (self.magnitude, self.phase, self.real, self.imaginary, self.complex_numbers)
+        labels = ("mag", "phase", "real", "imag", COMPLEX)
+        return {label: of for label, of in zip(labels, files, strict=True) if of}
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, Sequence[Path]]) -> EchoFiles:
+        """From files by the label of their part."""
+        labels = ("mag", "phase", "real", "imag", COMPLEX)
+        return cls(*(tuple(parts.get(label, ())) for label in labels))
 
 
 def bids_name(path: Path) -> BidsName:
@@ -70,6 +93,8 @@ def bids_name(path: Path) -> BidsName:
 def find_megre(where: Path) -> EchoFiles:
     """Collect ``*_echo-<n>_part-{mag,phase}_MEGRE.nii[.gz]`` of one scan, by echo number.
 
+    Where there is neither, ``part-real`` and ``part-imag``, or complex files without a part.
+
     Args:
         where: a folder that holds one scan, the beginning of a scan's file names (up to a whole
             entity, such as ``anat/sub-01_run-2``), or one of its files.
@@ -82,6 +107,7 @@ def find_megre(where: Path) -> EchoFiles:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     if where.is_file():
+        refuse_foreign(where, wanted="images")
         prefix = bids_name(where).scan
     images = sorted(path for path in folder.iterdir() if path.name.endswith(IMAGE_ENDINGS))
     scans = _scans(images)
@@ -92,6 +118,7 @@ def find_megre(where: Path) -> EchoFiles:
     else:
         chosen = [scan for scan in scans if scan.startswith(f"{prefix}_")]
     if not chosen:
+        refuse_foreign(folder, wanted="images")
         raise InputError(
             f"{where}: expected files named *_echo-<n>_part-mag_{SUFFIX}.nii[.gz] and "
             f"*_echo-<n>_part-phase_{SUFFIX}.nii[.gz], found {_first_of([p.name for p in images])}"
@@ -109,30 +136,41 @@ def _scans(images: Sequence[Path]) -> dict[str, list[Path]]:
     scans: dict[str, list[Path]] = {}
     for path in images:
         name = bids_name(path)
-        if name.suffix == SUFFIX and name.echo is not None and name.label("part") in PARTS:
+        known = name.label("part") in (None, *PAIRS[0], *PAIRS[1])
+        if name.suffix == SUFFIX and name.echo is not None and known:
             scans.setdefault(name.scan, []).append(path)
-    return scans
+    usual = {
+        scan: paths
+        for scan, paths in scans.items()
+        if any(bids_name(path).label("part") in PARTS for path in paths)
+    }
+    return usual or scans
 
 
 def _sort_by_echo(paths: Sequence[Path]) -> EchoFiles:
-    """Sort the files of one scan by echo, and check that each echo has both parts."""
+    """Sort the files of one scan by echo, and check that each echo has every part."""
+    labels = {bids_name(path).label("part") for path in paths}
+    pair: Sequence[str] = next((pair for pair in PAIRS if labels & set(pair)), (COMPLEX,))
     found: dict[tuple[int, str], Path] = {}
     for path in paths:
         name = bids_name(path)
-        key = (name.echo or 0, name.label("part") or "")
+        part = name.label("part") or COMPLEX
+        if part not in pair:
+            continue
+        key = (name.echo or 0, part)
         if key in found:
             raise InputError(
-                f"{path}: expected one part-{key[1]} file of echo {key[0]}, found also {found[key]}"
+                f"{path}: expected one part-{part} file of echo {key[0]}, found also {found[key]}"
             )
         found[key] = path
     for (echo, part), path in found.items():
-        (other,) = set(PARTS) - {part}
-        if (echo, other) not in found:
-            raise InputError(
-                f"{path}: expected a part-{other} file of echo {echo} in its folder, found none"
-            )
+        for other in set(pair) - {part}:
+            if (echo, other) not in found:
+                raise InputError(
+                    f"{path}: expected a part-{other} file of echo {echo} in its folder, found none"
+                )
     echoes = sorted({echo for echo, _ in found})
-    return EchoFiles(*(tuple(found[echo, part] for echo in echoes) for part in PARTS))
+    return EchoFiles.of_parts({part: [found[echo, part] for echo in echoes] for part in pair})
 
 
 def _first_of(names: Sequence[str]) -> str:

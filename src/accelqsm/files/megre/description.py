@@ -7,24 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
+from accelqsm.acquisition import check_echo_times, check_field_strength
 from accelqsm.errors import InputError
-from accelqsm.files.megre.bids import EchoFiles, bids_name, find_megre
+from accelqsm.files.megre.bids import EchoFiles, find_megre
+from accelqsm.files.megre.meaning import check_is_phase, check_part, is_difference
+from accelqsm.files.megre.order import Parts, echo_times_s, in_order, same_value, shown_times
 from accelqsm.files.megre.sidecar import (
     PhaseUnits,
     Sidecar,
     check_unfiltered,
+    echo_times_of_difference_s,
     read_sidecar,
     sidecar_b0_direction,
-    sidecar_echo_times_s,
     sidecar_field_strength_t,
     sidecar_phase_units,
 )
 from accelqsm.grid import Triple, unit_vector
 
-SAME_VALUE = 1e-3
-"""Relative tolerance at which values of two sidecars agree."""
+SAME_TIME = 0.02
+"""Relative difference from a sidecar beyond which a given value contradicts it."""
+SAME_FIELD = 0.1
+OTHERS = {"--real", "--imaginary", "--complex"}
 Value = TypeVar("Value")
 
 
@@ -33,12 +36,13 @@ class ScanDescription:
     """Files of a scan in the order of their echoes, and how they were acquired.
 
     Attributes:
-        files: magnitude and phase.
+        files: magnitude and phase, real and imaginary part, or complex numbers.
         echo_times_s: one per echo, in seconds.
         field_strength_t: main field in tesla.
         b0_direction: unit vector along the array axes; None for scanner +z.
         phase_units: ``Units`` of the phase in a sidecar, if given.
         phase_range: values that are -pi and pi, if given.
+        difference: the phase is that of the second echo less that of the first.
     """
 
     files: EchoFiles
@@ -47,23 +51,41 @@ class ScanDescription:
     b0_direction: Triple | None = None
     phase_units: PhaseUnits | None = None
     phase_range: tuple[float, float] | None = None
+    difference: bool = False
 
 
 def find_files(
-    magnitude: Sequence[Path], phase: Sequence[Path], megre: Path | None = None
+    magnitude: Sequence[Path],
+    phase: Sequence[Path],
+    megre: Path | None = None,
+    *,
+    real: Sequence[Path] = (),
+    imaginary: Sequence[Path] = (),
+    complex_numbers: Sequence[Path] = (),
 ) -> EchoFiles:
     """Files of a scan, given one by one or as a BIDS folder or prefix (``find_megre``).
 
     Raises:
         InputError: neither or both given, or as ``find_megre``.
     """
-    if megre is not None and not (magnitude or phase):
+    named: dict[str, Sequence[Path] | Path | None] = {
+        "--magnitude": magnitude,
+        "--phase": phase,
+        "--real": real,
+        "--imaginary": imaginary,
+        "--complex": complex_numbers,
+        "--megre": megre,
+    }
+    given = [name for name, value in named.items() if value]
+    if megre is not None and given == ["--megre"]:
         return find_megre(megre)
-    if megre is None and magnitude and phase:
-        return EchoFiles(tuple(magnitude), tuple(phase))
-    named = {"--magnitude": magnitude, "--phase": phase, "--megre": megre}
-    given = " and ".join(name for name, value in named.items() if value) or "none of them"
-    raise InputError(f"expected --magnitude and --phase, or --megre, found {given}")
+    if given in (["--magnitude", "--phase"], ["--real", "--imaginary"], ["--complex"]):
+        return EchoFiles(*map(tuple, (magnitude, phase, real, imaginary, complex_numbers)))
+    others = "--real and --imaginary, or --complex, or " if set(given) & OTHERS else ""
+    raise InputError(
+        f"expected --magnitude and --phase, or {others}--megre, found "
+        f"{' and '.join(given) or 'none of them'}"
+    )
 
 
 def describe_scan(
@@ -76,13 +98,13 @@ def describe_scan(
 ) -> ScanDescription:
     """Sort a scan's files by echo, and read from their JSON sidecars what is not given.
 
-    Files are ordered by ``EchoTime``, else by the echo number in their names, else left as given;
-    where only magnitude or only phase can be ordered, the other follows.
+    Files are ordered as ``in_order`` says. A single phase image with ``EchoTime1`` and
+    ``EchoTime2``, or of the suffix ``phasediff``, is the phase difference of these echoes.
 
     Args:
         files: magnitude and phase files.
-        echo_times_s: in seconds, increasing; wins over the sidecars.
-        field_strength_t: in tesla; wins over the sidecars.
+        echo_times_s: in seconds, increasing; wins over sidecars that cannot be used.
+        field_strength_t: in tesla; wins over sidecars that cannot be used.
         b0_direction: along the array axes; wins over ``B0_dir``.
         phase_range: values that are -pi and pi; wins over ``Units``.
 
@@ -90,89 +112,113 @@ def describe_scan(
         InputError: missing echo times or field strength, sidecars that contradict each other or
             cannot be used, or phase that a sidecar marks as filtered.
     """
-    magnitude = [read_sidecar(path) for path in files.magnitude]
-    phase = [read_sidecar(path) for path in files.phase]
-    for part, sidecars in (("mag", magnitude), ("phase", phase)):
-        _check_part(part, sidecars)
-    for sidecar in phase:
-        check_unfiltered(sidecar)
-    magnitude, phase = _sort_by_echo(magnitude, phase)
-    both = [*magnitude, *phase]
-    times_s = echo_times_s or _sidecar_times_s(magnitude, phase)
+    parts = _read_sidecars(files, any_unit=phase_range is not None)
+    phase = parts.get("phase", [])
+    difference = len(phase) == 1 and is_difference(phase[0])
+    parts = in_order(parts, times_given=bool(echo_times_s))
+    if difference:
+        _check_difference(parts)
+    every = [sidecar for sidecars in parts.values() for sidecar in sidecars]
+    times_s = _times_s(parts, echo_times_s, difference=difference)
     field_t, direction = field_strength_t, b0_direction
     units: PhaseUnits | None = None
     if field_t is None:
-        field_t = _common_value(both, "MagneticFieldStrength", sidecar_field_strength_t)
+        field_t = _common_value(every, "MagneticFieldStrength", sidecar_field_strength_t)
+    else:
+        _check_field(every, field_t)
     if not times_s or field_t is None:
-        raise _missing_metadata(magnitude[0], times=not times_s, field=field_t is None)
+        raise _missing_metadata(
+            every[-1 if difference else 0],
+            times=not times_s,
+            field=field_t is None,
+            key="EchoTime1 and EchoTime2" if difference else "EchoTime",
+        )
     if direction is None:
-        direction = _common_value(both, "B0_dir", sidecar_b0_direction)
+        direction = _common_value(every, "B0_dir", sidecar_b0_direction)
     if phase_range is None:
         units = _common_value(phase, "Units", sidecar_phase_units)
     return ScanDescription(
-        EchoFiles(tuple(s.image for s in magnitude), tuple(s.image for s in phase)),
+        EchoFiles.of_parts({part: [s.image for s in of] for part, of in parts.items()}),
         tuple(float(t) for t in times_s),
         field_t,
         None if direction is None else unit_vector(direction),
         units,
         phase_range,
+        difference,
     )
 
 
-def _check_part(part: str, sidecars: Sequence[Sidecar]) -> None:
-    """Check that no file name has the label of the other part."""
-    for sidecar in sidecars:
-        label = bids_name(sidecar.image).label("part")
-        if label not in (part, None):
-            raise InputError(f"{sidecar.image}: expected part-{part}, found part-{label}")
+def _read_sidecars(files: EchoFiles, *, any_unit: bool) -> Parts:
+    """Sidecars of every file, which must not say that it is something else."""
+    parts = {part: [read_sidecar(path) for path in paths] for part, paths in files.parts.items()}
+    for part, sidecars in parts.items():
+        check_part(part, sidecars)
+    for sidecar in (s for part, of in parts.items() if part != "mag" for s in of):
+        check_is_phase(sidecar, any_unit=any_unit)
+        check_unfiltered(sidecar)
+    for sidecar in parts.get("phase", []):
+        if len(parts["phase"]) > 1 and is_difference(sidecar):
+            raise InputError(
+                f"{sidecar.image}: expected one phase difference alone, or the phase of every "
+                f"echo, found a phase difference among {len(parts['phase'])} files"
+            )
+    return parts
 
 
-def _sort_by_echo(
-    magnitude: list[Sidecar], phase: list[Sidecar]
-) -> tuple[list[Sidecar], list[Sidecar]]:
-    """Sort both lists by echo."""
-    by_magnitude, by_phase = _order(magnitude), _order(phase)
-    if len(magnitude) == len(phase):
-        by_magnitude, by_phase = by_magnitude or by_phase, by_phase or by_magnitude
-    return (
-        [magnitude[n] for n in by_magnitude or range(len(magnitude))],
-        [phase[n] for n in by_phase or range(len(phase))],
-    )
+def _check_difference(parts: Parts) -> None:
+    """Refuse a magnitude of another echo than the two of a phase difference."""
+    times_s = echo_times_of_difference_s(parts["phase"][0])
+    for sidecar in parts["mag"] if times_s else []:
+        found = sidecar.number("EchoTime")
+        if found is not None and not any(same_value(found, t) for t in times_s or ()):
+            raise InputError(
+                f"{sidecar.sources['EchoTime']}: expected EchoTime {shown_times(times_s or ())} "
+                f"as of the phase difference, found {found:g}"
+            )
 
 
-def _order(sidecars: Sequence[Sidecar]) -> list[int] | None:
-    """Positions of the files by echo time or number; None where neither is known of all."""
-    times = [sidecar.number("EchoTime") for sidecar in sidecars]
-    echoes = [bids_name(sidecar.image).echo for sidecar in sidecars]
-    for keys in (times, echoes):
-        known = [key for key in keys if key is not None]
-        if len(known) == len(sidecars):
-            return sorted(range(len(known)), key=known.__getitem__)
-    return None
-
-
-def _sidecar_times_s(
-    magnitude: Sequence[Sidecar], phase: Sequence[Sidecar]
+def _times_s(
+    parts: Parts, given: Sequence[float] | None, *, difference: bool
 ) -> tuple[float, ...] | None:
-    """Echo times of the scan in seconds, if every file of magnitude or of phase has them."""
-    if len(magnitude) == len(phase):
-        for one, other in zip(magnitude, phase, strict=True):
-            _check_same_times(one, other)
-    for sidecars in (magnitude, phase):
-        times = [sidecar_echo_times_s(sidecar) for sidecar in sidecars]
-        if all(times):
-            return tuple(t for of_file in times if of_file for t in of_file)
-    return None
+    """Echo times in seconds: as given, else of the sidecars; None where nobody says.
+
+    Raises:
+        InputError: usable times of the sidecars that contradict those that were given.
+    """
+    if not given:
+        if difference:
+            return echo_times_of_difference_s(parts["phase"][0])
+        return echo_times_s(parts)
+    times_s = tuple(given)
+    check_echo_times(times_s)
+    try:
+        told = echo_times_of_difference_s(parts["phase"][0]) if difference else echo_times_s(parts)
+    except InputError:
+        return times_s
+    if told and len(told) == len(times_s):
+        for ours, theirs in zip(times_s, told, strict=True):
+            if abs(ours - theirs) > SAME_TIME * theirs:
+                first = next(iter(parts.values()))[0]
+                raise InputError(
+                    f"{first.image}: expected the EchoTime {shown_times(told)} of its sidecars, "
+                    f"found --echo-times-s {shown_times(times_s)}; correct one of them"
+                )
+    return times_s
 
 
-def _check_same_times(magnitude: Sidecar, phase: Sidecar) -> None:
-    """Check that magnitude and phase have the same echo time."""
-    expected, found = sidecar_echo_times_s(magnitude), sidecar_echo_times_s(phase)
-    if expected and found and not _same(expected, found):
-        raise InputError(
-            f"{phase.sources['EchoTime']}: expected EchoTime {_format_times(expected)} as of the "
-            f"magnitude, found {_format_times(found)}"
-        )
+def _check_field(sidecars: Sequence[Sidecar], given_t: float) -> None:
+    """Refuse a field strength that a sidecar contradicts, if that one is usable."""
+    check_field_strength(given_t)
+    for sidecar in sidecars:
+        try:
+            told = sidecar_field_strength_t(sidecar)
+        except InputError:
+            continue
+        if told is not None and abs(given_t - told) > SAME_FIELD * told:
+            raise InputError(
+                f"{sidecar.sources['MagneticFieldStrength']}: expected MagneticFieldStrength "
+                f"{given_t:g} as --b0-tesla, found {told:g}; correct one of them"
+            )
 
 
 def _common_value(
@@ -187,7 +233,7 @@ def _common_value(
             continue
         if first is None:
             first, agreed = sidecar, value
-        elif not _same(value, agreed):
+        elif not same_value(value, agreed):
             raise InputError(
                 f"{sidecar.sources[key]}: expected {key} {agreed} as in "
                 f"{first.sources[key].name}, found {value}"
@@ -195,23 +241,10 @@ def _common_value(
     return agreed
 
 
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, str) or isinstance(other, str):
-        return one == other
-    a, b = np.atleast_1d(one), np.atleast_1d(other)  # type: ignore[call-overload]
-    return a.shape == b.shape and bool(np.allclose(a, b, rtol=SAME_VALUE, atol=1e-9))
-
-
-def _missing_metadata(sidecar: Sidecar, *, times: bool, field: bool) -> InputError:
+def _missing_metadata(sidecar: Sidecar, *, times: bool, field: bool, key: str) -> InputError:
     options = [o for o, missing in (("--echo-times-s", times), ("--b0-tesla", field)) if missing]
-    fields = [
-        f for f, missing in (("EchoTime", times), ("MagneticFieldStrength", field)) if missing
-    ]
+    fields = [f for f, missing in ((key, times), ("MagneticFieldStrength", field)) if missing]
     return InputError(
         f"{sidecar.image}: expected {' and '.join(options)}, or {' and '.join(fields)} in a JSON "
         f"sidecar, found {sidecar.found}"
     )
-
-
-def _format_times(times_s: Sequence[float]) -> str:
-    return " ".join(f"{t:g}" for t in times_s)

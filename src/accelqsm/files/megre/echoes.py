@@ -14,7 +14,17 @@ import numpy as np
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.files.megre.description import ScanDescription
-from accelqsm.files.megre.phase import given_unit, phase_rad, phase_unit
+from accelqsm.files.megre.place import check_place
+from accelqsm.files.megre.signal import (
+    PART_NAMES,
+    as_complex,
+    check_count,
+    check_kinds,
+    check_magnitudes,
+    complex_echoes,
+    polar_echoes,
+    tells_decay,
+)
 from accelqsm.files.nifti import Image, check_finite, check_same_grid, image_of, read_image
 from accelqsm.grid import Triple, unit_vector
 
@@ -32,6 +42,8 @@ class Echoes:
         b0_direction: unit vector of the main field along the array axes.
         name: name of the phase, for messages.
         source: files and reading options, for the record of a result.
+        inverted: whether the phase was inverted; None if the sign is to be determined.
+        tells_decay: whether the magnitudes differ between echoes, so that R2* is known.
     """
 
     images: Tensor
@@ -39,60 +51,79 @@ class Echoes:
     b0_direction: Triple
     name: str
     source: Mapping[str, Any]
+    inverted: bool | None = None
+    tells_decay: bool = True
 
 
-def read_scan(scan: ScanDescription, *, invert_phase: bool = False) -> Echoes:
-    """Read magnitude and phase of every echo as complex images.
+def read_scan(scan: ScanDescription, *, invert_phase: bool | None = None) -> Echoes:
+    """Read every echo as a complex image: from magnitude and phase, real and imaginary, or complex.
 
     Args:
         scan: files and acquisition parameters.
-        invert_phase: the scanner's phase decreases with TE where the field adds to B0.
+        invert_phase: the scanner's phase decreases with TE where the field adds to B0; None: not
+            known.
 
     Raises:
         InputError: files that cannot be read, differ in grid or number of echoes, negative
-            magnitude, or phase of an unknown unit.
+            magnitude, phase of an unknown unit, or no voxel size or orientation.
+
+    Warns:
+        InputWarning: padding, a template's orientation, a magnitude that rises.
     """
-    magnitudes, phases = read_echoes(scan.files.magnitude), read_echoes(scan.files.phase)
-    grid = magnitudes[0].grid
-    acquisition = Acquisition(grid, scan.echo_times_s, scan.field_strength_t)
-    for name, echoes in (("magnitude", magnitudes), ("phase", phases)):
-        if len(echoes) != acquisition.n_echoes:
-            raise InputError(
-                f"{echoes[0].path}: expected {acquisition.n_echoes} {name} echoes "
-                f"(one per echo time), found {len(echoes)}"
-            )
-    for echo in (*magnitudes, *phases):
-        check_same_grid(echo.grid, grid, echo.path, reference=magnitudes[0].path)
+    parts = {part: read_echoes(paths) for part, paths in scan.files.parts.items()}
+    first = next(iter(parts.values()))[0]
+    acquisition = Acquisition(first.grid, scan.echo_times_s, scan.field_strength_t)
+    for part, echoes in parts.items():
+        n_echoes, path = acquisition.n_echoes, echoes[0].path
+        check_count(part, path, len(echoes), n_echoes, difference=scan.difference)
+    check_kinds(parts)
+    for echo in (echo for echoes in parts.values() for echo in echoes):
+        check_same_grid(echo.grid, first.grid, echo.path, reference=first.path)
         check_finite(echo.values, echo.path)
-    for echo in magnitudes:
-        if echo.values.min() < 0:
-            raise InputError(
-                f"{echo.path}: expected a magnitude >= 0, found {float(echo.values.min()):g}"
-            )
-    unit = (
-        phase_unit(phases, units=scan.phase_units)
-        if scan.phase_range is None
-        else given_unit(phases, *scan.phase_range)
-    )
+    check_place(first, direction_given=scan.b0_direction is not None)
+    unit = ""
+    if "mag" in parts:
+        images, unit = polar_echoes(parts["mag"], parts["phase"], scan)
+    else:
+        images = complex_echoes(parts)
+    if invert_phase:
+        images = images.conj()
     import torch  # last, because it takes seconds and files that do not fit are refused before
 
-    sign = -1.0 if invert_phase else 1.0
-    images = [
-        torch.polar(_tensor(echo.values), sign * _tensor(angle))
-        for echo, angle in zip(magnitudes, phase_rad(phases, unit), strict=True)
-    ]
     direction = scan.b0_direction or acquisition.b0_direction
-    source = {
-        "magnitude": [str(path) for path in scan.files.magnitude],
-        "phase": [str(path) for path in scan.files.phase],
-        "phase_unit": unit.name + (", slope ignored" if unit.stored else ""),
+    name = str(list(scan.files.parts.values())[min(1, len(parts) - 1)][0])
+    return Echoes(
+        torch.from_numpy(images)[None],
+        acquisition,
+        direction,
+        name,
+        _source(scan, acquisition, direction, unit=unit, invert_phase=bool(invert_phase)),
+        invert_phase,
+        tells_decay(images),
+    )
+
+
+def _source(
+    scan: ScanDescription,
+    acquisition: Acquisition,
+    direction: Triple,
+    *,
+    unit: str,
+    invert_phase: bool,
+) -> dict[str, Any]:
+    """What is recorded of the files and how they were read."""
+    files = {
+        PART_NAMES[p].replace(" ", "_"): [str(f) for f in of] for p, of in scan.files.parts.items()
+    }
+    return {
+        **files,
+        **({"phase_unit": unit} if unit else {}),
+        **({"phase_difference": True} if scan.difference else {}),
         "echo_times_s": list(acquisition.echo_times_s),
         "b0_tesla": acquisition.field_strength_t,
         "b0_direction": list(direction),
         "invert_phase": invert_phase,
     }
-    name = str(scan.files.phase[0])
-    return Echoes(torch.stack(images)[None], acquisition, direction, name, source)
 
 
 def echoes_of_arrays(
@@ -102,7 +133,7 @@ def echoes_of_arrays(
     echo_times_s: tuple[float, ...],
     field_strength_t: float,
     b0_direction: Sequence[float] | None = None,
-    invert_phase: bool = False,
+    invert_phase: bool | None = None,
 ) -> Echoes:
     """Complex images from magnitude and phase in memory, phase in radians.
 
@@ -111,10 +142,10 @@ def echoes_of_arrays(
         echo_times_s: one per echo, in seconds.
         field_strength_t: main field in tesla.
         b0_direction: along the array axes; by default scanner +z, from the affine.
-        invert_phase: the phase decreases with TE where the field adds to B0.
+        invert_phase: the phase decreases with TE where the field adds to B0; None: not known.
 
     Raises:
-        InputError: images that do not fit each other or the echo times.
+        InputError: images that do not fit each other or the echo times, or as ``read_scan``.
     """
     parts = []
     for name, image in (("magnitude", magnitude), ("phase", phase)):
@@ -130,12 +161,20 @@ def echoes_of_arrays(
         )
     grid = parts[0].grid
     check_same_grid(parts[1].grid, grid, parts[1].path, reference=parts[0].path)
+    check_place(parts[0], direction_given=b0_direction is not None)
+    check_kinds({"mag": parts[:1], "phase": parts[1:]})
+    if parts[0].values.min() < 0:
+        raise InputError(f"magnitude: expected values >= 0, found {parts[0].values.min():g}")
     acquisition = Acquisition(grid, echo_times_s, field_strength_t)
     import torch
 
-    values = [_tensor(part.values).reshape(*grid.shape, n_echoes) for part in parts]
-    sign = -1.0 if invert_phase else 1.0
-    images = torch.polar(values[0], sign * values[1]).movedim(-1, 0).contiguous()
+    values = [
+        np.asarray(part.values, dtype=np.float32).reshape(*grid.shape, n_echoes) for part in parts
+    ]
+    images = as_complex(np.moveaxis(values[0], -1, 0), np.moveaxis(values[1], -1, 0))
+    if invert_phase:
+        images = images.conj()
+    check_magnitudes(images, [parts[0].path] * n_echoes)
     direction = acquisition.b0_direction if b0_direction is None else unit_vector(b0_direction)
     source = {
         "magnitude": "given",
@@ -144,9 +183,12 @@ def echoes_of_arrays(
         "echo_times_s": list(echo_times_s),
         "b0_tesla": field_strength_t,
         "b0_direction": list(direction),
-        "invert_phase": invert_phase,
+        "invert_phase": bool(invert_phase),
     }
-    return Echoes(images[None], acquisition, direction, "phase", source)
+    decay = tells_decay(images)
+    return Echoes(
+        torch.from_numpy(images)[None], acquisition, direction, "phase", source, invert_phase, decay
+    )
 
 
 def read_echoes(paths: Sequence[Path]) -> list[Image]:
@@ -174,9 +216,3 @@ def _volume(image: Image, number: int) -> Image:
     return dataclasses.replace(
         image, values=image.values[..., number], stored=image.stored[..., number]
     )
-
-
-def _tensor(values: np.ndarray) -> Tensor:
-    import torch
-
-    return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))

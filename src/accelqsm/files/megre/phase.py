@@ -20,7 +20,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from accelqsm.errors import InputError
-from accelqsm.files.megre.phase_unit import REACH, TAU, Angles, PhaseUnit, full_range, range_of
+from accelqsm.files.megre.phase_unit import (
+    REACH,
+    TAU,
+    Angles,
+    PhaseUnit,
+    full_range,
+    range_of,
+    wraps,
+)
 from accelqsm.files.megre.sidecar import PhaseUnits
 from accelqsm.files.nifti import Image, check_finite
 
@@ -34,6 +42,11 @@ UNITS = (
     PhaseUnit("-4096..4096", -4096, 4096, 0.0, "whole"),
     PhaseUnit("0..4095", 0, 4095, 2047.5, "whole"),
     PhaseUnit("milliradians", -1000 * math.pi, 1000 * math.pi, 0.0),
+)
+LEAST_SHARE_WITHOUT_WRAP = 0.25
+"""Of a given range: what uses less and does not wrap may be in any unit."""
+UNWRAPPED = (
+    "a field map or unwrapped phase has none: give the scanner's own phase of each echo instead"
 )
 NORMALISED = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5))
 """Ranges of normalised phase (turns, half turns or others), which is not in radians."""
@@ -82,23 +95,27 @@ def phase_unit(images: Sequence[Image], *, units: PhaseUnits | None = None) -> P
     unit = next(_candidates(images, units), None)
     if unit is not None:
         return unit
-    low, high = range_of([_numbers(image) for image in images])
+    echoes = [_numbers(image) for image in images]
+    low, high = range_of(echoes)
     if units == "rad":
         expected = 'radians, as Units "rad" says'
     else:
         expected = "phase in radians (-pi..pi or 0..2 pi), milliradians, 0..4095 or -4096..4096"
-    raise InputError(
-        f"{images[0].path}: expected {expected}, found {low:g}..{high:g} "
-        "(--phase-range LOW HIGH settles it)"
-    )
+    advice = "(--phase-range LOW HIGH settles it)"
+    if len(images) == 1:
+        advice = "(convert it to radians; the unit of a single image cannot be told)"
+    if not wraps(echoes) and high - low > TAU:
+        advice = f"without a wrap, as {UNWRAPPED}"
+    raise InputError(f"{images[0].path}: expected {expected}, found {low:g}..{high:g} {advice}")
 
 
 def given_unit(images: Sequence[Image], low: float, high: float) -> PhaseUnit:
     """Phase unit in which ``low`` is -pi and ``high`` is pi, slope and intercept applied.
 
     Raises:
-        InputError: no range, or images that are not finite, constant, go beyond it or use less
-            than 2 % of it.
+        InputError: no range, or images that are not finite, constant, go beyond it, use less
+            than 2 % of it, or do not show that it is one turn: what wraps reaches both ends, and
+            what does not wrap may be a field map, unless its unit is known.
     """
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(f"--phase-range: expected LOW below HIGH, found {low:g} {high:g}")
@@ -113,7 +130,28 @@ def given_unit(images: Sequence[Image], low: float, high: float) -> PhaseUnit:
                 f"{image.path}: expected phase of the range {low:g}..{high:g} (--phase-range), "
                 f"found {echo.min():g}..{echo.max():g}"
             )
+    if len(images) == 1 and not any(_is_row(unit, row) for row in UNITS):
+        raise InputError(
+            f"{images[0].path}: expected radians or another known unit of a single phase image, "
+            f"found --phase-range {low:g} {high:g}, which may be a field map's as well; convert "
+            "phase to radians"
+        )
+    shown = f"{images[0].path}: expected phase of the range {low:g}..{high:g} (--phase-range)"
+    found = f"found {lowest:g}..{highest:g}"
+    if wraps(echoes):
+        if not unit.reached(echoes):
+            raise InputError(f"{shown}, {found}, where it wraps")
+    elif highest - lowest < LEAST_SHARE_WITHOUT_WRAP * (high - low) or not any(
+        _is_row(unit, row) and row.fits(echoes) for row in UNITS
+    ):
+        raise InputError(f"{shown}, {found} without a wrap, as {UNWRAPPED}")
     return unit
+
+
+def _is_row(unit: PhaseUnit, row: PhaseUnit) -> bool:
+    """Whether a given range is that of a known convention, or half a turn away from it."""
+    slack = REACH * (row.high - row.low)
+    return abs(unit.low - row.low) < slack and abs(unit.high - row.high) < slack
 
 
 def check_varying(images: Sequence[Image]) -> None:

@@ -21,6 +21,10 @@ tenth: 0.06 and more for wrapped phase (real and simulated heads, noise), 0 with
 LEAST_TENTH = 0.01
 """Fraction of the non-zero voxels in the top tenth, so that outliers do not define the range."""
 
+LEAST_WRAPS = 5e-4
+"""Share of the neighbours that differ by more than half the range, below which there is neither a
+wrap nor noise around the head, as in a field map and in unwrapped phase."""
+
 Angles = npt.NDArray[np.float32]
 TAU = 2 * math.pi
 
@@ -99,6 +103,22 @@ def _wrap_fraction(echoes: Sequence[Angles], low: float, high: float) -> float:
             neighbours += int(t[1:].sum() + t[:-1].sum())
             pairs += int((t[1:] & b[:-1]).sum() + (t[:-1] & b[1:]).sum())
     return pairs / max(neighbours, 1) if in_top > LEAST_TENTH * in_head else 0.0
+
+
+def wraps(echoes: Sequence[Angles]) -> bool:
+    """Whether neighbours jump by more than half the range, as wraps and noise do.
+
+    Zeros do not count: they are what a masked image has around the head.
+    """
+    low, high = range_of(echoes)
+    jumps = pairs = 0
+    for echo in echoes:
+        for axis in range(echo.ndim):
+            one = np.moveaxis(echo, axis, 0)
+            both = (one[1:] != 0) & (one[:-1] != 0)
+            jumps += int(((np.abs(one[1:] - one[:-1]) > (high - low) / 2) & both).sum())
+            pairs += int(both.sum())
+    return jumps > LEAST_WRAPS * max(pairs, 1)
 
 
 def range_of(echoes: Sequence[Angles]) -> tuple[float, float]:

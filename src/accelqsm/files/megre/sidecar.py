@@ -15,6 +15,8 @@ from accelqsm.errors import InputError
 from accelqsm.files.megre.bids import bids_name
 from accelqsm.grid import Triple, unit_vector
 
+USED = ("EchoTime", "EchoTime1", "EchoTime2", "MagneticFieldStrength", "B0_dir", "Units")
+"""Fields in which sidecars must not contradict each other."""
 DATASET_ROOT = "dataset_description.json"
 PhaseUnits = Literal["rad", "arbitrary"]
 Given = TypeVar("Given")
@@ -59,7 +61,8 @@ def read_sidecar(image: Path) -> Sidecar:
     a dataset, only the folder of the image counts.
 
     Raises:
-        InputError: a file that applies but does not hold a JSON object.
+        InputError: a file that applies but does not hold a JSON object, or two files of one
+            folder that are equally specific and differ in a field that is used.
 
     Source: the inheritance principle of Gorgolewski et al. 2016, Sci Data 3:160044,
     doi 10.1038/sdata.2016.44.
@@ -68,8 +71,19 @@ def read_sidecar(image: Path) -> Sidecar:
     sources: dict[str, Path] = {}
     for path in _applicable(image):
         for key, value in _read_object(path).items():
+            if key in sources and key in USED and value != fields[key]:
+                _check_rank(image, key, sources[key], path)
             fields[key], sources[key] = value, path
     return Sidecar(image, fields, sources)
+
+
+def _check_rank(image: Path, key: str, one: Path, other: Path) -> None:
+    """Refuse two sidecars that contradict each other and of which neither is more specific."""
+    if one.parent == other.parent and _rank(one, image) == _rank(other, image):
+        raise InputError(
+            f"{other}: expected the {key} of {one.name}, which applies to {image.name} as well, "
+            "found another"
+        )
 
 
 def sidecar_echo_times_s(sidecar: Sidecar) -> tuple[float, ...] | None:
@@ -87,6 +101,23 @@ def sidecar_echo_times_s(sidecar: Sidecar) -> tuple[float, ...] | None:
     echo_times_s = tuple(float(number) for number in numbers)
     _check_naming_file(sidecar.sources["EchoTime"], check_echo_times, echo_times_s)
     return echo_times_s
+
+
+def echo_times_of_difference_s(sidecar: Sidecar) -> tuple[float, float] | None:
+    """``EchoTime1`` and ``EchoTime2`` in seconds, of a phase difference; None where absent.
+
+    Raises:
+        InputError: one of them alone, or not seconds that increase.
+    """
+    keys = [key for key in ("EchoTime1", "EchoTime2") if sidecar.fields.get(key) is not None]
+    if not keys:
+        return None
+    values = [sidecar.number(key) for key in keys]
+    if len(keys) == 1 or None in values:
+        raise _unusable(sidecar, keys[0], "EchoTime1 and EchoTime2 in seconds, such as 0.00492")
+    first, second = float(values[0] or 0), float(values[1] or 0)
+    _check_naming_file(sidecar.sources["EchoTime2"], check_echo_times, (first, second))
+    return first, second
 
 
 def sidecar_field_strength_t(sidecar: Sidecar) -> float | None:
@@ -171,14 +202,19 @@ def _is_number(value: Any) -> bool:
 
 def _applicable(image: Path) -> list[Path]:
     """JSON files that apply to an image, the most general first."""
-    name = bids_name(image)
     paths: list[Path] = []
     for folder in _folders(image):
         paths += sorted(
             (path for path in folder.glob("*.json") if _applies(path, image)),
-            key=lambda path: (bids_name(path).stem == name.stem, len(bids_name(path).entities)),
+            key=lambda path: (*_rank(path, image), path.name),
         )
     return paths
+
+
+def _rank(path: Path, image: Path) -> tuple[bool, int]:
+    """How specific a JSON file is to an image; the higher one wins."""
+    outer = bids_name(path)
+    return outer.stem == bids_name(image).stem, len(outer.entities)
 
 
 def _applies(path: Path, image: Path) -> bool:

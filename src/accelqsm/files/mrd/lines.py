@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
+from accelqsm.files.foreign import refuse_foreign
 from accelqsm.files.mrd.header import Encoding, parse_header
 
 NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
@@ -49,6 +50,7 @@ def read_sampling(path: Path) -> npt.NDArray[np.bool_]:
 @contextmanager
 def open_mrd(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file; raise InputError for a missing or damaged one."""
+    refuse_foreign(path, wanted="raw data")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:

@@ -164,7 +164,10 @@ def _valid(source: Dataset, keyword: str) -> Any:
     from pydicom.datadict import dictionary_VR
     from pydicom.valuerep import validate_value
 
-    value = source.get(keyword)
+    try:
+        value = source.get(keyword)
+    except Exception:  # what pydicom raises on a malformed element depends on its representation
+        return None
     if value is None or value == "":
         return None
     representation = dictionary_VR(_tag(keyword))
@@ -173,6 +176,8 @@ def _valid(source: Dataset, keyword: str) -> Any:
         return value if pattern.fullmatch(str(value)) else None
     if keyword == "PatientSex" and words(source, keyword)[0] not in ("M", "F", "O"):
         return None
+    if representation == "DS":
+        return value if numbers(source, keyword) else None
     if representation in LONGEST and isinstance(value, str):
         return value[: LONGEST[representation]]
     try:
