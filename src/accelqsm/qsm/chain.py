@@ -135,7 +135,7 @@ def susceptibility(
         rate, kind = noise.r2star_per_s, settings.reference
         chi_ppm = _reference_to_kind(chi_ppm, left, rate, size_mm, kind)
     return QsmResult(
-        chi_ppm=_reference_to_kind(chi_ppm, left, noise.r2star_per_s, size_mm, settings.reference),
+        chi_ppm=chi_ppm,
         mask=left,
         brain=brain,
         field_hz=field_hz,
