@@ -23,7 +23,10 @@ from accelqsm.grid import centred_grid
 from recon_phantom import channel_images, sample
 from scan_files import GRID, ball, paths, write_dataset
 
-MOST_CPU_S = 1.5
+MOST_IMPORTS = 2.0
+"""Times the CPU seconds of the imports that reading a table or header needs, as measured then."""
+
+LIGHT = "import nibabel, pandas, scipy.ndimage"
 SCRIPT = """
 import sys
 from accelqsm.cli import main
@@ -92,19 +95,21 @@ def test_what_cannot_be_used_is_refused_in_little_time(
 ) -> None:
     given = [word.replace("@", str(inputs)) for word in words]
     taken = []
-    for _ in range(2):
+    for _ in range(3):
+        start = cpu_s()
+        subprocess.run([sys.executable, "-c", LIGHT], check=True)
         before = cpu_s()
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, *given], capture_output=True, text=True
         )
-        taken.append(cpu_s() - before)
+        taken.append((cpu_s() - before) / (before - start))
         assert done.returncode == 65, done.stderr
         assert done.stderr.startswith("accelqsm: ")
         assert done.stderr.count("\n") == 1
         assert message in done.stderr
-        if taken[-1] < MOST_CPU_S:
+        if taken[-1] < MOST_IMPORTS:
             break
-    assert min(taken) < MOST_CPU_S
+    assert min(taken) < MOST_IMPORTS
     assert not (inputs / "out").exists()
 
 
