@@ -18,7 +18,6 @@ import torch
 
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline import scan as subject
-from accelqsm.qsm import chain
 from accelqsm.recon.weights import load_network, packaged_weights
 from accelqsm.simulate.heads.head import LOOKUP, Head, digital_head
 from accelqsm.simulate.scanner import scan
@@ -27,10 +26,7 @@ from accelqsm.virtual.sampling import sampling_pattern
 from stages import CHAIN_STAGES, timed
 
 SEED = 62
-STAGES = {
-    subject: ("prewhiten", "sum_channels"),
-    chain: CHAIN_STAGES,
-}
+STAGES = {"prewhiten": subject, "sum_channels": subject} | CHAIN_STAGES
 
 
 def main() -> None:
@@ -73,7 +69,7 @@ def scanned(preset: Preset) -> tuple[KSpace, Head]:
 def timed_run(kspace: KSpace, weights: str) -> str:
     """Markdown: seconds by stage and altogether, and the largest memory of the GPU."""
     seconds: dict[str, float] = {}
-    plain = {(m, name): getattr(m, name) for m, names in STAGES.items() for name in names}
+    plain = {(module, name): getattr(module, name) for name, module in STAGES.items()}
     for (module, name), call in plain.items():
         setattr(module, name, timed(name, call, seconds, _clock))
     if torch.cuda.is_available():

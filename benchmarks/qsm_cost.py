@@ -21,7 +21,6 @@ import torch
 from skimage.restoration import unwrap_phase
 
 from accelqsm.grid import centred_grid
-from accelqsm.qsm import chain
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.field.lags import lag_products
 from qsm_head import ANCHOR, CENTRE_MM, FIELD_STRENGTH_T, Protocol, scanned_head
@@ -91,8 +90,8 @@ def _measured(folder: Path, n_threads: int) -> dict[str, Any]:
     grid = centred_grid(tuple(shape), tuple(size_mm), centre_mm=CENTRE_MM)
     images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="r+"))
     seconds: dict[str, float] = {}
-    for stage in CHAIN_STAGES:
-        setattr(chain, stage, timed(stage, getattr(chain, stage), seconds, time.process_time))
+    for stage, module in CHAIN_STAGES.items():
+        setattr(module, stage, timed(stage, getattr(module, stage), seconds, time.process_time))
     runs = []
     for _ in range(2 if n_threads > 1 else N_RUNS):
         seconds.clear()

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-CHAIN_STAGES = (
-    "brain_mask",
-    "remove_incoherent",
-    "readout_phase",
-    "unwrap_spun",
-    "multilag_field",
-    "dipole_fit",
-    "iron_magnitude",
-    "l1_dipole_inversion",
-    "erode",
-)
+from accelqsm.qsm import chain
+from accelqsm.qsm.background import dipole_fit
+from accelqsm.qsm.inversion import l1
+
+CHAIN_STAGES = {
+    "found_brain": chain,
+    "coherent_sums": chain,
+    "unwrap_spun": chain,
+    "multilag_field": chain,
+    "dipole_fit": dipole_fit,
+    "iron_magnitude": chain,
+    "l1_dipole_inversion": l1,
+    "erode": chain,
+}
+"""Functions by name, and the module where the chain looks each up."""
 
 
 def timed(
