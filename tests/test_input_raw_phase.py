@@ -26,6 +26,7 @@ from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.recon.trust import trust_in
+from accelqsm.reports.methods import reconstruction_text
 from recon_phantom import ECHO_TIMES_S, FIELD_HZ, channel_images, sample
 
 SHAPE = (12, 48, 40)
@@ -217,3 +218,9 @@ def test_sensitivities_that_a_network_does_not_read_are_refused(tmp_path: Path) 
     network = ReconNet3D(Architecture(4, 2, (3, 1), patch=1))
     with pytest.raises(InputError, match="expected with --consistency joint, found per-coil"):
         prepared(scan(), recon, network)
+
+
+def test_the_methods_text_names_the_file_of_sensitivities() -> None:
+    recon = ReconSettings("cg-sense", sensitivities=SensitivitySettings(file="maps.npy"))
+    assert "with the sensitivities of maps.npy in" in reconstruction_text({"PI": (recon, {})})
+    assert "their place" not in reconstruction_text({"PI": (ReconSettings("cg-sense"), {})})

@@ -55,6 +55,8 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
         if found:
             found = FORMER_CONSISTENCIES.get(found, found)
             text += f" ({CONSISTENCIES.get(found, found)})"
+        if settings.sensitivities.file:
+            text += f", with the sensitivities of {settings.sensitivities.file} in their place"
         factor = source.get("acceleration")
         known = "" if factor is None else f" (acceleration {factor:.2f})"
         parts.append(f"{label}{known} by {text}")
