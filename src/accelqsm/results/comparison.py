@@ -22,9 +22,9 @@ from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table, write_described_table, write_table
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.options.table import from_table, plain
-from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
+from accelqsm.results.saved import SavedResult
 
 VALUES = "compared-values.tsv"
 PEOPLE = "compared-participants.tsv"
@@ -51,7 +51,7 @@ AGE_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(SavedResult):
     """Agreement of protocols with a reference protocol.
 
     Attributes:
@@ -92,29 +92,18 @@ class Comparison:
         subjects = self.values["subject"].unique()
         return {s: known[plain_label(s)] for s in subjects if plain_label(s) in known}
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the tables, each with a JSON file that describes its columns, and the settings.
+    @property
+    def owner(self) -> str:
+        """Command whose results these are."""
+        return "compare"
+
+    def write(self, out: Path) -> None:
+        """Write the tables, each with a JSON file that describes its columns; the settings last.
 
         ``agreement.tsv``, ``table-2.tsv``, ``table-3.tsv``; with participants ``age.tsv``,
         ``table-1.tsv``, ``table-4.tsv``; with a published study ``published-checks.tsv``; copies of
-        the compared values, and of label, age and sex of the participants. Whole or not at all.
-
-        Args:
-            folder: for these files; others that lie there stay.
-            overwrite: replace all results that an earlier run left there.
-
-        Returns:
-            The folder.
-
-        Raises:
-            InputError: a folder that holds results, is in use or cannot be written.
+        the compared values, and of label, age and sex of the participants.
         """
-        with results_folder(folder, "compare", overwrite=overwrite) as out:
-            self.write(out)
-        return Path(folder)
-
-    def write(self, out: Path) -> None:
-        """Write into a folder without results; the settings last."""
         frames = {AGREEMENT: self.agreement}
         frames |= {f"{name}.tsv": table for name, table in self.tables.items()}
         frames |= {AGE: self.ages} if self.ages is not None else {}

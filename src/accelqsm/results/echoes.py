@@ -16,9 +16,9 @@ from accelqsm.files.toml import write_settings
 from accelqsm.grid import Grid
 from accelqsm.options.table import plain
 from accelqsm.recon.settings import ReconSettings
-from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
+from accelqsm.results.saved import SavedResult
 
 Volume = npt.NDArray[np.float32]
 
@@ -43,7 +43,7 @@ class EchoImages:
 
 
 @dataclass(frozen=True)
-class Reconstruction:
+class Reconstruction(SavedResult):
     """Images of every echo of a scan, with settings and source.
 
     Attributes:
@@ -60,25 +60,13 @@ class Reconstruction:
     source: Mapping[str, Any]
     device: str = ""
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write ``echo-N_part-{mag,phase}.nii.gz`` and ``settings.toml``, whole or not at all.
-
-        Args:
-            folder: for these files; others that lie there stay.
-            overwrite: replace all results that an earlier run left there.
-
-        Returns:
-            The folder.
-
-        Raises:
-            InputError: a folder that holds results, is in use or cannot be written.
-        """
-        with results_folder(folder, "recon", overwrite=overwrite) as out:
-            self.write(out)
-        return Path(folder)
+    @property
+    def owner(self) -> str:
+        """Command whose results these are."""
+        return "recon"
 
     def write(self, out: Path) -> None:
-        """Write into a folder without results; the settings last."""
+        """Write ``echo-N_part-{mag,phase}.nii.gz``; the settings last."""
         write_echoes(out, self.echoes, self.grid)
         record = {
             "command": "recon",

@@ -18,9 +18,9 @@ from accelqsm.options.table import plain
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import EchoImages, read_echoes, write_echoes
-from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
+from accelqsm.results.saved import SavedResult
 
 CHIMAP = "Chimap.nii.gz"
 FIELD = "fieldmap.nii.gz"
@@ -34,7 +34,7 @@ Volume = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class SusceptibilityMaps:
+class SusceptibilityMaps(SavedResult):
     """Susceptibility of a scan with the maps it is computed from; all (x, y, z) on ``grid``.
 
     Attributes:
@@ -69,25 +69,13 @@ class SusceptibilityMaps:
     device: str = ""
     command: str = "qsm"
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the maps as NIfTI (ppm, Hz, 1/s) and ``settings.toml``, whole or not at all.
-
-        Args:
-            folder: for these files; others that lie there stay.
-            overwrite: replace all results that an earlier run left there.
-
-        Returns:
-            The folder.
-
-        Raises:
-            InputError: a folder that holds results, is in use or cannot be written.
-        """
-        with results_folder(folder, self.command, overwrite=overwrite) as out:
-            self.write(out)
-        return Path(folder)
+    @property
+    def owner(self) -> str:
+        """Command whose results these are."""
+        return self.command
 
     def write(self, out: Path) -> None:
-        """Write into a folder without results; the settings last."""
+        """Write the maps as NIfTI (ppm, Hz, 1/s), and echoes; the settings last."""
         if self.echoes is not None:
             write_echoes(out, self.echoes, self.grid)
         for name, values in self._files().items():

@@ -19,9 +19,9 @@ from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.table import from_table, plain
-from accelqsm.results.folder import results_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
+from accelqsm.results.saved import SavedResult
 
 TABLE, LABELS, LOOKUP = "nuclei.tsv", "dseg.nii.gz", "dseg.tsv"
 QUALITY, FIGURE = "quality.tsv", "quality.png"
@@ -52,7 +52,7 @@ QUALITY_MEANINGS: Mapping[str, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class NucleiResult:
+class NucleiResult(SavedResult):
     """Measured nuclei of one map, with labels and quality metrics.
 
     Attributes:
@@ -76,25 +76,13 @@ class NucleiResult:
     settings: MeasureSettings
     source: Mapping[str, Any]
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write labels, metrics, figure, table and ``settings.toml``, whole or not at all.
-
-        Args:
-            folder: for these files; others that lie there stay.
-            overwrite: replace all results that an earlier run left there.
-
-        Returns:
-            The folder.
-
-        Raises:
-            InputError: a folder that holds results, is in use or cannot be written.
-        """
-        with results_folder(folder, "nuclei", overwrite=overwrite) as out:
-            self.write(out)
-        return Path(folder)
+    @property
+    def owner(self) -> str:
+        """Command whose results these are."""
+        return "nuclei"
 
     def write(self, out: Path) -> None:
-        """Write into a folder without results; the settings last."""
+        """Write labels, metrics, figure and table; the settings last."""
         write_image(out / LABELS, self.labels, self.grid)
         write_table(out / LOOKUP, self.lookup)
         metrics = pd.DataFrame(list(self.quality), columns=["metric", "value", "unit"])
