@@ -7,34 +7,28 @@ run, in the saved settings and, with the work that it cites, in the methods text
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from accelqsm.cli import main
 from accelqsm.files.atlases import ATLASES, NamedAtlas
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.files.nifti import read_volume
-from accelqsm.fourier import PHASE_ENCODES, ifft
-from accelqsm.kspace import KSpace
 from accelqsm.options.registry import Choice, Registry
-from accelqsm.options.setting import Settings, setting
 from accelqsm.qsm.inversion.registry import INVERSIONS, Inversion
-from accelqsm.recon.blocks import ImageBlock, all_readouts
 from accelqsm.recon.registry import RECONSTRUCTIONS, NetworkReconstruction, Reconstruction
 from accelqsm.recon.sampling import poisson_disk
-from accelqsm.recon.settings import ReconSettings
 from accelqsm.recon.weights import save_network
 from accelqsm.simulate.heads.deformation import UPRIGHT
 from nuclei_phantom import write_atlas
 from nuclei_phantom import write_scan as write_mapped_head
 from recon_phantom import channel_images, sample
 from scan_files import write_scan
+from toy_methods import ToyNetwork, ToySettings
 
 WORK = """@article{toy2026,
   author = {Toy and Doe},
@@ -47,13 +41,6 @@ WORK = """@article{toy2026,
 CITED = "Toy and Doe 2026. On toys. J Toys 1:1-2."
 SHAPE = (16, 32, 24)
 PATTERN = poisson_disk(SHAPE[1:], acceleration=2, calibration=(10, 10), seed=0)
-
-
-@dataclass(frozen=True)
-class ToySettings(Settings):
-    """Of every toy."""
-
-    factor: float = setting(2.0, above=0, help="of the result")
 
 
 def times(
@@ -70,31 +57,6 @@ def times(
     return torch.where(mask, settings.factor * local_field_ppm, 0)
 
 
-def scaled(kspace: KSpace, settings: ReconSettings) -> Iterator[ImageBlock]:
-    """The zero-filled images times a factor."""
-    assert isinstance(settings.method_settings, ToySettings)
-    images = settings.method_settings.factor * ifft(kspace.planes(), PHASE_ENCODES)
-    yield ImageBlock(slice(0, kspace.n_channels), all_readouts(kspace), images)
-
-
-class ToyNetwork(nn.Module):
-    """The zero-filled image times a weight."""
-
-    consistency, readout_reach, hidden_per_voxel = "per-coil", 0, 1.0
-
-    def __init__(self, architecture: ToySettings) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.weight = nn.Parameter(torch.tensor(architecture.factor))
-
-    @property
-    def device(self) -> torch.device:
-        return self.weight.device
-
-    def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
-        return self.weight * ifft(measured, PHASE_ENCODES)
-
-
 def toy_atlas() -> Path:
     """The folder of the atlas that goes by the name of toy."""
     return ATLAS_FOLDER
@@ -107,10 +69,10 @@ INVERSION = Inversion(
     "toy", f"{HERE}:times", "a multiple ({factor}) of the field (Toy 2026)", (WORK,), ToySettings
 )
 METHOD = Reconstruction(
-    "toy", f"{HERE}:scaled", "zero filling times {factor} (Toy 2026)", (WORK,), ToySettings
+    "toy", "toy_methods:scaled", "zero filling times {factor} (Toy 2026)", (WORK,), ToySettings
 )
 NETWORK = NetworkReconstruction(
-    "toy-net", f"{HERE}:ToyNetwork", "a toy network (Toy 2026)", (WORK,),
+    "toy-net", "toy_methods:ToyNetwork", "a toy network (Toy 2026)", (WORK,),
     uses=("network",), architecture=ToySettings,
 )  # fmt: skip
 ATLAS = NamedAtlas("toy", f"{HERE}:toy_atlas", "the atlas of toys (Toy 2026)", (WORK,))

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
-from accelqsm.options.setting import Settings, setting
+from accelqsm.options.setting import Settings
 from accelqsm.options.table import from_table, plain
-from accelqsm.recon.blocks import ImageBlock
 from accelqsm.recon.method_settings import (
     GrappaSettings,
-    MethodSettings,
     NetworkSettings,
     SenseSettings,
     SensitivitySettings,
@@ -34,6 +30,7 @@ from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.settings import ReconSettings, as_recon
 from accelqsm.recon.weights import load_network, save_network
 from recon_phantom import channel_images, sample
+from toy_methods import ToyNetwork, ToySettings
 
 SHAPE = (6, 24, 16)
 POISSON = poisson_disk(SHAPE[1:], acceleration=2, calibration=(10, 10), seed=0)
@@ -41,46 +38,15 @@ LOUD = (..., slice(1, 5), slice(None), slice(None))
 """Readout positions that meet the object; networks leave the others as they are."""
 
 
-@dataclass(frozen=True)
-class ScaleSettings(Settings):
-    """Of the toys below."""
-
-    factor: float = setting(2.0, above=0, help="of the zero-filled image")
-
-
-def scaled(kspace: KSpace, settings: MethodSettings[ScaleSettings]) -> Iterator[ImageBlock]:
-    """The zero-filled images times a factor."""
-    images = settings.method_settings.factor * ifft(kspace.planes(), PHASE_ENCODES)
-    yield ImageBlock(slice(0, kspace.n_channels), slice(0, SHAPE[0]), images)
-
-
-class ScaleNetwork(nn.Module):
-    """The zero-filled image times a weight."""
-
-    consistency, readout_reach, hidden_per_voxel = "per-coil", 0, 1.0
-
-    def __init__(self, architecture: ScaleSettings) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.weight = nn.Parameter(torch.tensor(architecture.factor))
-
-    @property
-    def device(self) -> torch.device:
-        return self.weight.device
-
-    def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
-        return self.weight * ifft(measured, PHASE_ENCODES)
-
-
 METHOD = Reconstruction(
-    "scaled", f"{__name__}:scaled", "zero filling times {factor}", settings=ScaleSettings
+    "scaled", "toy_methods:scaled", "zero filling times {factor}", settings=ToySettings
 )
 NETWORK = NetworkReconstruction(
     "scale-network",
-    f"{__name__}:ScaleNetwork",
+    "toy_methods:ToyNetwork",
     "a toy",
     uses=("network",),
-    architecture=ScaleSettings,
+    architecture=ToySettings,
 )
 
 
@@ -92,7 +58,7 @@ def test_a_row_is_a_reconstruction() -> None:
     kspace = sample(channel_images(SHAPE, 3), POISSON)
     with RECONSTRUCTIONS.with_row(METHOD):
         (twice,) = reconstruct(kspace, "scaled")
-        (thrice,) = reconstruct(kspace, ReconSettings("scaled", ScaleSettings(3.0)))
+        (thrice,) = reconstruct(kspace, ReconSettings("scaled", ToySettings(3.0)))
         assert METHOD.describe() == "zero filling times 2"
     assert torch.equal(twice.images, 2 * _zero_filled(kspace))
     assert torch.equal(thrice.images, 3 * _zero_filled(kspace))
@@ -103,13 +69,13 @@ def test_a_row_is_a_reconstruction() -> None:
 def test_a_network_of_a_row_is_saved_loaded_and_run(tmp_path: Path) -> None:
     kspace, file = sample(channel_images(SHAPE, 3), POISSON), tmp_path / "toy.safetensors"
     with RECONSTRUCTIONS.with_row(NETWORK):
-        network = ScaleNetwork(ScaleSettings(5.0))
+        network = ToyNetwork(ToySettings(5.0))
         with torch.no_grad():
             network.weight.fill_(1.5)
         save_network(network, file, about={})
         loaded = load_network(file)
-        assert isinstance(loaded, ScaleNetwork)
-        assert loaded.architecture == ScaleSettings(5.0)
+        assert isinstance(loaded, ToyNetwork)
+        assert loaded.architecture == ToySettings(5.0)
         settings = ReconSettings("scale-network", network=NetworkSettings(str(file)))
         images = torch.cat([block.images for block in reconstruct(kspace, settings)])
         again = torch.cat(
