@@ -30,6 +30,7 @@ from accelqsm.figures.slices import (
     cut_box,
     draw_outlines,
     draw_scale,
+    region_masks,
     show_slice,
 )
 from accelqsm.grid import Triple
@@ -162,11 +163,7 @@ def difference_figure(
             top=0.3, bottom=0.05, gap=(0.06, 0.06),
         )  # fmt: skip
         names = list(dict.fromkeys(regions.values()))
-        masks = {
-            name: np.isin(labels[:, :, z], [v for v, r in regions.items() if r == name])[box]
-            for name in names
-        }
-        visible = {name: region for name, region in masks.items() if region.any()}
+        visible = region_masks(labels[:, :, z][box], regions, names)
         for axes, name in zip(grid.flat, others, strict=True):
             axes.set(xticks=[], yticks=[])
             difference = PPB_PER_PPM * (chi_ppm[name] - chi_ppm[reference])

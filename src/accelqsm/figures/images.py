@@ -27,6 +27,7 @@ from accelqsm.figures.slices import (
     cut_box,
     draw_outlines,
     draw_scale,
+    joined_mask,
     region_masks,
     show_slice,
 )
@@ -148,7 +149,7 @@ def zoom_figure(
     boxes, outlines = [], []
     window_ppb = view.window_ppb or DEFAULT_CHI_WINDOW_PPB
     for heading, names in views.items():
-        chosen = np.isin(labels, [index for index, name in regions.items() if name in names])
+        chosen = joined_mask(labels, regions, names)
         if not chosen.any():
             continue
         z = chosen_slice(shape, None, chosen, None)

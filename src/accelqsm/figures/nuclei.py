@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from accelqsm.figures.slices import (
     cut_box,
     draw_scale,
     extent_mm,
+    joined_mask,
     region_colours,
     region_masks,
     show_slice,
@@ -71,7 +72,7 @@ def nuclei_figure(
     views = {
         view: (chosen_slice(labels.shape, None, chosen, None), members)
         for view, members in views_of(regions.values()).items()
-        if (chosen := _members(labels, regions, members)).any()
+        if (chosen := joined_mask(labels, regions, members)).any()
     }
     gray = colormaps["gray"]
     width = (WIDTH_INCHES - 1.0) / 4
@@ -230,10 +231,6 @@ def _middle_on_the_left(shown: npt.NDArray[np.bool_]) -> tuple[float, float]:
     rows, columns = np.nonzero(half if half.any() else shown)
     middle = int(np.argmin(np.hypot(rows - rows.mean(), columns - columns.mean())))
     return float(columns[middle]) + 0.5, float(rows[middle]) + 0.5
-
-
-def _members(labels: Volume, regions: Mapping[int, str], names: Sequence[str]) -> Volume:
-    return np.isin(labels, [value for value, region in regions.items() if region in names])
 
 
 def _plane_size(shape: tuple[int, ...], voxel_size_mm: Triple, axis: int) -> tuple[float, float]:

@@ -105,11 +105,15 @@ def region_masks(
     labels: Volume, regions: Mapping[int, str], names: Sequence[str]
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """Mask of each region, both sides together; regions without a voxel are left out."""
-    masks = {
-        name: np.isin(labels, [index for index, region in regions.items() if region == name])
-        for name in names
-    }
+    masks = {name: joined_mask(labels, regions, [name]) for name in names}
     return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def joined_mask(
+    labels: Volume, regions: Mapping[int, str], names: Sequence[str]
+) -> npt.NDArray[np.bool_]:
+    """Mask of all voxels of the named regions."""
+    return np.isin(labels, [index for index, region in regions.items() if region in names])
 
 
 def show_slice(
