@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,10 +79,7 @@ def read_image(path: Path) -> Image:
         InputError: missing, not NIfTI, truncated, failing its gzip checksum, not 3D or 4D,
             larger than 64 GiB as declared, or with an unusable affine or voxel size.
     """
-    refuse_foreign(path, wanted="images")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
+    with _readable(path):
         raw = _whole_bytes(path)
         loader = nibabel.Nifti2Image if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Image
         header = loader.header_class.from_fileobj(io.BytesIO(raw), check=False)
@@ -88,13 +87,6 @@ def read_image(path: Path) -> Image:
         image = loader.from_bytes(raw)
         _check_pixdim(path, header, _orientation(image.header, image.affine))
         return image_of(image, path)
-    except InputError:
-        raise
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: truncated or damaged gzip file ({error})") from error
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable NIfTI image ({reason})") from error
 
 
 def read_header(path: Path) -> Header:
@@ -103,10 +95,7 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: as ``read_image``, as far as the header tells.
     """
-    refuse_foreign(path, wanted="images")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
+    with _readable(path):
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else path.open("rb") as file:
@@ -118,6 +107,16 @@ def read_header(path: Path) -> Header:
         _check_pixdim(path, kind.from_fileobj(io.BytesIO(raw), check=False), found)
         grid = grid_of(shape, found.affine, path)
         return Header(path, grid, shape, found.space, found.unit, found.doubt)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say in one line, with the name of the file, why it cannot be read."""
+    refuse_foreign(path, wanted="images")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        yield
     except InputError:
         raise
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
