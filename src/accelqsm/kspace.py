@@ -134,6 +134,13 @@ class KSpace:
         return planes
 
 
+def sample_index(sampled: Tensor) -> Tensor:
+    """Index of each position of a pattern among the samples, int (y, z); -1 where not sampled."""
+    index = torch.full(sampled.shape, -1)
+    index[sampled] = torch.arange(int(sampled.sum()))
+    return index
+
+
 def calibration_box(sampled: Tensor) -> tuple[slice, slice]:
     """Largest fully sampled rectangle centred on the zero frequency.
 

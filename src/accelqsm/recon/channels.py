@@ -11,7 +11,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
-from accelqsm.kspace import KSpace, calibration_box, scratch
+from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
 
 READOUTS_AT_ONCE = 16
 
@@ -86,9 +86,8 @@ def calibration_samples(
         apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
         return kspace.gain * torch.from_numpy(np.ascontiguousarray(apart)).to(device)
     sampled = kspace.sampled.cpu()
-    order = torch.full(sampled.shape, -1)
-    order[sampled] = torch.arange(int(sampled.sum()))
-    chosen = kspace.samples[channels, echo, x][..., order[calibration_box(sampled)].numpy()]
+    columns = sample_index(sampled)[calibration_box(sampled)].numpy()
+    chosen = kspace.samples[channels, echo, x][..., columns]
     return kspace.gain * torch.from_numpy(np.ascontiguousarray(chosen)).to(device)
 
 

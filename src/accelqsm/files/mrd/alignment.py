@@ -18,7 +18,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
-from accelqsm.kspace import calibration_box
+from accelqsm.kspace import calibration_box, sample_index
 
 CENTRE = 12
 """Samples along ky and kz of the images that are compared."""
@@ -88,9 +88,7 @@ def _coarse_images(samples: npt.NDArray[np.complex64], sampled: Tensor) -> list[
         for side in box
         for part in [centred_slice(side.stop - side.start, min(side.stop - side.start, CENTRE))]
     )
-    order = torch.full(sampled.shape, -1)
-    order[sampled] = torch.arange(int(sampled.sum()))
-    columns = order[few].flatten().numpy()
+    columns = sample_index(sampled)[few].flatten().numpy()
     shape = (few[0].stop - few[0].start, few[1].stop - few[1].start)
     images = []
     for echo in range(samples.shape[1]):

@@ -18,7 +18,7 @@ from accelqsm.files.mrd.lines import NOISE, REVERSE, Lines, has_flag, open_mrd, 
 from accelqsm.files.mrd.readouts import ReadoutGrid, images_of, samples_of
 from accelqsm.files.mrd.repeats import check_repeats
 from accelqsm.grid import Triple
-from accelqsm.kspace import KSpace, calibration_box, scratch
+from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
 
 CHUNK_BYTES = 2**26
 """Size of the blocks in which samples are read or written."""
@@ -53,8 +53,8 @@ def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
     heads, is_image, sampled = survey.heads, survey.is_image, survey.sampled
     lines = survey.data
     n_channels = int(heads[int(np.argmax(is_image))]["active_channels"])
-    order = np.full(sampled.shape, -1)
-    order[sampled] = np.arange(int(sampled.sum()))
+    pattern = torch.from_numpy(sampled)
+    order = sample_index(pattern).numpy()
     shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
     samples = scratch(shape)
     positions = np.full(len(heads), -1)
@@ -68,7 +68,7 @@ def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
     apart = _calibration(path, survey, n_channels)
     return KSpace(
         survey.acquisition,
-        torch.from_numpy(sampled),
+        pattern,
         samples,
         noise,
         apart,
