@@ -11,6 +11,7 @@ import pytest
 from accelqsm.cli import main
 from accelqsm.files.tables import write_table
 from accelqsm.results.folder import results_folder
+from accelqsm.results.integrity.seal import seal_folders
 
 
 def values(path: Path, seed: int = 0, regions: tuple[str, ...] = ("Pu", "Ca")) -> Path:
@@ -41,9 +42,15 @@ def write_maps(out: Path, error: BaseException | None = None) -> None:
     """What a run does that replaces maps; ``error`` ends it half-way."""
     with results_folder(out, "map", overwrite=True) as new:
         for name in ("Chimap.nii.gz", "mask.nii.gz", "settings.toml"):
-            (new / name).write_text("new")
+            (new / name).write_text('command = "map"\n')
         if error is not None:
             raise error
+
+
+def resealed(folder: Path) -> Path:
+    """A folder whose record names the files as they now are."""
+    seal_folders(path for path in folder.rglob("*") if path.is_file())
+    return folder
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -61,7 +61,8 @@ def test_maps_without_settings_and_a_table_next_to_them_are_results(tmp_path: Pa
         results_folder(out, "qsm").__enter__()
     with results_folder(out, "qsm", overwrite=True) as new:
         (new / "Chimap.nii.gz").write_text("new")
-    assert contents(out) == {"Chimap.nii.gz": b"new"}
+    assert set(contents(out)) == {"Chimap.nii.gz", "settings.toml"}
+    assert (out / "Chimap.nii.gz").read_text() == "new"
 
 
 @pytest.mark.parametrize("name", ["mask.nii.gz", "magnitude.nii.gz"])
@@ -76,7 +77,7 @@ def test_an_input_that_would_be_replaced_is_refused_even_with_overwrite(
     assert contents(tmp_path) == {name: b"mine"}
     with results_folder(tmp_path, "compare") as new:  # which writes neither
         (new / "agreement.tsv").write_text("new")
-    assert set(contents(tmp_path)) == {name, "agreement.tsv"}
+    assert set(contents(tmp_path)) == {name, "agreement.tsv", "settings.toml"}
 
 
 def test_raw_data_of_others_are_never_results(tmp_path: Path) -> None:
@@ -95,7 +96,8 @@ def test_demo_rebuilds_its_own_folder_and_training_resumes(tmp_path: Path) -> No
     (tmp_path / "values.tsv").write_text("old")
     assert owner_of(tmp_path) == "demo"
     with folder_in_place(tmp_path, "demo"):
-        assert list(tmp_path.rglob("*.t*")) == []
+        assert [path.name for path in tmp_path.rglob("*.t*")] == ["unfinished.toml"]
+        assert owner_of(tmp_path) == "demo"
     (tmp_path / "settings.toml").write_text("[training]\nsteps = 3\n")
     (tmp_path / "checkpoint.safetensors").write_text("trained")
     with folder_in_place(tmp_path, "train", resume=True):

@@ -21,6 +21,7 @@ from accelqsm.figures.extreme import largest_difference
 from accelqsm.files.tables import read_table, write_table
 from accelqsm.reports.checklists.items import CLAIM, GRRAS, OPEN
 from accelqsm.reports.rebuild import rebuild_report
+from output_folders import resealed
 from report_study import QSM, WEIGHTS, values_table, write_comparison, write_study
 
 EVIL = "<script>alert(1)</script>"
@@ -159,7 +160,7 @@ def test_same_folder_gives_the_same_bytes_and_computes_nothing(
     cells = table[1].split("\t")
     cells[names.index("bias")] = "123.456"
     (out / "agreement.tsv").write_text("\n".join([table[0], "\t".join(cells), *table[2:]]))
-    assert "123.5" in str(text_of(rebuild_report(out)))
+    assert "123.5" in str(text_of(rebuild_report(resealed(out))))
 
 
 def test_methods_settings_and_provenance_come_from_the_folder(study: Path) -> None:
@@ -313,7 +314,7 @@ def test_results_that_cannot_be_read_are_one_line(
     out = copied(compared, tmp_path / "out")
     (out / "report.html").unlink(missing_ok=True)
     write_table(out / "agreement.tsv", pd.DataFrame({"region": ["Pu"], "protocol": ["AF3"]}))
-    assert main(["report", str(out)]) == 65
+    assert main(["report", str(resealed(out))]) == 65
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "agreement.tsv: expected the tab-separated column(s) n, mean_reference" in said

@@ -17,14 +17,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from accelqsm import __version__
-from accelqsm.errors import InputError, InputWarning
+from accelqsm.errors import InputError, InputWarning, output_error
+from accelqsm.runtime.disk import no_space
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.runtime.progress import progress_shown, stage
 
 if TYPE_CHECKING:
     from accelqsm.commands.common import Command
 
-EXIT_BAD_INPUT = 65
 EXIT_INTERRUPTED = 130
 COMMANDS = (
     "simulation.demo",
@@ -49,7 +49,8 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done; 65: unusable input, with one line on stderr; 130: interrupted.
+    0: done; 65: unusable input, 73: no place for the results, 74: a full disk, each with one line
+    on stderr; 130: interrupted.
     """
     options = parser().parse_args(arguments)
     keep_freed_memory()
@@ -59,7 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         stage()
         print(f"accelqsm: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return error.status
+    except OSError as error:
+        told = output_error("files", error)
+        if told is None or not no_space(error):
+            raise
+        stage()
+        print(f"accelqsm: {told}", file=sys.stderr)
+        return told.status
     except KeyboardInterrupt:
         stage()
         print("accelqsm: interrupted", file=sys.stderr)

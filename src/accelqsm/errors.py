@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,42 @@ class InputError(ValueError):
     """Input that cannot be used.
 
     The message is one line that names the file or argument, the value found and the value
-    expected. The command line prints it and exits with status 65 (EX_DATAERR).
+    expected. The command line prints it and exits with ``status``.
     """
+
+    status = 65
+    """EX_DATAERR of sysexits.h."""
+
+
+class OutputError(InputError):
+    """A place where results cannot be made: read-only, of others, or below a file."""
+
+    status = 73
+    """EX_CANTCREAT."""
+
+
+class DiskError(OutputError):
+    """A disk that is full, over a quota, or fails."""
+
+    status = 74
+    """EX_IOERR."""
+
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
+
+
+def output_error(what: object, error: OSError) -> InputError | None:
+    """The line that says why ``what`` cannot be written; None for another kind of error."""
+    why = f"{(error.strerror or str(error)).lower()}"
+    why += f" ({error.filename})" if error.filename else ""
+    if error.errno in NO_SPACE:
+        return DiskError(f"{what}: expected space to write, found none left: {why}")
+    if error.errno == errno.EIO:
+        return DiskError(f"{what}: expected a disk that works, found {why}")
+    if error.errno in NO_PLACE:
+        return OutputError(f"{what}: expected a place to write, found {why}")
+    return None
 
 
 class InputWarning(UserWarning):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice
 from accelqsm.grid import Triple
+from accelqsm.runtime.disk import reserved_file
 
 LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 
@@ -171,12 +171,15 @@ def calibration_box(sampled: Tensor) -> tuple[slice, slice]:
 def scratch(shape: tuple[int, ...], *, on_disk: bool | None = None) -> npt.NDArray[np.complex64]:
     """Allocate complex64 zeros in memory, or in a memory-mapped unnamed temporary file.
 
-    Without ``on_disk``, arrays beyond 2 GiB go to the file.
+    Without ``on_disk``, arrays beyond 2 GiB go to the file, whose space is reserved.
+
+    Raises:
+        DiskError: no space for temporary files.
     """
     if on_disk is None:
         on_disk = 8 * math.prod(shape) > LARGEST_IN_MEMORY_BYTES
     if not on_disk:
         return np.zeros(shape, np.complex64)
-    with tempfile.TemporaryFile() as file:
+    with reserved_file(8 * math.prod(shape), "the samples") as file:
         # The mapping keeps the file alive after its name and handle are gone.
         return np.memmap(file, np.complex64, "w+", shape=shape)

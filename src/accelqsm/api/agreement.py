@@ -20,6 +20,7 @@ from accelqsm.files.tables import read_table
 from accelqsm.files.text.values import read_values
 from accelqsm.pipeline.comparison import compare as compare_tables
 from accelqsm.results.comparison import PEOPLE_LABELS, Comparison
+from accelqsm.results.integrity.check import check_file
 
 if TYPE_CHECKING:
     from accelqsm.results.nuclei import NucleiResult
@@ -95,6 +96,9 @@ def compare(
         raise InputError("compare: expected a reference protocol, found none")
     if wanted.published:
         wanted = replace(wanted, published=published(wanted.published).name)
+    for path in (values, participants):
+        if isinstance(path, str | os.PathLike):
+            check_file(Path(path))
     table = values
     if not isinstance(table, pd.DataFrame):
         table = read_values(Path(table), columns)
@@ -139,8 +143,9 @@ def _table(measured: Measured) -> pd.DataFrame:
         if missing:
             raise InputError(f"values: expected a table of nuclei, found no column {missing[0]}")
         return measured
-    path = Path(measured)
-    return read_nuclei_table(path / TABLE if path.is_dir() else path)
+    path = Path(measured) / TABLE if Path(measured).is_dir() else Path(measured)
+    check_file(path)
+    return read_nuclei_table(path)
 
 
 def _sha256(path: Path) -> str:

@@ -16,11 +16,14 @@ from accelqsm.api.images import map_susceptibility, read_mrd
 from accelqsm.api.nuclei import mapped_head, measure_nuclei
 from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import write_described_table, write_table
+from accelqsm.files.toml import write_settings
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.reports.boilerplate import write_methods
-from accelqsm.reports.rebuild import rebuild_report
+from accelqsm.reports.rebuild import write_report
 from accelqsm.results.maps import CHIMAP, MASK
 from accelqsm.results.nuclei import write_nuclei
+from accelqsm.results.provenance import software
+from accelqsm.results.records import SETTINGS
 from accelqsm.results.study import (
     ACCURACY,
     AGREEMENT,
@@ -65,8 +68,9 @@ def run_demo(out: Path, *, seed: int) -> Path:
     with step("Nuclei, and their agreement with PI and with the truth"):
         compare_nuclei(out, measure_scans(out, scans))
         compare_maps(out, scans)
+    write_settings(out / SETTINGS, {"command": "demo", "seed": seed, "software": software()})
     with step("Report"):
-        return rebuild_report(out)
+        return write_report(out)
 
 
 def map_scan(out: Path, scan: ScanFiles) -> None:

@@ -21,6 +21,7 @@ from accelqsm.files.nifti import (
     single_volume,
 )
 from accelqsm.grid import Grid
+from accelqsm.results.integrity.check import check_file
 
 MOST_LABELS = 256
 HIGHEST_PROBABILITY = 1.001
@@ -41,6 +42,7 @@ def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image
         InputError: an unreadable image, an array without a grid, or another grid.
     """
     if isinstance(value, str | os.PathLike):
+        check_file(Path(value))
         image = read_image(Path(value))
     elif hasattr(value, "affine") and hasattr(value, "dataobj"):
         image = image_of(value, Path(name))

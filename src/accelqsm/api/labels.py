@@ -15,6 +15,7 @@ from accelqsm.errors import InputError
 from accelqsm.files.nifti import Image
 from accelqsm.files.text.lookup import read_lookup, whole_numbers
 from accelqsm.grid import Grid
+from accelqsm.results.integrity.check import check_file
 
 
 def labels_of(
@@ -73,6 +74,7 @@ def whole_labels(image: Image) -> npt.NDArray[np.int64]:
 
 def _lookup(lookup: PathLike | pd.DataFrame) -> pd.DataFrame:
     if isinstance(lookup, str | os.PathLike):
+        check_file(Path(lookup))
         return read_lookup(Path(lookup))
     if "index" not in lookup or lookup["index"].isna().any():
         return lookup

@@ -142,15 +142,17 @@ def check_space(out: Path, n_bytes: int) -> None:
     folder.check_space(out, n_bytes)
 
 
-def check_table(options: argparse.Namespace) -> None:
-    """Refuse a table's file OUT that cannot be used, before anything is computed.
+@contextmanager
+def table(options: argparse.Namespace) -> Iterator[Path]:
+    """The path to write a table to, which becomes OUT when the block ends well.
 
     Raises:
-        InputError: as ``results.folder.check_table_file``.
+        InputError: an OUT that cannot be used, before anything is computed.
     """
-    from accelqsm.results.folder import check_table_file
+    from accelqsm.results.folder import results_table
 
-    check_table_file(options.out, overwrite=options.overwrite, inputs=inputs_of(options))
+    with results_table(options.out, overwrite=options.overwrite, inputs=inputs_of(options)) as path:
+        yield path
 
 
 def inputs_of(options: argparse.Namespace) -> list[Path]:

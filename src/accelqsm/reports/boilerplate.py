@@ -17,7 +17,7 @@ from accelqsm.reports.methods import (
     susceptibility_citations,
     susceptibility_text,
 )
-from accelqsm.results.comparison import read_comparison
+from accelqsm.results.comparison import unchecked_comparison
 from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
 
 METHODS, REFERENCES = "methods.md", "references.bib"
@@ -41,7 +41,7 @@ def methods_of(folder: Path) -> tuple[list[str], list[str]]:
     path = folder / SETTINGS
     record = read_settings(path)
     if record.get("command") == "compare":
-        stored = read_comparison(folder)
+        stored = unchecked_comparison(folder)
         return [statistics_text(stored)], statistics_citations(stored)
     paragraphs: list[str] = []
     keys: list[str] = []

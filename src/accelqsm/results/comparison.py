@@ -22,6 +22,7 @@ from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table, write_described_table, write_table
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.options.table import from_table, plain
+from accelqsm.results.integrity.check import check_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
 from accelqsm.results.saved import SavedResult
@@ -136,9 +137,19 @@ def read_comparison(folder: str | Path) -> Comparison:
     """Read a comparison as written by ``Comparison.save``.
 
     Raises:
+        InputError: no comparison, an unfinished one, or files that cannot be used or are not as
+            their run left them.
+    """
+    check_folder(Path(folder))
+    return unchecked_comparison(Path(folder))
+
+
+def unchecked_comparison(out: Path) -> Comparison:
+    """Read a comparison whose run has not ended yet, or that was checked before.
+
+    Raises:
         InputError: no comparison, or files that cannot be used.
     """
-    out = Path(folder)
     if not is_comparison(out):
         raise InputError(f"{out}: expected {AGREEMENT} and {SETTINGS} of a comparison, found none")
     record = read_settings(out / SETTINGS)

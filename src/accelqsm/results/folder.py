@@ -1,25 +1,31 @@
 """Atomic output folders: checked in advance, locked by one run, complete or unchanged.
 
 A run writes into a hidden folder next to its output folder; files are exchanged at the end. The
-previous results remain until then, and remain if a run fails.
+previous results remain until then, and remain if a run fails. What a killed run left, the next one
+with the same output undoes.
 """
 
 from __future__ import annotations
 
-import errno
+import glob
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, OutputError, output_error
+from accelqsm.files.toml import write_settings
+from accelqsm.results.integrity.exchange import exchange, remove_empty, undo
+from accelqsm.results.integrity.seal import seal, seal_folders
 from accelqsm.results.lock import locked
-from accelqsm.results.names import owner_of, results_in
-from accelqsm.results.records import SETTINGS
+from accelqsm.results.names import CACHES, owner_of, results_in
+from accelqsm.results.records import SETTINGS, UNFINISHED
+from accelqsm.runtime.disk import check_free, no_space
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-LEAST_FREE_BYTES = 2**26
+LEAST_FREE_BYTES = 2**20
+"""Without it no run begins: what a comparison writes, with its report."""
 
 
 @contextmanager
@@ -28,7 +34,8 @@ def results_folder(
 ) -> Iterator[Path]:
     """Context manager of a temporary folder whose files replace those of ``out`` on success.
 
-    After an exception ``out`` is as it was. Files that no run left in ``out`` stay there.
+    After an exception ``out`` is as it was. Files that no run left in ``out`` stay there. The
+    record, ``settings.toml``, names the checksums of all files.
 
     Args:
         out: folder for the results; made with the folders above it.
@@ -37,25 +44,20 @@ def results_folder(
         inputs: files that are read, which must not be among what is replaced.
 
     Raises:
-        InputError: ``out`` is a file, cannot be written, is in use by another run, or holds
-            results; or no space is left.
+        InputError: ``out`` is a file, is in use by another run, or holds results.
+        OutputError: ``out`` cannot be written.
+        DiskError: no space is left.
     """
     folder = _resolved(out)
     with _claimed(folder, Path(out)) as (workplace, mark):
+        _recover(folder, workplace, mark)
         old = _replaceable(folder, Path(out), command, overwrite=overwrite, inputs=inputs)
-        staging = workplace / f"{mark}.partial-{os.getpid()}"
-        for stale in workplace.glob(f"{mark}.partial-*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        try:
-            staging.mkdir()
+        with _staging(workplace, mark) as staging:
             yield staging
-            _exchange(staging, folder, old)
-        except OSError as error:
-            if error.errno not in NO_SPACE or _free_bytes(workplace) > LEAST_FREE_BYTES:
-                raise
-            raise InputError(f"{out}: expected space for the results, found none left") from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if any(staging.iterdir()) and not (staging / SETTINGS).is_file():
+                write_settings(staging / SETTINGS, {"command": command})
+            seal_folders(path for path in staging.rglob("*") if path.is_file())
+            exchange(staging, folder, old, note=_note(command))
 
 
 @contextmanager
@@ -63,6 +65,8 @@ def folder_in_place(
     out: Path, command: str, *, overwrite: bool = False, resume: bool = False
 ) -> Iterator[None]:
     """Lock a folder that is written in place, as a run resumes in it or it refers to itself.
+
+    Until the run ends well, the folder says that it is unfinished.
 
     Args:
         out: the folder.
@@ -74,50 +78,88 @@ def folder_in_place(
         InputError: as ``results_folder``.
     """
     folder = _resolved(out)
-    with _claimed(folder, out):
+    with _claimed(folder, out) as (workplace, mark):
+        _recover(folder, workplace, mark)
         own = owner_of(folder) == command
         old = _replaceable(folder, out, command, overwrite=overwrite or own, inputs=())
+        write_settings(folder / UNFINISHED, _note(command))
         if overwrite or not resume:
+            old = sorted(old, key=lambda path: path != folder / SETTINGS)
             for path in old:
-                path.unlink()
-            _remove_empty(folder, old)
-        yield
+                if path != folder / UNFINISHED:
+                    path.unlink()
+            remove_empty(folder, old)
+        try:
+            yield
+            made = results_in(folder, command)
+            seal_folders(path for path in made if path.relative_to(folder).parts[0] not in CACHES)
+            (folder / UNFINISHED).unlink()
+        except BaseException:
+            if results_in(folder, command) == [folder / UNFINISHED]:  # nothing came about
+                (folder / UNFINISHED).unlink()
+                _unmake([folder])
+            raise
 
 
-def check_table_file(out: Path, *, overwrite: bool = False, inputs: Sequence[Path] = ()) -> None:
-    """Check that the file of a table can be written and does not exist.
+@contextmanager
+def results_table(
+    out: str | Path, *, overwrite: bool = False, inputs: Sequence[Path] = ()
+) -> Iterator[Path]:
+    """Context manager of a temporary path of a table, with the files of the same stem beside it.
+
+    The table goes first and comes last: where it is, the others are its own. A record of the same
+    stem, as TOML, names their checksums.
+
+    Args:
+        out: the table.
+        overwrite: replace a table that is there.
+        inputs: files that are read.
 
     Raises:
-        InputError: a folder, an input, a file without ``overwrite``, or a place that cannot be
-            written.
+        InputError: ``out`` is a folder or an input, or is there.
+        OutputError: ``out`` cannot be written.
+        DiskError: no space is left.
     """
     path = _resolved(out)
     if path.is_dir():
-        raise InputError(f"{out}: expected a file such as {out / 'nuclei.tsv'}, found a folder")
+        raise InputError(
+            f"{out}: expected a file such as {Path(out) / 'nuclei.tsv'}, found a folder"
+        )
     if any(_resolved(one) == path for one in inputs):
         raise InputError(f"{out}: expected another file than the inputs, found one of them")
-    if path.exists() and not overwrite:
-        raise InputError(f"{out}: expected no file, found one; --overwrite replaces it")
-    made = _make(path.parent, out)
-    _check_writable(path.parent, out)
-    _unmake(made)
+    folder, mark = path.parent, f".{path.name}"
+    with _locked(folder, folder, mark, Path(out)):
+        _recover(folder, folder, mark, last=path.name)
+        if path.exists() and not overwrite:
+            raise InputError(f"{out}: expected no file, found one; --overwrite replaces it")
+        with _staging(folder, mark) as staging:
+            table = staging / path.name
+            yield table
+            if (record := table.with_suffix(".toml")).is_file():
+                seal(record, [one for one in staging.iterdir() if one != record])
+            old = [one for one in (folder / new.name for new in staging.iterdir()) if one.is_file()]
+            exchange(staging, folder, old, last=path.name)
+
+
+@contextmanager
+def page_folder(out: str | Path) -> Iterator[None]:
+    """Lock a folder of results to add a page that is made from them.
+
+    Raises:
+        InputError: as ``results_folder``.
+    """
+    folder = _resolved(out)
+    with _claimed(folder, Path(out)):
+        yield
 
 
 def check_space(out: Path, n_bytes: int) -> None:
-    """Check that there is enough disk space.
+    """Check that there is enough disk space for results.
 
     Raises:
-        InputError: less space than ``n_bytes`` in the nearest folder that exists.
+        DiskError: less space than ``n_bytes`` in the nearest folder that exists.
     """
-    place = _resolved(out)
-    while not place.is_dir():
-        place = place.parent
-    free = _free_bytes(place)
-    if free < n_bytes:
-        raise InputError(
-            f"{out}: expected {n_bytes / 2**20:.0f} MiB of free space for the results, found "
-            f"{free / 2**20:.0f} MiB"
-        )
+    check_free(_resolved(out), n_bytes, name=out, use="the results")
 
 
 @contextmanager
@@ -128,10 +170,66 @@ def _claimed(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
     made = _make(folder.parent, out)
     try:
         workplace, mark = _workplace(folder, out)
-        with locked(workplace / f"{mark}.lock", out):
+        with _locked(folder, workplace, mark, out):
             yield workplace, mark
     finally:
         _unmake(made)
+
+
+@contextmanager
+def _locked(folder: Path, workplace: Path, mark: str, out: Path) -> Iterator[None]:
+    """Lock what is to be written; errors of the disk are told in one line."""
+    made = _make(workplace, out)
+    try:
+        _check_writable(workplace, out)
+        check_space(workplace, LEAST_FREE_BYTES)
+        with locked(workplace / f"{mark}.lock", out):
+            yield
+    except OSError as error:
+        if (told := _told(error, out, (folder, workplace))) is None:
+            raise
+        raise told from error
+    finally:
+        _unmake(made)
+
+
+@contextmanager
+def _staging(workplace: Path, mark: str) -> Iterator[Path]:
+    """Temporary folder of a run, for the files that are to be exchanged."""
+    staging = workplace / f"{mark}.partial-{os.getpid()}"
+    try:
+        staging.mkdir()
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _recover(folder: Path, workplace: Path, mark: str, *, last: str = SETTINGS) -> None:
+    """Undo what a killed run left behind."""
+    for stale in workplace.glob(f"{glob.escape(mark)}.partial-*"):
+        undo(stale, folder, last=last)
+        shutil.rmtree(stale, ignore_errors=True)
+    if last == SETTINGS and folder.is_dir():
+        for partial in folder.glob(".partial-*"):  # of a file that was being written
+            partial.unlink(missing_ok=True)
+
+
+def _note(command: str) -> dict[str, str]:
+    """What a folder says of itself until it is finished."""
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    return {
+        "command": command,
+        "unfinished": f"This run began at {started}. {SETTINGS} takes the place of this file when "
+        "it ends well; until then the files here do not belong together.",
+    }
+
+
+def _told(error: OSError, out: Path, places: Sequence[Path]) -> InputError | None:
+    """An error of the disk in one line; None for another error."""
+    if not no_space(error):
+        return None
+    here = any(str(error.filename or place).startswith(str(place)) for place in places)
+    return output_error(out if here else "temporary files", error)
 
 
 def _workplace(folder: Path, out: Path) -> tuple[Path, str]:
@@ -165,42 +263,6 @@ def _replaceable(
     return old
 
 
-def _exchange(staging: Path, folder: Path, old: Sequence[Path]) -> None:
-    """Replace old files by new ones, all or none."""
-    if not folder.exists():
-        staging.rename(folder)
-        return
-    aside = staging / ".replaced"
-    new = [path for path in staging.rglob("*") if path.is_file()]
-    # The settings say that a folder is complete: they go first and come last.
-    leaving = sorted(old, key=lambda path: path.name != SETTINGS)
-    coming = sorted(new, key=lambda path: path.name == SETTINGS)
-    moves = [(path, aside / path.relative_to(folder)) for path in leaving]
-    moves += [(path, folder / path.relative_to(staging)) for path in coming]
-    with ExitStack() as back:
-        for source, target in moves:
-            if target.exists():
-                raise InputError(f"{target}: expected no file of this name, found one")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.rename(target)
-            back.callback(_rename_back, target, source)
-        back.pop_all()
-    _remove_empty(folder, old)
-
-
-def _rename_back(moved: Path, origin: Path) -> None:
-    origin.parent.mkdir(parents=True, exist_ok=True)
-    moved.rename(origin)
-
-
-def _remove_empty(folder: Path, gone: Iterable[Path]) -> None:
-    """Remove empty folders below ``folder``."""
-    above = {parent for path in gone for parent in path.parents if folder in parent.parents}
-    for empty in sorted(above, key=lambda path: len(path.parts), reverse=True):
-        if empty.is_dir() and not any(empty.iterdir()):
-            empty.rmdir()
-
-
 def _make(folder: Path, out: Path) -> list[Path]:
     """Make a folder and its parents; return the new ones, the innermost first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -208,7 +270,7 @@ def _make(folder: Path, out: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _unmake(missing)
-        raise InputError(f"{out}: expected a place to write, found {_reason(error)}") from error
+        raise output_error(out, error) or OutputError(f"{out}: {error}") from error
     return missing
 
 
@@ -228,15 +290,7 @@ def _check_writable(folder: Path, out: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"{out}: expected a place to write, found {_reason(error)}") from error
-
-
-def _reason(error: OSError) -> str:
-    return f"{(error.strerror or str(error)).lower()} ({error.filename})"
-
-
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+        raise output_error(out, error) or OutputError(f"{out}: {error}") from error
 
 
 def _resolved(path: str | Path) -> Path:

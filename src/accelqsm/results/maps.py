@@ -18,6 +18,7 @@ from accelqsm.options.table import plain
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import EchoImages, read_echoes, write_echoes
+from accelqsm.results.integrity.check import check_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
 from accelqsm.results.saved import SavedResult
@@ -124,6 +125,7 @@ def read_maps(folder: str | Path) -> SusceptibilityMaps:
         InputError: no maps, or files that cannot be read or do not share a grid.
     """
     out = Path(folder)
+    check_folder(out)
     record = read_settings(out / SETTINGS)
     chi = read_volume(out / CHIMAP)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from accelqsm.results.records import SETTINGS
+from accelqsm.results.records import SETTINGS, UNFINISHED
 
 _TABLE = ("tsv", "json")
-_TEXTS = (SETTINGS, "methods.md", "references.bib", "report.html")
+_TEXTS = (SETTINGS, UNFINISHED, "methods.md", "references.bib", "report.html")
 _MAPS = (
     "Chimap.nii.gz", "fieldmap.nii.gz", "fieldsd.nii.gz", "localfield.nii.gz",
     "R2starmap.nii.gz", "magnitude.nii.gz", "mask.nii.gz",
@@ -25,7 +26,7 @@ _COMPARISON = (
       for end in _TABLE),
 )  # fmt: skip
 _SCANS = (
-    SETTINGS, "participants.tsv", "dseg.tsv", "sub-*/sub-*_acq-*_MEGRE.h5",
+    SETTINGS, UNFINISHED, "participants.tsv", "dseg.tsv", "sub-*/sub-*_acq-*_MEGRE.h5",
     "sub-*/sub-*_acq-*_desc-nuclei_dseg.nii.gz", "sub-*/sub-*_acq-*_desc-truth_Chimap.nii.gz",
     "sub-*/sub-*_T1w.nii.gz",
 )  # fmt: skip
@@ -34,18 +35,18 @@ RESULTS: Mapping[str, tuple[str, ...]] = {
     "recon": (*_TEXTS, *_ECHOES),
     "nuclei": (*_TEXTS, *_NUCLEI),
     "compare": (*_TEXTS, *_COMPARISON),
-    "cohort": (SETTINGS, "values.tsv", "participants.tsv"),
+    "cohort": (SETTINGS, UNFINISHED, "values.tsv", "participants.tsv"),
     "simulate": _SCANS,
     "demo": (
-        "report.html", "values.tsv", "values-truth.tsv", "nuclei.tsv", "similarity.tsv",
-        "similarity.json", *(f"scans/{name}" for name in _SCANS),
+        SETTINGS, UNFINISHED, "report.html", "values.tsv", "values-truth.tsv", "nuclei.tsv",
+        "similarity.tsv", "similarity.json", *(f"scans/{name}" for name in _SCANS),
         *(f"{part}/{name}" for part in ("agreement", "accuracy")
           for name in (*_TEXTS, *_COMPARISON)),
         *(f"maps/sub-*/acq-*/{name}" for name in (*_TEXTS, *_MAPS, *_ECHOES, *_NUCLEI)),
     ),
     "train": (
-        SETTINGS, "reconnet3d.safetensors", "checkpoint.safetensors", "log.csv", "errors.csv",
-        "learning_curve.png", "heads/*",
+        SETTINGS, UNFINISHED, "reconnet3d.safetensors", "checkpoint.safetensors", "log.csv",
+        "errors.csv", "learning_curve.png", "heads/*",
     ),
 }  # fmt: skip
 """By command, patterns of what it writes below its folder."""
@@ -56,12 +57,20 @@ _ALSO_INPUTS = frozenset(
 )  # fmt: skip
 """Names that people give to inputs as well: results only where the folder or the run says so."""
 
+LATER = frozenset(("report.html", "nuclei.tsv", "nuclei.json", "nuclei.toml", UNFINISHED))
+"""Names that a later command writes next to the results of an earlier one."""
+
+CACHES = ("heads",)
+"""Folders of what a run can make again, which no record names."""
+
+CORRECTED = frozenset(("mask.nii.gz", "dseg.nii.gz", "dseg.tsv"))
+"""Results that people correct by hand and use as inputs."""
+
 
 def owner_of(folder: Path) -> str | None:
-    """Command that wrote the results of a folder, from its ``settings.toml``."""
-    try:
-        record = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+    """Command that wrote the results of a folder, from its record, finished or not."""
+    record = _record(folder / SETTINGS) or _record(folder / UNFINISHED)
+    if not record:
         return "demo" if (folder / "scans" / SETTINGS).is_file() else None
     command = "map" if record.get("command") == "qsm" else record.get("command")
     if isinstance(command, str) and command in RESULTS:
@@ -69,6 +78,13 @@ def owner_of(folder: Path) -> str | None:
     if "training" in record:
         return "train"
     return "simulate" if "preset" in record else None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}
 
 
 def results_in(folder: Path, command: str) -> list[Path]:

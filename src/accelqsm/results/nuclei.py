@@ -19,6 +19,7 @@ from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.table import from_table, plain
+from accelqsm.results.integrity.check import check_folder
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
 from accelqsm.results.saved import SavedResult
@@ -100,6 +101,7 @@ def read_nuclei(folder: str | Path) -> NucleiResult:
         InputError: files that are missing or cannot be read.
     """
     out = Path(folder)
+    check_folder(out)
     record = read_settings(out / SETTINGS)
     image = read_volume(out / LABELS)
     metrics = read_table(out / QUALITY, columns=("metric", "value", "unit"), text=("metric",))

@@ -12,6 +12,11 @@ from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 
 SETTINGS = "settings.toml"
+"""Record of a folder of results, which is removed first and written last."""
+UNFINISHED = "unfinished.toml"
+"""Stands in its place while a run writes into a folder that was there before."""
+FILES = "files"
+"""Table of the SHA-256 of every file of the results."""
 
 
 def settings_of_record(record: Mapping[str, Any], path: Path) -> QsmSettings:

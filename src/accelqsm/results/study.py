@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOKUP_NAME = "dseg.tsv"
-SCANS, AGREEMENT, ACCURACY = "scans", "agreement", "accuracy"
+SCANS, MAPS, AGREEMENT, ACCURACY = "scans", "maps", "agreement", "accuracy"
 SIMILARITY, NUCLEI = "similarity.tsv", "nuclei.tsv"
 VALUES, VALUES_AND_TRUTH = "values.tsv", "values-truth.tsv"
 REPORT = "report.html"
@@ -47,4 +47,4 @@ def scan_files(folder: Path, subject: str, protocol: str) -> ScanFiles:
 
 def map_folder(out: Path, subject: str, protocol: str) -> Path:
     """Folder of the maps of one scan of a study."""
-    return out / "maps" / subject / f"acq-{protocol}"
+    return out / MAPS / subject / f"acq-{protocol}"

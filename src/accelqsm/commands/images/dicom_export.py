@@ -49,9 +49,11 @@ def run(options: argparse.Namespace) -> None:
     from accelqsm.files.dicom.export.writer import export_maps
     from accelqsm.files.nifti import read_volume
     from accelqsm.files.toml import read_settings
+    from accelqsm.results.integrity.check import check_folder
     from accelqsm.results.maps import CHIMAP, R2STAR
     from accelqsm.results.records import SETTINGS
 
+    check_folder(options.out)
     record = read_settings(options.out / SETTINGS)
     chi = read_volume(options.out / CHIMAP)
     maps = [_susceptibility(chi, record)]

@@ -14,10 +14,10 @@ from accelqsm.commands.common import (
     add_mask,
     add_out,
     add_settings_file,
-    check_table,
     columns_of,
     results,
     say,
+    table,
     unsaid,
 )
 from accelqsm.errors import InputError
@@ -73,10 +73,11 @@ def run(options: argparse.Namespace) -> None:
     _check(options, settings)
     names = columns_of(options)
     if options.labels is not None and options.reference_magnitude is None:
-        check_table(options)
-        with unsaid():
-            _check_files(options, names)
-        _measure(options, settings, names)
+        with table(options) as path:
+            with unsaid():
+                _check_files(options, names)
+            n_rows = _measure(options, settings, names, path)
+        say(options.out, f"{n_rows} rows; columns in {options.out.with_suffix('.json').name}")
         return
     with results(options, NAME) as folder:
         with unsaid():
@@ -89,24 +90,24 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _measure(
-    options: argparse.Namespace, settings: MeasureSettings, names: Mapping[str, str]
-) -> None:
-    """Measure labels that lie on the map, and write the table."""
+    options: argparse.Namespace, settings: MeasureSettings, names: Mapping[str, str], path: Path
+) -> int:
+    """Measure labels that lie on the map, and write the table; the number of its rows."""
     from accelqsm.api import nuclei
     from accelqsm.files.text.lookup import read_lookup
     from accelqsm.files.toml import write_settings
     from accelqsm.results.nuclei import nuclei_record, write_nuclei
 
-    table = nuclei.measure_nuclei(
+    measured = nuclei.measure_nuclei(
         _head(options),
         labels=options.labels,
         lookup=read_lookup(options.lookup, names),
         settings=settings,
     )
-    write_nuclei(options.out, table)
+    write_nuclei(path, measured)
     source = _source(options) | {"labels": str(options.labels), "lookup": str(options.lookup)}
-    write_settings(options.out.with_suffix(".toml"), nuclei_record(settings, source))
-    say(options.out, f"{len(table)} rows; columns in {options.out.with_suffix('.json').name}")
+    write_settings(path.with_suffix(".toml"), nuclei_record(settings, source))
+    return len(measured)
 
 
 def _located(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelqsm.agreement.settings import EVERY_REGION, EquivalenceSettings, named_numbers
-from accelqsm.commands.common import SettingsFile, add_overwrite, check_table
+from accelqsm.commands.common import SettingsFile, add_overwrite, table
 from accelqsm.errors import InputError
 from accelqsm.options.arguments import add_settings
 
@@ -58,29 +59,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compute the plan, write it if ``--out`` is given, and print it."""
     settings = SettingsFile(options, {}).settings(EquivalenceSettings, "plan")
-    if options.out is not None:
-        check_table(options)
-    from accelqsm.agreement.columns import column_dictionary
-    from accelqsm.agreement.planning import plan_subjects
-    from accelqsm.files.tables import write_described_table
-    from accelqsm.pipeline.comparison import margin_of_each_region
+    with nullcontext() if options.out is None else table(options) as path:
+        plan = _plan(options, settings)
+        if path is not None:
+            from accelqsm.agreement.columns import column_dictionary
+            from accelqsm.files.tables import write_described_table
+
+            write_described_table(path, plan, column_dictionary(map(str, plan)))
     from accelqsm.reports.console import plan_summary, show
 
+    show(plan_summary(plan))
+
+
+def _plan(options: argparse.Namespace, settings: EquivalenceSettings) -> pd.DataFrame:
+    from accelqsm.agreement.planning import plan_subjects
+    from accelqsm.pipeline.comparison import margin_of_each_region
+
     times_s = scan_times(options.scan_time)
-    table = _pilot(options, settings, times_s)
-    plan = plan_subjects(
-        table,
+    pilot = _pilot(options, settings, times_s)
+    return plan_subjects(
+        pilot,
         margin_percent=settings.margin_percent,
-        margin_ppb=margin_of_each_region(settings.margin_ppb, table["region"]),
+        margin_ppb=margin_of_each_region(settings.margin_ppb, pilot["region"]),
         power=settings.power,
         confidence=settings.confidence,
         bias_ppb=None if options.bias_observed else options.bias_ppb,
         scan_time_s=times_s,
         reference=options.reference,
     )
-    if options.out is not None:
-        write_described_table(options.out, plan, column_dictionary(map(str, plan)))
-    show(plan_summary(plan))
 
 
 def scan_times(words: Sequence[str]) -> dict[str, float]:
@@ -103,11 +109,13 @@ def _pilot(
     from accelqsm.agreement.planning import COLUMNS
     from accelqsm.files.tables import read_table
     from accelqsm.results.comparison import LABELS
+    from accelqsm.results.integrity.check import check_file
 
     if options.pilot is None:
         return _one_nucleus(options, settings, times_s)
     if options.within_sd_ppb is not None or options.mean_ppb is not None:
         raise InputError("plan: expected a pilot table or a within-subject SD, found both")
+    check_file(options.pilot)
     return read_table(options.pilot, columns=COLUMNS, text=LABELS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from accelqsm.commands.common import add_out, check_table
+from accelqsm.commands.common import add_out, table
 
 NAME = "similarity"
 HELP = "similarity of two susceptibility maps, every figure with its range and region"
@@ -24,18 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Compute, write and print the similarity measures."""
-    check_table(options)
-    from accelqsm.agreement.columns import column_dictionary
-    from accelqsm.agreement.similarity import similarity_figures
-    from accelqsm.files.nifti import read_volume
-    from accelqsm.files.tables import write_described_table
-    from accelqsm.reports.console import show, similarity_summary
+    with table(options) as path:
+        from accelqsm.agreement.columns import column_dictionary
+        from accelqsm.agreement.similarity import similarity_figures
+        from accelqsm.files.nifti import read_volume
+        from accelqsm.files.tables import write_described_table
+        from accelqsm.reports.console import show, similarity_summary
+        from accelqsm.results.integrity.check import check_file
 
-    image = read_volume(options.chimap)
-    figures = similarity_figures(
-        image.values,
-        read_volume(options.reference, grid=image.grid).values,
-        read_volume(options.mask, grid=image.grid).values > 0.5,
-    )
-    write_described_table(options.out, figures, column_dictionary(map(str, figures)))
+        for one in (options.chimap, options.reference, options.mask):
+            check_file(one)
+        image = read_volume(options.chimap)
+        figures = similarity_figures(
+            image.values,
+            read_volume(options.reference, grid=image.grid).values,
+            read_volume(options.mask, grid=image.grid).values > 0.5,
+        )
+        write_described_table(path, figures, column_dictionary(map(str, figures)))
     show(similarity_summary(figures))

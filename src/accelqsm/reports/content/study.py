@@ -42,7 +42,7 @@ from accelqsm.reports.content.pictures import (
 )
 from accelqsm.reports.content.study_records import StudyRecords
 from accelqsm.reports.page.content import ReportContent, Table, Viewer
-from accelqsm.results.comparison import Comparison, is_comparison, read_comparison
+from accelqsm.results.comparison import Comparison, is_comparison, unchecked_comparison
 from accelqsm.results.study import ACCURACY, AGREEMENT, NUCLEI, SIMILARITY, TRUTH, VALUES_AND_TRUTH
 
 SIMULATED = (
@@ -57,7 +57,7 @@ ONE_HEAD = (
 
 def study_content(out: Path) -> ReportContent:
     """Report content of a study, from the folder of its maps and comparisons."""
-    stored = read_comparison(out / AGREEMENT)
+    stored = unchecked_comparison(out / AGREEMENT)
     notes = LeftOut()
     folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
     figures, viewers = _pictures(out, stored, folder, notes)
@@ -90,7 +90,7 @@ def pooled_rows(out: Path) -> pd.DataFrame:
     Columns protocol, n, r, percent_difference, loa_lower, loa_upper, truth_r, truth_slope; the
     reference has only those of the truth, which are missing without a comparison with the truth.
     """
-    against = _pooled(read_comparison(out / AGREEMENT))
+    against = _pooled(unchecked_comparison(out / AGREEMENT))
     columns = {
         "n": against["n"],
         "r": against["pearson_r"],
@@ -100,7 +100,7 @@ def pooled_rows(out: Path) -> pd.DataFrame:
     }
     index = against.index
     if is_comparison(out / ACCURACY):
-        truth = _pooled(read_comparison(out / ACCURACY))
+        truth = _pooled(unchecked_comparison(out / ACCURACY))
         columns["truth_r"] = truth["pearson_r"]
         columns["truth_slope"] = truth["pearson_r"] * truth["sd"] / truth["sd_reference"]
         index = truth.index
@@ -110,7 +110,7 @@ def pooled_rows(out: Path) -> pd.DataFrame:
 
 def finding_lines(out: Path) -> list[str]:
     """Sentences on the pooled agreement of each protocol, the reference last."""
-    reference = read_comparison(out / AGREEMENT).reference
+    reference = unchecked_comparison(out / AGREEMENT).reference
     lines, last = [], []
     for protocol, row in pooled_rows(out).iterrows():
         accuracy = ""
@@ -179,7 +179,7 @@ def _pictures(
 
 
 def _accuracy_figure(out: Path) -> Figure:
-    accuracy = read_comparison(out / ACCURACY)
+    accuracy = unchecked_comparison(out / ACCURACY)
     values = accuracy.values
     if values is None:
         values = read_table(out / VALUES_AND_TRUTH)
@@ -209,7 +209,7 @@ def _pooled_tables(out: Path, stored: Comparison) -> list[Table]:
             pooled, reference=stored.reference, confidence=level
         )
     if is_comparison(out / ACCURACY):
-        accuracy = read_comparison(out / ACCURACY).agreement
+        accuracy = unchecked_comparison(out / ACCURACY).agreement
         pooled = accuracy[accuracy["region"] == POOLED]
         tables += report_tables.agreement_tables(pooled, reference=TRUTH, confidence=level)
     return tables
