@@ -10,6 +10,7 @@ import pytest
 
 from accelqsm.cli import main
 from accelqsm.files.tables import write_table
+from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.results.folder import results_folder
 from accelqsm.results.integrity.seal import seal_folders
 
@@ -51,6 +52,11 @@ def resealed(folder: Path) -> Path:
     """A folder whose record names the files as they now are."""
     seal_folders(path for path in folder.rglob("*") if path.is_file())
     return folder
+
+
+def without_checksums(record: Path) -> None:
+    """A record as earlier versions wrote it."""
+    write_settings(record, {k: v for k, v in read_settings(record).items() if k != "files"})
 
 
 def contents(folder: Path) -> dict[str, bytes]:

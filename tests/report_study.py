@@ -12,6 +12,7 @@ from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.files.toml import write_settings
 from accelqsm.grid import centred_grid
+from output_folders import resealed
 
 SHAPE = (40, 44, 24)
 GRID = centred_grid(SHAPE, (2.0, 2.0, 2.0))
@@ -96,6 +97,7 @@ def write_study(out: Path, subjects: list[str]) -> Path:
         out / "scans" / "settings.toml",
         {"seed": 4711, "preset": "small", "scanner": scanner, "software": {"torch": "9.8.7"}},
     )
+    resealed(out)
     write_table(out / "values.tsv", values_table(subjects))
     compare(out / "values.tsv", reference="PI").save(out / "agreement")
     return out

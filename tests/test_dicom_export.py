@@ -28,6 +28,7 @@ from dicom_files import (
     write_enhanced,
     write_series,
 )
+from output_folders import resealed
 
 VENDORS = Path(__file__).parents[2] / "shared" / "data" / "dicom"
 DCIODVFY = shutil.which("dciodvfy") or ""
@@ -54,7 +55,7 @@ def write_maps(folder: Path, grid: Grid = GRID, largest_ppm: float = 0.2) -> Pat
     r2star = rng.uniform(0, 90, grid.shape).astype(np.float32)
     write_image(folder / "R2starmap.nii.gz", r2star, grid)
     write_settings(folder / "settings.toml", {"command": "qsm", "software": {"accelqsm": "0.1.0"}})
-    return folder
+    return resealed(folder)
 
 
 def exported(maps: Path, template: Path, to: Path, *options: str) -> int:

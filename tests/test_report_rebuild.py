@@ -21,7 +21,7 @@ from accelqsm.figures.extreme import largest_difference
 from accelqsm.files.tables import read_table, write_table
 from accelqsm.reports.checklists.items import CLAIM, GRRAS, OPEN
 from accelqsm.reports.rebuild import rebuild_report
-from output_folders import resealed
+from output_folders import resealed, without_checksums
 from report_study import QSM, WEIGHTS, values_table, write_comparison, write_study
 
 EVIL = "<script>alert(1)</script>"
@@ -273,7 +273,14 @@ def test_a_damaged_volume_costs_no_more_than_its_figures(study: Path, tmp_path: 
     out = copied(study, tmp_path / "out")
     echo = out / "maps" / "sub-01" / "acq-af3" / "echo-2_part-mag.nii.gz"
     echo.write_bytes(echo.read_bytes()[:200])
+    with pytest.raises(
+        InputError, match=r"echo-2_part-mag.nii.gz: expected SHA-256 .* found"
+    ):
+        rebuild_report(out)
+    for record in out.rglob("settings.toml"):
+        without_checksums(record)
     page, lost = rebuilt_at_a_loss(out)
+    assert "settings.toml and 4 more: no checksums" in lost
     assert "Protocols side by side" in lost
     assert "echo-2_part-mag.nii.gz: truncated or damaged" in page
     assert "Nuclei, magnified" in page

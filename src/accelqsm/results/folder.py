@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from accelqsm.errors import InputError, OutputError, output_error
+from accelqsm.files.atomic import PARTIAL
 from accelqsm.files.toml import write_settings
+from accelqsm.results.integrity.check import written_here
 from accelqsm.results.integrity.exchange import exchange, remove_empty, undo
 from accelqsm.results.integrity.seal import seal, seal_folders
 from accelqsm.results.lock import locked
@@ -90,7 +92,8 @@ def folder_in_place(
                     path.unlink()
             remove_empty(folder, old)
         try:
-            yield
+            with written_here(folder):
+                yield
             made = results_in(folder, command)
             seal_folders(path for path in made if path.relative_to(folder).parts[0] not in CACHES)
             (folder / UNFINISHED).unlink()
@@ -150,6 +153,7 @@ def page_folder(out: str | Path) -> Iterator[None]:
     """
     folder = _resolved(out)
     with _claimed(folder, Path(out)):
+        _remove_partial(folder)
         yield
 
 
@@ -209,9 +213,14 @@ def _recover(folder: Path, workplace: Path, mark: str, *, last: str = SETTINGS) 
     for stale in workplace.glob(f"{glob.escape(mark)}.partial-*"):
         undo(stale, folder, last=last)
         shutil.rmtree(stale, ignore_errors=True)
-    if last == SETTINGS and folder.is_dir():
-        for partial in folder.glob(".partial-*"):  # of a file that was being written
-            partial.unlink(missing_ok=True)
+    if last == SETTINGS:
+        _remove_partial(folder)
+
+
+def _remove_partial(folder: Path) -> None:
+    """Remove the temporary files of single files that a killed run was writing."""
+    for partial in folder.glob(f"{PARTIAL}*"):
+        partial.unlink(missing_ok=True)
 
 
 def _note(command: str) -> dict[str, str]:

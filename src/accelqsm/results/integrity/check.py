@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.results.integrity.seal import check_sum, sealed_files, sha256
 from accelqsm.results.names import CORRECTED, LATER, RESULTS, owner_of, results_in
 from accelqsm.results.records import SETTINGS, UNFINISHED
+
+_WRITTEN_HERE: set[Path] = set()
+"""Folders that this process is writing in place, and may read from before they are finished."""
+
+
+@contextmanager
+def written_here(folder: Path) -> Iterator[None]:
+    """Context manager of a run that reads its own unfinished results."""
+    _WRITTEN_HERE.add(folder.resolve())
+    try:
+        yield
+    finally:
+        _WRITTEN_HERE.discard(folder.resolve())
 
 
 def check_folder(folder: Path) -> list[str]:
@@ -53,7 +67,8 @@ def check_file(path: Path) -> None:
         InputWarning: the same of a mask, labels or their lookup, which people correct by hand.
     """
     folder = path.parent
-    if (folder / UNFINISHED).is_file() and path in results_in(folder, owner_of(folder) or ""):
+    own = folder.resolve() in _WRITTEN_HERE
+    if (folder / UNFINISHED).is_file() and not own and path in results_in(folder, ""):
         raise _unfinished(folder)
     for record in (folder / SETTINGS, path.with_suffix(".toml")):
         if path == record or not record.is_file():

@@ -1,0 +1,234 @@
+"""Kill runs (SIGKILL) before each of their renames, and look at what they leave behind.
+
+A command runs in a forked process that ends itself before its k-th rename, for every k. Then its
+folder must hold the old results whole, the new ones whole, or say that it is unfinished; and the
+same command, run again without anything done by hand, must end with the results of an undisturbed
+run and leave nothing else behind. Counts per command and start: nothing there; a note of the user
+there; earlier results there, replaced (--overwrite); both.
+
+Usage: python benchmarks/kill_renames.py [COMMAND ...], of compare report save nuclei map recon
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import pandas as pd
+
+from accelqsm.cli import main
+from accelqsm.errors import InputError
+from accelqsm.files.atomic import PARTIAL
+from accelqsm.files.nifti import write_image
+from accelqsm.files.tables import write_table
+from accelqsm.grid import centred_grid
+from accelqsm.reports.rebuild import rebuild_report
+from accelqsm.results.integrity.check import check_file, check_folder
+from accelqsm.results.maps import SusceptibilityMaps
+
+COMMANDS = ("compare", "report", "save", "nuclei", "map", "recon")
+STARTS = ("empty", "note", "old", "old and note")
+NOTE = "notes.txt"
+Run = Callable[[Path, bool], object]
+"""Writes into a folder, with or without --overwrite; other than 0, None or a path: refused."""
+
+
+def values(path: Path, seed: int) -> Path:
+    """Values of eight people under two protocols."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (f"s{s}", protocol, region, 50 + 10 * s + rng.normal())
+        for s in range(8)
+        for protocol in ("PI", "AF3")
+        for region in ("Pu", "Ca")
+    ]
+    write_table(path, pd.DataFrame(rows, columns=["subject", "protocol", "region", "value_ppb"]))
+    return path
+
+
+def maps(seed: int) -> SusceptibilityMaps:
+    """Maps of noise, of which older ones have R2* and newer ones do not."""
+    grid = centred_grid((6, 5, 4), (2.0, 2.0, 2.0))
+    noise = np.random.default_rng(seed).normal(size=(6, *grid.shape)).astype(np.float32)
+    return SusceptibilityMaps(
+        grid, noise[0], noise[1] > 0, noise[2], noise[3], noise[4],
+        noise[5] if seed == 0 else None, noise[5],
+    )  # fmt: skip
+
+
+def write_scan(path: Path, seed: int) -> Path:
+    """A ball through three channels, two echoes, fully sampled."""
+    import torch
+
+    from accelqsm.acquisition import Acquisition
+    from accelqsm.files.mrd.writer import write_mrd
+    from accelqsm.fourier import PHASE_ENCODES, fft
+    from accelqsm.kspace import KSpace
+
+    torch.set_num_threads(1)
+    grid = centred_grid((24, 20, 16), (2.0, 2.0, 2.0))
+    x, y, z = grid.world_mm()
+    inside = np.linalg.norm((x, y, z), axis=0) < 14
+    times_s = (0.005, 0.012)
+    images = np.stack(
+        [
+            [inside * np.exp(c * (y + 1j * z) / 60 + 2j * np.pi * (20 + x) * t) for t in times_s]
+            for c in range(3)
+        ]
+    )
+    spectrum = fft(torch.from_numpy(images.astype(np.complex64)), PHASE_ENCODES).numpy()
+    noise = np.random.default_rng(seed).normal(0, 0.01, (2, *spectrum.shape))
+    samples = (spectrum + noise[0] + 1j * noise[1]).astype(np.complex64)
+    full = torch.ones(grid.shape[1:], dtype=torch.bool)
+    write_mrd(path, KSpace(Acquisition(grid, times_s, 3.0), full, samples[..., full.numpy()]))
+    return path
+
+
+def runs(command: str, work: Path) -> tuple[str, Run, Run]:
+    """Name of the output, the run that leaves the old results, and the one that is killed."""
+
+    def cli(*words: str | Path) -> Run:
+        return lambda out, over: main(
+            [str(words[0]), *map(str, words[1:]), str(out), *(["--overwrite"] if over else [])]
+        )
+
+    if command in ("compare", "report"):
+        old, new = (values(work / f"v{seed}.tsv", seed) for seed in (0, 1))
+        first = cli("compare", "--reference", "PI", old)
+        if command == "report":
+            return "out", first, lambda out, _: rebuild_report(out)
+        return "out", first, cli("compare", "--reference", "PI", new)
+    if command == "save":
+        return "out", *(lambda out, over, s=s: maps(s).save(out, overwrite=over) for s in (0, 1))
+    if command == "nuclei":
+        chi = maps(0)
+        labels, lookup = work / "labels.nii.gz", work / "lookup.tsv"
+        write_image(labels, (chi.chi_ppm > 0).astype(np.int16), chi.grid)
+        write_table(lookup, pd.DataFrame({"index": [1], "name": ["L Pu"]}))
+        for seed in (0, 1):
+            write_image(work / f"chi{seed}.nii.gz", maps(seed).chi_ppm, chi.grid)
+        words = ("nuclei", "--labels", labels, "--lookup", lookup, "--reference", "none")
+        return "nuclei.tsv", *(cli(*words, work / f"chi{seed}.nii.gz") for seed in (0, 1))
+    old, new = (write_scan(work / f"scan{seed}.h5", seed) for seed in (0, 1))
+    words = (command, "--method", "zero-filled")
+    return "out", cli(*words, old), cli(*words, new)
+
+
+def forked(run: Callable[[], object], kill_at: int | None = None) -> tuple[int, int]:
+    """Exit status of a forked run (minus the signal that ended it) and the renames it made."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 70
+        try:
+            counter = [0]
+
+            def count(event: str, _: tuple[object, ...]) -> None:
+                if event == "os.rename":
+                    counter[0] += 1
+                    if counter[0] == kill_at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(count)
+            with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+                try:
+                    done = run()
+                    status = done if isinstance(done, int) else 0
+                except InputError:
+                    status = 65
+            os.write(writing, str(counter[0]).encode())
+        finally:
+            os._exit(status)
+    os.close(writing)
+    told = os.read(reading, 100)
+    os.close(reading)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), int(told or 0)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Files of a result, without the page of a report and the user's note."""
+    if out.suffix == ".tsv":
+        beside = [out, out.with_suffix(".json"), out.with_suffix(".toml")]
+        return {p.name: p.read_bytes() for p in beside if p.is_file()} if out.is_file() else {}
+    files = (p for p in out.rglob("*") if p.is_file() and p.name not in (NOTE, "report.html"))
+    return {str(p.relative_to(out)): p.read_bytes() for p in files}
+
+
+def left(out: Path, old: dict[str, bytes], new: dict[str, bytes]) -> str:
+    """What a killed run left: old, new, nothing or unfinished; anything else is a fault."""
+    if out.suffix == ".tsv" and not out.is_file():
+        return "unfinished"  # where there is no table, there is no result
+    if not out.exists() or not contents(out):
+        return "nothing"
+    try:
+        check_file(out) if out.suffix == ".tsv" else check_folder(out)
+    except InputError as error:
+        return "unfinished" if "unfinished" in str(error) else f"FAULT: {error}"
+    found = {name: data for name, data in contents(out).items() if PARTIAL not in name}
+    return "old" if found == old else "new" if found == new else f"FAULT: passes as {set(found)}"
+
+
+def tried(command: str, start: str, work: Path) -> Iterator[str]:
+    """What is left after a kill before each rename in turn."""
+    name, first, run = runs(command, work)
+    clean, state = work / "clean" / name, work / "state"
+    state.mkdir()
+    clean.parent.mkdir()
+    old: dict[str, bytes] = {}
+    if "old" in start or command == "report":
+        forked(lambda: first(state / name, False))
+        old = contents(state / name)
+    if "note" in start:
+        (state / name).mkdir(exist_ok=True)
+        (state / name / NOTE).write_text("mine")
+    over = "old" in start and command != "report"
+    shutil.copytree(state, clean.parent, dirs_exist_ok=True)
+    status, n_renames = forked(lambda: run(clean, over))
+    assert status == 0, f"{command} from {start}: an undisturbed run ended with {status}"
+    new = contents(clean)
+    for k in range(1, n_renames + 1):
+        place = work / f"killed-{k}"
+        shutil.copytree(state, place)
+        out = place / name
+        killed, _ = forked(lambda: run(out, over), k)  # noqa: B023
+        found = left(out, old, new) if killed == -signal.SIGKILL else f"FAULT: ended with {killed}"
+        again = over or found == "new"
+        status, _ = forked(lambda: run(out, again))  # noqa: B023
+        if status != 0 or contents(out) != new:
+            found = f"FAULT at {k}: {found}, and run again it ends with {status}"
+        elif {p.name for p in place.iterdir()} != {p.name for p in clean.parent.iterdir()}:
+            found = f"FAULT at {k}: {found}, and {[p.name for p in place.iterdir()]} stay"
+        elif "note" in start and (out / NOTE).read_text() != "mine":
+            found = f"FAULT at {k}: the user's file is lost"
+        yield found
+        shutil.rmtree(place)
+
+
+def benchmark() -> int:
+    """Print the counts for each command and start; the number of faults."""
+    faults = 0
+    for command in sys.argv[1:] or COMMANDS:
+        for start in STARTS:
+            if "note" in start and command == "nuclei":
+                continue
+            with tempfile.TemporaryDirectory() as work:
+                counts = Counter(tried(command, start, Path(work)))
+            wrong = sum(n for what, n in counts.items() if "FAULT" in what)
+            faults += wrong
+            shown = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+            print(f"{command:8s} {start:13s} {sum(counts.values()):3d} kills: {shown}", flush=True)
+    return faults
+
+
+if __name__ == "__main__":
+    sys.exit(min(benchmark(), 1))
