@@ -273,9 +273,7 @@ def test_a_damaged_volume_costs_no_more_than_its_figures(study: Path, tmp_path: 
     out = copied(study, tmp_path / "out")
     echo = out / "maps" / "sub-01" / "acq-af3" / "echo-2_part-mag.nii.gz"
     echo.write_bytes(echo.read_bytes()[:200])
-    with pytest.raises(
-        InputError, match=r"echo-2_part-mag.nii.gz: expected SHA-256 .* found"
-    ):
+    with pytest.raises(InputError, match=r"echo-2_part-mag.nii.gz: expected SHA-256 .* found"):
         rebuild_report(out)
     for record in out.rglob("settings.toml"):
         without_checksums(record)

@@ -192,3 +192,52 @@ def test_train_network_keeps_weights_and_errors(
     assert [row["acceleration"] for row in rows] == ["3", "3", "4", "4", "5", "5"]
     with pytest.raises(InputError, match="heads"):
         DataSettings(heads=0)
+
+
+@pytest.mark.parametrize("cut", [0, 7, 200, -1])
+def test_a_cut_checkpoint_is_one_line_at_every_restart(tmp_path: Path, cut: int) -> None:
+    heads = [blob_volumes()]
+    train(tmp_path, heads, [], settings=SETTINGS, stop_after=1)
+    checkpoint = tmp_path / CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:cut])
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"checkpoint.*: expected a whole checkpoint, found"):
+            train(tmp_path, heads, [], settings=SETTINGS)
+
+
+def test_a_checkpoint_that_lacks_tensors_is_one_line(tmp_path: Path) -> None:
+    heads = [blob_volumes()]
+    train(tmp_path, heads, [], settings=SETTINGS, stop_after=1)
+    checkpoint = tmp_path / CHECKPOINT
+    with safe_open(checkpoint, framework="pt") as file:
+        header = file.metadata()
+    tensors = load_file(checkpoint)
+    for without in ("weights/", "average/", "adam/", "muon/"):
+        save_file(
+            {k: v for k, v in tensors.items() if not k.startswith(without)}, checkpoint, header
+        )
+        with pytest.raises(InputError, match="expected a whole checkpoint"):
+            train(tmp_path, heads, [], settings=SETTINGS)
+
+
+def test_a_killed_run_leaves_no_line_twice_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after a line and before its checkpoint; and with half a line."""
+    heads = [blob_volumes()]
+    train(tmp_path / "whole", heads, heads, settings=SETTINGS, validate_every=2)
+    out = tmp_path / "killed"
+    train(out, heads, heads, settings=SETTINGS, validate_every=2, stop_after=2)
+    with monkeypatch.context() as killed:
+        killed.setattr(loop.State, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(out, heads, heads, settings=SETTINGS, validate_every=2)
+    assert [row["step"] for row in _rows(out / LOG)] == ["2", "4"]
+    with open(out / LOG, "a") as file:
+        file.write("6,0.0")
+    train(out, heads, heads, settings=SETTINGS, validate_every=2)
+    assert [row["step"] for row in _rows(out / LOG)] == ["2", "4", "6"]
+    (out / CHECKPOINT).unlink()
+    (out / LOG).write_text("")
+    train(out, heads, heads, settings=SETTINGS, validate_every=2)
+    assert (out / LOG).read_bytes() == (tmp_path / "whole" / LOG).read_bytes()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +197,44 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     for name, value in states[0].items():
         if name.startswith("weights/"):
             torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=2e-4)
+
+
+def test_a_scan_replaced_under_its_name_is_read_again_and_said(tmp_path: Path) -> None:
+    """Of the same size, and even with the times of the former."""
+    folder = _folder(tmp_path, NAMES[2:4])
+    files = sorted(folder.rglob("*.h5"))
+    read = partial(cached_scans, tmp_path / "cache", files, n_volumes=2, all_channels=False)
+    before = [np.array(volumes.images) for volumes in read()]
+    was = files[0].stat()
+    write_mrd(tmp_path / "other.h5", _scan(7))
+    assert (tmp_path / "other.h5").stat().st_size == was.st_size
+    os.utime(tmp_path / "other.h5", ns=(was.st_atime_ns, was.st_mtime_ns))
+    (tmp_path / "other.h5").replace(files[0])
+    with pytest.warns(InputWarning, match="replaced since it was read for training"):
+        after = read()
+    assert not np.array_equal(after[0].images, before[0])
+    np.testing.assert_array_equal(after[1].images, before[1])
+
+
+def test_scans_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    """As the first of those to train on and the first to validate with."""
+    read = partial(cached_scans, tmp_path / "cache", n_volumes=2, all_channels=False)
+    paths = [tmp_path / subject / "scan.h5" for subject in ("sub-01", "sub-02")]
+    for number, path in enumerate(paths):
+        path.parent.mkdir()
+        write_mrd(path, _scan(number))
+    one, other = (read([path])[0] for path in paths)
+    assert not np.array_equal(one.images, other.images)
+    np.testing.assert_array_equal(read(paths[:1])[0].images, one.images)
+
+
+@pytest.mark.parametrize("ending", ["npy", "json"])
+@pytest.mark.parametrize("cut", [0, 100])
+def test_cut_caches_are_made_again(tmp_path: Path, ending: str, cut: int) -> None:
+    files = sorted(_folder(tmp_path, NAMES[2:4]).rglob("*.h5"))
+    read = partial(cached_scans, tmp_path / "cache", files, n_volumes=2, all_channels=False)
+    before = [np.array(volumes.images) for volumes in read()]
+    damaged = min((tmp_path / "cache").glob(f"*.{ending}"))
+    damaged.write_bytes(damaged.read_bytes()[:cut])
+    for one, other in zip(read(), before, strict=True):
+        np.testing.assert_array_equal(one.images, other)

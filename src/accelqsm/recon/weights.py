@@ -92,7 +92,7 @@ def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]
     Raises:
         InputError: a network of another class.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     record = {
@@ -101,11 +101,15 @@ def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]
         "network": _row_of(network).name,
         "architecture": asdict(network.architecture),
     }
-    partial = path.with_suffix(".part")
     # Safetensors writes header entries in no fixed order: a single entry makes files reproducible.
-    save_file(tensors, partial, {HEADER: json.dumps(record, sort_keys=True)})
-    partial.chmod(0o644)
-    os.replace(partial, path)
+    made = save(tensors, {HEADER: json.dumps(record, sort_keys=True)})
+    partial = path.with_suffix(".part")
+    try:
+        partial.write_bytes(made)
+        partial.chmod(0o644)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def weights_checksum(weights: str | Path = JOINT) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from accelqsm.files.atomic import whole_file
 from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.runtime.progress import track
 from accelqsm.training.data import Pair, training_pair
@@ -47,7 +48,7 @@ def train(
         bytes, with or without interruption.
 
     Raises:
-        InputError: a checkpoint of other settings.
+        InputError: a checkpoint of other settings, or one that is not whole.
 
     Source: Jordan et al. 2024 (Muon, for the convolutions); Kingma and Ba 2015, ICLR,
     arXiv 1412.6980 (Adam, for the weights of the consistency).
@@ -57,6 +58,8 @@ def train(
     if (out / CHECKPOINT).exists():
         state.load(out / CHECKPOINT)
     last = min(settings.steps, stop_after or settings.steps)
+    if first_process():
+        _forget_later(out / LOG, state.step)
     running = 0.0
     pairs = _Pairs(training, settings, range(state.step, last))
     for pair in track(pairs.in_order(n_prefetching(state.device)), "training", len(pairs)):
@@ -104,6 +107,22 @@ class _Pairs(Dataset[Pair]):
                 multiprocessing_context="spawn",
             )
         )
+
+
+def _forget_later(path: Path, step: int) -> None:
+    """Remove the lines of a log that follow a step: of a run that was killed after them."""
+    if not path.exists():
+        return
+    with open(path, newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[""]]
+    whole = [row for row in rows if len(row) == len(header) and row[0].isdecimal()]
+    kept = {int(row[0]): row for row in whole if int(row[0]) <= step}
+    if not kept:
+        path.unlink()
+    if not kept or list(kept.values()) == rows:
+        return
+    with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
+        csv.writer(file).writerows([header, *kept.values()])
 
 
 def _log(path: Path, state: State, running: float, validation: Sequence[Volumes]) -> None:

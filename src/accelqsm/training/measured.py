@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accelqsm import __version__
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.mrd.lines import read_sampling
 from accelqsm.files.mrd.reader import read_mrd
@@ -27,6 +30,7 @@ from accelqsm.training.volumes import (
     Coils,
     Contrast,
     Volumes,
+    cached_source,
     load_volumes,
     save_volumes,
 )
@@ -92,19 +96,46 @@ def cached_scans(
 
     Raises:
         InputError: a file that cannot be read.
+
+    Warns:
+        InputWarning: a scan that was replaced since it was converted, and is read again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kind = "all" if all_channels else "one"
-    stems = [
-        folder / f"{number:03d}-{path.stem}-{kind}-{n_volumes}" for number, path in enumerate(files)
-    ]
+    stems = [folder / f"{path.stem}-{_code(path)}-{kind}-{n_volumes}" for path in files]
     for stem, path in track(list(zip(stems, files, strict=True)), "reading scans", len(files)):
-        if not Path(f"{stem}.json").exists():
+        source, before = _source(path), cached_source(stem)
+        if before != source:
+            if before is not None and before.get("accelqsm") == __version__:
+                warnings.warn(
+                    InputWarning(
+                        f"{path}: replaced since it was read for training; it is read again, but a "
+                        "checkpoint in the folder has learned from the former (--overwrite begins "
+                        "anew)"
+                    ),
+                    stacklevel=2,
+                )
             rng = np.random.default_rng([n_volumes, *path.name.encode()])
             kspace = read_mrd(path)
             volumes = scan_volumes(kspace, n_volumes=n_volumes, all_channels=all_channels, rng=rng)
-            save_volumes(stem, volumes)
+            save_volumes(stem, volumes, source)
     return [load_volumes(stem) for stem in stems]
+
+
+def _source(path: Path) -> dict[str, object]:
+    """What tells a file from another that takes its place."""
+    found = path.stat()
+    return {
+        "bytes": found.st_size,
+        "modified_ns": found.st_mtime_ns,
+        "changed_ns": found.st_ctime_ns,
+        "accelqsm": __version__,
+    }
+
+
+def _code(path: Path) -> str:
+    """Tells files of the same name in different folders."""
+    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
 
 
 def scan_volumes(

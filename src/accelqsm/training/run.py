@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from accelqsm.figures.learning_curve import learning_curve
+from accelqsm.files.atomic import whole_file
 from accelqsm.files.settings import read_settings_tables, settings_from
 from accelqsm.files.toml import write_settings
 from accelqsm.options.table import plain
@@ -95,7 +96,8 @@ def train_network(
     network = train(out, training, validation, settings=settings, validate_every=validate_every)
     if first_process():
         write_errors(out / ERRORS, network, validation)
-        (out / CURVE).write_bytes(learning_curve(pd.read_csv(out / LOG)))
+        with whole_file(out / CURVE) as temporary:
+            temporary.write_bytes(learning_curve(pd.read_csv(out / LOG)))
         save_network(network, out / WEIGHTS, about=_about(settings, data, scans))
     wait_for_all()
     return out / WEIGHTS

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from accelqsm.errors import InputError
+from accelqsm.files.atomic import whole_file
 from accelqsm.options.table import from_table
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.network.reconnet3d import ReconNet3D
@@ -84,21 +85,31 @@ class State:
                 tensors |= {f"{kind}/{index}/{k}": v for k, v in moments.items()}
         # A single header entry, as several have no fixed order, makes files reproducible.
         record = {"step": self.step, "settings": asdict(self.settings)}
-        partial = path.with_suffix(".part")
-        save_file(
-            {k: v.contiguous() for k, v in tensors.items()}, partial, {HEADER: json.dumps(record)}
-        )
-        os.replace(partial, path)
+        made = save({k: v.contiguous() for k, v in tensors.items()}, {HEADER: json.dumps(record)})
+        with whole_file(path) as temporary:
+            temporary.write_bytes(made)
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint of the same settings (the number of steps may differ).
 
         Raises:
-            InputError: a checkpoint of other settings.
+            InputError: a checkpoint of other settings, or one that is not whole.
         """
-        with safe_open(path, framework="pt") as file:
-            record = json.loads(file.metadata()[HEADER])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(path, framework="pt") as file:
+                record = json.loads((file.metadata() or {})[HEADER])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            self._resume(path, record, tensors)
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(
+                f"{path}: expected a whole checkpoint, found {reason}; without the file training "
+                "begins anew"
+            ) from error
+
+    def _resume(self, path: Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         table = dict(record["settings"])
         architecture = from_table(Architecture, table.pop("architecture"))
         found = replace(from_table(TrainingSettings, table), architecture=architecture)
@@ -107,11 +118,14 @@ class State:
             if stored != expected:
                 raise InputError(f"{path}: {name} is {stored}, expected {expected} to resume")
         self.network.load_state_dict(_below(tensors, "weights/"))
-        self.average = {k: v.to(self.device) for k, v in _below(tensors, "average/").items()}
+        average = _below(tensors, "average/")
+        self.average = {name: average[name].to(self.device) for name in self.average}
         for kind, optimiser, _ in self.optimisers:
             state = optimiser.state_dict()
             n_moments = sum(len(group["params"]) for group in optimiser.param_groups)
             state["state"] = {i: _below(tensors, f"{kind}/{i}/") for i in range(n_moments)}
+            if not all(state["state"].values()):
+                raise KeyError(f"no moments of {kind}")
             optimiser.load_state_dict(state)
         self.step = int(record["step"])
 

@@ -11,6 +11,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from accelqsm.files.atomic import whole_file
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.network.protocol import Network
 from accelqsm.runtime.device import on_device
@@ -88,7 +89,7 @@ def mean_errors(network: Network, heads: Sequence[Volumes]) -> dict[str, float]:
 def write_errors(path: Path, network: Network, heads: Sequence[Volumes]) -> None:
     """Write a CSV table of errors, one line per acceleration and validation slab."""
     pairs_per_head = min(len(head.images) for head in heads) // 2
-    with open(path, "w", newline="") as file:
+    with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["acceleration", "echo_time_ms", "nrmse", "nrmse_zero_filled"])
         for acceleration in VALIDATION_ACCELERATIONS:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from accelqsm import __version__
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
+from accelqsm.files.atomic import whole_file, write_text
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
 from accelqsm.grid import Grid, Shape, Triple, centred_grid
 from accelqsm.kspace import KSpace
@@ -146,7 +147,7 @@ def cached_volumes(
         InputError: a folder with another number of volumes per head, or of channels.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not (folder / f"head-{seed}.json").exists()]
+    missing = [seed for seed in seeds if not is_cached(folder / f"head-{seed}", _head_source(seed))]
     simulate = partial(_simulate_into, folder, n_volumes=n_volumes, all_channels=all_channels)
     for _ in track(
         in_processes(simulate, missing, each_bytes=HEAD_BYTES), "simulating heads", len(missing)
@@ -165,28 +166,61 @@ def cached_volumes(
 
 def _simulate_into(folder: Path, seed: int, *, n_volumes: int, all_channels: bool) -> None:
     volumes = simulate_volumes(seed=seed, n_volumes=n_volumes, all_channels=all_channels)
-    save_volumes(folder / f"head-{seed}", volumes)
+    save_volumes(folder / f"head-{seed}", volumes, _head_source(seed))
 
 
-def save_volumes(stem: Path, volumes: Volumes) -> None:
-    """Write ``<stem>.npy``, the coils' maps if any, and last ``<stem>.json``."""
+def _head_source(seed: int) -> dict[str, object]:
+    return {"seed": seed, "accelqsm": __version__}
+
+
+def save_volumes(stem: Path, volumes: Volumes, source: Mapping[str, object]) -> None:
+    """Write ``<stem>.npy``, the coils' maps if any, and last ``<stem>.json``.
+
+    Args:
+        stem: path without its ending.
+        volumes: the volumes.
+        source: what they come from, as JSON has it, by which they are known again.
+    """
+    record = Path(f"{stem}.json")
+    record.unlink(missing_ok=True)
     arrays = {"": volumes.images}
     if volumes.coils is not None:
         arrays |= {"-true": volumes.coils.true, "-estimated": volumes.coils.estimated}
-    for suffix, array in arrays.items():
-        partial = Path(f"{stem}{suffix}.part")
-        with open(partial, "wb") as file:
-            np.save(file, array)
-        os.replace(partial, f"{stem}{suffix}.npy")
-    Path(f"{stem}.json").write_text(json.dumps([asdict(c) for c in volumes.contrasts], indent=1))
+    files = {suffix: Path(f"{stem}{suffix}.npy") for suffix in arrays}
+    for suffix, path in files.items():
+        with whole_file(path) as temporary:
+            np.save(temporary, arrays[suffix])
+    table = {
+        "source": dict(source),
+        "bytes": {path.name: path.stat().st_size for path in files.values()},
+        "contrasts": [asdict(contrast) for contrast in volumes.contrasts],
+    }
+    write_text(record, json.dumps(table, indent=1))
+
+
+def cached_source(stem: Path) -> dict[str, object] | None:
+    """What volumes on disk come from; None if they are not there, or not whole."""
+    try:
+        record = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
+        whole = {stem.parent / name: size for name, size in record["bytes"].items()}
+        if any(path.stat().st_size != size for path, size in whole.items()):
+            return None
+        return dict(record["source"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def is_cached(stem: Path, source: Mapping[str, object]) -> bool:
+    """Whether volumes of that source are on disk, and whole."""
+    return cached_source(stem) == dict(source)
 
 
 def load_volumes(stem: Path) -> Volumes:
     """Read volumes as written by ``save_volumes``, as memory maps."""
-    records = json.loads(Path(f"{stem}.json").read_text())
-    contrasts = tuple(Contrast(**record) for record in records)
+    record = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
+    contrasts = tuple(Contrast(**contrast) for contrast in record["contrasts"])
     images = np.load(f"{stem}.npy", mmap_mode="r")
-    if not Path(f"{stem}-true.npy").exists():
+    if f"{stem.name}-true.npy" not in record["bytes"]:
         return Volumes(images, contrasts)
     maps = [np.load(f"{stem}{suffix}.npy", mmap_mode="r") for suffix in ("-true", "-estimated")]
     return Volumes(images, contrasts, Coils(*maps))
