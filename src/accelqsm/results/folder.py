@@ -186,7 +186,7 @@ def _locked(folder: Path, workplace: Path, mark: str, out: Path) -> Iterator[Non
     made = _make(workplace, out)
     try:
         _check_writable(workplace, out)
-        check_space(workplace, LEAST_FREE_BYTES)
+        check_free(workplace, LEAST_FREE_BYTES, name=out, use="the results")
         with locked(workplace / f"{mark}.lock", out):
             yield
     except OSError as error:

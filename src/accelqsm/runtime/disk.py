@@ -45,8 +45,8 @@ def check_free(folder: Path, n_bytes: int, *, name: object, use: str) -> None:
     free = free_bytes(folder)
     if free < n_bytes:
         raise DiskError(
-            f"{name}: expected {n_bytes / MIB:.0f} MiB of free space for {use}, found "
-            f"{free / MIB:.0f} MiB"
+            f"{name}: expected {-(-n_bytes // MIB)} MiB of free space for {use}, found "
+            f"{free // MIB} MiB"
         )
 
 

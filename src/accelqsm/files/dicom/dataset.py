@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from accelqsm import __version__
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, OutputError, output_error
 from accelqsm.files.atomic import write_text
 from accelqsm.files.dicom.convert import convert_stacks
 from accelqsm.files.dicom.plan import Plan, PlannedScan
@@ -77,11 +77,11 @@ def _staging(root: Path) -> Iterator[Path]:
         root.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".import-", dir=root))
     except OSError as error:
-        raise InputError(f"{root}: expected a folder that can be written ({error})") from error
+        raise output_error(root, error) or OutputError(f"{root}: {error}") from error
     try:
         yield staging
     except OSError as error:
-        raise InputError(f"{root}: cannot be written ({error})") from error
+        raise output_error(root, error) or OutputError(f"{root}: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         if new and not any(root.iterdir()):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelqsm import __version__
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, OutputError, output_error
 from accelqsm.files.dicom.export.anonymise import UidMaker, anonymise
 from accelqsm.files.dicom.export.elements import (
     MapSeries,
@@ -56,15 +56,13 @@ def export_maps(
         destination.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".export-", dir=destination.parent))
     except OSError as error:
-        raise InputError(f"{destination}: cannot be written ({error})") from error
+        raise output_error(destination, error) or OutputError(f"{destination}: {error}") from error
     try:
         _write_all(maps, grid, template, staging, anonymous=anonymous)
         staging.chmod(0o755)
-        if destination.is_dir():
-            destination.rmdir()
-        staging.replace(destination)
+        staging.replace(destination)  # an empty folder gives way in the same step
     except OSError as error:
-        raise InputError(f"{destination}: cannot be written ({error})") from error
+        raise output_error(destination, error) or OutputError(f"{destination}: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return [destination / one.name for one in maps]
