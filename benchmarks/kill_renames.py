@@ -6,7 +6,8 @@ same command, run again without anything done by hand, must end with the results
 run and leave nothing else behind. Counts per command and start: nothing there; a note of the user
 there; earlier results there, replaced (--overwrite); both.
 
-Usage: python benchmarks/kill_renames.py [COMMAND ...], of compare report save nuclei map recon
+Usage: python benchmarks/kill_renames.py [COMMAND ...], of compare report save nuclei map recon;
+or COMMAND:START, such as "compare:old and note". ``save`` writes maps that are not computed.
 """
 
 from __future__ import annotations
@@ -193,6 +194,9 @@ def tried(command: str, start: str, work: Path) -> Iterator[str]:
         (state / name / NOTE).write_text("mine")
     over = "old" in start and command != "report"
     shutil.copytree(state, clean.parent, dirs_exist_ok=True)
+    with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+        first(work / "warm" / name, False)  # so that forked runs have their imports
+        run(work / "warm" / name, True)
     status, n_renames = forked(lambda: run(clean, over))
     assert status == 0, f"{command} from {start}: an undisturbed run ended with {status}"
     new = contents(clean)
@@ -217,8 +221,9 @@ def tried(command: str, start: str, work: Path) -> Iterator[str]:
 def benchmark() -> int:
     """Print the counts for each command and start; the number of faults."""
     faults = 0
-    for command in sys.argv[1:] or COMMANDS:
-        for start in STARTS:
+    for word in sys.argv[1:] or COMMANDS:
+        command, _, only = word.partition(":")
+        for start in (only,) if only else STARTS:
             if "note" in start and command == "nuclei":
                 continue
             with tempfile.TemporaryDirectory() as work:

@@ -56,7 +56,9 @@ def resealed(folder: Path) -> Path:
 
 def without_checksums(record: Path) -> None:
     """A record as earlier versions wrote it."""
-    write_settings(record, {k: v for k, v in read_settings(record).items() if k != "files"})
+    write_settings(
+        record, {k: v for k, v in read_settings(record).items() if k not in ("files", "checksums")}
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +40,8 @@ NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST,
 
 def output_error(what: object, error: OSError) -> InputError | None:
     """The line that says why ``what`` cannot be written; None for another kind of error."""
-    why = f"{(error.strerror or str(error)).lower()}"
-    why += f" ({error.filename})" if error.filename else ""
+    # The system's own words: those of HDF5 are several lines.
+    why = os.strerror(error.errno or 0).lower() + (f" ({error.filename})" if error.filename else "")
     if error.errno in NO_SPACE:
         return DiskError(f"{what}: expected space to write, found none left: {why}")
     if error.errno == errno.EIO:

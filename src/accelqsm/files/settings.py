@@ -11,7 +11,7 @@ from accelqsm.files.toml import read_settings
 from accelqsm.options.setting import Settings
 from accelqsm.options.table import check_table, from_table, merge_tables
 
-RECORDS = ("command", "source", "inputs", "software", "files")
+RECORDS = ("command", "source", "inputs", "software", "files", "checksums")
 """Tables of a ``settings.toml`` that record a run and are not settings."""
 
 Record = TypeVar("Record", bound=Settings)

@@ -18,8 +18,11 @@ import numpy.typing as npt
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid
 from accelqsm.nuclei.volume import Volume
+from accelqsm.runtime.disk import check_temporary
 
 SEED = 1
+TRANSFORM_BYTES = 2**16
+"""Space for the files of one affine transform; a displacement field has 12 bytes a voxel."""
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """ANTs uses LPS coordinates; all other modules use RAS+."""
 
@@ -79,6 +82,7 @@ def linear_registration(
     Avants et al. 2011, NeuroImage 54:2033, doi 10.1016/j.neuroimage.2010.09.025.
     """
     ants = ants_module()
+    check_temporary(TRANSFORM_BYTES, "the registration")
     with tempfile.TemporaryDirectory(prefix="accelqsm-") as folder:
         start = _write_affine(Path(folder) / "start.mat", initial, fixed)
         found = ants.registration(
@@ -127,6 +131,7 @@ def deformable_registration(
     """
     ants = ants_module()
     first, *others = zip(map(to_ants, fixed), map(to_ants, moving), strict=True)
+    check_temporary(4 * TRANSFORM_BYTES + 2 * 12 * fixed[0].values.size, "the registration")
     with tempfile.TemporaryDirectory(prefix="accelqsm-") as folder:
         start = _write_affine(Path(folder) / "start.mat", initial, fixed[0])
         found = ants.registration(

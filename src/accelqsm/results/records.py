@@ -16,7 +16,9 @@ SETTINGS = "settings.toml"
 UNFINISHED = "unfinished.toml"
 """Stands in its place while a run writes into a folder that was there before."""
 FILES = "files"
-"""Table of the SHA-256 of every file of the results."""
+"""Table of the checksums of every file of the results, the last of the record."""
+CHECKSUMS = "checksums"
+"""First entry of the record, the kind of checksum: without the table the record was cut."""
 
 
 def settings_of_record(record: Mapping[str, Any], path: Path) -> QsmSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,11 @@ class Preset:
     calibration_lines: int
     calibration: tuple[int, int]
     moves_between_scans: bool
+
+    def scan_bytes(self, protocol: str) -> int:
+        """Least size of a scan's file: its samples, complex in single precision."""
+        samples = math.prod(self.shape) * len(self.echo_times_s) * self.n_channels
+        return round(8 * samples / PROTOCOLS[protocol].acceleration)
 
     @property
     def acquisition(self) -> Acquisition:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from accelqsm.commands.common import add_out
+from accelqsm.commands.common import add_out, check_space
+from accelqsm.virtual.protocols import PRESETS
 
 NAME = "demo"
 HELP = "simulate, reconstruct, map, measure, compare, report, on one digital head"
@@ -29,7 +30,10 @@ def run(options: argparse.Namespace) -> None:
     from accelqsm.results.folder import folder_in_place
 
     with folder_in_place(options.out, NAME, overwrite=options.overwrite):
-        from accelqsm.api.demo import run_demo
+        from accelqsm.api.demo import DEMO_PROTOCOLS, run_demo
+
+        each = (PRESETS["demo"].scan_bytes(protocol) for protocol in DEMO_PROTOCOLS)
+        check_space(options.out, sum(each))
 
         print("accelqsm demo: one digital head, scanned with four protocols", flush=True)
         report = run_demo(options.out, seed=options.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from accelqsm.commands.common import add_out, results, say
+from accelqsm.commands.common import add_out, check_space, results, say
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 
 NAME = "simulate"
@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Simulate and write the scans."""
+    preset = PRESETS[options.preset]
     with results(options, NAME) as folder:
+        each = sum(preset.scan_bytes(protocol) for protocol in options.protocols)
+        check_space(options.out, options.subjects * each)
         from accelqsm.virtual.scans import simulate_study
 
         scans = simulate_study(

@@ -18,7 +18,10 @@ from accelqsm.files.mrd.header import build_header, line_geometry
 from accelqsm.files.mrd.reader import lines_at_once
 from accelqsm.fourier import READOUT, fft
 from accelqsm.kspace import KSpace
+from accelqsm.runtime.disk import check_free
 
+OVERHEAD_BYTES = 2**16
+"""Of HDF5, besides the lines."""
 _NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
 
 
@@ -33,6 +36,7 @@ def write_mrd(path: str | Path, kspace: KSpace) -> None:
 
     Raises:
     InputError: a separate calibration scan, which is not supported.
+    DiskError: no space for it.
     """
     path = Path(path)
     if kspace.calibration is not None:
@@ -46,6 +50,10 @@ def write_mrd(path: str | Path, kspace: KSpace) -> None:
     noise = _noise_lines(kspace)
     positions = kspace.sampled.nonzero().cpu().numpy()
     n_lines = len(noise) + len(positions) * acquisition.n_echoes
+    values = 8 * kspace.n_channels * acquisition.grid.shape[0]
+    n_bytes = n_lines * (acquisition_dtype.itemsize + values) + OVERHEAD_BYTES
+    # HDF5 may crash the process when the disk is full.
+    check_free(path.parent, n_bytes, name=path, use="the raw data")
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[header.encode()], dtype=h5py.special_dtype(vlen=bytes))

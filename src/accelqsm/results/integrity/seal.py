@@ -9,7 +9,7 @@ from pathlib import Path
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
 from accelqsm.files.toml import read_settings
-from accelqsm.results.records import FILES, SETTINGS
+from accelqsm.results.records import CHECKSUMS, FILES, SETTINGS
 from accelqsm.results.study import REPORT
 
 UNSEALED = (REPORT,)
@@ -29,10 +29,13 @@ def seal(record: Path, files: Iterable[Path]) -> None:
     import tomli_w
 
     folder = record.parent
-    kept = sorted(path for path in files if _is_named(path, record))
-    named = {path.relative_to(folder).as_posix(): sha256(path) for path in kept}
-    table = {name: value for name, value in read_settings(record).items() if name != FILES}
-    text = tomli_w.dumps({**table, FILES: named})
+    named = {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in sorted(files)
+        if _is_named(path, record)
+    }
+    kept = {k: v for k, v in read_settings(record).items() if k not in (CHECKSUMS, FILES)}
+    text = tomli_w.dumps({CHECKSUMS: "SHA-256", **kept, FILES: named})
     write_text(record, f'{text}"{record.name}" = "{hashlib.sha256(text.encode()).hexdigest()}"\n')
 
 
@@ -50,12 +53,17 @@ def sealed_files(record: Path) -> dict[str, str] | None:
     Raises:
         InputError: a record that is not TOML, or was altered since it was written.
     """
-    table = read_settings(record).get(FILES)
+    written = read_settings(record)
+    table = written.get(FILES)
     if not isinstance(table, dict):
+        if CHECKSUMS in written:
+            raise InputError(f"{record}: expected the table [{FILES}] at its end, found none: cut")
         return None
-    lines = record.read_bytes().rstrip(b"\n").rpartition(b"\n")
-    found = hashlib.sha256(lines[0] + b"\n").hexdigest()
+    above, _, last = record.read_bytes().removesuffix(b"\n").rpartition(b"\n")
+    found = hashlib.sha256(above + b"\n").hexdigest()
     check_sum(record, found, str(table.pop(record.name, "none")))
+    if last != f'"{record.name}" = "{found}"'.encode():
+        raise InputError(f"{record}: expected its own checksum in the last line, found {last!r}")
     return {str(name): str(digest) for name, digest in table.items()}
 
 
