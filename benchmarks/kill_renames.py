@@ -7,7 +7,8 @@ run and leave nothing else behind. Counts per command and start: nothing there; 
 there; earlier results there, replaced (--overwrite); both.
 
 Usage: python benchmarks/kill_renames.py [COMMAND ...], of compare report save nuclei map recon;
-or COMMAND:START, such as "compare:old and note". ``save`` writes maps that are not computed.
+or COMMAND:START, such as "compare:old and note". ``save`` writes maps that are not computed. With
+--all, kills also before each file or folder is removed and each folder is made.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ from accelqsm.results.maps import SusceptibilityMaps
 COMMANDS = ("compare", "report", "save", "nuclei", "map", "recon")
 STARTS = ("empty", "note", "old", "old and note")
 NOTE = "notes.txt"
+EVENTS = {"os.rename"}
+if "--all" in sys.argv:
+    EVENTS |= {"os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
 Run = Callable[[Path, bool], object]
 """Writes into a folder, with or without --overwrite; other than 0, None or a path: refused."""
 
@@ -135,7 +139,7 @@ def forked(run: Callable[[], object], kill_at: int | None = None) -> tuple[int, 
             counter = [0]
 
             def count(event: str, _: tuple[object, ...]) -> None:
-                if event == "os.rename":
+                if event in EVENTS:
                     counter[0] += 1
                     if counter[0] == kill_at:
                         os.kill(os.getpid(), signal.SIGKILL)
@@ -165,6 +169,12 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in files}
 
 
+def page_of(out: Path) -> bytes:
+    """The page of a report, if there is one."""
+    page = out / "report.html"
+    return page.read_bytes() if page.is_file() else b""
+
+
 def left(out: Path, old: dict[str, bytes], new: dict[str, bytes]) -> str:
     """What a killed run left: old, new, nothing or unfinished; anything else is a fault."""
     if out.suffix == ".tsv" and not out.is_file():
@@ -189,6 +199,8 @@ def tried(command: str, start: str, work: Path) -> Iterator[str]:
     if "old" in start or command == "report":
         forked(lambda: first(state / name, False))
         old = contents(state / name)
+    if "old" in start and command == "report":
+        forked(lambda: run(state / name, True))
     if "note" in start:
         (state / name).mkdir(exist_ok=True)
         (state / name / NOTE).write_text("mine")
@@ -206,6 +218,8 @@ def tried(command: str, start: str, work: Path) -> Iterator[str]:
         out = place / name
         killed, _ = forked(lambda: run(out, over), k)  # noqa: B023
         found = left(out, old, new) if killed == -signal.SIGKILL else f"FAULT: ended with {killed}"
+        if page_of(out) not in (page_of(state / name), page_of(clean)):
+            found = "FAULT: another page"
         again = over or found == "new"
         status, _ = forked(lambda: run(out, again))  # noqa: B023
         if status != 0 or contents(out) != new:
@@ -221,7 +235,7 @@ def tried(command: str, start: str, work: Path) -> Iterator[str]:
 def benchmark() -> int:
     """Print the counts for each command and start; the number of faults."""
     faults = 0
-    for word in sys.argv[1:] or COMMANDS:
+    for word in [word for word in sys.argv[1:] if word != "--all"] or COMMANDS:
         command, _, only = word.partition(":")
         for start in (only,) if only else STARTS:
             if "note" in start and command == "nuclei":

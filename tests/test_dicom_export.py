@@ -248,7 +248,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line_and_leaves_nothing(
         assert reason in error
         assert error.count("\n") == 1
         assert not (tmp_path / "dest").exists()
-        assert not list(tmp_path.glob(".export-*"))
+        assert not list(tmp_path.glob(".dest.export-*"))
 
 
 @pytest.mark.skipif(not VENDORS.is_dir(), reason=f"no vendor sets in {VENDORS}")

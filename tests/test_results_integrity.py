@@ -224,6 +224,15 @@ def test_folders_in_which_nothing_else_lies_are_exchanged_in_one_step(
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+def test_a_report_waits_for_no_run_and_leaves_its_results_alone(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with results_folder(out, "compare", overwrite=True):
+        assert main(["report", str(out)]) == 65
+        assert "out: expected no other run with this OUT, found process" in refusal(capsys)
+    assert not (out / "report.html").exists()
+
+
 def test_the_folder_keeps_its_permissions(tmp_path: Path) -> None:
     maps(0).save(tmp_path / "out")
     (tmp_path / "out").chmod(0o2750)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from accelqsm.cli import main
 from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import read_table
+from accelqsm.results.integrity.check import check_folder
+from accelqsm.results.integrity.seal import sealed_files
 from accelqsm.virtual import protocols
 from accelqsm.virtual import scans as virtual
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
@@ -48,6 +51,34 @@ def test_demo_ends_with_a_report_that_needs_nothing_else(demo: Path) -> None:
         assert protocol in page
     assert not re.search(r'(src|href)="(https?:)?//', page)
     assert not list(demo.rglob(".partial-*"))
+
+
+@pytest.mark.slow
+def test_records_of_the_demo_name_every_file_and_one_that_is_altered_is_refused(
+    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_folder(demo) == []
+    named = {
+        record.parent / name
+        for record in demo.rglob("settings.toml")
+        for name in sealed_files(record) or ()
+    }
+    files = {path for path in demo.rglob("*") if path.is_file()}
+    assert files - named == {demo / "settings.toml", demo / "report.html"}
+    out = Path(shutil.copytree(demo, tmp_path / "demo"))
+    assert main(["report", str(out)]) == 0
+    assert (out / "report.html").read_bytes() == (demo / "report.html").read_bytes()
+    for name in ("values.tsv", "maps/sub-01/acq-af3/Chimap.nii.gz", "accuracy/table-3.tsv"):
+        path = out / name
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"\n")
+        capsys.readouterr()
+        assert main(["report", str(out)]) == 65
+        assert f"{name}: expected SHA-256" in capsys.readouterr().err
+        path.write_bytes(whole)
+    (out / "settings.toml").rename(out / "unfinished.toml")
+    assert main(["report", str(out)]) == 65
+    assert "unfinished" in capsys.readouterr().err
 
 
 @pytest.mark.slow

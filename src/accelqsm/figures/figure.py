@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +24,13 @@ class Figure:
     png: bytes = field(repr=False)
 
     def save(self, path: str | Path) -> Path:
-        """Write the figure as PNG."""
-        Path(path).write_bytes(self.png)
+        """Write the figure as PNG, whole or not at all."""
+        partial = Path(path).with_name(f".partial-{os.getpid()}-{Path(path).name}")
+        try:
+            partial.write_bytes(self.png)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         return Path(path)
 
     def _repr_png_(self) -> bytes:

@@ -12,7 +12,7 @@ from accelqsm.reports.content.comparison import comparison_content
 from accelqsm.reports.page.build import build_page
 from accelqsm.results.comparison import AGREEMENT as COMPARED
 from accelqsm.results.comparison import is_comparison, unchecked_comparison
-from accelqsm.results.folder import page_folder
+from accelqsm.results.folder import locked_folder
 from accelqsm.results.integrity.check import check_folders
 from accelqsm.results.maps import CHIMAP
 from accelqsm.results.records import SETTINGS, UNFINISHED
@@ -35,7 +35,7 @@ def rebuild_report(out: Path) -> Path:
         InputWarning: for each part left out, and for results without checksums.
     """
     folders = _folders_of(out)
-    with page_folder(out):
+    with locked_folder(out):
         gone = check_folders(folders)
         return write_report(out, gone)
 

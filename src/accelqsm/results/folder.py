@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -145,8 +146,8 @@ def results_table(
 
 
 @contextmanager
-def page_folder(out: str | Path) -> Iterator[None]:
-    """Lock a folder of results to add a page that is made from them.
+def locked_folder(out: str | Path) -> Iterator[None]:
+    """Lock a folder to add a page to results, or to make another form of them.
 
     Raises:
         InputError: as ``results_folder``.
@@ -294,10 +295,9 @@ def _unmake(made: Sequence[Path]) -> None:
 
 def _check_writable(folder: Path, out: Path) -> None:
     """Check by a temporary file that a folder is writable, as permissions are not sufficient."""
-    probe = folder / f".accelqsm-{os.getpid()}"
     try:
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):  # without a name, so that none can stay
+            pass
     except OSError as error:
         raise output_error(out, error) or OutputError(f"{out}: {error}") from error
 

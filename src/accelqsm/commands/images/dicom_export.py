@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
     from accelqsm.files.dicom.export.writer import export_maps
     from accelqsm.files.nifti import read_volume
     from accelqsm.files.toml import read_settings
+    from accelqsm.results.folder import locked_folder
     from accelqsm.results.integrity.check import check_folder
     from accelqsm.results.maps import CHIMAP, R2STAR
     from accelqsm.results.records import SETTINGS
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     maps = [_susceptibility(chi, record)]
     if (options.out / R2STAR).is_file():
         maps.append(_relaxation(read_volume(options.out / R2STAR, grid=chi.grid), record))
-    with naming(options.out / CHIMAP):
+    with locked_folder(options.dest), naming(options.out / CHIMAP):
         written = export_maps(
             maps, chi.grid, options.dicom, options.dest, anonymous=options.anonymise
         )

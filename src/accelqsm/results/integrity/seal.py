@@ -9,11 +9,11 @@ from pathlib import Path
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
 from accelqsm.files.toml import read_settings
-from accelqsm.results.records import CHECKSUMS, FILES, SETTINGS
+from accelqsm.results.records import CHECKSUMS, FILES, SETTINGS, UNFINISHED
 from accelqsm.results.study import REPORT
 
-UNSEALED = (REPORT,)
-"""Files that a later command makes anew from the others."""
+UNSEALED = (REPORT, UNFINISHED)
+"""What a later command makes anew from the others, and what goes when all are there."""
 
 
 def seal(record: Path, files: Iterable[Path]) -> None:

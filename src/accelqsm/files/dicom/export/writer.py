@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -54,7 +55,10 @@ def export_maps(
     template = read_template(template_folder, grid)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".export-", dir=destination.parent))
+        mark = f".{destination.name}.export-"
+        for stale in destination.parent.glob(f"{glob.escape(mark)}*"):  # of a killed run
+            shutil.rmtree(stale, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=mark, dir=destination.parent))
     except OSError as error:
         raise output_error(destination, error) or OutputError(f"{destination}: {error}") from error
     try:
