@@ -1,10 +1,11 @@
 """Kill runs (SIGKILL) before each of their renames, and look at what they leave behind.
 
 A command runs in a forked process that ends itself before its k-th rename, for every k. Then its
-folder must hold the old results whole, the new ones whole, or say that it is unfinished; and the
-same command, run again without anything done by hand, must end with the results of an undisturbed
-run and leave nothing else behind. Counts per command and start: nothing there; a note of the user
-there; earlier results there, replaced (--overwrite); both.
+folder must hold the old results whole, the new ones whole, or say that it is unfinished; a run
+that fails must then leave the old ones; and the same command, run again without anything done by
+hand, must end with the results of an undisturbed run and leave nothing else behind. Counts per
+command and start: nothing there; a note of the user there; earlier results there, replaced
+(--overwrite); both.
 
 Usage: python benchmarks/kill_renames.py [COMMAND ...], of compare report save nuclei map recon;
 or COMMAND:START, such as "compare:old and note". ``save`` writes maps that are not computed. With
@@ -21,6 +22,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -35,6 +37,7 @@ from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.grid import centred_grid
 from accelqsm.reports.rebuild import rebuild_report
+from accelqsm.results.folder import results_folder, results_table
 from accelqsm.results.integrity.check import check_file, check_folder
 from accelqsm.results.maps import SusceptibilityMaps
 
@@ -160,6 +163,13 @@ def forked(run: Callable[[], object], kill_at: int | None = None) -> tuple[int, 
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), int(told or 0)
 
 
+def fail(out: Path, command: str) -> None:
+    """A run that undoes what it finds, and then has nothing to add."""
+    folder = results_table if out.suffix == ".tsv" else partial(results_folder, command=command)
+    with folder(out, overwrite=True):
+        raise InputError("expected to fail")
+
+
 def contents(out: Path) -> dict[str, bytes]:
     """Files of a result, without the page of a report and the user's note."""
     if out.suffix == ".tsv":
@@ -220,6 +230,13 @@ def tried(command: str, start: str, work: Path) -> Iterator[str]:
         found = left(out, old, new) if killed == -signal.SIGKILL else f"FAULT: ended with {killed}"
         if page_of(out) not in (page_of(state / name), page_of(clean)):
             found = "FAULT: another page"
+        if found == "unfinished":
+            copied = place / "failed"
+            shutil.copytree(place, copied)
+            forked(lambda: fail(copied / name, command))  # noqa: B023
+            if contents(copied / name) != old:
+                found = f"FAULT at {k}: not undone"
+            shutil.rmtree(copied)
         again = over or found == "new"
         status, _ = forked(lambda: run(out, again))  # noqa: B023
         if status != 0 or contents(out) != new:
