@@ -245,23 +245,37 @@ PYTEST = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "--no-h
 
 
 def tests_of(mutant: Mutant, end: int, known: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Tests that touch the mutant's lines, the quickest first, and all tests of their files."""
+    """Tests that touch the mutant's lines: those it meets first, and those that follow.
+
+    Files of tests named after the package come first, then those that cost least; what a file's
+    tests share takes at most as long as its slowest test.
+    """
     lines = known["lines"].get(mutant.file, {})
     touching = {t for n in range(mutant.line, end + 1) for t in lines.get(str(n), [])}
     if not touching:  # run at import, or compiled
         touching = {t for tests in lines.values() for t in tests}
     seconds: dict[str, float] = known["seconds"]
-    files = {t.partition("::")[0] for t in touching}
-    whole = {t for t in touching if "::" not in t}
-    every = sorted((t for t in seconds if t.partition("::")[0] in files), key=seconds.__getitem__)
-    first, total = [], 0.0
-    for test in every:
-        if test in touching or test.partition("::")[0] in whole:
-            total += seconds[test]
-            if total > FIRST_S and first:
-                break
-            first.append(test)
-    return first, every
+    by_file: dict[str, list[str]] = defaultdict(list)
+    shared: dict[str, float] = defaultdict(float)
+    for test, time_s in seconds.items():
+        file = test.partition("::")[0]
+        shared[file] = max(shared[file], time_s)
+        if test in touching or file in touching:
+            by_file[file].append(test)
+
+    def cost(file: str) -> float:
+        return sum(seconds[t] for t in by_file[file]) + shared[file]
+
+    own = f"test_{mutant.package}_"
+    first, later, total = [], [], 0.0
+    for file in sorted(by_file, key=lambda file: (own not in file, cost(file))):
+        tests = sorted(by_file[file], key=seconds.__getitem__)
+        for test in tests:
+            fits = total + seconds[test] + shared[file] * (test == tests[0]) <= FIRST_S
+            (first if fits or not first else later).append(test)
+            total += seconds[test] * fits
+        total += shared[file] * (tests[0] in first)
+    return first, later
 
 
 def forked(tests: list[str], limit_s: float, tree: Path, log: Path) -> str:
@@ -295,14 +309,14 @@ def verdict(mutant: Mutant, known: dict[str, Any], given: list[str], tree: Path,
     path = tree / "src" / "accelqsm" / mutant.file
     text, stat = path.read_bytes(), path.stat()
     end = mutant.line + text[mutant.span[0] : mutant.span[1]].count(b"\n")
-    first, every = (given, given) if given else tests_of(mutant, end, known)
-    if not every:
+    first, later = (given, []) if given else tests_of(mutant, end, known)
+    if not first:
         return "no test"
     path.write_bytes(text[: mutant.span[0]] + mutant.now.encode() + text[mutant.span[1] :])
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**10))  # no compiled file fits
     try:
         found = "survived"
-        for tests in (first, [t for t in every if t not in set(first)]):
+        for tests in (first, later):
             if found == "survived" and tests:
                 expected = sum(known["seconds"].get(t, 0.0) for t in tests)
                 limit = min(60 + 4 * expected, 3 * LAST_S) if tests is first else LAST_S

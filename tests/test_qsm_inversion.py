@@ -298,7 +298,8 @@ def test_the_noise_term_divides_the_weight_of_outliers_by_their_square(noise: bo
     torch.testing.assert_close(found.data, expected)
 
 
-def test_a_wrap_is_left_out_with_dynamic_noise_and_fitted_without() -> None:
+@pytest.mark.parametrize("structure", [True, False])
+def test_a_wrap_is_left_out_with_dynamic_noise_and_fitted_without(structure: bool) -> None:
     shape = (24, 24, 24)
     mask = ball(shape, 9)
     smooth = forward_field(
@@ -308,11 +309,13 @@ def test_a_wrap_is_left_out_with_dynamic_noise_and_fitted_without() -> None:
     wrapped[12, 12, 12] += 2.5
 
     def harm(dynamic_noise: bool) -> float:
+        settings = replace(
+            NOISE, n_iterations=20, dynamic_noise=dynamic_noise, dynamic_structure=structure
+        )
         both = [
             l1_dipole_inversion(
                 field, mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1),
-                data_weight=torch.ones_like(field),
-                settings=replace(NOISE, n_iterations=20, dynamic_noise=dynamic_noise),
+                data_weight=torch.ones_like(field), settings=settings,
             )
             for field in (smooth, wrapped)
         ]  # fmt: skip
