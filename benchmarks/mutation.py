@@ -40,7 +40,7 @@ LEFT_OUT = ("test_layout.py", "test_docs.py", "test_notebook.py", "test_report_b
 """They read the source or need a browser; of numbers they say nothing."""
 
 PRELOADED = ("torch", "numba", "scipy.ndimage", "pandas", "nibabel", "h5py", "matplotlib.pyplot")
-FIRST_S, LAST_S = 20.0, 60.0
+FIRST_S, LAST_S = 12.0, 20.0
 """Time of the first tests that a mutant meets, and after which no more are tried."""
 
 ORDER = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}
