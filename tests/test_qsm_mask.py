@@ -102,3 +102,14 @@ def test_each_part_of_a_mask_keeps_its_largest_coherent_part() -> None:
     expected = mask.clone()
     expected[1:4] = False
     assert torch.equal(remove_incoherent(mask, coherence, least_coherence=0.9), expected)
+
+
+@pytest.mark.parametrize("size_mm", [1.0, 2.0, 2.5])
+def test_a_thin_stalk_is_kept_as_far_as_the_opening_reaches(size_mm: float) -> None:
+    """Up to 5 mm and half a voxel from the core: of 2 mm three voxels, no less and no more."""
+    image = torch.zeros(44, 40, 40)
+    image[6:34, 6:34, 6:34] = 1.0
+    image[34:40, 20, 20] = 1.0
+    mask = brain_mask(image, voxel_size_mm=(size_mm, size_mm, size_mm))
+    assert mask[33, 20, 20]
+    assert int(mask[34:, 20, 20].sum()) == 1
