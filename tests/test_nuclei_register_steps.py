@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from accelqsm.errors import InputError
 from accelqsm.grid import Grid, centred_grid
 from accelqsm.nuclei import engine, register
 from accelqsm.nuclei.settings import SynSettings
@@ -127,3 +128,19 @@ def test_each_contrast_of_the_template_is_compared_with_its_own_of_the_scan(
     assert np.abs(table - np.diag(table.diagonal())).max() < 0.5
     assert asked["reg_iterations"] == (7, 2)
     assert asked["grad_step"] == 0.125
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_nuclei_beyond_either_side_of_the_image_are_refused(axis: int, side: int) -> None:
+    centre = [0.0, 0.0, 0.0]
+    centre[axis] = side * 60.0
+    box = centred_grid((14, 16, 12), (1.0, 1.0, 1.0), centre_mm=(centre[0], centre[1], centre[2]))
+    with pytest.raises(InputError, match="expected the nuclei inside the image"):
+        register.register_template(
+            {"T1w": texture(1)},
+            {"T1w": texture(1)},
+            box=box,
+            affine=np.eye(4),
+            settings=SynSettings(spacing_mm=1.0),
+        )
