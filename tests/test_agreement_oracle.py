@@ -300,6 +300,25 @@ def test_most_influential_pair_is_found_by_leaving_each_out(pair):
     assert result.r_without == pytest.approx(without[7], abs=1e-12)
 
 
+def test_influence_is_the_size_of_the_change_on_fishers_scale():
+    """Subjects whose removal lowers r count, and near r = 1 small steps of r are large ones."""
+    told = {"rise alone": 0, "steps of r": 0}
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        x = generator.normal(size=9)
+        x[0] = 6 * (seed % 2)  # in every other sample one subject carries the correlation
+        y = x + generator.normal(0, 0.4, 9)
+        r = pearson(x, y).value
+        without = np.array([pearson(np.delete(x, i), np.delete(y, i)).value for i in range(9)])
+        change = np.arctanh(without) - np.arctanh(r)
+        result = most_influential(x, y)
+        assert result.index == np.argmax(np.abs(change))
+        assert result.r_without == pytest.approx(without[result.index], abs=1e-12)
+        told["rise alone"] += int(np.argmax(change) != result.index)
+        told["steps of r"] += int(np.argmax(np.abs(without - r)) != result.index)
+    assert min(told.values()) >= 3, told
+
+
 def test_percent_difference_is_fiellers_interval(pair):
     """The ends are the ratios at which the paired t test of y - q x turns significant."""
     x, y = pair

@@ -75,10 +75,20 @@ def test_a_few_numbers_read_from_the_paper():
 @pytest.mark.parametrize(
     ("label", "known"),
     [("AF3", "AF3"), ("AF 3", "AF3"), ("acq-af4", "AF4"), ("DL-AF5", "AF5"), ("PI", "PI"),
-     ("PI, AF 2", "PI"), ("AF 6", None), ("truth", None)],
+     ("PI, AF 2", "PI"), ("AF 6", None), ("truth", None),
+     ("AF 30", None), ("AF3 repeated", None), ("PI 2", None), ("AF", None), ("P", None)],
 )  # fmt: skip
 def test_protocols_are_known_by_the_names_that_people_use(label, known):
     assert STUDY.protocol(label) == known
+
+
+@pytest.mark.parametrize(
+    ("label", "known"),
+    [("SNr", "SNr"), ("snr", "SNr"), ("SN r", "SNr"), ("GPe", "GPe"), ("GP", None), ("SN", None),
+     ("Putamen", None), ("Cau", None), ("RN2", None)],
+)  # fmt: skip
+def test_a_region_is_that_of_the_study_by_its_whole_name_alone(label, known):
+    assert STUDY.region(label) == known
 
 
 def test_an_unknown_study_is_one_line():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 
 from accelqsm.cli import main
 from accelqsm.files.dicom.export.slices import as_slices
+from accelqsm.files.dicom.export.template import _template
+from accelqsm.files.dicom.header.reader import find_files, read_file
 from accelqsm.files.nifti import write_image
 from accelqsm.files.toml import write_settings
 from accelqsm.grid import Grid, as_affine, centred_grid
@@ -293,3 +296,19 @@ def test_six_echoes_go_to_bids_to_maps_and_back_to_dicom(enhanced: bool, tmp_pat
     first = images(tmp_path / "back" / "susceptibility")[0]
     assert float(first.MagneticFieldStrength) == FIELD_T
     check_valid(tmp_path / "back")
+
+
+def test_a_template_reaches_as_far_as_slices_of_any_orientation(scan: Path) -> None:
+    """Each slice spans its own rows and columns, not those of the first."""
+    files = [file for path in find_files(scan) if (file := read_file(path)) is not None]
+    first, second = files[0], files[1]
+    assert first.header is not None
+    n = first.header.shape[0]
+    far = replace(
+        second.frames[0], position=(500.0, 0.0, 0.0), orientation=(0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    )
+    low, high = _template([first, replace(second, frames=(far,))]).corners_mm
+    assert high[0] == 500.0  # a sagittal slice has no extent from left to right
+    alone = _template([replace(second, frames=(far,))]).corners_mm
+    assert high[2] >= alone[1][2] > n / 4
+    assert low[0] < 400

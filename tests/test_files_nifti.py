@@ -159,3 +159,15 @@ def test_settings_are_toml_that_reads_back(tmp_path: Path) -> None:
     settings = {"radii_mm": [8.0, 3.0], "field": {"mode": "multi"}, "seed": 3}
     write_settings(tmp_path / "settings.toml", settings)
     assert tomllib.loads((tmp_path / "settings.toml").read_text()) == settings
+
+
+@pytest.mark.parametrize("time_step", [0.0, math.nan])
+def test_a_time_step_of_zero_is_no_voxel_size(tmp_path: Path, time_step: float) -> None:
+    """Beyond the three voxel sizes pixdim holds what a volume does not have."""
+    image = nibabel.Nifti1Image(noise(), np.asarray(GRID.affine))
+    image.set_sform(None, 0)
+    image.set_qform(np.asarray(GRID.affine), 1)
+    image.header["pixdim"][4:] = time_step
+    nibabel.save(image, tmp_path / "map.nii")
+    found = read_image(tmp_path / "map.nii")
+    assert found.grid.voxel_size_mm == pytest.approx(GRID.voxel_size_mm)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from accelqsm.errors import InputError
-from accelqsm.nuclei.measure import measure_nuclei, split_side
+from accelqsm.nuclei.measure import _values_by_label, measure_nuclei, split_side
 
 LOOKUP = pd.DataFrame({"index": [1, 2, 7], "name": ["L Pu", "R Pu", "Pineal"]})
 
@@ -193,3 +193,9 @@ def test_shares_of_another_shape_are_refused(volume):
         measure_nuclei(
             chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0, probabilities={1: np.ones((2, 2, 2))}
         )
+
+
+def test_a_mask_beside_every_label_leaves_no_values() -> None:
+    labels = np.zeros((4, 4, 4), dtype=np.int16)
+    labels[0] = 1
+    assert _values_by_label(np.ones((4, 4, 4)), labels, labels == 0) == {}

@@ -44,6 +44,8 @@ def test_an_ordinary_nucleus_has_no_flag() -> None:
         (table(volumes=(500.0, 700.0)), 0.0, ["size 0.50 of the expected one", "", ""]),
         (table(volumes=(1800.0, 1500.0)), 0.0, ["size 1.80 of the expected one", "", ""]),
         (table(), 7.5, ["7.5 mm from the expected place", "", ""]),
+        (table(), 6.0, ["", "", ""]),  # more than 6 mm are said
+        (table(), 6.1, ["6.1 mm from the expected place", "", ""]),
         (table(volumes=(650.0, 1200.0)), 0.0, ["", "", "sides of 650 and 1200 mm3"]),
         (
             table(means=(300.0, 260.0)),

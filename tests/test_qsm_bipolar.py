@@ -10,7 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from accelqsm.qsm.field.bipolar import readout_phase, remove_readout_phase
+from accelqsm.qsm.field.bipolar import (
+    BLOCK_VOXELS,
+    _block_of,
+    _robust_plane,
+    readout_phase,
+    remove_readout_phase,
+)
 from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.field.mdi import lag1_field, multilag_field
 from echo_phantom import EIGHT_ECHOES_S, LONG_S, SCATTERED_S, THREE_S, TWO_S, column, images
@@ -155,3 +161,27 @@ def test_a_mask_and_one_axis_are_enough() -> None:
     assert found.offset_rad == pytest.approx(0.3, abs=0.005)
     assert found.slope_rad_per_voxel[0] == pytest.approx(0.02, abs=5e-4)
     assert found.slope_rad_per_voxel[1:] == (0.0, 0.0)
+
+
+def test_a_block_holds_the_voxels_of_one_cube() -> None:
+    voxels = torch.stack(torch.meshgrid(*map(torch.arange, (26, 40, 18)), indexing="ij"), -1)
+    voxels = voxels.reshape(-1, 3)
+    block = _block_of(voxels)
+    cubes = torch.unique(voxels // BLOCK_VOXELS, dim=0, return_inverse=True)[1]
+    assert int(block.max()) + 1 == int(cubes.max()) + 1 > 1
+    assert len(torch.unique(torch.stack([block, cubes], -1), dim=0)) == int(cubes.max()) + 1
+
+
+def test_a_plane_is_fitted_from_the_offset_that_its_start_leaves() -> None:
+    """Of a slope whose own sum is negative: from the wrong side the fit would stay half a turn."""
+    x = torch.arange(-7.5, 8.0, dtype=torch.float64).repeat(30)
+    design = torch.stack([torch.ones_like(x), x], -1)
+    slope, offset = 0.27, 0.3
+    assert torch.cos(2 * slope * x).sum() < -1
+    noise = 0.1 * torch.randn(len(x), generator=torch.Generator().manual_seed(1)).double()
+    values = torch.exp(1j * (offset + slope * x + noise))
+    start = torch.tensor([0.0, slope], dtype=torch.float64)
+    fit, covariance = _robust_plane(values, design, start, torch.arange(len(x)) // 16)
+    errors = covariance.diagonal().sqrt()
+    assert abs(fit[0] - offset) < 4 * errors[0] < 0.05
+    assert abs(fit[1] - slope) < 4 * errors[1] < 0.01

@@ -13,7 +13,7 @@ from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.qsm.chain import reference_to
-from accelqsm.qsm.inversion.dynamic import DynamicTerms
+from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, update_weights
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
 from accelqsm.qsm.inversion.settings import L1Settings
@@ -246,8 +246,6 @@ def test_sources_outside_take_up_what_background_removal_left() -> None:
 
 
 def test_the_scale_follows_the_noise_within_a_factor_of_three() -> None:
-    from accelqsm.qsm.inversion.dynamic import Weights, update_weights
-
     inside = torch.ones(4, 4, 4, dtype=torch.bool)
     slope = torch.full((3, 4, 4, 4), 0.01)
     start = Weights(regularisation=1e-4, data=torch.ones(4, 4, 4), structure=None)
@@ -282,3 +280,47 @@ def test_bad_input_is_refused() -> None:
         L1Settings(regularisation=0.0)
     with pytest.raises(InputError, match="one shape"):
         l1_dipole_inversion(field[:4], mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1))
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_the_noise_term_divides_the_weight_of_outliers_by_their_square(noise: bool) -> None:
+    inside = torch.ones(5, 5, 5, dtype=torch.bool)
+    residual = torch.full((5, 5, 5), 0.01)
+    residual[2, 2, 2] = -12.0 * 1.4826 * 0.01 * 3  # three times the limit of twelve sd
+    data = torch.full((5, 5, 5), 0.5)
+    start = Weights(regularisation=1e-4, data=data, structure=None)
+    found = update_weights(
+        start, DynamicTerms(noise=noise, structure=False, scale=False), start, update=1,
+        residual=residual, slope=torch.full((3, 5, 5, 5), 0.01), inside=inside,
+    )  # fmt: skip
+    expected = data.clone()
+    expected[2, 2, 2] /= 9.0 if noise else 1.0
+    torch.testing.assert_close(found.data, expected)
+
+
+@pytest.mark.parametrize("structure", [True, False])
+def test_a_wrap_is_left_out_with_dynamic_noise_and_fitted_without(structure: bool) -> None:
+    shape = (24, 24, 24)
+    mask = ball(shape, 9)
+    smooth = forward_field(
+        0.1 * soft_sphere(shape, 4), voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1)
+    )
+    wrapped = smooth.clone()
+    wrapped[12, 12, 12] += 2.5
+
+    def harm(dynamic_noise: bool) -> float:
+        settings = replace(
+            NOISE, n_iterations=20, dynamic_noise=dynamic_noise, dynamic_structure=structure
+        )
+        both = [
+            l1_dipole_inversion(
+                field, mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1),
+                data_weight=torch.ones_like(field), settings=settings,
+            )
+            for field in (smooth, wrapped)
+        ]  # fmt: skip
+        return float((both[1] - both[0])[mask].abs().max())
+
+    with_term, without = harm(True), harm(False)
+    assert with_term < 0.01
+    assert without > 20 * with_term

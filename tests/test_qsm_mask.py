@@ -8,6 +8,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
+from accelqsm.qsm import brain
 from accelqsm.qsm.mask import brain_mask, otsu_threshold, remove_incoherent
 
 SHAPE = (88, 104, 72)
@@ -102,3 +103,36 @@ def test_each_part_of_a_mask_keeps_its_largest_coherent_part() -> None:
     expected = mask.clone()
     expected[1:4] = False
     assert torch.equal(remove_incoherent(mask, coherence, least_coherence=0.9), expected)
+
+
+@pytest.mark.parametrize("size_mm", [1.0, 2.0, 2.5])
+def test_a_thin_stalk_is_kept_as_far_as_the_opening_reaches(size_mm: float) -> None:
+    """Up to 5 mm and half a voxel from the core: of 2 mm three voxels, no less and no more."""
+    image = torch.zeros(44, 40, 40)
+    image[6:34, 6:34, 6:34] = 1.0
+    image[34:40, 20, 20] = 1.0
+    mask = brain_mask(image, voxel_size_mm=(size_mm, size_mm, size_mm))
+    assert mask[33, 20, 20]
+    assert int(mask[34:, 20, 20].sum()) == 1
+
+
+@pytest.mark.parametrize(
+    ("scale", "shrinks", "n_passes"), [(None, 0.5, 3), (None, 1.0, 1), (0.8, 0.5, 1)]
+)
+def test_a_brain_is_sought_again_while_its_scale_falls_at_most_three_times(
+    monkeypatch: pytest.MonkeyPatch, scale: float | None, shrinks: float, n_passes: int
+) -> None:
+    sizes: list[float] = []
+    scales = iter(shrinks**n for n in range(9))
+
+    def extracted(_: Tensor, *, voxel_size_mm: Triple) -> Tensor:
+        sizes.append(voxel_size_mm[0])
+        return torch.ones(2, 2, 2, dtype=torch.bool)
+
+    monkeypatch.setattr(brain, "brain_mask", extracted)
+    monkeypatch.setattr(brain, "length_scale", lambda *_, **__: next(scales))
+    found = brain.found_brain(torch.ones(2, 2, 2), None, (1.0, 1.0, 1.0), scale)
+    assert len(sizes) == n_passes
+    first = scale or 1.0
+    assert sizes == pytest.approx([1 / (first * shrinks**n) for n in range(n_passes)])
+    assert found.length_scale == (scale or shrinks**n_passes)

@@ -11,7 +11,7 @@ import torch
 
 from accelqsm.errors import InputError
 from accelqsm.recon.blocks import combine
-from accelqsm.recon.channels import compress_channels, low_resolution, prewhiten
+from accelqsm.recon.channels import compress_channels, compress_maps, low_resolution, prewhiten
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import regular
 from recon_phantom import ECHO_TIMES_S, channel_images, sample
@@ -118,3 +118,20 @@ def test_combined_phase_evolves_as_in_the_channels(method: str) -> None:
     assert error.abs().max() < 1e-4
     decay = (numerator[1].abs() / numerator[0].abs())[inside]
     assert decay.sub(np.exp(-20 * (ECHO_TIMES_S[1] - ECHO_TIMES_S[0]))).abs().max() < 1e-4
+
+
+def test_compressed_maps_keep_the_signal_of_the_image_and_few_channels_stay() -> None:
+    generator = torch.Generator().manual_seed(4)
+    mixing = torch.randn(6, 2, generator=generator, dtype=torch.complex64)
+    two = torch.randn(2, 5, 4, 3, generator=generator, dtype=torch.complex64)
+    maps = torch.einsum("cv,vxyz->cxyz", mixing, two)  # six channels of rank two
+    image = torch.randn(5, 4, 3, generator=generator, dtype=torch.complex64)
+    compressed = compress_maps(maps, image, 2)
+    assert compressed.shape == (2, 5, 4, 3)
+    power = (maps * image).abs().square().sum(0)
+    torch.testing.assert_close((compressed * image).abs().square().sum(0), power)
+    received = (compressed * image).flatten(1)
+    assert received[0].norm() > received[1].norm()
+    for n_virtual in (6, 7):
+        assert compress_maps(maps, image, n_virtual) is maps
+    assert compress_maps(maps, image, 5).shape[0] == 5

@@ -20,6 +20,7 @@ from accelqsm.recon.methods.wavelet import HIGH, LOW, Wavelet
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.sense import Encoding, unit_maps
+from accelqsm.recon.trust import READOUTS, _some_readouts
 from recon_phantom import channel_images, sample
 
 SHAPE = (12, 48, 40)
@@ -229,3 +230,21 @@ def test_filters_are_orthonormal() -> None:
     assert np.dot(LOW, LOW) == pytest.approx(1)
     assert np.dot(LOW, HIGH) == pytest.approx(0, abs=1e-15)
     assert np.dot(LOW[2:], LOW[:2]) == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize(("strongest", "place"), [(0, 0), (1, 1), (7, 2), (13, 3), (14, 4)])
+def test_sensitivities_are_judged_where_the_signal_is(strongest: int, place: int) -> None:
+    """As many readout positions at the ends of the object as in its middle."""
+    images = torch.full((2, 2, 15, 6, 6), 0.1, dtype=torch.complex64)
+    images[:, 0, strongest] = 1
+    images[:, 1, 14 - strongest] = 5  # later echoes do not count
+    scan = sample(images, torch.ones(6, 6, dtype=torch.bool))
+    few = _some_readouts(scan)
+    n = few.acquisition.grid.shape[0]
+    assert n == READOUTS == few.samples.shape[2]
+    energy = (np.abs(few.samples[:, 0].astype(np.complex128)) ** 2).sum((0, 2))
+    assert energy.argmax() == place
+    offset = few.acquisition.grid.matrix[:3, 3] - scan.acquisition.grid.matrix[:3, 3]
+    assert offset[0] / 2.0 == pytest.approx(strongest - place)
+    assert few.acquisition.echo_times_s == scan.acquisition.echo_times_s[:1]
+    assert few.samples.shape[1] == 1

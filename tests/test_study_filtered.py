@@ -91,6 +91,26 @@ def test_phase_that_looks_filtered_is_warned_of(
     )
 
 
+@pytest.mark.parametrize(
+    ("echo_time_s", "strength_t", "limit_rad"),
+    # 2 pi 42.577 Hz/T B0 TE 0.012 ppm, and at most 0.2 rad.
+    [(0.005, 3.0, 0.04815), (0.020, 3.0, 0.19262), (0.030, 3.0, 0.2), (0.020, 7.0, 0.2)],
+)
+def test_the_limit_of_filtered_phase_is_where_it_is_said_to_be(
+    echo_time_s: float, strength_t: float, limit_rad: float
+) -> None:
+    """A uniform phase passes every low-pass filter as it is."""
+    grid = centred_grid((16, 16, 12), (8.0, 8.0, 8.0))
+    inside = np.zeros((16, 16, 12))
+    inside[2:-2, 2:-2, 2:-2] = 1
+    acquisition = Acquisition(grid, (echo_time_s,), strength_t)
+    for share in (0.97, 1.03):
+        image = torch.from_numpy(inside * np.exp(1j * share * limit_rad)).to(torch.complex64)
+        slow_rad = slow_phase_rad(image, voxel_size_mm=grid.voxel_size_mm)
+        assert slow_rad == pytest.approx(share * limit_rad, rel=1e-4)
+        assert looks_filtered(image[None, None], acquisition) == (share < 1)
+
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

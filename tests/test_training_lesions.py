@@ -25,6 +25,8 @@ def test_a_magnetic_spot_is_a_dipole_outside_and_a_hole_inside() -> None:
     found = add_spots(image, GRID, (spot,), echo_time_s=0.01)
     offset = _offset(spot)
     radius = offset.square().sum(-1).sqrt()
+    # The field of a magnetised ball is uniform inside; with the sphere of Lorentz it is zero.
+    assert (found[radius < 2.0].angle() == 0).all()
     inside, outside = radius < 2.0, (radius > 3.1) & (radius < 9.0)
     assert torch.allclose(found[inside].abs(), torch.tensor(0.5 * np.exp(-1.0)).float())
     cosine = offset[..., 2] / radius
