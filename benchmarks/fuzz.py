@@ -32,10 +32,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from fuzz_corpus import CASES, Case, write_corpus
-from fuzz_mutants import mutate
 
 from accelqsm.cli import main as command_line
+from fuzz_corpus import CASES, Case, write_corpus
+from fuzz_mutants import mutate
 
 MOST_S, MOST_BYTES = 10.0, 1.5e9
 STATUSES = (0, 2, 65)
@@ -129,9 +129,7 @@ def _place(corpus: Path, place: Path, case: Case) -> Path:
     return place
 
 
-def _run(
-    number: int, seed: int, corpus: Path, work: Path, intact: dict[str, bytes]
-) -> Outcome:
+def _run(number: int, seed: int, corpus: Path, work: Path, intact: dict[str, bytes]) -> Outcome:
     """Make mutant ``number``, run it, and look at what it left."""
     rng = np.random.default_rng([seed, number])
     case = CASES[int(rng.integers(len(CASES)))]
@@ -157,7 +155,6 @@ def _run(
         faults.append("outside OUT")
     if status and any(_in_out(name, case) for name in changed):
         faults.append("left after a refusal")
-    print(changed, (work / "said.outside").read_text()) if os.environ.get("DBG") else None
     verdict = "" if status else _verdict(place, case, said, intact[case.name])
     return Outcome(number, case.name, change, status, wall_s, peak, tuple(faults), verdict, said)
 
@@ -201,6 +198,7 @@ def _prepare(place: Path, said: Path, outside: Path) -> None:
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + 2 * 2**30,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    home = str(place.resolve())
     log = os.open(outside, os.O_WRONLY | os.O_APPEND)
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -213,7 +211,8 @@ def _prepare(place: Path, said: Path, outside: Path) -> None:
             path = arguments[1]
         if isinstance(path, str | bytes):
             full = os.path.realpath(os.fsdecode(path))
-            if not full.startswith((str(place.resolve()) + "/", "/dev/null")):
+            inside = full == home or full.startswith((f"{home}/", "/dev/"))
+            if not inside:
                 os.write(log, f"{event} {full}\n".encode())
 
     sys.addaudithook(watch)
@@ -284,8 +283,10 @@ def _print_counts(outcomes: list[Outcome]) -> None:
             len(here), refused, *kept, sum(bool(one.faults) for one in here)))), "|")  # fmt: skip
     slowest = max(outcomes, key=lambda one: one.wall_s)
     largest = max(outcomes, key=lambda one: one.peak_bytes)
-    print(f"slowest: {slowest.wall_s:.1f} s (mutant {slowest.number}, {slowest.change}); most "
-          f"memory: {largest.peak_bytes / 1e9:.2f} GB (mutant {largest.number}, {largest.change})")
+    print(
+        f"slowest: {slowest.wall_s:.1f} s (mutant {slowest.number}, {slowest.change}); most "
+        f"memory: {largest.peak_bytes / 1e9:.2f} GB (mutant {largest.number}, {largest.change})"
+    )
 
 
 def _line(one: Outcome) -> str:

@@ -37,6 +37,11 @@ background = "vsharp"
 l1.n_iterations = 12
 vsharp.radii_mm = [12.0, 8.0]
 """
+COMPARE = """command = "compare"
+[compare]
+reference = "PI"
+confidence = 0.9
+"""
 QUICK = ("--settings", "settings.toml")
 
 
@@ -168,8 +173,6 @@ def _write_tables(folder: Path) -> None:
     write_table(folder / "values.tsv", pd.DataFrame(rows, columns=columns))
     people = pd.DataFrame({"participant_id": [f"s{s}" for s in range(8)]})
     write_table(folder / "people.tsv", people.assign(age=30.0 + 4 * people.index, sex="F"))
-    (folder / "compare.toml").write_text('command = "compare"\n[compare]\nreference = "PI"\nconfidence = 0.9\n')
-    made = compare(
-        folder / "values.tsv", reference="PI", participants=folder / "people.tsv"
-    )
+    (folder / "compare.toml").write_text(COMPARE)
+    made = compare(folder / "values.tsv", reference="PI", participants=folder / "people.tsv")
     made.save(folder / "study")

@@ -25,8 +25,9 @@ NUMBERS = (
     "-0.0", "3.5", "1e5", "255", "65536", "-32768",
 )  # fmt: skip
 TEXTS = (
-    "", " ", "n/a", "NaN", "None", "text", "=1+1", "\u00e9", "a" * 70000, "<script>alert(1)</script>",
-    "../../x", "/etc/passwd", "%s%n", "\\", "'", '"', "\t", "\r", "\x1b[31m", "\u202e", "\ud83e\udde0",
+    "", " ", "n/a", "NaN", "None", "text", "=1+1", "\u00e9", "a" * 70000,
+    "<script>alert(1)</script>", "../../x", "/etc/passwd", "%s%n", "\\", "'", '"', "\t", "\r", "\x1b[31m", "\u202e",
+    "\ud83e\udde0",
 )  # fmt: skip
 OPTIONS = {
     "qsm": ("--b0-tesla", "--b0-direction", "--phase-range", "--echo-times-s", "--edge-mm",

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from accelqsm.commands.common import Command
 
 EXIT_BAD_INPUT = 65
+EXIT_UNEXPECTED = 70
 EXIT_INTERRUPTED = 130
+LONGEST_LINE = 1200
 COMMANDS = (
     "simulation.demo",
     "images.dicom_import",
@@ -49,7 +51,8 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done; 65: unusable input, with one line on stderr; 130: interrupted.
+    0: done; 65: unusable input, with one line on stderr; 70: an error of this software, with one
+    line and how to report it (``--debug``: with its traceback); 130: interrupted.
     """
     options = parser().parse_args(arguments)
     keep_freed_memory()
@@ -58,12 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.run(options)
     except InputError as error:
         stage()
-        print(f"accelqsm: {error}", file=sys.stderr)
+        print(f"accelqsm: {_one_line(str(error))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         stage()
         print("accelqsm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Exception as error:
+        if options.debug:
+            raise
+        stage()
+        print(f"accelqsm: {_one_line(_unexpected(options, error))}", file=sys.stderr)
+        return EXIT_UNEXPECTED
     return 0
 
 
@@ -75,6 +84,9 @@ def parser() -> argparse.ArgumentParser:
         "deep-brain nuclei and their agreement out. Research software, not a medical device.",
     )
     top.add_argument("--version", action="version", version=f"accelqsm {__version__}")
+    top.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error of this software"
+    )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in all_commands():
         added = commands.add_parser(
@@ -97,6 +109,27 @@ def all_commands() -> list[Command]:
 def _format_example(text: str) -> str:
     lines = text.splitlines()
     return "\n".join(["example:" if len(lines) == 1 else "examples:", *(f"  {x}" for x in lines)])
+
+
+def _unexpected(options: argparse.Namespace, error: Exception) -> str:
+    """What went wrong, on which files, and what to do."""
+    from accelqsm.commands.common import inputs_of
+
+    files = " ".join(map(str, inputs_of(options)))
+    if isinstance(error, MemoryError):
+        return f"{files}: expected enough memory for them, found too little ({error})"
+    return (
+        f"{files}: unexpected {type(error).__name__}: {error}; please report it, with what "
+        "accelqsm --debug COMMAND ... prints"
+    )
+
+
+def _one_line(text: str) -> str:
+    """Text without line breaks or control characters, shortened in its middle."""
+    words = " ".join(text.split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from accelqsm.files.tables import read_table
 from accelqsm.files.text.values import read_values
 from accelqsm.pipeline.comparison import compare as compare_tables
 from accelqsm.results.comparison import PEOPLE_LABELS, Comparison
+from accelqsm.runtime.reading import check_regular
 
 if TYPE_CHECKING:
     from accelqsm.results.nuclei import NucleiResult
@@ -144,4 +145,6 @@ def _table(measured: Measured) -> pd.DataFrame:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    check_regular(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
