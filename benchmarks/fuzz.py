@@ -81,7 +81,8 @@ def main() -> int:
         write_corpus(corpus)
         intact = {case.name: _intact(corpus, Path(work), case) for case in CASES}
         numbers = range(options.n) if options.only is None else [options.only]
-        outcomes = [_run(n, options.seed, corpus, Path(work), intact) for n in numbers]
+        debug = () if options.only is None else ("--debug",)
+        outcomes = [_run((options.seed, n), corpus, Path(work), intact, debug) for n in numbers]
     _print_counts(outcomes)
     if options.log:
         options.log.write_text("\n".join(_line(one) for one in outcomes) + "\n")
@@ -129,15 +130,21 @@ def _place(corpus: Path, place: Path, case: Case) -> Path:
     return place
 
 
-def _run(number: int, seed: int, corpus: Path, work: Path, intact: dict[str, bytes]) -> Outcome:
-    """Make mutant ``number``, run it, and look at what it left."""
-    rng = np.random.default_rng([seed, number])
+def _run(
+    number: tuple[int, int],
+    corpus: Path,
+    work: Path,
+    intact: dict[str, bytes],
+    debug: tuple[str, ...] = (),
+) -> Outcome:
+    """Make a mutant of seed and number, run it, and look at what it left."""
+    rng = np.random.default_rng(number)
     case = CASES[int(rng.integers(len(CASES)))]
     place = _place(corpus, work / "mutant", case)
     words = list(case.words)
     change = mutate(place, case.inputs, words, rng)
     before = _contents(place)
-    status, wall_s, peak = _in_a_fork(place, work / "said", words)
+    status, wall_s, peak = _in_a_fork(place, work / "said", [*debug, *words])
     said = (work / "said").read_text(errors="replace")
     faults = []
     if status not in STATUSES:
@@ -156,7 +163,7 @@ def _run(number: int, seed: int, corpus: Path, work: Path, intact: dict[str, byt
     if status and any(_in_out(name, case) for name in changed):
         faults.append("left after a refusal")
     verdict = "" if status else _verdict(place, case, said, intact[case.name])
-    return Outcome(number, case.name, change, status, wall_s, peak, tuple(faults), verdict, said)
+    return Outcome(number[1], case.name, change, status, wall_s, peak, tuple(faults), verdict, said)
 
 
 def _in_a_fork(place: Path, said: Path, words: list[str]) -> tuple[int, float, int]:
@@ -233,8 +240,8 @@ def _contents(place: Path) -> dict[str, tuple[Any, ...]]:
 
 
 def _in_out(name: str, case: Case) -> bool:
-    """Whether a path is OUT or in it; the OUT of a table brings its description."""
-    return Path(name).parts[0] in (case.out, "out.json")
+    """Whether a path is OUT or in it; the OUT of a table brings its description and settings."""
+    return Path(name).parts[0] in (case.out, "out.json", "out.toml")
 
 
 def _result(place: Path, case: Case) -> bytes:
@@ -290,7 +297,7 @@ def _print_counts(outcomes: list[Outcome]) -> None:
 
 
 def _line(one: Outcome) -> str:
-    last = (one.said.strip().splitlines() or [""])[-1][:160]
+    last = ascii((one.said.strip().splitlines() or [""])[-1][:160])
     return (
         f"{one.number}\t{one.case}\t{one.change}\t{one.status}\t{one.wall_s:.2f}\t"
         f"{one.peak_bytes / 1e6:.0f}\t{', '.join(one.faults)}\t{one.verdict}\t{last}"

@@ -26,8 +26,8 @@ NUMBERS = (
 )  # fmt: skip
 TEXTS = (
     "", " ", "n/a", "NaN", "None", "text", "=1+1", "\u00e9", "a" * 70000,
-    "<script>alert(1)</script>", "../../x", "/etc/passwd", "%s%n", "\\", "'", '"', "\t", "\r", "\x1b[31m", "\u202e",
-    "\ud83e\udde0",
+    "<script>alert(1)</script>", "../../x", "/etc/passwd", "%s%n", "\\", "'", '"', "\t", "\r",
+    "\x1b[31m", "\u202e", "\ud83e\udde0",
 )  # fmt: skip
 OPTIONS = {
     "qsm": ("--b0-tesla", "--b0-direction", "--phase-range", "--echo-times-s", "--edge-mm",
@@ -50,6 +50,9 @@ def mutate(folder: Path, inputs: Sequence[str], words: list[str], rng: Rng) -> s
     """Change one input in ``folder``, or one option in ``words``; returns what was done."""
     if rng.random() < 0.12:
         return f"options: {_option(words, rng)}"
+    images = sorted(path for name in inputs for path in _images(folder / name))
+    if images and rng.random() < 0.05:
+        return f"NIfTI: all with {_everywhere(images, rng)}"
     path = _draw_file(folder, inputs, rng)
     family = _family(path)
     choice = rng.random()
@@ -58,6 +61,24 @@ def mutate(folder: Path, inputs: Sequence[str], words: list[str], rng: Rng) -> s
     if choice < 0.3:
         return f"{family}: bytes {_bytes(path, rng)}"
     return f"{family}: {_STRUCTURES[family](path, rng)}"
+
+
+def _images(path: Path) -> list[Path]:
+    found = path.rglob("*") if path.is_dir() else [path]
+    return [one for one in found if one.name.endswith((".nii", ".nii.gz"))]
+
+
+def _everywhere(images: Sequence[Path], rng: Rng) -> str:
+    """Other voxel sizes, or more voxels declared, in all images alike."""
+    change = _voxels_mm if rng.random() < 0.7 else _declared
+    seed = int(rng.integers(2**31))
+    said = ""
+    for path in images:
+        packed = path.suffix == ".gz"
+        raw = bytearray(gzip.decompress(path.read_bytes()) if packed else path.read_bytes())
+        said = change(raw, np.random.default_rng(seed))
+        path.write_bytes(gzip.compress(raw, 1, mtime=0) if packed else raw)
+    return said
 
 
 def _draw_file(folder: Path, inputs: Sequence[str], rng: Rng) -> Path:

@@ -6,6 +6,7 @@ Numerical libraries are imported when a command runs, so that ``--help`` answers
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import signal
 import sys
@@ -13,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ EXIT_BAD_INPUT = 65
 EXIT_UNEXPECTED = 70
 EXIT_INTERRUPTED = 130
 LONGEST_LINE = 1200
+UNUSABLE_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 COMMANDS = (
     "simulation.demo",
     "images.dicom_import",
@@ -57,6 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     keep_freed_memory()
     try:
+        return _run(options)
+    except Exception as error:
+        if options.debug:
+            raise
+        stage()
+        status, said = _unexpected(options, error)
+        print(f"accelqsm: {_one_line(said)}", file=sys.stderr)
+        return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run a command; its exit status where it ends as it may."""
+    try:
         with _warnings_in_one_line(), _terminated_as_interrupted(), progress_shown():
             options.run(options)
     except InputError as error:
@@ -67,12 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stage()
         print("accelqsm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except Exception as error:
-        if options.debug:
-            raise
-        stage()
-        print(f"accelqsm: {_one_line(_unexpected(options, error))}", file=sys.stderr)
-        return EXIT_UNEXPECTED
     return 0
 
 
@@ -111,14 +121,17 @@ def _format_example(text: str) -> str:
     return "\n".join(["example:" if len(lines) == 1 else "examples:", *(f"  {x}" for x in lines)])
 
 
-def _unexpected(options: argparse.Namespace, error: Exception) -> str:
-    """What went wrong, on which files, and what to do."""
+def _unexpected(options: argparse.Namespace, error: Exception) -> tuple[int, str]:
+    """Exit status of an error that no check has foreseen, and what is said of it."""
     from accelqsm.commands.common import inputs_of
 
-    files = " ".join(map(str, inputs_of(options)))
+    files = " ".join(map(str, inputs_of(options) or [Path(getattr(options, "out", "input"))]))
+    if isinstance(error, OSError) and error.errno in UNUSABLE_NAMES:
+        reason = (error.strerror or str(error)).lower()
+        return EXIT_BAD_INPUT, f"{error.filename}: expected the name of a file, found {reason}"
     if isinstance(error, MemoryError):
-        return f"{files}: expected enough memory for them, found too little ({error})"
-    return (
+        return EXIT_UNEXPECTED, f"{files}: expected enough memory, found too little ({error})"
+    return EXIT_UNEXPECTED, (
         f"{files}: unexpected {type(error).__name__}: {error}; please report it, with what "
         "accelqsm --debug COMMAND ... prints"
     )

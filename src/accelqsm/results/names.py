@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from accelqsm.errors import InputError
-from accelqsm.files.toml import read_settings
 from accelqsm.results.records import SETTINGS
 
 _TABLE = ("tsv", "json")
@@ -61,8 +60,8 @@ _ALSO_INPUTS = frozenset(
 def owner_of(folder: Path) -> str | None:
     """Command that wrote the results of a folder, from its ``settings.toml``."""
     try:
-        record = read_settings(folder / SETTINGS)
-    except InputError:
+        record = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return "demo" if (folder / "scans" / SETTINGS).is_file() else None
     command = "map" if record.get("command") == "qsm" else record.get("command")
     if isinstance(command, str) and command in RESULTS:

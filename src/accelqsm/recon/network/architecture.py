@@ -8,8 +8,6 @@ from accelqsm.errors import InputError
 from accelqsm.options.setting import Settings, setting
 from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, PER_COIL
 
-MOST_LAYERS = 100
-
 
 @dataclass(frozen=True)
 class Architecture(Settings):
@@ -24,20 +22,18 @@ class Architecture(Settings):
     """
 
     width: int = setting(
-        48, flag="width", least=1, most=4096, unit="channels", help="channels of the hidden layers"
+        48, flag="width", least=1, unit="channels", help="channels of the hidden layers"
     )
     cascades: int = setting(
         5,
         flag="cascades",
         least=1,
-        most=1000,
         help="blocks of convolutions, each followed by data consistency",
     )
     readout_kernels: tuple[int, ...] = setting(
         (3, 1, 3, 1, 1),
         flag="readout-kernels",
         least=1,
-        most=101,
         unit="voxels",
         help="kernel size along the readout (odd) of each convolution of a block",
     )
@@ -45,7 +41,6 @@ class Architecture(Settings):
         2,
         flag="patch",
         least=1,
-        most=64,
         unit="voxels",
         help="voxels along y and z that are folded into channels before the first convolution",
     )
@@ -60,10 +55,9 @@ class Architecture(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 2 <= len(self.readout_kernels) <= MOST_LAYERS:
+        if len(self.readout_kernels) < 2:
             raise InputError(
-                f"readout_kernels: expected two layers or more, at most {MOST_LAYERS}, found "
-                f"{len(self.readout_kernels)}"
+                f"readout_kernels: expected two layers or more, found {len(self.readout_kernels)}"
             )
         if any(size % 2 == 0 for size in self.readout_kernels):
             raise InputError(f"readout_kernels: expected odd sizes, found {self.readout_kernels}")
