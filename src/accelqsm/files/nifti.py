@@ -192,8 +192,10 @@ def single_volume(image: Image) -> Image:
     """The image as 3D; a fourth axis of one volume does not count.
 
     Raises:
-        InputError: several volumes.
+        InputError: several volumes, or complex values.
     """
+    if image.values.dtype.kind == "c":
+        raise InputError(f"{image.path}: expected real values, found {image.values.dtype}")
     if image.values.ndim == 4 and image.values.shape[3] == 1:
         return replace(image, values=image.values[..., 0], stored=image.stored[..., 0])
     if image.values.ndim != 3:

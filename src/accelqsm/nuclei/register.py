@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from accelqsm.acquisition import check_grid
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, naming
 from accelqsm.grid import Grid
 from accelqsm.nuclei.engine import deformable_registration, linear_registration
 from accelqsm.nuclei.settings import COARSE_MM, SynSettings
@@ -249,7 +249,8 @@ def motion_of(matrix: Matrix, centre: npt.ArrayLike) -> tuple[float, float]:
 
 def _coarse(volume: Volume) -> Volume:
     """Smooth a volume against aliasing and resample it to 2 mm."""
-    check_grid(volume.grid)
+    with naming("registration"):
+        check_grid(volume.grid)
     values = volume.values.astype(np.float32)
     if not np.ptp(values) > 0:
         raise InputError("registration: expected an image with contrast, found one value alone")

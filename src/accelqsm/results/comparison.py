@@ -38,6 +38,8 @@ TEXT = (
     "region", "protocol", "influential_subject", "influential_subject_at_equal_sex", "verdict",
     "note",
 )  # fmt: skip
+LARGEST_FIGURE = 1e30
+"""Beyond any statistic of values that were compared."""
 PRINTED = ("table-1", "table-2", "table-3", "table-4")
 AGREEMENT_COLUMNS = (
     "region", "protocol", "n", "mean_reference", "mean", "sd_reference", "sd",
@@ -156,6 +158,10 @@ def read_comparison(folder: str | Path) -> Comparison:
         checks = read_table(out / CHECKS, text=(*TEXT, "printed_p"))
     if (out / VALUES).is_file():
         values = _read_figures(out / VALUES, VALUE_COLUMNS, (*LABELS, NOTE))
+        repeated = values[values.duplicated(list(LABELS))]
+        if len(repeated):
+            shown = " ".join(str(repeated.iloc[0][name]) for name in LABELS)
+            raise InputError(f"{out / VALUES}: expected one row of each value, found two: {shown}")
     if (out / PEOPLE).is_file():
         people = read_table(out / PEOPLE, text=PEOPLE_LABELS)
     printed = {name: out / f"{name}.tsv" for name in PRINTED}
@@ -231,7 +237,12 @@ def _read_figures(path: Path, columns: Sequence[str], text: Sequence[str]) -> pd
     """Read a table of numbers, but in the columns named in ``text``."""
     names = map(str, read_table(path, columns=columns, text=text).columns)
     numbers = [name for name in names if name not in text]
-    return read_table(path, columns=columns, text=text, numbers=numbers)
+    table = read_table(path, columns=columns, text=text, numbers=numbers)
+    for name in numbers:
+        largest = table[name].astype(float).abs().max()
+        if largest > LARGEST_FIGURE:
+            raise InputError(f"{path}: {name}: expected a figure, found {largest:g}")
+    return table
 
 
 def _read_printed(path: Path) -> pd.DataFrame:

@@ -30,7 +30,7 @@ _ROOT_END = "</ismrmrdHeader>"
 _DECLARATION = "<!DOCTYPE"
 """It alone can define entities, which expand to any size; no MRD header has one."""
 
-LARGEST_HEADER_BYTES = 2**23
+LARGEST_HEADER_BYTES = 2**22
 
 _COUNTERS = (
     "kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast", "phase",
