@@ -15,6 +15,7 @@ import pytest
 import tomli_w
 import torch
 
+from accelqsm.acquisition import check_echo_times
 from accelqsm.cli import main
 from accelqsm.commands.tables import report
 from accelqsm.errors import InputError
@@ -198,3 +199,10 @@ def test_records_of_a_report_hold_what_it_reads(compared: Path, inputs: object) 
             unchecked(compared)
     finally:
         path.write_bytes(before)
+
+
+def test_echoes_that_no_gradient_separates_are_refused() -> None:
+    """A tenth of a nanosecond apart, their phases tell nothing of the field."""
+    check_echo_times((0.004, 0.0041, 0.005))
+    with pytest.raises(InputError, match="expected at least 1e-05 s between them, found 1e-10 s"):
+        check_echo_times((0.004, 0.0040000001, 0.005))
