@@ -18,6 +18,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from accelqsm.errors import InputError
+from accelqsm.files.dicom.header.reader import read_file
 from accelqsm.files.megre.sidecar import read_sidecar
 from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.mrd.sensitivities import read_sensitivities
@@ -303,3 +304,10 @@ def test_arrays_are_no_archives_and_no_pickles(what: str, tmp_path: Path) -> Non
         np.save(path, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"maps\.npy: expected "):
         read_sensitivities(path, n_channels=1, shape=(2, 2, 2))
+
+
+def test_a_pipe_among_dicom_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "image.dcm")
+    found = read_file(tmp_path / "image.dcm")
+    assert found is not None
+    assert found.problem == "not DICOM (InputError)"
