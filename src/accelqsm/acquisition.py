@@ -11,6 +11,7 @@ from accelqsm.grid import Grid, Triple
 
 LONGEST_ECHO_TIME_S = 0.5
 SHORTEST_ECHO_TIME_S = 1e-4
+SHORTEST_SPACING_S = 1e-5
 WEAKEST_FIELD_T = 0.01
 STRONGEST_FIELD_T = 30.0
 MOST_ECHOES = 64
@@ -65,8 +66,8 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
     """Check that echo times can be those of one multi-echo train, in seconds.
 
     Raises:
-        InputError: empty, non-finite, not strictly increasing, outside 0.1 ms to 0.5 s, or more
-            than 64.
+        InputError: empty, non-finite, not strictly increasing, outside 0.1 ms to 0.5 s, less than
+            10 us apart, or more than 64.
     """
     shown = " ".join(f"{t:g}" for t in echo_times_s)
     if not echo_times_s or not all(math.isfinite(t) for t in echo_times_s):
@@ -86,6 +87,12 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
         )
     if any(later <= earlier for earlier, later in pairwise(echo_times_s)):
         raise InputError(f"echo times: expected strictly increasing seconds, found '{shown}'")
+    spacing_s = min((later - earlier for earlier, later in pairwise(echo_times_s)), default=1.0)
+    if spacing_s < SHORTEST_SPACING_S:
+        raise InputError(
+            f"echo times: expected at least {SHORTEST_SPACING_S:g} s between them, found "
+            f"{spacing_s:.2g} s"
+        )
 
 
 def check_field_strength(field_strength_t: float) -> None:

@@ -6,6 +6,7 @@ Numerical libraries are imported when a command runs, so that ``--help`` answers
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import signal
 import sys
@@ -13,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,11 @@ from accelqsm.runtime.progress import progress_shown, stage
 if TYPE_CHECKING:
     from accelqsm.commands.common import Command
 
+EXIT_BAD_INPUT = 65
+EXIT_UNEXPECTED = 70
 EXIT_INTERRUPTED = 130
+LONGEST_LINE = 1200
+UNUSABLE_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 COMMANDS = (
     "simulation.demo",
     "images.dicom_import",
@@ -50,23 +56,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     0: done; 65: unusable input, 73: no place for the results, 74: a full disk, each with one line
-    on stderr; 130: interrupted.
+    on stderr; 70: an error of this software, with one line and how to report it (``--debug``: with
+    its traceback); 130: interrupted.
     """
     options = parser().parse_args(arguments)
     keep_freed_memory()
+    try:
+        return _run(options)
+    except Exception as error:
+        if options.debug:
+            raise
+        stage()
+        status, said = _unexpected(options, error)
+        print(f"accelqsm: {_one_line(said)}", file=sys.stderr)
+        return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run a command; its exit status where it ends as it may."""
     try:
         with _warnings_in_one_line(), _terminated_as_interrupted(), progress_shown():
             options.run(options)
     except InputError as error:
         stage()
-        print(f"accelqsm: {error}", file=sys.stderr)
+        print(f"accelqsm: {_one_line(str(error))}", file=sys.stderr)
         return error.status
     except OSError as error:
         told = output_error("files", error)
         if told is None or not no_space(error):
             raise
         stage()
-        print(f"accelqsm: {told}", file=sys.stderr)
+        print(f"accelqsm: {_one_line(str(told))}", file=sys.stderr)
         return told.status
     except KeyboardInterrupt:
         stage()
@@ -83,6 +103,9 @@ def parser() -> argparse.ArgumentParser:
         "deep-brain nuclei and their agreement out. Research software, not a medical device.",
     )
     top.add_argument("--version", action="version", version=f"accelqsm {__version__}")
+    top.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error of this software"
+    )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in all_commands():
         added = commands.add_parser(
@@ -105,6 +128,30 @@ def all_commands() -> list[Command]:
 def _format_example(text: str) -> str:
     lines = text.splitlines()
     return "\n".join(["example:" if len(lines) == 1 else "examples:", *(f"  {x}" for x in lines)])
+
+
+def _unexpected(options: argparse.Namespace, error: Exception) -> tuple[int, str]:
+    """Exit status of an error that no check has foreseen, and what is said of it."""
+    from accelqsm.commands.common import inputs_of
+
+    files = " ".join(map(str, inputs_of(options) or [Path(getattr(options, "out", "input"))]))
+    if isinstance(error, OSError) and error.errno in UNUSABLE_NAMES:
+        reason = (error.strerror or str(error)).lower()
+        return EXIT_BAD_INPUT, f"{error.filename}: expected the name of a file, found {reason}"
+    if isinstance(error, MemoryError):
+        return EXIT_UNEXPECTED, f"{files}: expected enough memory, found too little ({error})"
+    return EXIT_UNEXPECTED, (
+        f"{files}: unexpected {type(error).__name__}: {error}; please report it, with what "
+        "accelqsm --debug COMMAND ... prints"
+    )
+
+
+def _one_line(text: str) -> str:
+    """Text without line breaks or control characters, shortened in its middle."""
+    words = " ".join(text.split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 @contextmanager

@@ -13,6 +13,8 @@ POOLED = "all"
 KEYS = ("subject", "protocol", "region")
 VALUE = "value_ppb"
 LARGEST_LIKE_PPM = 1.0
+LARGEST_NUMBER = 1e9
+"""Of a table: squares and sums of larger ones have no meaning, or no end."""
 LEAST_OF_A_UNIT, LEAST_OF_A_GROUP = 2, 5
 """Values of all, and of one protocol or subject, from which on their size tells the unit."""
 
@@ -106,6 +108,13 @@ def check_numbers(column: pd.Series, name: str) -> None:
     if infinite.size:
         raise InputError(
             f"{name}: expected finite numbers, found infinity in row {infinite[0] + 1}"
+        )
+    numbers = column.to_numpy(np.float64, na_value=np.nan)
+    beyond = np.flatnonzero(np.abs(numbers) > LARGEST_NUMBER)
+    if beyond.size:
+        raise InputError(
+            f"{name}: expected numbers of at most {LARGEST_NUMBER:g}, found "
+            f"{numbers[beyond[0]]:g} in row {beyond[0] + 1}"
         )
 
 

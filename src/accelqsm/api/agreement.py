@@ -21,6 +21,7 @@ from accelqsm.files.text.values import read_values
 from accelqsm.pipeline.comparison import compare as compare_tables
 from accelqsm.results.comparison import PEOPLE_LABELS, Comparison
 from accelqsm.results.integrity.check import check_file
+from accelqsm.runtime.reading import check_regular
 
 if TYPE_CHECKING:
     from accelqsm.results.nuclei import NucleiResult
@@ -149,4 +150,6 @@ def _table(measured: Measured) -> pd.DataFrame:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    check_regular(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

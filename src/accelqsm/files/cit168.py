@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.files.atlas_images import AtlasImages
-from accelqsm.files.nifti import read_volume
+from accelqsm.files.nifti import load_nifti, read_volume
+from accelqsm.files.text.json_object import read_json_object
 from accelqsm.grid import Grid, as_affine
 
 CIT168 = "cit168"
@@ -67,13 +66,10 @@ def read_cit168(folder: Path) -> AtlasImages:
     """
     names_path, image_path = folder / CIT168_NAMES, folder / CIT168_IMAGE
     template = read_volume(folder / CIT168_TEMPLATE)
-    try:
-        names = json.loads(names_path.read_text(encoding="utf-8"))["labels"]
-    except FileNotFoundError:
-        raise InputError(f"{names_path}: no such file") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{names_path}: expected a list 'labels', found none") from error
-    image = nibabel.Nifti1Image.from_filename(image_path)
+    names = read_json_object(names_path).get("labels")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{names_path}: expected a list 'labels', found none")
+    image = load_nifti(image_path)
     packed = np.asanyarray(image.dataobj)
     if packed.dtype.names is None or len(packed.dtype.names) != 4:
         raise InputError(

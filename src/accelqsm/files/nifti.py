@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +21,12 @@ from accelqsm.files.atomic import whole_file
 from accelqsm.files.foreign import refuse_foreign
 from accelqsm.files.orientation import Orientation, Space, orientation_of
 from accelqsm.grid import Grid, as_affine
+from accelqsm.runtime.reading import check_regular, declared_bytes, first_bytes, memory_bytes
 
 LARGEST_IMAGE_BYTES = 64 * 2**30
 SAME_AFFINE_MM = 1e-2
+HEADER_BYTES = 540
+"""Of NIfTI-2, the longer one."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,12 @@ def read_image(path: Path) -> Image:
 
     Raises:
         InputError: missing, not NIfTI, truncated, failing its gzip checksum, not 3D or 4D,
-            larger than 64 GiB as declared, or with an unusable affine or voxel size.
+            larger as declared than the memory or 64 GiB, or an unusable affine or voxel size.
     """
     with _readable(path):
-        raw = _whole_bytes(path)
-        loader = nibabel.Nifti2Image if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Image
-        header = loader.header_class.from_fileobj(io.BytesIO(raw), check=False)
-        _check_declared_size(path, header)
-        image = loader.from_bytes(raw)
-        _check_pixdim(path, header, _orientation(image.header, image.affine))
+        image = load_nifti(path)
+        found = _orientation(image.header, image.affine)
+        _check_pixdim(path, _header(first_bytes(path, HEADER_BYTES), check=False), found)
         return image_of(image, path)
 
 
@@ -96,25 +97,35 @@ def read_header(path: Path) -> Header:
         InputError: as ``read_image``, as far as the header tells.
     """
     with _readable(path):
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            raw = file.read(540)
-        kind = nibabel.Nifti2Header if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Header
-        header = kind.from_fileobj(io.BytesIO(raw))
+        raw = first_bytes(path, HEADER_BYTES)
+        header = _header(raw)
         shape = tuple(int(n) for n in header.get_data_shape())
         found = _orientation(header, header.get_best_affine())
-        _check_pixdim(path, kind.from_fileobj(io.BytesIO(raw), check=False), found)
+        _check_pixdim(path, _header(raw, check=False), found)
         grid = grid_of(shape, found.affine, path)
         return Header(path, grid, shape, found.space, found.unit, found.doubt)
+
+
+def load_nifti(path: Path) -> nibabel.Nifti1Image:
+    """Image in memory, of a file that holds what its header declares.
+
+    Raises:
+        InputError: as ``read_image``, or fewer bytes than the header declares.
+    """
+    with _readable(path):
+        head = first_bytes(path, HEADER_BYTES)
+        loader = nibabel.Nifti2Image if head[:4] in _NIFTI2_SIZES else nibabel.Nifti1Image
+        header = _header(head, check=False)
+        n_bytes = _declared_bytes(path, header)
+        shape = tuple(int(n) for n in header.get_data_shape())
+        return loader.from_bytes(declared_bytes(path, n_bytes, f"shape {shape}"))
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Say in one line, with the name of the file, why it cannot be read."""
     refuse_foreign(path, wanted="images")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    check_regular(path)
     try:
         yield
     except InputError:
@@ -181,8 +192,10 @@ def single_volume(image: Image) -> Image:
     """The image as 3D; a fourth axis of one volume does not count.
 
     Raises:
-        InputError: several volumes.
+        InputError: several volumes, or complex values.
     """
+    if image.values.dtype.kind == "c":
+        raise InputError(f"{image.path}: expected real values, found {image.values.dtype}")
     if image.values.ndim == 4 and image.values.shape[3] == 1:
         return replace(image, values=image.values[..., 0], stored=image.stored[..., 0])
     if image.values.ndim != 3:
@@ -252,19 +265,27 @@ _CORNERS = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
 _NIFTI2_SIZES = {(540).to_bytes(4, "little"), (540).to_bytes(4, "big")}
 
 
-def _whole_bytes(path: Path) -> bytes:
-    """Read and decompress the whole file, as gzip verifies its checksum only at the end."""
-    raw = path.read_bytes()
-    return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+def _header(raw: bytes, *, check: bool = True) -> nibabel.Nifti1Header:
+    """Header from the first bytes of a file."""
+    kind = nibabel.Nifti2Header if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Header
+    header: nibabel.Nifti1Header = kind.from_fileobj(io.BytesIO(raw), check=check)
+    return header
 
 
-def _check_declared_size(path: Path, header: nibabel.Nifti1Header) -> None:
-    shape = header.get_data_shape()
-    declared = (
-        int(np.prod([int(n) for n in shape], dtype=object)) * header.get_data_dtype().itemsize
-    )
-    if declared > LARGEST_IMAGE_BYTES:
-        raise InputError(f"{path}: header declares {declared} bytes for shape {shape}")
+def _declared_bytes(path: Path, header: nibabel.Nifti1Header) -> int:
+    """Size of the file, decompressed, that a header declares."""
+    shape = tuple(int(n) for n in header.get_data_shape())
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        raise InputError(f"{path}: expected a 3D or 4D image, found shape {shape}")
+    declared: int = math.prod(shape) * header.get_data_dtype().itemsize
+    declared += int(header.get_data_offset())
+    most = min(LARGEST_IMAGE_BYTES, memory_bytes())
+    if declared > most:
+        raise InputError(
+            f"{path}: expected at most {most} bytes, found a header that declares {declared} "
+            f"for shape {shape}"
+        )
+    return declared
 
 
 def _check_pixdim(path: Path, header: nibabel.Nifti1Header, found: Orientation) -> None:

@@ -30,7 +30,9 @@ def read_settings_tables(path: Path | None, *sections: str) -> dict[str, Any]:
     if path is None:
         return {}
     record = read_settings(path)
-    for name in record:
+    for name, value in record.items():
+        if name in (*sections, *RECORDS) and name != "command" and not isinstance(value, dict):
+            raise InputError(f"{path}: expected a table [{name}], found {value!r}")
         if name not in (*sections, *RECORDS):
             used = ", ".join(f"[{section}]" for section in sections)
             raise InputError(f"{path}: expected {used} alone, found {name}, which is not used here")

@@ -9,19 +9,19 @@ from typing import Any
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
+from accelqsm.runtime.reading import LARGEST_TOML_BYTES, read_bytes
 
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Read settings as written by ``write_settings``.
 
     Raises:
-        InputError: no file, or one that is not TOML.
+        InputError: no regular file, more than 2 MiB, or not TOML.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    raw = read_bytes(path, LARGEST_TOML_BYTES)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not TOML ({error})") from error
 
 

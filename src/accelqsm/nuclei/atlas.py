@@ -19,6 +19,7 @@ from accelqsm.nuclei.volume import Mapping as WorldMapping
 from accelqsm.nuclei.volume import (
     Volume,
     box_around,
+    check_size,
     grid_points,
     part_of,
     slabs,
@@ -182,8 +183,9 @@ def _reach(
     points = from_template(grid_points(box)[:, ::2, ::2, ::2]).reshape(3, -1)
     index = by_matrix(np.linalg.inv(scan.matrix))(points)
     margin = MARGIN_MM / np.asarray(scan.voxel_size_mm)
-    low = np.floor(index.min(1) - margin).astype(int)
-    high = np.ceil(index.max(1) + margin).astype(int) + 1
+    lowest, highest = np.floor(index.min(1) - margin), np.ceil(index.max(1) + margin) + 1
+    check_size([float(v) for v in highest - lowest], scan)
+    low, high = lowest.astype(int), highest.astype(int)
     if (high <= 0).any() or (low >= np.asarray(scan.shape)).any():
         raise InputError("expected the nuclei inside the image, found them outside")
     a, b = [int(v) for v in low], [int(v) for v in high]

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from accelqsm.errors import InputError
+from accelqsm.acquisition import check_grid
+from accelqsm.errors import InputError, naming
 from accelqsm.grid import Grid
 from accelqsm.nuclei.engine import deformable_registration, linear_registration
 from accelqsm.nuclei.settings import COARSE_MM, SynSettings
@@ -248,6 +249,8 @@ def motion_of(matrix: Matrix, centre: npt.ArrayLike) -> tuple[float, float]:
 
 def _coarse(volume: Volume) -> Volume:
     """Smooth a volume against aliasing and resample it to 2 mm."""
+    with naming("registration"):
+        check_grid(volume.grid)
     values = volume.values.astype(np.float32)
     if not np.ptp(values) > 0:
         raise InputError("registration: expected an image with contrast, found one value alone")

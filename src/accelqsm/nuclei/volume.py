@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ Mapping = Callable[[Points], Points]
 
 POINTS_AT_ONCE = 400_000
 LARGEST_SHEAR = 1e-3
+MOST_VOXELS, MOST_TIMES = 2**25, 8
+"""Of a derived grid: at all events, and over those of the image that it is derived from."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +158,31 @@ def part_of(grid: Grid, low: list[int], high: list[int]) -> Grid:
     return Grid((x, y, z), as_affine(matrix))
 
 
+def check_size(shape: Sequence[float], of: Grid) -> None:
+    """Refuse a grid of many times more voxels than the image that it is derived from.
+
+    Raises:
+        InputError: voxel sizes that make it larger than memory.
+    """
+    most = max(MOST_VOXELS, MOST_TIMES * math.prod(of.shape))
+    if not math.prod(shape) <= most:
+        sizes = " x ".join(f"{size:g}" for size in of.voxel_size_mm)
+        raise InputError(
+            f"registration: expected voxels of a head, found {sizes} mm, for which it would need "
+            f"a grid of {math.prod(shape):.3g} voxels (at most {most:.3g})"
+        )
+
+
 def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
-    """Grid of cubic voxels over the same field of view, along the same axes."""
+    """Grid of cubic voxels over the same field of view, along the same axes.
+
+    Raises:
+        InputError: as ``check_size``.
+    """
     sizes = np.asarray(grid.voxel_size_mm)
-    n = np.maximum(1, np.round(np.asarray(grid.shape) * sizes / spacing_mm)).astype(int)
+    exact = np.maximum(1, np.round(np.asarray(grid.shape) * sizes / spacing_mm))
+    check_size([float(v) for v in exact], grid)
+    n = exact.astype(int)
     matrix = grid.matrix.copy()
     matrix[:3, :3] = matrix[:3, :3] / sizes * spacing_mm
     centre = grid.matrix[:3, :3] @ ((np.asarray(grid.shape) - 1) / 2) + grid.matrix[:3, 3]

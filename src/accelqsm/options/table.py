@@ -44,8 +44,10 @@ def check_table(record: type[Settings], table: Mapping[str, Any]) -> None:
     """Check names, types and ranges of a table of settings.
 
     Raises:
-        InputError: names the setting.
+        InputError: names the setting; no table at all.
     """
+    if not isinstance(table, Mapping):
+        raise InputError(f"expected a table of settings, found {table!r}")
     known, inner = settings_in(record), nested(record)
     rows = {row.name: row.settings for _, row in choices_of(record)}
     here, former = _resolve_names(record, table)

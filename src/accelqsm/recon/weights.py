@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, naming
 from accelqsm.options.setting import one_of
 from accelqsm.options.table import from_table
 from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, JOINT
 from accelqsm.recon.registry import RECONSTRUCTIONS, NetworkReconstruction
 from accelqsm.recon.settings import ReconSettings
+from accelqsm.runtime.reading import check_regular
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "weights"
 REGISTRY = FOLDER / "registry.toml"
 HEADER = "accelqsm"
+LARGEST_WEIGHTS_BYTES = 2**30
 FORMAT = "accelqsm-network-2"
 FORMER_FORMAT, FORMER_NETWORK = "reconnet3d-1", "reconnet3d"
 """Format and network of older files, which do not name their network."""
@@ -64,21 +66,35 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
     file = weights_file(weights)
     try:
         with safe_open(file, framework="pt") as opened:
-            record = json.loads((opened.metadata() or {}).get(HEADER, "{}"))
+            record = _record(file, (opened.metadata() or {}).get(HEADER, "{}"))
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(f"{file}: expected safetensors, found {error}") from None
-    if record.get("format") not in (FORMAT, FORMER_FORMAT):
-        raise InputError(f"{file}: expected format {FORMAT}, found {record.get('format')}")
-    try:
+    import torch
+
+    with naming(file):
+        with torch.device("meta"):  # nothing is allocated before the shapes are compared
+            planned = _build_untrained(record)
+        shapes = {key: tuple(value.shape) for key, value in planned.state_dict().items()}
+        if {key: tuple(value.shape) for key, value in tensors.items()} != shapes:
+            raise InputError(f"expected the tensors of {planned.architecture}, found others")
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise InputError("expected finite weights, found NaN or infinity")
         network = _build_untrained(record)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    if {key: tuple(value.shape) for key, value in tensors.items()} != shapes:
-        raise InputError(f"{file}: expected the tensors of {network.architecture}, found others")
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
+
+
+def _record(file: Path, text: str) -> dict[str, Any]:
+    """Our entry of the header of a weights file."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: expected a header in JSON, found {error}") from None
+    found = record.get("format") if isinstance(record, dict) else record
+    if found not in (FORMAT, FORMER_FORMAT):
+        raise InputError(f"{file}: expected format {FORMAT}, found {str(found)[:40]}")
+    return dict(record)
 
 
 def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]) -> None:
@@ -132,11 +148,13 @@ def weights_file(weights: str | Path) -> Path:
         (e for name, e in registry.items() if weights in (name, *e.get("aliases", ()))), None
     )
     if entry is None:
-        if not Path(weights).is_file():
+        if not Path(weights).exists():
             known = " ".join(sorted(registry)) or "none"
             raise InputError(
                 f"{weights}: expected a file of network weights or one of {known}, found none"
             )
+        if check_regular(weights) > LARGEST_WEIGHTS_BYTES:
+            raise InputError(f"{weights}: expected at most 1 GiB of weights, found more")
         return Path(weights)
     file = FOLDER / str(entry["file"])
     found, expected = _sha256(file), entry["sha256"]
@@ -182,8 +200,8 @@ def _build_untrained(record: Mapping[str, Any]) -> StoredNetwork:
     """Construct the network that the header of a weights file names, with random weights."""
     name = record.get("network", FORMER_NETWORK)
     rows = _network_rows()
-    if name not in rows:
-        raise InputError(f"network: expected {one_of(rows)}, found '{name}'")
+    if not isinstance(name, str) or name not in rows:
+        raise InputError(f"network: expected {one_of(rows)}, found '{str(name)[:40]}'")
     row = rows[name]
     network: StoredNetwork = row.load()(
         from_table(row.architecture, record.get("architecture", {}))
@@ -208,6 +226,8 @@ def _registry() -> dict[str, dict[str, Any]]:
 
 
 def _sha256(file: Path) -> str:
-    if not file.is_file():
+    if not file.exists():
         raise InputError(f"{file}: expected a file of network weights, found none")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    check_regular(file)
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

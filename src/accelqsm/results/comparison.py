@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,18 @@ LABELS = ("subject", "protocol", "region")
 VALUE_COLUMNS = (*LABELS, "value_ppb")
 PEOPLE_LABELS = (*SUBJECT_NAMES, SEX)
 AGREEMENT = "agreement.tsv"
-TEXT = ("region", "protocol", "influential_subject", "verdict", "note")
+TEXT = (
+    "region", "protocol", "influential_subject", "influential_subject_at_equal_sex", "verdict",
+    "note",
+)  # fmt: skip
+LARGEST_FIGURE = 1e30
+"""Beyond any statistic of values that were compared."""
 PRINTED = ("table-1", "table-2", "table-3", "table-4")
 AGREEMENT_COLUMNS = (
     "region", "protocol", "n", "mean_reference", "mean", "sd_reference", "sd",
-    "percent_difference", "bias", "loa_lower", "loa_upper", "within_subject_sd", "repeatability",
+    "percent_difference", "within_subject_sd", "repeatability",
+    *(f"{name}{end}" for name in ("bias", "loa_lower", "loa_upper")
+      for end in ("", "_ci_lower", "_ci_upper")),
     "pearson_r", "influential_subject", "pearson_r_without", "proportional_slope", "icc", "ccc",
     "deming_slope", "deming_intercept", "passing_bablok_slope", "passing_bablok_intercept",
     "paired_t_p", "paired_t_p_fdr", "paired_t_p_holm", "tost_margin", "tost_p", "verdict",
@@ -153,15 +160,19 @@ def unchecked_comparison(out: Path) -> Comparison:
     if not is_comparison(out):
         raise InputError(f"{out}: expected {AGREEMENT} and {SETTINGS} of a comparison, found none")
     record = read_settings(out / SETTINGS)
-    agreement = read_table(out / AGREEMENT, columns=AGREEMENT_COLUMNS, text=TEXT)
+    agreement = _read_figures(out / AGREEMENT, AGREEMENT_COLUMNS, TEXT)
     agreement = agreement.fillna(dict.fromkeys(("verdict", "note", "influential_subject"), ""))
     ages = checks = values = people = None
     if (out / AGE).is_file():
-        ages = read_table(out / AGE, columns=AGE_COLUMNS, text=TEXT)
+        ages = _read_figures(out / AGE, AGE_COLUMNS, TEXT)
     if (out / CHECKS).is_file():
         checks = read_table(out / CHECKS, text=(*TEXT, "printed_p"))
     if (out / VALUES).is_file():
-        values = read_table(out / VALUES, columns=VALUE_COLUMNS, text=(*LABELS, NOTE))
+        values = _read_figures(out / VALUES, VALUE_COLUMNS, (*LABELS, NOTE))
+        repeated = values[values.duplicated(list(LABELS))]
+        if len(repeated):
+            shown = " ".join(str(repeated.iloc[0][name]) for name in LABELS)
+            raise InputError(f"{out / VALUES}: expected one row of each value, found two: {shown}")
     if (out / PEOPLE).is_file():
         people = read_table(out / PEOPLE, text=PEOPLE_LABELS)
     printed = {name: out / f"{name}.tsv" for name in PRINTED}
@@ -173,8 +184,8 @@ def unchecked_comparison(out: Path) -> Comparison:
         checks=checks,
         values=values,
         participants=people,
-        inputs=record.get("inputs", {}),
-        software=record.get("software", {}),
+        inputs=_recorded_inputs(record, out / SETTINGS),
+        software=_table_in(record, "software", out / SETTINGS),
     )
 
 
@@ -209,6 +220,40 @@ def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSetting
     if not settings.reference:
         raise InputError(f"{path}: [compare] expected a reference, found none")
     return settings
+
+
+def _recorded_inputs(record: Mapping[str, Any], path: Path) -> dict[str, dict[str, str]]:
+    """Path and SHA-256 of every compared file.
+
+    Raises:
+        InputError: a record without them.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, known in _table_in(record, "inputs", path).items():
+        texts = known if isinstance(known, dict) else {}
+        if not all(isinstance(texts.get(key), str) for key in ("path", "sha256")):
+            raise InputError(f"{path}: [inputs.{name}] expected the texts path and sha256")
+        found[name] = {key: texts[key] for key in ("path", "sha256")}
+    return found
+
+
+def _table_in(record: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    table = record.get(name, {})
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: expected a table [{name}], found {table!r}")
+    return table
+
+
+def _read_figures(path: Path, columns: Sequence[str], text: Sequence[str]) -> pd.DataFrame:
+    """Read a table of numbers, but in the columns named in ``text``."""
+    names = map(str, read_table(path, columns=columns, text=text).columns)
+    numbers = [name for name in names if name not in text]
+    table = read_table(path, columns=columns, text=text, numbers=numbers)
+    for name in numbers:
+        largest = table[name].astype(float).abs().max()
+        if largest > LARGEST_FIGURE:
+            raise InputError(f"{path}: {name}: expected a figure, found {largest:g}")
+    return table
 
 
 def _read_printed(path: Path) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from accelqsm.errors import InputError
+from accelqsm.files.toml import read_settings
 from accelqsm.results.records import SETTINGS, UNFINISHED
 
 _TABLE = ("tsv", "json")
@@ -82,8 +83,8 @@ def owner_of(folder: Path) -> str | None:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return read_settings(path)
+    except (OSError, InputError):
         return {}
 
 

@@ -18,7 +18,9 @@ from accelqsm.files.dicom.convert import convert_stacks
 from accelqsm.files.dicom.plan import Plan, PlannedScan
 from accelqsm.files.dicom.scans import Scan
 from accelqsm.files.dicom.sidecars import complete_sidecar, polar_images
+from accelqsm.files.text.json_object import read_json_object
 from accelqsm.runtime.progress import track
+from accelqsm.runtime.reading import LARGEST_TABLE_BYTES, read_bytes
 
 BIDS_VERSION = "1.11.1"
 DESCRIPTION = "dataset_description.json"
@@ -94,8 +96,8 @@ def _check_free(planned: PlannedScan, root: Path, *, overwrite: bool) -> None:
     study = study_code(planned)
     for path in sorted(folder.glob("*.json")):
         try:
-            found = json.loads(path.read_text(encoding="utf-8")).get("SourceStudy", study)
-        except (OSError, ValueError, AttributeError):
+            found = read_json_object(path).get("SourceStudy", study)
+        except InputError:
             continue
         if found != study:
             raise InputError(
@@ -178,7 +180,7 @@ def _add_participants(root: Path, imported: Sequence[PlannedScan]) -> None:
     path = root / "participants.tsv"
     columns, rows = list(PARTICIPANTS), []
     if path.is_file():
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_bytes(path, LARGEST_TABLE_BYTES).decode("utf-8-sig").splitlines()
         columns = lines[0].split("\t") if lines else columns
         rows = [line.split("\t") for line in lines[1:] if line.strip()]
     known = {row[0] for row in rows}

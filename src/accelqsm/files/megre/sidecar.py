@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from accelqsm.acquisition import check_echo_times, check_field_strength
 from accelqsm.errors import InputError
 from accelqsm.files.megre.bids import bids_name
+from accelqsm.files.text.json_object import read_json_object
 from accelqsm.grid import Triple, unit_vector
 
 USED = ("EchoTime", "EchoTime1", "EchoTime2", "MagneticFieldStrength", "B0_dir", "Units")
@@ -70,7 +71,7 @@ def read_sidecar(image: Path) -> Sidecar:
     fields: dict[str, Any] = {}
     sources: dict[str, Path] = {}
     for path in _applicable(image):
-        for key, value in _read_object(path).items():
+        for key, value in read_json_object(path).items():
             if key in sources and key in USED and value != fields[key]:
                 _check_rank(image, key, sources[key], path)
             fields[key], sources[key] = value, path
@@ -233,13 +234,3 @@ def _folders(image: Path) -> list[Path]:
         above = above.parent
         folders.append(above)
     return folders[::-1]
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
-    return content

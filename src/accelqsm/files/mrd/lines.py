@@ -18,7 +18,8 @@ from accelqsm.files.foreign import refuse_foreign
 from accelqsm.files.mrd.header import Encoding
 from accelqsm.files.mrd.orientation import centre_mm, directions_of
 from accelqsm.files.mrd.parse import parse_header
-from accelqsm.files.mrd.text import header_text, scan_group
+from accelqsm.files.mrd.text import check_stored, header_text, scan_group
+from accelqsm.runtime.reading import check_regular
 
 NOISE, REVERSE = 19, 22
 _CALIBRATION, _CALIBRATION_TOO = 20, 21
@@ -46,8 +47,7 @@ def read_sampling(path: Path) -> npt.NDArray[np.bool_]:
 def open_mrd(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file; raise InputError for a missing or damaged one."""
     refuse_foreign(path, wanted="raw data")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    check_regular(path)
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -94,6 +94,7 @@ def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines
     """
     group = scan_group(path, file)
     encodings = parse_header(path, header_text(path, group))
+    check_stored(path, group["data"])
     heads = group["data"].fields("head")[:]
     is_image = ~np.any([has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
     second = _second_encoding(path, encodings, heads, is_image)

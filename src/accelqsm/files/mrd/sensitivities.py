@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
 from accelqsm.errors import InputError
+from accelqsm.files.nifti import read_image
 from accelqsm.grid import Shape
+from accelqsm.runtime.reading import check_regular
 
 FORMATS = "a complex array (channel, x, y, z) in .npy or .h5, or (x, y, z, channel) in .nii[.gz]"
 
@@ -29,11 +30,12 @@ def read_sensitivities(path: Path, *, n_channels: int, shape: Shape) -> npt.NDAr
     Raises:
         InputError: no such file or array, another shape, real values, NaN, or zeros alone.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file; expected {FORMATS}")
+    check_regular(path)
     try:
-        values = _array(path)
-    except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as error:
+        values = _array(path, (n_channels, *shape))
+    except (OSError, ValueError, EOFError, RuntimeError, KeyError) as error:
         if isinstance(error, InputError):
             raise
         reason = " ".join(str(error).split())[:200]
@@ -51,20 +53,22 @@ def read_sensitivities(path: Path, *, n_channels: int, shape: Shape) -> npt.NDAr
     return np.asarray(values / largest, dtype=np.complex64)
 
 
-def _array(path: Path) -> npt.NDArray[Any]:
-    """What the file holds, channels first."""
+def _array(path: Path, expected: tuple[int, ...]) -> npt.NDArray[Any]:
+    """What the file holds, channels first; of HDF5, as much as is expected at most."""
     if path.name.endswith((".nii", ".nii.gz")):
-        image = np.asanyarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+        image = read_image(path).values
         return np.moveaxis(image, -1, 0) if image.ndim == 4 else image
     if path.suffix == ".npy":
-        found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-        return found
+        # Mapped, because the size of the file is compared with the header's then.
+        return np.asarray(np.lib.format.open_memmap(path, mode="r"))
     if path.suffix not in (".h5", ".hdf5", ".mat"):
         raise InputError(f"{path}: expected {FORMATS}, found '{path.suffix}'")
     with h5py.File(path, "r") as file:
         arrays = [file[name] for name in file if isinstance(file[name], h5py.Dataset)]
         if len(arrays) != 1:
             raise InputError(f"{path}: expected one array, found {len(arrays)}")
+        if arrays[0].shape != expected:
+            raise InputError(f"{path}: expected an array {expected}, found {arrays[0].shape}")
         values = arrays[0][()]
     if values.dtype.names and len(values.dtype.names) == 2:
         real, imaginary = (values[name] for name in values.dtype.names)

@@ -1,4 +1,4 @@
-"""Where a raw file keeps its header, and the header's values, whatever else stands beside them."""
+"""Where a raw file keeps header and lines, and the header's values, whatever stands beside them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,22 @@ _UNUSED = (
 """Parts that nothing is read of; the first to be left out of XML that is not well-formed."""
 
 _ROOT_END = "</ismrmrdHeader>"
+_DECLARATION = "<!DOCTYPE"
+"""It alone can define entities, which expand to any size; no MRD header has one."""
+
+LARGEST_HEADER_BYTES = 2**22
+
+_COUNTERS = (
+    "kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast", "phase",
+    "repetition", "set",
+)  # fmt: skip
+_WHOLE = (
+    "flags", "number_of_samples", "active_channels", "center_sample", "discard_pre",
+    "discard_post", "encoding_space_ref", "trajectory_dimensions", "scan_counter",
+)  # fmt: skip
+_VECTORS = ("position", "read_dir", "phase_dir", "slice_dir")
+_LARGEST_RATIO = 1100
+"""Of stored to compressed bytes: deflate reaches 1032."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +139,52 @@ def _is_scan(group: Any) -> bool:
     return ("xml" in group or "xml" in group.attrs) and {"head", "data"} <= set(names)
 
 
+def check_stored(path: Path, data: h5py.Dataset) -> None:
+    """Refuse lines that are of another type than MRD has, or that were never written.
+
+    Raises:
+        InputError: what the dataset holds instead.
+    """
+    if data.ndim != 1:
+        raise InputError(f"{path}: expected a list of lines, found an array {data.shape}")
+    head, samples = data.dtype["head"], data.dtype["data"]
+    wrong = next((name for name, kind in _heads(head) if kind is None), None)
+    if wrong is not None:
+        raise InputError(f"{path}: expected lines with the heads of MRD, found none with {wrong}")
+    numbers = h5py.check_vlen_dtype(samples) or samples.base
+    if numbers.names is None and numbers.kind not in "fciu":
+        raise InputError(f"{path}: expected numbers in the lines, found {numbers}")
+    declared, found = data.size * data.dtype.itemsize, data.id.get_storage_size()
+    plain = data.id.get_create_plist().get_nfilters() == 0
+    if declared > found * (1 if plain else _LARGEST_RATIO):
+        raise InputError(
+            f"{path}: expected all of its {data.size} lines to be stored, found {found} bytes for "
+            "them: most were never written"
+        )
+
+
+def _heads(head: np.dtype) -> list[tuple[str, np.dtype | None]]:
+    """Every field of a head that is read, and its type; None where it has another."""
+    found = [(name, _field(head, name, "iu", ())) for name in _WHOLE]
+    found += [(name, _field(head, name, "f", (3,))) for name in _VECTORS]
+    counters = head["idx"] if "idx" in (head.names or ()) else np.dtype(np.int32)
+    return found + [(f"idx.{name}", _field(counters, name, "iu", ())) for name in _COUNTERS]
+
+
+def _field(of: np.dtype, name: str, kinds: str, shape: tuple[int, ...]) -> np.dtype | None:
+    kind = of[name] if name in (of.names or ()) else None
+    fits = kind is not None and kind.base.kind in kinds and kind.shape == shape
+    return kind if fits else None
+
+
 def header_text(path: Path, group: h5py.Group) -> str:
     """The header's XML, from a string, an array of one, or an attribute.
 
     Raises:
         InputError: no text.
     """
+    if "xml" in group:
+        _check_size(path, group["xml"].nbytes if hasattr(group["xml"], "nbytes") else 0)
     stored = group["xml"][()] if "xml" in group else group.attrs["xml"]
     while isinstance(stored, np.ndarray | list | tuple):
         if len(np.ravel(np.asarray(stored, dtype=object))) < 1:
@@ -138,7 +194,16 @@ def header_text(path: Path, group: h5py.Group) -> str:
         # A name of a person in another encoding says nothing about the scan.
         stored = stored.decode("utf-16" if stored[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8",
                                errors="replace")  # fmt: skip
+    _check_size(path, len(stored) if isinstance(stored, str) else 0)
     return str(stored)
+
+
+def _check_size(path: Path, n_bytes: int) -> None:
+    if n_bytes > LARGEST_HEADER_BYTES:
+        raise InputError(
+            f"{path}: expected an MRD header of at most {LARGEST_HEADER_BYTES / 2**20:g} MiB, "
+            f"found {n_bytes / 2**20:.0f} MiB"
+        )
 
 
 def parse_xml(path: Path, text: str) -> Header:
@@ -147,6 +212,8 @@ def parse_xml(path: Path, text: str) -> Header:
     Raises:
         InputError: XML that is not well-formed, even without the parts that nothing is read of.
     """
+    if _DECLARATION in text:
+        raise InputError(f"{path}: expected an MRD header without DOCTYPE, found one")
     reason = ""
     for tried in _mended(text):
         try:
@@ -179,6 +246,8 @@ def _mended(text: str) -> Iterator[str]:
 def _without(text: str, names: Iterable[str]) -> str:
     """The text less all from the first to the last tag of each name."""
     for name in names:
-        tag = rf"(?:\w+:)?{name}\b[^>]*>"
-        text = re.sub(rf"<{tag}.*</{tag}", "", text, flags=re.DOTALL)
+        first = re.search(rf"<(?:\w+:)?{name}\b", text)
+        ends = list(re.finditer(rf"</(?:\w+:)?{name}\s*>", text))
+        if first and ends and ends[-1].start() > first.start():
+            text = text[: first.start()] + text[ends[-1].end() :]
     return text

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelqsm.errors import InputError
+from accelqsm.runtime.reading import LARGEST_TABLE_BYTES, read_bytes
 
 DELIMITERS = ("\t", ";", ",")
 NAMES = {"\t": "tab", ";": "semicolon", ",": "comma"}
@@ -118,9 +119,7 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> Cells:
 def _text(path: Path) -> str:
     if path.is_dir():
         raise InputError(f"{path}: expected a table, found a folder")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    raw = path.read_bytes()
+    raw = read_bytes(path, LARGEST_TABLE_BYTES)
     for start, what in _BINARY.items():
         if raw.startswith(start):
             raise InputError(f"{path}: expected a table as text (.tsv or .csv), found {what}")

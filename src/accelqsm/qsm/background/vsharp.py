@@ -63,6 +63,13 @@ def vsharp(
             f"vSHARP radii: expected at least half a voxel ({max(voxel_size_mm) / 2:g} mm), "
             f"found {radii_mm}"
         )
+    # A ball wider than the mask fits nowhere in it, and its kernel may exceed any memory.
+    sizes = box_of(mask, margin_voxels=(0, 0, 0)).shape
+    widest_mm = min(n * size for n, size in zip(sizes, voxel_size_mm, strict=True)) / 2
+    smallest_mm = radii_mm[-1]
+    radii_mm = [radius for radius in radii_mm if radius <= widest_mm + max(voxel_size_mm)]
+    if not radii_mm:
+        raise InputError(f"mask: expected room for a ball of {smallest_mm:g} mm, found none")
     box = box_of(mask, margin_voxels=_reach(radii_mm[0], voxel_size_mm))
     inside = box.frame(mask.to(field_ppm.dtype))
     field_spectrum = torch.fft.rfftn(box.frame(torch.where(mask, field_ppm, 0)))

@@ -21,6 +21,7 @@ from accelqsm.files.dicom.header.values import (
     text,
     words,
 )
+from accelqsm.runtime.reading import check_regular
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -67,6 +68,7 @@ def read_file(path: Path) -> DicomFile | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            check_regular(path)
             with path.open("rb") as handle:
                 dataset = _dataset(handle)
                 lost = damage(handle, dataset) if _kind(dataset) else ""
