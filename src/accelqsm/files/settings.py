@@ -11,8 +11,11 @@ from accelqsm.files.toml import read_settings
 from accelqsm.options.setting import Settings
 from accelqsm.options.table import check_table, from_table, merge_tables
 
-RECORDS = ("command", "source", "inputs", "software", "files", "checksums")
-"""Tables of a ``settings.toml`` that record a run and are not settings."""
+RECORD_WORDS = ("command", "checksums")
+"""Words of a ``settings.toml`` that record a run."""
+
+RECORDS = (*RECORD_WORDS, "source", "inputs", "software", "files")
+"""Words and tables of a ``settings.toml`` that record a run and are not settings."""
 
 Record = TypeVar("Record", bound=Settings)
 
@@ -31,7 +34,8 @@ def read_settings_tables(path: Path | None, *sections: str) -> dict[str, Any]:
         return {}
     record = read_settings(path)
     for name, value in record.items():
-        if name in (*sections, *RECORDS) and name != "command" and not isinstance(value, dict):
+        is_table = name in (*sections, *RECORDS) and name not in RECORD_WORDS
+        if is_table and not isinstance(value, dict):
             raise InputError(f"{path}: expected a table [{name}], found {value!r}")
         if name not in (*sections, *RECORDS):
             used = ", ".join(f"[{section}]" for section in sections)
