@@ -36,6 +36,8 @@ def written(path: Path, content: bytes = b"\1\2\3\4" * 200) -> Path:
         ("scan.raw", b"\0" * 600, "philips_to_ismrmrd"),
         ("fid", b"\0" * 600, "bruker_to_ismrmrd"),
         ("scan.PAR", b"# === DATA DESCRIPTION FILE ===", "dcm2niix"),
+        ("aseg.mgz", b"\x1f\x8b" + b"\0" * 600, "mri_convert"),
+        ("scan.img", b"\0" * 600, "half of a pair of files"),
     ],
 )
 def test_what_needs_conversion_is_answered_with_the_command(
@@ -56,6 +58,16 @@ def test_what_needs_conversion_is_answered_with_the_command(
     assert line.startswith(f"accelqsm: {path}: expected ")
     assert helps in line
     assert not out.exists()
+
+
+def test_a_file_that_is_no_nifti_is_refused_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """nibabel logs how it would mend the header, on top."""
+    path = written(tmp_path / "scan.nii", b"\0" * 600)
+    words = ["--magnitude", str(path), "--phase", str(path), "--echo-times-s", "1", "--b0-tesla"]
+    assert main(["qsm", str(tmp_path / "out"), *words, "3"]) == 65
+    assert len(capfd.readouterr().err.splitlines()) == 1
 
 
 def test_a_folder_of_dicom_is_recognised_even_in_series_folders(

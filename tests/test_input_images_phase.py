@@ -213,6 +213,20 @@ def test_what_says_that_it_is_a_field_map_is_believed(
         read_images(magnitude=magnitude, phase=phase, echo_times_s=(0.02,), b0_tesla=3)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.25, 1e-2])
+def test_a_smooth_map_of_no_unit_is_no_phase_of_a_single_echo(tmp_path: Path, scale: float) -> None:
+    """In ppm, or in Hz of a good shim: within -pi..pi, which nothing but a wrap tells apart."""
+    field = 3.1 * scale * np.sin(GRID.world_mm()[0] / 15) * ball()
+    write_image(tmp_path / "m.nii", 100.0 * ball().astype(np.float32), GRID)
+    write_image(tmp_path / "f.nii", field.astype(np.float32), GRID)
+    given = {"magnitude": tmp_path / "m.nii", "phase": tmp_path / "f.nii", "b0_tesla": 3.0}
+    with pytest.raises(InputError, match=r"f\.nii: expected (a )?phase") as error:
+        read_images(**given, echo_times_s=[0.02])
+    assert "--phase-range -" not in str(error.value)
+    write_json(tmp_path / "f.json", {"Units": "rad"})
+    assert read_images(**given, echo_times_s=[0.02]).acquisition.n_echoes == 1
+
+
 def test_a_range_wider_than_the_wraps_is_refused(tmp_path: Path) -> None:
     folder = write_scan(tmp_path, siemens=True)
     with pytest.raises(InputError, match=r"found -4096\.\.4094, where it wraps$"):

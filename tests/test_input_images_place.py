@@ -81,6 +81,14 @@ def test_an_sform_that_is_alone_counts_and_one_of_a_template_is_told(tmp_path: P
     assert read_images(**given, b0_direction=(0, 0, 1)).b0_direction == (0, 0, 1)
 
 
+def test_an_aligned_qform_counts_before_a_template(tmp_path: Path) -> None:
+    """As tools write that set both codes: 2 where they moved the image, 3 and more elsewhere."""
+    template = np.diag([1.12 * size for size in GRID.voxel_size_mm] + [1.0])
+    scan = read_images(**write_scan(tmp_path, qform=(sagittal(), 2), sform=(template, 5)))
+    assert scan.acquisition.voxel_size_mm == pytest.approx(GRID.voxel_size_mm)
+    assert scan.b0_direction == pytest.approx((0, 1, 0), abs=1e-6)
+
+
 def test_a_scanners_sform_counts_before_an_aligned_qform(tmp_path: Path) -> None:
     aligned = np.diag([*GRID.voxel_size_mm, 1.0])
     scan = read_images(**write_scan(tmp_path, qform=(aligned, 2), sform=(sagittal(), 1)))

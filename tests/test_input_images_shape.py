@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.grid import Grid
 from accelqsm.pipeline.checks import check_mappable, warn_of_mask
+from accelqsm.qsm.settings import QsmSettings
 from scan_files import GRID, ball, echo_path, paths, write_scan
 
 
@@ -56,6 +58,19 @@ def test_a_mask_with_air_in_it_is_told_of_and_one_of_the_object_is_not(tmp_path:
     half = torch.from_numpy(ball(radius_mm=26.0))
     with pytest.warns(InputWarning, match="no signal"):
         warn_of_mask(scan, half, "m.nii")
+
+
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**60])
+def test_no_amplitude_of_images_changes_a_map(tmp_path: Path, scale: float) -> None:
+    """Squares of it are beyond single precision; only the magnitude takes the scale."""
+    scan = read_images(write_scan(tmp_path))
+    settings = QsmSettings(edge_mm=0.0)
+    plain, scaled = (
+        susceptibility(images, settings=settings)
+        for images in (scan, replace(scan, images=scan.images * scale))
+    )
+    np.testing.assert_array_equal(scaled.chi_ppm, plain.chi_ppm)
+    np.testing.assert_allclose(scaled.magnitude, plain.magnitude * np.float32(scale), rtol=1e-6)
 
 
 def test_a_constant_magnitude_needs_a_mask_and_tells_no_decay(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from accelqsm.api.nuclei import measure_nuclei
 from accelqsm.cli import main
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.nifti import read_volume, write_image
 from accelqsm.files.tables import read_table
 from accelqsm.files.text.lookup import read_lookup
@@ -161,15 +161,95 @@ def test_labels_that_their_type_rounds_are_refused(tmp_path: Path, chimap: Path)
 
 
 def test_colours_and_labels_that_the_lookup_lacks_are_refused(tmp_path: Path, chimap: Path) -> None:
-    kind = np.dtype([(name, "u1") for name in "RGBA"])
-    colours = nibabel.Nifti1Image(np.zeros(GRID.shape, kind), GRID.matrix)
-    nibabel.save(colours, tmp_path / "c.nii.gz")
+    painted(tmp_path / "c.nii.gz", "RGBA", {})
     names = lookup(tmp_path / "l.tsv", "index\tname\n1\tL A\n2\tR A\n")
     with pytest.raises(InputError, match=r"c.nii.gz: expected a number .* found colours \(RGBA\)"):
         measure_nuclei(chimap, labels=tmp_path / "c.nii.gz", lookup=names)
     image = labels(tmp_path / "l.nii.gz", 11, 50, "int16")
     with pytest.raises(InputError, match=r"in the lookup \(1, 2 \.\.\.\), found labels 11, 50"):
         measure_nuclei(chimap, labels=image, lookup=names)
+
+
+def painted(path: Path, channels: str, colours: dict[str, tuple[int, int, int]]) -> Path:
+    """Labels as a viewer saves them: each in its colour."""
+    values = np.zeros(GRID.shape, np.dtype([(name, "u1") for name in channels]))
+    for name, colour in colours.items():
+        for channel, part in zip("RGB", colour, strict=True):
+            values[channel][{"left": LEFT, "right": RIGHT}[name]] = part
+    nibabel.save(nibabel.Nifti1Image(values, GRID.matrix), path)
+    return path
+
+
+COLOUR_TABLES = {
+    "FreeSurfer": "#$Id: LUT 2024\n#No. Label Name:   R   G   B   A\n\n0   Unknown  0 0 0 0\n"
+    "1   Left-A  236 13 176 0\n2   Right-A    12 48 255 0\n77  WM-hypointensities 9 9 9 0\n",
+    "ITK-SNAP": "# ITK-SnAP Label Description File\n# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL\n"
+    '    0     0    0    0        0  0  0    "Clear Label"\n'
+    '    1   236   13  176        1  1  1    "Left A"\n    2 12 48 255 0.5  1  1    "Right A"\n',
+    "Slicer": "# Color table file x.ctbl\n# 3 values\n0 Background 0 0 0 0\n"
+    "1 Left_A 236 13 176 255\n2 Right_A 12 48 255 255\n",
+    "tabs": "1\tLeft A\t236\t13\t176\n2\tRight A\t12\t48\t255\n",
+    "names alone": "# MRtrix\r\n1 Left-A\r\n2 Right-A\r\n",
+    "BIDS": "index\tname\tcolor\n1\tLeft A\t#EC0DB0\n2\tRight A\t#0c30ff\n",
+}
+
+
+@pytest.mark.parametrize("tool", COLOUR_TABLES)
+@pytest.mark.parametrize("channels", ["", "RGB", "RGBA"])
+def test_colour_tables_and_labels_in_their_colours_are_read(
+    tmp_path: Path, chimap: Path, tool: str, channels: str
+) -> None:
+    """Two channels' order cannot be mixed up unnoticed: no colour is that of another reversed."""
+    names = lookup(tmp_path / "l.txt", COLOUR_TABLES[tool])
+    if not channels:
+        image = labels(tmp_path / "l.nii.gz", 1, 2, "int16")
+    elif tool == "names alone":
+        pytest.skip("a table without colours")
+    else:
+        colours = {"left": (236, 13, 176), "right": (12, 48, 255)}
+        image = painted(tmp_path / "l.nii.gz", channels, colours)
+    table = measure_nuclei(chimap, labels=image, lookup=names, settings=NONE)
+    assert means(table) == {"L": 61.0, "R": 91.0, "both": 76.0}
+    assert set(table["region"]) == {"A"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 L 1 2 3\n2 R 1 2 4\n", "one label of the colour #0c30ff in the lookup, found 0"),
+        ("1 L 236 13 176\n2 R 12 48 255\n3 C 12 48 255\n", "#0c30ff in the lookup, found 2"),
+        ("index\tname\n1\tL A\n", r"found colours \(RGB\) and a lookup with index, name"),
+    ],
+)
+def test_colours_that_the_lookup_does_not_tell_apart_are_refused(
+    tmp_path: Path, chimap: Path, text: str, message: str
+) -> None:
+    colours = {"right": (12, 48, 255)}
+    image = painted(tmp_path / "l.nii.gz", "RGB", colours)
+    with pytest.raises(InputError, match=message):
+        measure_nuclei(chimap, labels=image, lookup=lookup(tmp_path / "l.txt", text))
+
+
+def test_numbers_in_names_are_no_colours(tmp_path: Path) -> None:
+    """AAL's codes, and areas: only what every row has, up to 255, is a colour."""
+    table = read_lookup(lookup(tmp_path / "l.txt", "1 Area 44\n2 Area 45\n"))
+    assert table["name"].tolist() == ["Area 44", "Area 45"]
+    table = read_lookup(lookup(tmp_path / "l.txt", "1 A 1 2 3\n2 B 2001 2 3\n"))
+    assert list(table) == ["index", "name"]
+
+
+def test_a_map_in_parts_of_one_is_refused_and_a_background_is_no_unit(tmp_path: Path) -> None:
+    """Of chi itself, 1e-6 times ppm; and -999 around the brain, which is no ppb."""
+    image = labels(tmp_path / "l.nii.gz", 1, 2, "int16")
+    names = lookup(tmp_path / "l.tsv", "index\tname\n1\tL A\n2\tR A\n")
+    chi = (0.001 * HEAD + 0.06 * LEFT + 0.09 * RIGHT).astype(np.float32)
+    write_image(tmp_path / "one.nii.gz", 1e-6 * chi, GRID)
+    with pytest.raises(InputError, match=r"one.nii.gz: .* in ppm, found .* multiply by 1e6"):
+        measure_nuclei(tmp_path / "one.nii.gz", labels=image, lookup=names)
+    write_image(tmp_path / "coded.nii.gz", np.where(HEAD, chi, -999).astype(np.float32), GRID)
+    with pytest.warns(InputWarning, match="the background is -999, not 0, and left out"):
+        table = measure_nuclei(tmp_path / "coded.nii.gz", labels=image, lookup=names, settings=NONE)
+    assert means(table) == {"L": 61.0, "R": 91.0, "both": 76.0}
 
 
 def test_a_map_in_ppb_is_refused(tmp_path: Path) -> None:

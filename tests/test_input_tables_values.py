@@ -162,19 +162,18 @@ def test_ppm_are_read_where_the_column_says_so(tmp_path: Path) -> None:
     same(read_values(write(tmp_path / "w.tsv", text), {"value_ppm": "chi"}))
 
 
-@pytest.mark.parametrize("key", ["all", "protocol", "subject"])
-def test_ppm_in_a_column_of_ppb_are_refused_also_in_one_protocol_or_person(
+@pytest.mark.parametrize("key", ["all", "protocol", "subject", "region"])
+def test_ppm_in_a_column_of_ppb_are_refused_also_in_one_protocol_person_or_region(
     tmp_path: Path, key: str
 ) -> None:
     table = long()
     other = pd.concat([long(seed).assign(region=lambda v, s=seed: v["region"] + str(s))
                        for seed in (0, 1)])  # fmt: skip
-    chosen = (
-        slice(None) if key == "all" else other[key] == {"protocol": "AF3", "subject": "s03"}[key]
-    )
+    label = {"protocol": "AF3", "subject": "s03", "region": "Ca1"}.get(key)
+    chosen = slice(None) if label is None else other[key] == label
     other.loc[chosen, "value_ppb"] /= 1000
     path = write(tmp_path / "v.tsv", other.to_csv(sep="\t", index=False))
-    where = {"all": "every row", "protocol": "protocol 'AF3'", "subject": "subject 's03'"}[key]
+    where = "every row" if label is None else f"{key} '{label}'"
     with pytest.raises(InputError, match=rf"v.tsv: value_ppb: expected ppb, .* in {where}, .* ppm"):
         compare(path, reference="PI")
     same(table)

@@ -16,6 +16,7 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice
 from accelqsm.grid import Triple
 from accelqsm.runtime.disk import reserved_file
+from accelqsm.units import gain_to_one
 
 LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 
@@ -101,15 +102,9 @@ class KSpace:
         return replace(self, sampled=self.sampled.to(device))
 
     def balanced(self) -> KSpace:
-        """The same samples, with a gain that brings the largest to about 1.
-
-        A power of two changes no digit: results are those of any other gain, but for squares that
-        would be too small or too large for single precision.
-        """
+        """The same samples, with a gain that brings the largest to about 1 (``gain_to_one``)."""
         largest = max((float(np.abs(part).max(initial=0)) for part in self._parts()), default=0.0)
-        if not 0 < largest < math.inf:
-            return self
-        return replace(self, gain=2.0 ** -round(math.log2(largest)))
+        return replace(self, gain=gain_to_one(largest))
 
     def _parts(self) -> Iterator[npt.NDArray[np.complex64]]:
         """Samples of one channel and echo after another."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -17,6 +18,15 @@ GAMMA_BAR_HZ_PER_T = 42.577478e6
 """Gyromagnetic ratio of the proton over 2 pi (CODATA 2018)."""
 
 PPB_PER_PPM = 1000.0
+
+
+def gain_to_one(largest: float) -> float:
+    """Power of two that brings a largest value to about 1, or 1 for none and for infinity.
+
+    A power of two changes no digit: results are those of any other gain, but for squares that
+    would be too small or too large for single precision.
+    """
+    return 2.0 ** -round(math.log2(largest)) if 0 < largest < math.inf else 1.0
 
 
 def larmor_hz_per_ppm(field_strength_t: float) -> float:

@@ -119,7 +119,7 @@ def check_numbers(column: pd.Series, name: str) -> None:
 
 
 def check_unit(values: pd.DataFrame, name: str = VALUE) -> None:
-    """Refuse values that look like ppm where ppb are expected: all of them, a scan's or a person's.
+    """Refuse what looks like ppm for ppb: all values, or those of a scan, a person or a region.
 
     Nuclei have tens of ppb, so that a few of them are never all within 1 ppb of the reference.
 
@@ -136,7 +136,7 @@ def check_unit(values: pd.DataFrame, name: str = VALUE) -> None:
         return
     if len(known) >= LEAST_OF_A_UNIT and known.max() <= LARGEST_LIKE_PPM:
         raise _like_ppm(values.loc[known.index, name], "every row")
-    for key in ("protocol", "subject"):
+    for key in KEYS:
         groups = known.groupby(values.loc[known.index, key].astype(str))
         for label, group in groups:
             if len(group) >= LEAST_OF_A_GROUP and 0 < group.max() <= LARGEST_LIKE_PPM:

@@ -33,26 +33,33 @@ def brain_of(image: Image) -> Mask:
     Warns:
         InputWarning: a background that is not exactly zero.
     """
+    brain, doubt = brain_and_doubt(image)
+    say(doubt)
+    return brain
+
+
+def brain_and_doubt(image: Image) -> tuple[Mask, str]:
+    """As ``brain_of``, and what it would warn of, or ""."""
     values: Values = np.asarray(image.values, dtype=np.float64)
     border = _border(values)
     nonzero: Mask = values != 0
     if (border == 0).mean() >= LEAST_SHARE:
-        return nonzero
+        return nonzero, ""
     limit = TINY * float(np.percentile(np.abs(values), 99))
     if (np.abs(border) <= limit).mean() >= LEAST_SHARE:
-        _say(image, f"the background is not exactly 0; what is within {limit:.2g} ppm is left out")
+        what = f"the background is not exactly 0; what is within {limit:.2g} ppm is left out"
         above: Mask = np.abs(values) > limit
-        return above
+        return above, _told(image, what)
     common, counts = np.unique(border, return_counts=True)
     level = common[counts.argmax()]
     if counts.max() >= LEAST_SHARE * border.size:
-        _say(image, f"the background is {level:g}, not 0, and left out")
         other: Mask = values != level
-        return other
+        return other, _told(image, f"the background is {level:g}, not 0, and left out")
     middle = values[tuple(slice(n // 4, n - n // 4) for n in values.shape)]
     if nonzero.all() and border.std() < LARGEST_SPREAD * middle.std():
-        _say(image, "the background is nowhere 0, and the whole volume is taken for the brain")
-    return nonzero
+        what = "the background is nowhere 0, and the whole volume is taken for the brain"
+        return nonzero, _told(image, what)
+    return nonzero, ""
 
 
 def _border(values: Values) -> Values:
@@ -61,5 +68,11 @@ def _border(values: Values) -> Values:
     return np.concatenate(faces)
 
 
-def _say(image: Image, what: str) -> None:
-    warnings.warn(InputWarning(f"{image.path}: {what} (--mask FILE settles it)"), stacklevel=4)
+def _told(image: Image, what: str) -> str:
+    return f"{image.path}: {what} (--mask FILE settles it)"
+
+
+def say(doubt: str) -> None:
+    """Warn of what is not empty."""
+    if doubt:
+        warnings.warn(InputWarning(doubt), stacklevel=3)

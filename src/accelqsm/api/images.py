@@ -129,6 +129,7 @@ def map_susceptibility(
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
     b0_direction: Sequence[float] | None = None,
+    invert_phase: bool | None = None,
 ) -> SusceptibilityMaps:
     """Susceptibility maps from under-sampled k-space, on a GPU if its memory is sufficient.
 
@@ -139,6 +140,8 @@ def map_susceptibility(
         settings: settings of the QSM pipeline.
         network: a network to use instead of the weights that ``method`` names.
         b0_direction: of the main field along the array axes; by default as read.
+        invert_phase: phase decreases with TE where the field adds to B0; None: it is inverted
+            where iron comes out clearly negative, with a warning.
 
     Returns:
     Susceptibility in ppm, with field, R2*, magnitude and mask on the grid of the scan.
@@ -147,7 +150,8 @@ def map_susceptibility(
         InputError: a scan, mask or settings that cannot be used.
 
     Warns:
-        InputWarning: a single echo, or sensitivities that are not to be trusted.
+        InputWarning: a single echo, sensitivities that are not to be trusted, or phase of the
+            other sign.
     """
     from accelqsm.pipeline import scan as from_kspace
 
@@ -160,6 +164,7 @@ def map_susceptibility(
         settings=settings,
         network=network,
         b0_direction=_direction(b0_direction),
+        invert_phase=invert_phase,
     )
 
 

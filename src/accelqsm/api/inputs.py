@@ -27,13 +27,16 @@ MOST_LABELS = 256
 HIGHEST_PROBABILITY = 1.001
 
 
-def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image:
+def as_image(
+    value: VolumeLike, name: str, *, grid: Grid | None = None, colours: bool = False
+) -> Image:
     """Convert a path, nibabel image, array or tensor to a 3D or 4D image.
 
     Args:
         value: path, nibabel image, numpy array or torch tensor.
         name: name of the input, for messages.
         grid: grid of an array, which has none of its own; an image must be on it.
+        colours: those of an RGB image are numbers (``image_of``), in place of an error.
 
     Returns:
         The image with its grid.
@@ -43,9 +46,9 @@ def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image
     """
     if isinstance(value, str | os.PathLike):
         check_file(Path(value))
-        image = read_image(Path(value))
+        image = read_image(Path(value), colours=colours)
     elif hasattr(value, "affine") and hasattr(value, "dataobj"):
-        image = image_of(value, Path(name))
+        image = image_of(value, Path(name), colours=colours)
     else:
         values = _array(value)
         if grid is None:
@@ -60,8 +63,10 @@ def as_image(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image
     return image
 
 
-def as_volume(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Image:
-    """Convert an input to a 3D image without NaN.
+def as_volume(
+    value: VolumeLike, name: str, *, grid: Grid | None = None, colours: bool = False
+) -> Image:
+    """Convert an input to a 3D image without NaN; arguments as of ``as_image``.
 
     Returns:
         The image with its grid.
@@ -69,7 +74,7 @@ def as_volume(value: VolumeLike, name: str, *, grid: Grid | None = None) -> Imag
     Raises:
         InputError: as ``as_image``, or not 3D, or not finite.
     """
-    image = single_volume(as_image(value, name, grid=grid))
+    image = single_volume(as_image(value, name, grid=grid, colours=colours))
     check_finite(image.values, image.path)
     return image
 

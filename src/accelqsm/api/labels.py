@@ -13,6 +13,7 @@ from accelqsm.api.inputs import as_volume
 from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
 from accelqsm.files.nifti import Image
+from accelqsm.files.text.colours import RGB, packed_colours
 from accelqsm.files.text.lookup import read_lookup, whole_numbers
 from accelqsm.grid import Grid
 from accelqsm.results.integrity.check import check_file
@@ -23,17 +24,24 @@ def labels_of(
 ) -> tuple[Image, pd.DataFrame]:
     """Read labels as integers on a grid, and their lookup table.
 
+    Labels of an RGB image are found by the colours of the lookup. A lookup with red, green and
+    blue names what any image may hold: of it, the labels that this one holds are kept.
+
     Returns:
     The labels, and a table with columns index and name.
 
     Raises:
-        InputError: no lookup, another grid, or labels that are not whole numbers.
+        InputError: no lookup, another grid, labels that are not whole numbers, or colours that the
+            lookup does not tell apart.
     """
     if lookup is None:
         raise InputError("nuclei: expected a lookup with the labels, found none")
-    image = as_volume(labels, "labels", grid=grid)
-    whole = whole_labels(image)
+    image = as_volume(labels, "labels", grid=grid, colours=True)
     rows = _lookup(lookup)
+    whole = _by_colour(image, rows) if image.stored.dtype.names else whole_labels(image)
+    here = np.isin(rows["index"], whole) if set(RGB) <= set(rows) else np.zeros(len(rows), bool)
+    if here.any():
+        rows = rows[here].reset_index(drop=True)
     return Image(image.path, image.grid, whole, whole), rows
 
 
@@ -70,6 +78,27 @@ def whole_labels(image: Image) -> npt.NDArray[np.int64]:
             f"{exact:.0f}), found {largest:.0f}; store them as integers"
         )
     return rounded.astype(np.int64)
+
+
+def _by_colour(image: Image, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Labels of an image of packed colours, of which black is background."""
+    packed = packed_colours(rows)
+    if packed is None:
+        raise InputError(
+            f"{image.path}: expected a number in every voxel, or a lookup with colours (columns "
+            "red, green, blue, or color as #RRGGBB), found colours "
+            f"({''.join(image.stored.dtype.names or '')}) and a lookup with {', '.join(map(str, rows))}"
+        )
+    found = np.zeros(image.values.shape, dtype=np.int64)
+    for colour in np.unique(image.values[image.values != 0]).tolist():
+        indices = rows["index"][packed == colour].tolist()
+        if len(indices) != 1:
+            raise InputError(
+                f"{image.path}: expected one label of the colour #{colour:06x} in the lookup, "
+                f"found {len(indices)}"
+            )
+        found[image.values == colour] = indices[0]
+    return found
 
 
 def _lookup(lookup: PathLike | pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from accelqsm.api.background import brain_of
+from accelqsm.api.background import brain_and_doubt, say
 from accelqsm.api.inputs import as_image, as_mask, as_volume, name_of
 from accelqsm.api.labels import check_named, labels_of
 from accelqsm.api.types import PathLike, VolumeLike
@@ -36,6 +36,8 @@ from accelqsm.results.nuclei import NucleiResult
 MeasuredIn = MappedHead | SusceptibilityMaps | VolumeLike
 DEFAULT, SYN = MeasureSettings(), SynSettings()
 LARGEST_MEDIAN_PPM = 2.0
+HIGH_QUANTILE, LEAST_HIGH_PPM = 0.99, 1e-3
+"""Of |chi| in a brain, whose nuclei and veins have a tenth of a ppm."""
 
 
 def measure_nuclei(
@@ -193,11 +195,13 @@ def mapped_head(
     """
     image = as_volume(chi, "susceptibility map")
     inside = as_mask(mask, image.grid)
-    check_ppm(image, image.values != 0 if inside is None else inside)
+    brain, doubt = brain_and_doubt(image) if inside is None else (inside, "")
+    check_ppm(image, brain)
+    say(doubt)
     rate = None if r2star_per_s is None else as_volume(r2star_per_s, "R2*", grid=image.grid)
     return MappedHead(
         chi=_volume(image),
-        brain=brain_of(image) if inside is None else inside,
+        brain=brain,
         name=str(image.path),
         magnitude=None if magnitude is None else _magnitude(magnitude, image),
         r2star_per_s=None if rate is None else rate.values.astype(np.float32),
@@ -206,12 +210,20 @@ def mapped_head(
 
 
 def check_ppm(chi: Image, brain: npt.NDArray[np.bool_]) -> None:
-    """Refuse a map whose values are those of ppb, or of no susceptibility at all.
+    """Refuse a map whose values are those of ppb or of parts of one.
 
     Raises:
-        InputError: with the median of |chi|, which is some hundredths of a ppm in a brain.
+        InputError: with the median of |chi|, which is some hundredths of a ppm in a brain, or its
+            highest hundredth, which is a tenth and more.
     """
-    median = float(np.median(np.abs(chi.values[brain]))) if brain.any() else 0.0
+    size = np.abs(chi.values[brain]) if brain.any() else np.zeros(1)
+    high = float(np.quantile(size, HIGH_QUANTILE))
+    if 0 < high < LEAST_HIGH_PPM:
+        raise InputError(
+            f"{chi.path}: expected susceptibility in ppm, found |chi| below {high:.3g} in 99 % of "
+            "the brain, as maps in parts of one have; multiply by 1e6"
+        )
+    median = float(np.median(size))
     if median > LARGEST_MEDIAN_PPM:
         raise InputError(
             f"{chi.path}: expected susceptibility in ppm, found a median of |chi| of {median:.3g} "

@@ -187,6 +187,16 @@ def add_mask(parser: argparse.ArgumentParser, otherwise: str) -> None:
     )
 
 
+def add_invert_phase(parser: argparse.ArgumentParser) -> None:
+    """Add the argument ``--invert-phase``."""
+    parser.add_argument(
+        "--invert-phase",
+        action=argparse.BooleanOptionalAction,
+        help="the scanner's phase decreases with TE where the field adds to B0; by default it is "
+        "inverted where iron comes out clearly negative, with a warning",
+    )
+
+
 def add_columns(parser: argparse.ArgumentParser, *names: str, example: str) -> None:
     """What a table calls its columns."""
     parser.add_argument(

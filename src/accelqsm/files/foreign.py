@@ -31,14 +31,18 @@ RAW_ENDINGS = {
 }
 BRUKER_NAMES = ("fid", "ser", "rawdata.job0")
 IMAGE_ENDINGS = {
-    ".par": "a Philips PAR/REC image",
-    ".rec": "a Philips PAR/REC image",
-    ".mnc": "a MINC image",
-    ".nrrd": "an NRRD image",
-    ".mat": "a MATLAB file",
-    ".npy": "a NumPy array",
-    ".npz": "NumPy arrays",
+    ".par": ("a Philips PAR/REC image", "dcm2niix"),
+    ".rec": ("a Philips PAR/REC image", "dcm2niix"),
+    ".mnc": ("a MINC image", "mnc2nii"),
+    ".nrrd": ("an NRRD image", "dcm2niix"),
+    ".mgz": ("a FreeSurfer image", "mri_convert"),
+    ".mgh": ("a FreeSurfer image", "mri_convert"),
+    ".mif": ("an MRtrix image", "mrconvert"),
+    ".img": ("half of a pair of files (.hdr and .img)", "fslchfiletype NIFTI_GZ"),
+    ".hdr": ("half of a pair of files (.hdr and .img)", "fslchfiletype NIFTI_GZ"),
 }
+"""What an image of another kind is, and what converts it."""
+ARRAY_ENDINGS = {".mat": "a MATLAB file", ".npy": "a NumPy array", ".npz": "NumPy arrays"}
 HDF5, GZIP, MATLAB = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"MATLAB 5.0"
 NIFTI_MAGICS = (b"n+1\0", b"ni1\0", b"n+2\0", b"ni2\0")
 
@@ -92,6 +96,9 @@ def _file(path: Path, wanted: Wanted) -> str:
         return f"a DICOM file; convert its folder first: {IMPORT}"
     if not _is_own(path) and (found := _raw(path)):
         return found
+    if path.suffix.lower() in IMAGE_ENDINGS:
+        kind, tool = IMAGE_ENDINGS[path.suffix.lower()]
+        return f"{kind}; convert it to one NIfTI file first, such as with {tool}"
     head = _head(path, 512)
     if head.startswith(HDF5):
         if path.name.startswith("ScanArchive"):
@@ -102,11 +109,9 @@ def _file(path: Path, wanted: Wanted) -> str:
     if wanted == "raw data" and (head.startswith(GZIP) or head[344:348] in NIFTI_MAGICS):
         use = "accelqsm qsm OUT --magnitude .. --phase .."
         return f"a NIfTI image, not an HDF5 file; for magnitude and phase: {use}"
-    kind = IMAGE_ENDINGS.get(path.suffix.lower())
-    kind = "a MATLAB file" if head.startswith(MATLAB) else kind
-    if kind and "image" in kind:
-        return f"{kind}; convert it to NIfTI first, such as with dcm2niix"
-    return f"{kind}; save it as NIfTI, with its affine" if kind and wanted == "images" else ""
+    array = ARRAY_ENDINGS.get(path.suffix.lower())
+    array = "a MATLAB file" if head.startswith(MATLAB) else array
+    return f"{array}; save it as NIfTI, with its affine" if array and wanted == "images" else ""
 
 
 def _raw(path: Path) -> str:

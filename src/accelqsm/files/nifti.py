@@ -15,6 +15,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import numpy.typing as npt
+from nibabel.imageglobals import LoggingOutputSuppressor
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
@@ -76,8 +77,8 @@ class Header:
         return self.shape[3] if len(self.shape) == 4 else 1
 
 
-def read_image(path: Path) -> Image:
-    """Read a 3D or 4D NIfTI image.
+def read_image(path: Path, *, colours: bool = False) -> Image:
+    """Read a 3D or 4D NIfTI image; ``colours`` as of ``image_of``.
 
     Raises:
         InputError: missing, not NIfTI, truncated, failing its gzip checksum, not 3D or 4D,
@@ -87,7 +88,7 @@ def read_image(path: Path) -> Image:
         image = load_nifti(path)
         found = _orientation(image.header, image.affine)
         _check_pixdim(path, _header(first_bytes(path, HEADER_BYTES), check=False), found)
-        return image_of(image, path)
+        return image_of(image, path, colours=colours)
 
 
 def read_header(path: Path) -> Header:
@@ -127,7 +128,8 @@ def _readable(path: Path) -> Iterator[None]:
     refuse_foreign(path, wanted="images")
     check_regular(path)
     try:
-        yield
+        with LoggingOutputSuppressor():
+            yield
     except InputError:
         raise
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -151,16 +153,21 @@ def grid_of(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> Grid:
         raise InputError(f"{path}: {error}") from error
 
 
-def image_of(image: nibabel.Nifti1Image, path: Path) -> Image:
+def image_of(image: nibabel.Nifti1Image, path: Path, *, colours: bool = False) -> Image:
     """Convert a nibabel image; ``path`` is its name in messages.
 
+    With ``colours``, values of an RGB or RGBA image are 65536 R + 256 G + B.
+
     Raises:
-        InputError: not 3D or 4D, or an unusable affine.
+        InputError: not 3D or 4D, an unusable affine, or colours that were not asked for.
     """
     values = np.asanyarray(image.dataobj)
     if values.dtype.names:
-        colours = "".join(values.dtype.names)
-        raise InputError(f"{path}: expected a number in every voxel, found colours ({colours})")
+        if not colours:
+            shown = "".join(values.dtype.names)
+            raise InputError(f"{path}: expected a number in every voxel, found colours ({shown})")
+        red, green, blue = (values[name].astype(np.int64) for name in "RGB")
+        values = 65536 * red + 256 * green + blue
     unscaled = getattr(image.dataobj, "get_unscaled", lambda: values)
     stored = np.asanyarray(unscaled())
     found = _orientation(image.header, image.affine)

@@ -38,7 +38,7 @@ class Orientation:
 
 
 def orientation_of(header: Any, affine: Any) -> Orientation:
-    """The transform of a scanner (code 1) before that of an aligned or template space.
+    """The transform of a scanner (code 1) before that of an aligned, and this before a template.
 
     Where both have the same rank, the sform counts, as in NIfTI's own rule.
 
@@ -56,7 +56,7 @@ def orientation_of(header: Any, affine: Any) -> Orientation:
     unit = {"meter": "metre"}.get(unit, unit)
     if not known:
         return Orientation(scale @ np.asarray(affine, dtype=float), "nowhere", unit)
-    name = min(known, key=lambda form: (codes[form] != SCANNER, form == "qform"))
+    name = min(known, key=lambda form: (min(codes[form], TALAIRACH), form == "qform"))
     code = codes[name]
     space: Space = "scanner" if code == SCANNER else "aligned"
     if code >= TALAIRACH:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.megre.echoes import Echoes
+from accelqsm.grid import Triple
 from accelqsm.qsm.chain import QsmResult
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.qsm.sign import iron_contrast
@@ -26,6 +27,8 @@ CLEARLY_INVERTED = -1.5
 """Robust SDs of ``iron_contrast``; heads have 1.7 to 4."""
 PERHAPS_INVERTED = -2.0
 """Where the magnitude of one echo stands for the decay."""
+FOUND_INVERTED = {"invert_phase": True, "phase_sign": "found from the decay"}
+"""What is recorded of phase that was inverted unasked."""
 
 
 def check_mappable(images: Echoes, mask: Tensor | None, mask_name: str) -> None:
@@ -83,47 +86,60 @@ def warn_of_mask(images: Echoes, mask: Tensor | None, mask_name: str) -> None:
         )
 
 
-def with_known_sign(result: QsmResult, images: Echoes) -> tuple[QsmResult, bool]:
-    """Maps whose fields and susceptibility are negated where the phase was clearly of the other
-    sign and nobody said which it is; and whether they were.
+def with_known_sign(
+    result: QsmResult,
+    *,
+    name: str,
+    voxel_size_mm: Triple,
+    tells_decay: bool = True,
+    inverted: bool | None = None,
+) -> tuple[QsmResult, bool]:
+    """Maps of the sign that iron has, negated where nobody said which it is; and whether they were.
+
+    Args:
+        result: of phase as it was given, or inverted as ``inverted`` says.
+        name: of the scan, for messages.
+        voxel_size_mm: edge lengths of a voxel.
+        tells_decay: the magnitudes of the echoes tell R2*.
+        inverted: what the caller said of the phase; None if nothing.
 
     Warns:
         InputWarning: iron that comes out negative.
     """
-    rate = result.r2star_per_s if images.tells_decay else None
+    rate = result.r2star_per_s if tells_decay else None
     decay = -torch.log(result.magnitude.clamp_min(1e-12)) if rate is None else rate
     found = iron_contrast(
         result.chi_ppm.numpy(),
         decay.numpy(),
         result.mask.numpy(),
-        voxel_size_mm=images.acquisition.voxel_size_mm,
+        voxel_size_mm=voxel_size_mm,
     )
     limit = PERHAPS_INVERTED if rate is None else CLEARLY_INVERTED
     if found is None or found > limit:
         return result, False
-    flips = images.inverted is None and rate is not None
+    flips = inverted is None and rate is not None
     where = "where the signal decays fastest" if rate is not None else "where the signal is low"
     what = (
-        f"{images.name}: susceptibility came out negative {where} ({found:.1f} SD), as with phase "
+        f"{name}: susceptibility came out negative {where} ({found:.1f} SD), as with phase "
         "of the other sign: "
     )
     if flips:
         what += "the phase was inverted (--no-invert-phase keeps it as it is)"
-    elif images.inverted is None:
+    elif inverted is None:
         what += "--invert-phase turns it round"
     else:
-        what += f"is {'--' if images.inverted else '--no-'}invert-phase right?"
+        what += f"is {'--' if inverted else '--no-'}invert-phase right?"
     warnings.warn(InputWarning(what), stacklevel=3)
-    if not flips:
-        return result, False
-    return (
-        dataclasses.replace(
-            result,
-            chi_ppm=-result.chi_ppm,
-            field_hz=-result.field_hz,
-            local_field_hz=-result.local_field_hz,
-        ),
-        True,
+    return (inverted_fields(result), True) if flips else (result, False)
+
+
+def inverted_fields(result: QsmResult) -> QsmResult:
+    """The maps of the conjugate images: fields and susceptibility negated."""
+    return dataclasses.replace(
+        result,
+        chi_ppm=-result.chi_ppm,
+        field_hz=-result.field_hz,
+        local_field_hz=-result.local_field_hz,
     )
 
 

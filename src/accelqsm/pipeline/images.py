@@ -11,6 +11,7 @@ from torch import Tensor
 from accelqsm.errors import InputWarning
 from accelqsm.files.megre.echoes import Echoes
 from accelqsm.pipeline.checks import (
+    FOUND_INVERTED,
     check_mappable,
     check_reference,
     warn_of_mask,
@@ -24,6 +25,7 @@ from accelqsm.qsm.filtered import looks_filtered
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.results.maps import SusceptibilityMaps
 from accelqsm.runtime.device import CPU, device_name, on_device, on_gpu_or_cpu
+from accelqsm.units import gain_to_one
 
 DEFAULT = QsmSettings()
 
@@ -55,11 +57,11 @@ def susceptibility(
     check_reference(images, settings)
     warn_of_losses(images)
     warn_of_mask(images, mask, mask_name)
-    acquisition = images.acquisition
+    acquisition, gain = images.acquisition, gain_to_one(float(images.images.abs().max()))
 
     def compute(device: torch.device) -> QsmResult:
         found = susceptibility_of(
-            lag_products(images.images.to(device), echo_times_s=acquisition.echo_times_s),
+            lag_products(gain * images.images.to(device), echo_times_s=acquisition.echo_times_s),
             grid=acquisition.grid,
             b0_direction=images.b0_direction,
             field_strength_t=acquisition.field_strength_t,
@@ -69,10 +71,17 @@ def susceptibility(
         return on_device(found, CPU)
 
     result, device = on_gpu_or_cpu(compute)
-    result, flipped = with_known_sign(result, images)
+    result, flipped = with_known_sign(
+        result,
+        name=images.name,
+        voxel_size_mm=acquisition.voxel_size_mm,
+        tells_decay=images.tells_decay,
+        inverted=images.inverted,
+    )
+    result = dataclasses.replace(result, magnitude=result.magnitude / gain)
     if not images.tells_decay:
         result = dataclasses.replace(result, r2star_per_s=None)
-    sign = {"invert_phase": True, "phase_sign": "found from the decay"} if flipped else {}
+    sign = FOUND_INVERTED if flipped else {}
     return as_maps(
         result,
         acquisition.grid,

@@ -16,6 +16,7 @@ from torch import Tensor
 from accelqsm.errors import InputWarning
 from accelqsm.grid import Triple
 from accelqsm.kspace import KSpace
+from accelqsm.pipeline.checks import FOUND_INVERTED, inverted_fields, with_known_sign
 from accelqsm.pipeline.maps import as_echoes, as_maps
 from accelqsm.pipeline.sensitivities import prepared
 from accelqsm.qsm.chain import QsmResult, susceptibility
@@ -48,6 +49,7 @@ def map_susceptibility(
     settings: QsmSettings = DEFAULT,
     network: Network | None = None,
     b0_direction: Triple | None = None,
+    invert_phase: bool | None = None,
 ) -> SusceptibilityMaps:
     """Susceptibility maps from under-sampled k-space, on a GPU if its memory is sufficient.
 
@@ -60,12 +62,17 @@ def map_susceptibility(
         network: a network to use instead of the weights that ``method`` names.
         b0_direction: unit vector along the array axes; by default that of the samples, else of
             their grid.
+        invert_phase: phase decreases with TE where the field adds to B0; None: it is inverted
+            where iron comes out clearly negative.
 
     Returns:
         Susceptibility with the maps and combined images that it is computed from.
 
     Raises:
         InputError: settings that do not belong together, or a scan that the method cannot use.
+
+    Warns:
+        InputWarning: a single echo, or phase of the other sign.
     """
     acquisition, recon = kspace.acquisition, as_recon(method)
     if b0_direction is not None:
@@ -88,15 +95,41 @@ def map_susceptibility(
         return sums.images.cpu(), on_device(maps, CPU)
 
     (images, maps), device = on_gpu_or_cpu(compute)
+    maps, sign = _signed(maps, kspace, invert_phase)
+    if sign["invert_phase"]:
+        images = images.conj()
     return as_maps(
         maps,
         acquisition.grid,
         echoes=as_echoes(images),
         recon=scan.recon,
-        source=source_of(kspace) | scan.notes | {"mask": mask_name},
+        source=source_of(kspace) | scan.notes | sign | {"mask": mask_name},
         device=device_name(device),
         command="map",
     )
+
+
+def _signed(
+    maps: QsmResult, kspace: KSpace, invert_phase: bool | None
+) -> tuple[QsmResult, dict[str, Any]]:
+    """Maps of the sign that was said or that iron has, and what is recorded of it."""
+    if invert_phase:
+        maps = inverted_fields(maps)
+    maps, found = with_known_sign(
+        maps,
+        name=kspace.name,
+        voxel_size_mm=kspace.acquisition.voxel_size_mm,
+        tells_decay=kspace.acquisition.n_echoes > 1,
+        inverted=invert_phase,
+    )
+    if not found:
+        return maps, {"invert_phase": bool(invert_phase)}
+    message = (
+        f"{kspace.name}: samples whose transform is of the other sign give a mirrored image as "
+        "well, of which the samples tell nothing: check left and right in the magnitude"
+    )
+    warnings.warn(InputWarning(message), stacklevel=4)
+    return maps, FOUND_INVERTED
 
 
 def combined_echoes(

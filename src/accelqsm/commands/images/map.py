@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from accelqsm.commands.common import (
     SettingsFile,
+    add_invert_phase,
     add_mask,
     add_qsm,
     add_scan_arguments,
@@ -28,6 +29,7 @@ EXAMPLE = "accelqsm map scan.h5 out --method reconnet3d"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of scan, mask, reconstruction and QSM pipeline."""
     add_scan_arguments(parser)
+    add_invert_phase(parser)
     add_mask(parser, "a brain extraction from the magnitude")
     add_qsm(parser)
 
@@ -43,7 +45,13 @@ def run(options: argparse.Namespace) -> None:
 
         kspace = read_mrd(options.scan, b0_direction=options.b0_direction)
         with naming(options.scan):
-            maps = map_susceptibility(kspace, recon, mask=options.mask, settings=qsm)
+            maps = map_susceptibility(
+                kspace,
+                recon,
+                mask=options.mask,
+                settings=qsm,
+                invert_phase=options.invert_phase,
+            )
         source = {"scan": str(options.scan), **maps.source}
         write_maps(replace(maps, source=source), folder)
     say_maps(options.out)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from accelqsm.commands.common import (
     SettingsFile,
+    add_invert_phase,
     add_mask,
     add_out,
     add_qsm,
@@ -73,12 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="values that are -pi and pi; by default determined from sidecars and values",
     )
-    parser.add_argument(
-        "--invert-phase",
-        action=argparse.BooleanOptionalAction,
-        help="the scanner's phase decreases with TE where the field adds to B0; by default it is "
-        "inverted where iron comes out clearly negative, with a warning",
-    )
+    add_invert_phase(parser)
     add_mask(parser, "a brain extraction from the magnitude")
     add_settings_file(parser)
     add_qsm(parser)

@@ -109,6 +109,23 @@ def phase_unit(images: Sequence[Image], *, units: PhaseUnits | None = None) -> P
     raise InputError(f"{images[0].path}: expected {expected}, found {low:g}..{high:g} {advice}")
 
 
+def check_single(image: Image) -> None:
+    """Refuse a single phase image without a wrap: a smooth map of any unit may look like it.
+
+    Noise around a head wraps too, so that what a scanner writes passes.
+
+    Raises:
+        InputError: with the range found.
+    """
+    echoes = [_numbers(image)]
+    if not wraps(echoes):
+        low, high = range_of(echoes)
+        raise InputError(
+            f'{image.path}: expected a phase that wraps, or Units "rad" in its sidecar, found '
+            f"{low:.4g}..{high:.4g} without a wrap, as {UNWRAPPED}"
+        )
+
+
 def given_unit(images: Sequence[Image], low: float, high: float) -> PhaseUnit:
     """Phase unit in which ``low`` is -pi and ``high`` is pi, slope and intercept applied.
 

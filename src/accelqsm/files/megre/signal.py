@@ -16,7 +16,7 @@ from accelqsm.files.megre.bids import COMPLEX
 from accelqsm.files.megre.description import ScanDescription
 from accelqsm.files.megre.order import echo_numbers
 from accelqsm.files.megre.padding import without_padding
-from accelqsm.files.megre.phase import given_unit, phase_rad, phase_unit
+from accelqsm.files.megre.phase import check_single, given_unit, phase_rad, phase_unit
 from accelqsm.files.nifti import Image
 
 PART_NAMES = {
@@ -79,6 +79,8 @@ def polar_echoes(
         if scan.phase_range is None
         else given_unit(phases, *scan.phase_range)
     )
+    if len(phases) == 1 and not (scan.difference or scan.phase_range or scan.phase_units == "rad"):
+        check_single(phases[0])
     check_distinct_phases([echo.values for echo in phases], [echo.path for echo in phases])
     angles = phase_rad(phases, unit)
     lengths = [np.asarray(echo.values, dtype=np.float32) for echo in magnitudes]

@@ -92,7 +92,7 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> Cells:
         InputError: missing or empty file, no text, rows longer than the header, or a name that
             two columns have.
     """
-    text = _text(path)
+    text = text_of(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
     if chosen := _CHOSEN.match(first):
         text = text.partition(first)[2]
@@ -116,7 +116,12 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> Cells:
     return Cells(path, header, tuple(rows), tuple(numbers), delimiter)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Text of a file in UTF-8 or, with a byte order mark, UTF-16; lines end with one character.
+
+    Raises:
+        InputError: no file, or no text.
+    """
     if path.is_dir():
         raise InputError(f"{path}: expected a table, found a folder")
     raw = read_bytes(path, LARGEST_TABLE_BYTES)

@@ -12,6 +12,7 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.files.tables import check_columns, frame_of
 from accelqsm.files.text.cells import read_cells
+from accelqsm.files.text.colours import read_colour_table
 from accelqsm.files.text.numbers import MISSING
 
 COLUMNS = ("index", "name")
@@ -21,7 +22,7 @@ def read_lookup(path: Path, names: Mapping[str, str] | None = None) -> pd.DataFr
     """Read a lookup table of labels.
 
     Args:
-        path: table with columns index and name.
+        path: table with columns index and name, or a colour table (``read_colour_table``).
         names: what the file calls them.
 
     Returns:
@@ -35,7 +36,9 @@ def read_lookup(path: Path, names: Mapping[str, str] | None = None) -> pd.DataFr
     unknown = next((ours for ours in given if ours not in COLUMNS), None)
     if unknown is not None:
         raise InputError(f"--columns: expected index or name, found {unknown}")
-    cells = read_cells(path, [given.get(name, name) for name in COLUMNS])
+    cells = None if given else read_colour_table(path)
+    if cells is None:
+        cells = read_cells(path, [given.get(name, name) for name in COLUMNS])
     cells = cells.renamed({theirs: ours for ours, theirs in given.items()})
     check_columns(cells, COLUMNS, hint=True)
     if not cells.rows:
