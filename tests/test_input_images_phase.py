@@ -271,6 +271,26 @@ def test_files_whose_sidecars_call_them_the_other_part_are_refused(tmp_path: Pat
         read_images(magnitude=magnitude, phase=phase, **KNOWN)
 
 
+@pytest.mark.parametrize("largest", [3196, 4095])
+def test_magnitude_and_phase_in_each_others_place_are_found_out(
+    tmp_path: Path, largest: int
+) -> None:
+    """Both from 0 to 4095, as a scanner stores them, so that no range tells."""
+    images = np.stack(echoes())
+    values = {
+        "a": np.abs(images) / np.abs(images).max() * largest,
+        "b": np.clip((np.angle(images) + math.pi) / math.tau * 4096, 0, 4095),
+    }
+    files = {
+        name: [write(tmp_path / f"{name}{n}.nii", np.round(echo).astype(np.int16))
+               for n, echo in enumerate(of)]
+        for name, of in values.items()
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"b0\.nii: expected a magnitude, .* swapped\?$"):
+        read_images(magnitude=files["b"], phase=files["a"], **KNOWN)
+    assert read_images(magnitude=files["a"], phase=files["b"], **KNOWN).acquisition.n_echoes == 3
+
+
 @pytest.fixture(scope="module")
 def inverted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Maps of phase of the other sign, with the sign found and kept."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import iron_phantom
 from accelqsm.acquisition import Acquisition
+from accelqsm.api.images import read_images
 from accelqsm.cli import main
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.mrd.writer import write_mrd
@@ -34,6 +35,7 @@ from recon_phantom import ECHO_TIMES_S, FIELD_HZ, channel_images, sample
 
 SHAPE = (12, 48, 40)
 MIDDLE = (slice(3, 9), slice(14, 34), slice(12, 28))
+PARTS = {"magnitude": "mag", "phase": "phase"}
 METHODS = ["zero-filled", "grappa", "cg-sense"]
 
 
@@ -94,6 +96,44 @@ def test_what_the_phase_is_stands_in_the_settings(tmp_path: Path) -> None:
     source = tomllib.loads((tmp_path / "out" / "settings.toml").read_text())["source"]
     assert source["phase"] == PHASE
     assert source["b0_direction"] == [0.0, 1.0, 0.0]
+
+
+def test_what_recon_writes_is_read_without_another_word(tmp_path: Path) -> None:
+    """Echo times, field, direction of B0 and unit, by folder, by file, or by all files."""
+    write_mrd(tmp_path / "scan.h5", scan(full=True))
+    out = tmp_path / "out"
+    words = ["recon", str(tmp_path / "scan.h5"), str(out), "--method", "zero-filled"]
+    assert main([*words, "--b0-direction", "0", "2", "0"]) == 0
+    expected = combined_echoes(scan(full=True), "zero-filled").echoes.images
+    files = {name: sorted(out.glob(f"*{part}.nii.gz")) for name, part in PARTS.items()}
+    for found in (read_images(out), read_images(out / "echo-2_part-phase.nii.gz"),
+                  read_images(**files)):  # fmt: skip
+        assert found.acquisition.echo_times_s == ECHO_TIMES_S
+        assert found.acquisition.field_strength_t == 3.0
+        assert found.b0_direction == (0.0, 1.0, 0.0)
+        np.testing.assert_allclose(found.images[0].numpy(), expected, atol=1e-4)
+    assert main([*words, "--overwrite"]) == 0
+    assert len(list(out.glob("echo-*.json"))) == 4
+
+
+def test_sensitivities_are_looked_at_before_samples_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_mrd(tmp_path / "scan.h5", scan())
+    monkeypatch.setattr("accelqsm.api.images.read_mrd", pytest.fail)
+    out, file = tmp_path / "out", tmp_path / "out" / "fieldmap.nii.gz"
+    words = ["map", str(tmp_path / "scan.h5"), str(out), "--method", "cg-sense"]
+    for name, found in (("none.npy", "no such file"), ("few.npy", "found complex64 (5, 12, 48")):
+        saved(tmp_path / "few.npy", true_maps()[:5])
+        assert main([*words, "--sensitivities-file", str(tmp_path / name)]) == 65
+        (line,) = capsys.readouterr().err.splitlines()
+        assert name in line
+        assert found in line
+    out.mkdir()
+    saved(file, true_maps())
+    assert main([*words, "--overwrite", "--sensitivities-file", str(file)]) == 65
+    assert f"{file}" in capsys.readouterr().err
+    assert file.is_file()
 
 
 @pytest.mark.slow

@@ -165,6 +165,18 @@ def test_every_file_that_results_are_written_to_is_known_as_one(tmp_path: Path) 
     assert len(results_in(tmp_path / "simulate", "simulate")) == 4
 
 
+def test_an_empty_word_is_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``accelqsm qsm "$OUT"`` without OUT would write into the folder that one is in."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["qsm", "", "--megre", "."]) == 65
+    assert main(["qsm", "out", "--megre", ""]) == 65
+    first, second = capsys.readouterr().err.splitlines()
+    assert "expected a word after 'qsm', found an empty one" in first
+    assert "after 'out --megre'" in second
+
+
 def test_a_folder_of_texts_is_no_folder_of_results(tmp_path: Path) -> None:
     """As of a paper: a run that writes no such file may put its own there."""
     (tmp_path / "references.bib").write_text("mine")

@@ -86,7 +86,8 @@ def test_phase_that_looks_filtered_is_warned_of(
         warn_of_losses(read_scan(scan))
     (message,) = (str(warning.message) for warning in warned)
     assert message == (
-        f"{tmp_path}/phase0.nii: phase is almost zero over 20 mm in every echo, as high-pass "
+        f"{tmp_path}/phase0.nii: phase is almost zero over 20 mm (in a small object, over "
+        "as much less) in every echo, as high-pass "
         "filtered (SWI) phase is; if it was filtered, the map is wrong"
     )
 

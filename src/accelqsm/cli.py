@@ -59,10 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     on stderr; 70: an error of this software, with one line and how to report it (``--debug``: with
     its traceback); 130: interrupted.
     """
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(given)
     keep_freed_memory()
     try:
-        return _run(options)
+        return _run(options, given)
     except Exception as error:
         if options.debug:
             raise
@@ -72,9 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     """Run a command; its exit status where it ends as it may."""
     try:
+        _check_words(given)
         with _warnings_in_one_line(), _terminated_as_interrupted(), progress_shown():
             options.run(options)
     except InputError as error:
@@ -93,6 +95,16 @@ def _run(options: argparse.Namespace) -> int:
         print("accelqsm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _check_words(given: Sequence[str]) -> None:
+    """Refuse an empty word, which as a path would be the folder that one is in."""
+    if "" in given:
+        before = " ".join(given[: given.index("")][-2:])
+        raise InputError(
+            f"command line: expected a word after '{before}', found an empty one (a variable that "
+            "is not set?)"
+        )
 
 
 def parser() -> argparse.ArgumentParser:

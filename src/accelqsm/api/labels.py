@@ -87,7 +87,8 @@ def _by_colour(image: Image, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
         raise InputError(
             f"{image.path}: expected a number in every voxel, or a lookup with colours (columns "
             "red, green, blue, or color as #RRGGBB), found colours "
-            f"({''.join(image.stored.dtype.names or '')}) and a lookup with {', '.join(map(str, rows))}"
+            f"({''.join(image.stored.dtype.names or '')}) and a lookup with "
+            f"{', '.join(map(str, rows))}"
         )
     found = np.zeros(image.values.shape, dtype=np.int64)
     for colour in np.unique(image.values[image.values != 0]).tolist():

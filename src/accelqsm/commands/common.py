@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Record = TypeVar("Record", bound=Settings)
 
 
+FILES_IN_SETTINGS = ("sensitivities.file", "network.weights")
+"""Settings that name a file, or may name one."""
+
+
 class Command(Protocol):
     """Interface of a command's module.
 
@@ -159,7 +163,8 @@ def inputs_of(options: argparse.Namespace) -> list[Path]:
     """Every file that a command line names, but OUT and the settings that are replayed."""
     named = {name: v for name, v in vars(options).items() if name not in ("out", "settings")}
     many = [v if isinstance(v, list | tuple) else [v] for v in named.values()]
-    return [path for paths in many for path in paths if isinstance(path, Path)]
+    settings = [Path(v) for name, v in named.items() if v and name.endswith(FILES_IN_SETTINGS)]
+    return [path for paths in many for path in paths if isinstance(path, Path)] + settings
 
 
 def add_scan_arguments(parser: argparse.ArgumentParser) -> None:

@@ -117,8 +117,8 @@ def warn_of_losses(images: Echoes) -> None:
     if looks_filtered(images.images, images.acquisition):
         warnings.warn(
             InputWarning(
-                f"{images.name}: phase is almost zero over 20 mm in every echo, as high-pass "
-                "filtered (SWI) phase is; if it was filtered, the map is wrong"
+                f"{images.name}: phase is almost zero over 20 mm (in a small object, over as "
+                "much less) in every echo, as high-pass filtered (SWI) phase is; if it was filtered, the map is wrong"
             ),
             stacklevel=2,
         )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelqsm.files.atomic import write_text
 from accelqsm.files.megre.writer import write_megre
 from accelqsm.files.nifti import read_volume, write_image
 from accelqsm.files.toml import write_settings
@@ -67,7 +70,7 @@ class Reconstruction(SavedResult):
 
     def write(self, out: Path) -> None:
         """Write ``echo-N_part-{mag,phase}.nii.gz``; the settings last."""
-        write_echoes(out, self.echoes, self.grid)
+        write_echoes(out, self.echoes, self.grid, self.source)
         record = {
             "command": "recon",
             "source": dict(self.source),
@@ -99,11 +102,33 @@ class Reconstruction(SavedResult):
         return Path(folder)
 
 
-def write_echoes(out: Path, echoes: EchoImages, grid: Grid) -> None:
-    """Write magnitude and phase (rad) of each echo."""
+def write_echoes(
+    out: Path, echoes: EchoImages, grid: Grid, source: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Write magnitude and phase (rad) of each echo, with sidecars by which they are read again.
+
+    Args:
+        out: folder.
+        echoes: magnitude and phase.
+        grid: voxel grid of the images.
+        source: what is known of the scan: echo_times_s, b0_tesla, b0_direction.
+    """
+    times_s = source.get("echo_times_s", ())
+    known = {
+        key: source[name]
+        for key, name in (("MagneticFieldStrength", "b0_tesla"), ("B0_dir", "b0_direction"))
+        if name in source
+    }
     for echo, magnitude in enumerate(echoes.magnitude, start=1):
-        write_image(out / echo_name(echo, "mag"), magnitude, grid)
-        write_image(out / echo_name(echo, "phase"), echoes.phase_rad[echo - 1], grid)
+        fields = known | ({"EchoTime": times_s[echo - 1]} if times_s else {})
+        for part, values, unit in (
+            ("mag", magnitude, {}),
+            ("phase", echoes.phase_rad[echo - 1], {"Units": "rad"}),
+        ):
+            image = out / echo_name(echo, part)
+            text = json.dumps(fields | unit, indent=2) + "\n"
+            write_text(image.with_name(image.name.replace(".nii.gz", ".json")), text)
+            write_image(image, values, grid)
 
 
 def read_echoes(folder: Path, grid: Grid) -> EchoImages | None:

@@ -78,7 +78,7 @@ class SusceptibilityMaps(SavedResult):
     def write(self, out: Path) -> None:
         """Write the maps as NIfTI (ppm, Hz, 1/s), and echoes; the settings last."""
         if self.echoes is not None:
-            write_echoes(out, self.echoes, self.grid)
+            write_echoes(out, self.echoes, self.grid, self.source)
         for name, values in self._files().items():
             if values is not None:  # A single echo has no R2*.
                 write_image(out / name, values, self.grid)

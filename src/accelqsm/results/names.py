@@ -16,7 +16,9 @@ _MAPS = (
     "Chimap.nii.gz", "fieldmap.nii.gz", "fieldsd.nii.gz", "localfield.nii.gz",
     "R2starmap.nii.gz", "magnitude.nii.gz", "mask.nii.gz",
 )  # fmt: skip
-_ECHOES = ("echo-*_part-mag.nii.gz", "echo-*_part-phase.nii.gz")
+_ECHOES = tuple(
+    f"echo-*_part-{part}.{end}" for part in ("mag", "phase") for end in ("nii.gz", "json")
+)
 _NUCLEI = (
     "dseg.nii.gz", "dseg.tsv", "quality.png",
     *(f"{stem}.{end}" for stem in ("nuclei", "nuclei-truth", "quality") for end in _TABLE),

@@ -76,9 +76,16 @@ def check_scan(options: argparse.Namespace, recon: ReconSettings) -> None:
     if recon.network.weights:
         weights_file(recon.network.weights)
     with open_mrd(options.scan) as file:
-        acquisition = survey_lines(
-            options.scan, file, b0_said=options.b0_direction is not None
-        ).acquisition
+        survey = survey_lines(options.scan, file, b0_said=options.b0_direction is not None)
+    acquisition = survey.acquisition
+    if recon.sensitivities.file:
+        from accelqsm.files.mrd.sensitivities import read_sensitivities
+
+        read_sensitivities(
+            Path(recon.sensitivities.file),
+            n_channels=survey.n_channels,
+            shape=acquisition.grid.shape,
+        )
     _check_mask(options, acquisition.grid)
     volumes = 2 * acquisition.n_echoes + (MAPS if hasattr(options, "mask") else 0)
     check_space(options.out, volumes * _bytes(acquisition.grid))

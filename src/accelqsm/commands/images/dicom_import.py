@@ -73,6 +73,11 @@ def run(options: argparse.Namespace) -> None:
     for folder in dict.fromkeys(planned.folder for planned in imported):
         here = [planned.stem for planned in imported if planned.folder == folder]
         say(options.bids / folder, f"{len(here)} scan(s): {', '.join(here)}")
+    if failed:
+        raise InputError(
+            f"{options.dicom}: expected all {len(imported) + len(failed)} scans to be converted, "
+            f"found {len(failed)} that failed: {failed[0].problem}"
+        )
 
 
 def print_table(rows: Sequence[Row]) -> None:

@@ -25,7 +25,7 @@ class BidsName:
     Attributes:
         stem: the name without ``.nii.gz``, ``.nii`` or ``.json``.
         entities: key and label in order, such as (("sub", "01"), ("echo", "2"), ("part", "mag")).
-        suffix: what follows the last underscore, such as "MEGRE".
+        suffix: what follows the last underscore, such as "MEGRE"; "" where that is an entity.
     """
 
     stem: str
@@ -84,6 +84,8 @@ def bids_name(path: Path) -> BidsName:
     for ending in (*IMAGE_ENDINGS, ".json"):
         stem = stem.removesuffix(ending)
     *pieces, suffix = stem.split("_")
+    if pieces and "-" in suffix:
+        pieces, suffix = [*pieces, suffix], ""
     pairs = [piece.partition("-") for piece in pieces]
     if not all(key and label for key, _, label in pairs):
         return BidsName(stem, (), stem)
@@ -93,7 +95,8 @@ def bids_name(path: Path) -> BidsName:
 def find_megre(where: Path) -> EchoFiles:
     """Collect ``*_echo-<n>_part-{mag,phase}_MEGRE.nii[.gz]`` of one scan, by echo number.
 
-    Where there is neither, ``part-real`` and ``part-imag``, or complex files without a part.
+    Where there is neither, ``part-real`` and ``part-imag``, or complex files without a part. What
+    ``recon`` and ``map`` write, ``echo-<n>_part-{mag,phase}.nii.gz``, is a scan too.
 
     Args:
         where: a folder that holds one scan, the beginning of a scan's file names (up to a whole
@@ -137,7 +140,8 @@ def _scans(images: Sequence[Path]) -> dict[str, list[Path]]:
     for path in images:
         name = bids_name(path)
         known = name.label("part") in (None, *PAIRS[0], *PAIRS[1])
-        if name.suffix == SUFFIX and name.echo is not None and known:
+        ours = name.suffix == "" and name.scan == ""
+        if (name.suffix == SUFFIX or ours) and name.echo is not None and known:
             scans.setdefault(name.scan, []).append(path)
     usual = {
         scan: paths

@@ -27,6 +27,8 @@ PART_NAMES = {
     COMPLEX: "complex numbers",
 }
 Signal = npt.NDArray[np.complex64]
+CLEARLY_NOISE, FEWEST_PAIRS = 0.1, 100
+"""Turns by which phase differs more between neighbours in air (0.25) than in tissue."""
 HIGHEST_RISE = 1.2
 """Of the mean magnitude from one echo to the next, which decay lets fall."""
 
@@ -73,6 +75,7 @@ def polar_echoes(
             raise InputError(
                 f"{echo.path}: expected a magnitude >= 0, found {float(echo.values.min()):g}"
             )
+    _check_not_swapped(magnitudes[0], phases[0])
     phases, padding = without_padding(phases)
     unit = (
         phase_unit(phases, units=scan.phase_units)
@@ -94,6 +97,38 @@ def polar_echoes(
     images = as_complex(np.stack(lengths), np.stack(angles))
     check_magnitudes(images, paths)
     return images, unit.name + (", slope ignored" if unit.stored else "")
+
+
+def _check_not_swapped(magnitude: Image, phase: Image) -> None:
+    """Refuse a magnitude that is noise where the phase is low, as phase is where there is air.
+
+    Raises:
+        InputError: magnitude and phase in each other's place, neither negative.
+    """
+    lengths, turns = (np.asarray(i.values, dtype=np.float32) for i in (magnitude, phase))
+    if turns.min() < 0 or lengths.max() == 0 or turns.max() == 0:
+        return
+    as_given, as_swapped = (
+        _noise_in_the_dark(bright, other / other.max())
+        for bright, other in ((lengths, turns), (turns, lengths))
+    )
+    if as_swapped > CLEARLY_NOISE and as_given < as_swapped / 2:
+        raise InputError(
+            f"{magnitude.path}: expected a magnitude, found one that is noise where "
+            f"{phase.path.name} is low, as phase is in air: are the two swapped?"
+        )
+
+
+def _noise_in_the_dark(bright: npt.NDArray[Any], turns: npt.NDArray[Any]) -> float:
+    """By how many turns neighbours differ more in the darkest tenth than in the brightest."""
+    least = np.minimum(bright[1:], bright[:-1])
+    steps = turns[1:] - turns[:-1]
+    steps = np.abs(steps - np.round(steps))[least > 0]
+    least = least[least > 0]
+    if least.size < FEWEST_PAIRS:
+        return 0.0
+    low, high = np.quantile(least, (0.1, 0.9))
+    return float(steps[least <= low].mean() - steps[least >= high].mean())
 
 
 def complex_echoes(parts: Mapping[str, list[Image]]) -> Signal:

@@ -83,6 +83,11 @@ class Lines:
     kz: npt.NDArray[np.int64]
     sampled: npt.NDArray[np.bool_]
 
+    @property
+    def n_channels(self) -> int:
+        """Of the lines of the image."""
+        return int(self.heads[int(np.argmax(self.is_image))]["active_channels"])
+
 
 def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines:
     """Read the header and the lines' heads, without their samples.

@@ -52,7 +52,7 @@ def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
     survey = survey_lines(path, file, b0_said=b0_direction is not None)
     heads, is_image, sampled = survey.heads, survey.is_image, survey.sampled
     lines = survey.data
-    n_channels = int(heads[int(np.argmax(is_image))]["active_channels"])
+    n_channels = survey.n_channels
     pattern = torch.from_numpy(sampled)
     order = sample_index(pattern).numpy()
     shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
