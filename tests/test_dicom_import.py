@@ -163,6 +163,31 @@ def test_units_of_the_phase_are_said(kind: str, units: str, tmp_path: Path) -> N
         assert json.loads(path.read_text())["Units"] == units
 
 
+def test_a_field_in_gauss_is_written_in_tesla(tmp_path: Path) -> None:
+    images = parts(GRID, POLAR, ECHO_TIMES_S[:2])
+    write_series(exam(tmp_path), 5, images, MagneticFieldStrength=30000)
+    assert imported(tmp_path) == 0
+    sidecars = list((tmp_path / "bids" / "sub-P01").rglob("*.json"))
+    assert {json.loads(path.read_text())["MagneticFieldStrength"] for path in sidecars} == {3.0}
+
+
+def test_a_scan_that_fails_is_no_success_though_others_are_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One echo time within a series jitters, so that the converter splits the echo in two."""
+    write_series(exam(tmp_path), 5, parts(GRID, POLAR, ECHO_TIMES_S[:2]), "right")
+    bad = write_series(exam(tmp_path), 6, parts(GRID, POLAR, ECHO_TIMES_S[:2]), "jitter")
+    for n, path in enumerate(sorted(bad.glob("*.dcm"))):
+        data = pydicom.dcmread(path)
+        data.EchoTime = float(data.EchoTime) + 0.0004 * (n % 2)
+        data.save_as(path)
+    assert imported(tmp_path) == 65
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert "expected all 2 scans to be converted, found 1 that failed: dcm2niix: expected" in err
+    assert "1 scan(s): sub-P01_acq-right" in out
+
+
 @pytest.mark.parametrize("later", ["101530", "103000"])
 @pytest.mark.parametrize("phases", [(7, 8), (8, 7)])
 def test_repeated_series_become_runs_each_with_its_own_phase(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -185,6 +186,17 @@ def test_milliseconds_in_one_sidecar_are_named_before_anything_is_sorted(tmp_pat
     path = write_json(folder / "sub-01_echo-2_part-phase_MEGRE.json", {"EchoTime": 9})
     with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: echo times: .*milliseconds"):
         read_images(folder)
+
+
+def test_the_frequency_of_hydrogen_tells_the_field_where_nothing_else_does(tmp_path: Path) -> None:
+    folder = write_scan(tmp_path)
+    for path in folder.glob("*.json"):
+        fields = json.loads(path.read_text())
+        if fields.pop("MagneticFieldStrength", None) is not None:
+            write_json(path, fields | {"ImagingFrequency": 123.255})
+    with pytest.warns(InputWarning, match=r"no MagneticFieldStrength; 2\.895 T is taken, by Imag"):
+        assert read_images(folder).acquisition.field_strength_t == 2.895
+    assert read_images(folder, b0_tesla=3.0).acquisition.field_strength_t == 3.0
 
 
 def test_echoes_that_grow_are_told(tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def warn_of_losses(images: Echoes) -> None:
         warnings.warn(
             InputWarning(
                 f"{images.name}: phase is almost zero over 20 mm (in a small object, over as "
-                "much less) in every echo, as high-pass filtered (SWI) phase is; if it was filtered, the map is wrong"
+                "much less) in every echo, as high-pass filtered (SWI) phase is; if it was "
+                "filtered, the map is wrong"
             ),
             stacklevel=2,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 from torch import Tensor
 
-from accelqsm.errors import InputWarning
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.grid import Grid
 from accelqsm.qsm.chain import QsmResult
 from accelqsm.qsm.settings import QsmSettings
@@ -30,9 +30,18 @@ def as_maps(
 ) -> SusceptibilityMaps:
     """The maps of a scan, as arrays on its grid.
 
+    Raises:
+        InputError: susceptibility that is not finite, as of samples that are far too large.
+
     Warns:
         InputWarning: an object smaller than a human head.
     """
+    bad = int((~result.chi_ppm.isfinite()).sum())
+    if bad:
+        raise InputError(
+            f"susceptibility: expected finite values, found {bad} that are not: expected samples "
+            "or images without values that exceed all others by far, as spikes of a receiver do"
+        )
     warn_of_size(result.settings)
     rate = result.r2star_per_s
     return SusceptibilityMaps(

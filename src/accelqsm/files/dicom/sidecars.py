@@ -18,6 +18,8 @@ from accelqsm.files.nifti import read_image, write_image
 CLOSE_RAD = 0.02
 REAL_WORDS = ("R", "REAL", "R_FFE")
 LEFT_OUT = ("BidsGuess",)
+LEAST_GAUSS, GAUSS_PER_TESLA = 1000, 10000
+"""Some scanners write 30000 for 3 T, which no field of a scanner in tesla reaches."""
 
 
 def complete_sidecar(
@@ -46,6 +48,9 @@ def complete_sidecar(
     for key, value in known.items():
         if value is not None:
             complete.setdefault(key, value)
+    field = complete.get("MagneticFieldStrength")
+    if isinstance(field, int | float) and field >= LEAST_GAUSS:
+        complete["MagneticFieldStrength"] = field / GAUSS_PER_TESLA
     if stack.part == "phase":
         complete["Units"] = "rad" if _is_in_radians(image) else "arbitrary"
     return complete

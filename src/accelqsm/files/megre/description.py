@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from accelqsm.acquisition import check_echo_times, check_field_strength
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.megre.bids import EchoFiles, find_megre
 from accelqsm.files.megre.meaning import check_is_phase, check_part, is_difference
 from accelqsm.files.megre.order import Parts, echo_times_s, in_order, same_value, shown_times
@@ -20,6 +21,7 @@ from accelqsm.files.megre.sidecar import (
     read_sidecar,
     sidecar_b0_direction,
     sidecar_field_strength_t,
+    sidecar_larmor_field_t,
     sidecar_phase_units,
 )
 from accelqsm.grid import Triple, unit_vector
@@ -123,7 +125,7 @@ def describe_scan(
     field_t, direction = field_strength_t, b0_direction
     units: PhaseUnits | None = None
     if field_t is None:
-        field_t = _common_value(every, "MagneticFieldStrength", sidecar_field_strength_t)
+        field_t = _field_of_sidecars(every)
     else:
         _check_field(every, field_t)
     if not times_s or field_t is None:
@@ -146,6 +148,21 @@ def describe_scan(
         phase_range,
         difference,
     )
+
+
+def _field_of_sidecars(every: Sequence[Sidecar]) -> float | None:
+    """Main field in tesla as sidecars say, or by the frequency of hydrogen in it."""
+    field_t = _common_value(every, "MagneticFieldStrength", sidecar_field_strength_t)
+    if field_t is not None:
+        return field_t
+    field_t = _common_value(every, "ImagingFrequency", sidecar_larmor_field_t)
+    if field_t is not None:
+        message = (
+            f"{every[0].image}: no MagneticFieldStrength; {field_t:g} T is taken, by "
+            "ImagingFrequency of hydrogen (--b0-tesla says otherwise)"
+        )
+        warnings.warn(InputWarning(message), stacklevel=3)
+    return field_t
 
 
 def _read_sidecars(files: EchoFiles, *, any_unit: bool) -> Parts:

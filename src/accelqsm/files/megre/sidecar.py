@@ -15,6 +15,7 @@ from accelqsm.errors import InputError
 from accelqsm.files.megre.bids import bids_name
 from accelqsm.files.text.json_object import read_json_object
 from accelqsm.grid import Triple, unit_vector
+from accelqsm.units import GAMMA_BAR_HZ_PER_T
 
 USED = ("EchoTime", "EchoTime1", "EchoTime2", "MagneticFieldStrength", "B0_dir", "Units")
 """Fields in which sidecars must not contradict each other."""
@@ -134,6 +135,21 @@ def sidecar_field_strength_t(sidecar: Sidecar) -> float | None:
         raise _unusable(sidecar, "MagneticFieldStrength", "tesla, such as 3")
     _check_naming_file(sidecar.sources["MagneticFieldStrength"], check_field_strength, float(value))
     return float(value)
+
+
+def sidecar_larmor_field_t(sidecar: Sidecar) -> float | None:
+    """Main field in tesla by ``ImagingFrequency`` in MHz, of hydrogen; None where absent.
+
+    Raises:
+        InputError: not a number, or of no scanner.
+    """
+    value = sidecar.fields.get("ImagingFrequency")
+    if value is None:
+        return None
+    if not _is_number(value):
+        raise _unusable(sidecar, "ImagingFrequency", "MHz, such as 123.2")
+    field_t = round(float(value) / (GAMMA_BAR_HZ_PER_T * 1e-6), 3)
+    return _check_naming_file(sidecar.sources["ImagingFrequency"], check_field_strength, field_t)
 
 
 def sidecar_b0_direction(sidecar: Sidecar) -> Triple | None:
