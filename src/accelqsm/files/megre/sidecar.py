@@ -149,7 +149,8 @@ def sidecar_larmor_field_t(sidecar: Sidecar) -> float | None:
     if not _is_number(value):
         raise _unusable(sidecar, "ImagingFrequency", "MHz, such as 123.2")
     field_t = round(float(value) / (GAMMA_BAR_HZ_PER_T * 1e-6), 3)
-    return _check_naming_file(sidecar.sources["ImagingFrequency"], check_field_strength, field_t)
+    _check_naming_file(sidecar.sources["ImagingFrequency"], check_field_strength, field_t)
+    return field_t
 
 
 def sidecar_b0_direction(sidecar: Sidecar) -> Triple | None:
