@@ -211,14 +211,17 @@ def single_volume(image: Image) -> Image:
 
 
 def check_finite(values: npt.NDArray[Any], path: Path) -> None:
-    """Check that there is no NaN or infinity.
+    """Check that there is no NaN or infinity, also not in single precision.
 
     Raises:
-        InputError: with the number of such voxels.
+        InputError: with the number of such voxels, or the largest value.
     """
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
         raise InputError(f"{path}: expected finite values, found {bad} NaN or infinite voxels")
+    largest = max(abs(values.max(initial=0)), abs(values.min(initial=0)))
+    if largest > np.finfo(np.float32).max:
+        raise InputError(f"{path}: expected values below 3.4e38, found {float(largest):g}")
 
 
 def check_same_grid(

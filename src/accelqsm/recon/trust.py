@@ -59,7 +59,7 @@ def trust_in(kspace: KSpace, settings: SensitivitySettings) -> Trust | None:
     held_out = _held_out(kspace)
     if kspace.n_channels < 2 or held_out is None:
         return None
-    few = compress_channels(prewhiten(_some_readouts(kspace)), settings.n_virtual)
+    few = compress_channels(prewhiten(_some_readouts(kspace)).balanced(), settings.n_virtual)
     found = espirit(few, settings=settings)
     measured = few.planes()[:, 0]
     used = few.sampled & ~held_out

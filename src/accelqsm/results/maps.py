@@ -43,7 +43,8 @@ class SusceptibilityMaps(SavedResult):
         chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
         mask: bool, where ``chi_ppm`` is known.
         field_hz: total field, unwrapped.
-        field_sd_hz: standard deviation of ``field_hz``; infinite where nothing is known.
+        field_sd_hz: standard deviation of ``field_hz``, zero outside the brain; where there is no
+            signal, that of a random phase. Noise is assumed for fewer than three echoes.
         local_field_hz: field of the sources in the mask.
         r2star_per_s: decay rate in 1/s; None for a single echo.
         magnitude: root of the sum of squares over channels and echoes.

@@ -50,6 +50,19 @@ def field_sd_hz(products: LagProducts, *, noise_sd: float | None = None) -> Tens
     return sigma / (2 * math.pi * spread_s2.clamp_min(0.0).sqrt())
 
 
+def at_most_random_hz(sd_hz: Tensor, products: LagProducts) -> Tensor:
+    """Standard deviation of the field, at most that of a phase that may be anything.
+
+    Where there is no signal the field is uniform over the turn 1 / dTE of the smallest lag, whose
+    standard deviation is 1 / (sqrt(12) dTE): no bound of noise can be above it.
+
+    Args:
+        sd_hz: (x, y, z), which may be infinite.
+        products: sums over all channels, of which the smallest lag is used.
+    """
+    return sd_hz.clamp_max(1 / (math.sqrt(12) * products.spacing_s))
+
+
 def field_uncertainty_hz(
     products: LagProducts, field_hz: Tensor, rate_per_s: Tensor, *, noise_sd: float
 ) -> Tensor:
