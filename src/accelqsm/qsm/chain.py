@@ -38,8 +38,8 @@ LARGEST_DATA_WEIGHT = 3.0
 NOISE_VOXELS = 50_000
 EDGE_SD_MM = 1.0
 ASSUMED_NOISE = 1 / 30
-"""Standard deviation of the noise over the root mean square of the brain in the first echo, where fewer
-than three echoes do not tell. Nuclei come out the same for an eighth to an eightieth."""
+"""Standard deviation of the noise over the root mean square of the brain in the first echo,
+where fewer than three echoes do not tell. Nuclei come out the same for 1/8 to 1/80."""
 
 DEFAULT = QsmSettings()
 
