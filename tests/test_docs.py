@@ -103,7 +103,7 @@ def test_generated_references_hold_every_command_setting_and_choice() -> None:
     parts = loaded(ROOT / "docs" / "generated.py").PARTS
     assert all(f"\n## {name}\n" in f"\n{parts['commands']()}" for name in ("map", "qsm", "plan"))
     settings = parts["settings"]()
-    assert "| `radii_mm` | `--vsharp-radii-mm` | mm | above 0 |" in settings
+    assert "| `radii_mm` | `--vsharp-radii-mm` | mm | above 0 to 100 |" in settings
     assert all(f"### [recon.{name}]" in settings for name in ("grappa", "network"))
     pages = "".join(page.read_text() for page in PAGES)
     assert sorted(re.findall(r"<!-- generated: (\w+) -->", pages)) == sorted(parts)

@@ -64,7 +64,7 @@ def test_a_power_of_two_changes_no_bit_of_a_map(n_echoes: int) -> None:
 def shadowed(echo_times_s: tuple[float, ...], noise_sd: float) -> Phantom:
     """A phantom whose signal falls along y, with holes that have next to none."""
     made = phantom(echo_times_s, noise_sd=0)
-    at_mm = [p for p in torch.from_numpy(made.grid.world_mm()).double()]
+    at_mm = list(torch.from_numpy(made.grid.world_mm()).double())
     signal = torch.exp(-at_mm[1] / 40)
     for centre_mm, radius_mm in (((8, -22, 18), 7), ((-20, 10, -14), 6), ((0, -5, 25), 5)):
         signal[ellipsoid(at_mm, (radius_mm,) * 3, centre_mm)] = 0.002
@@ -130,7 +130,8 @@ def test_a_power_of_two_changes_no_bit_of_a_reconstruction(method: str, one_echo
         samples = kspace.samples * np.float32(factor)
         again = map_susceptibility(replace(kspace, samples=samples), method)
         assert_same(once, again, factor)
-        assert once.echoes is not None and again.echoes is not None
+        assert once.echoes is not None
+        assert again.echoes is not None
         assert np.array_equal(once.echoes.phase_rad, again.echoes.phase_rad)
         assert np.array_equal(once.echoes.magnitude * np.float32(factor), again.echoes.magnitude)
 

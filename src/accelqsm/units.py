@@ -19,14 +19,20 @@ GAMMA_BAR_HZ_PER_T = 42.577478e6
 
 PPB_PER_PPM = 1000.0
 
+LARGEST_EXPONENT = 126
+"""Of a power of two that single precision holds, and its inverse."""
+
 
 def gain_to_one(largest: float) -> float:
-    """Power of two that brings a largest value to about 1, or 1 for none and for infinity.
+    """Power of two that brings a largest value into 0.5 to 1, or 1 for none and for infinity.
 
     A power of two changes no digit: results are those of any other gain, but for squares that
     would be too small or too large for single precision.
     """
-    return 2.0 ** -round(math.log2(largest)) if 0 < largest < math.inf else 1.0
+    if not 0 < largest < math.inf:
+        return 1.0
+    exponent = -math.frexp(largest)[1]
+    return math.ldexp(1.0, max(-LARGEST_EXPONENT, min(exponent, LARGEST_EXPONENT)))
 
 
 def larmor_hz_per_ppm(field_strength_t: float) -> float:

@@ -9,6 +9,8 @@ from accelqsm.errors import InputError
 from accelqsm.options.setting import Settings, setting
 
 EVERY_REGION = "*"
+LARGEST = 1e9
+"""Of named numbers: no time or margin is above."""
 
 
 def named_numbers(words: Iterable[str], what: str, *, default: str = "") -> dict[str, float]:
@@ -26,7 +28,7 @@ def named_numbers(words: Iterable[str], what: str, *, default: str = "") -> dict
             number = float(text)
         except ValueError:
             number = float("nan")
-        if not name or not number > 0 or number == float("inf"):
+        if not name or not 0 < number <= LARGEST:
             form = "NAME=NUMBER" + (" or NUMBER" if default else "")
             raise InputError(f"{what}: expected {form} with a number above 0, found '{word}'")
         if name in numbers:
@@ -44,10 +46,16 @@ class EquivalenceSettings(Settings):
     """Settings of the equivalence test: margin, confidence and power."""
 
     margin_percent: float = setting(
-        5.0, above=0, unit="%", help="half-width of the equivalence region, of the reference mean"
+        5.0,
+        above=0,
+        most=100,
+        unit="%",
+        help="half-width of the equivalence region, of the reference mean",
     )
     margin_ppb: Mapping[str, float] = setting(
         {},
+        above=0,
+        most=1e6,
         words=_margins,
         metavar="[REGION=]PPB",
         help="half-width of a region, or of all, in ppb in its place; may be repeated",

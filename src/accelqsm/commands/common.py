@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.settings import read_settings_tables, settings_from
-from accelqsm.options.arguments import add_settings, given_table
+from accelqsm.options.arguments import add_settings, given_table, number
 from accelqsm.options.setting import Settings
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
@@ -175,7 +175,7 @@ def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser)
     parser.add_argument(
         "--b0-direction",
-        type=float,
+        type=number(float, least=-1e6, most=1e6),
         nargs=3,
         metavar=("X", "Y", "Z"),
         help="of the main field along the array axes (readout, PE1, PE2); by default scanner +z "

@@ -27,6 +27,7 @@ class MeasureSettings(Settings):
     erosion_mm: float = setting(
         0.0,
         least=0,
+        most=1000,
         unit="mm",
         flag="erode-mm",
         help="erosion of the labels: voxels nearer to the edge are left out",
@@ -37,7 +38,9 @@ class MeasureSettings(Settings):
     threshold: float = setting(
         0.5, above=0, most=1, help="least probability of a voxel's label in a probabilistic atlas"
     )
-    min_voxels: int = setting(3, least=1, help="a nucleus of fewer voxels has no value (n/a)")
+    min_voxels: int = setting(
+        3, least=1, most=10**9, help="a nucleus of fewer voxels has no value (n/a)"
+    )
     regions: tuple[str, ...] | None = setting(
         None,
         words=_names,
@@ -56,18 +59,28 @@ class SynSettings(Settings):
     """Settings of the deformable registration (SyN) near the nuclei."""
 
     spacing_mm: float = setting(
-        1.0, above=0, unit="mm", help="voxel size at which images are compared"
+        1.0, least=0.01, most=20, unit="mm", help="voxel size at which images are compared"
     )
     iterations: tuple[int, ...] = setting(
-        (40, 25, 5), least=0, help="iterations at each resolution, coarsest first"
+        (40, 25, 5), least=0, most=10_000, help="iterations at each resolution, coarsest first"
     )
-    step: float = setting(0.25, above=0, unit="voxels", help="gradient step")
-    radius: int = setting(1, least=1, unit="voxels", help="radius of the local correlation window")
+    step: float = setting(0.25, above=0, most=10, unit="voxels", help="gradient step")
+    radius: int = setting(
+        1, least=1, most=20, unit="voxels", help="radius of the local correlation window"
+    )
     smoothing_voxels: float = setting(
-        4.0, least=0, unit="voxels", help="standard deviation of the smoothing of each update"
+        4.0,
+        least=0,
+        most=100,
+        unit="voxels",
+        help="standard deviation of the smoothing of each update",
     )
     margin_mm: float = setting(
-        10.0, least=0, unit="mm", help="margin around the nuclei in which images are compared"
+        10.0,
+        least=0,
+        most=1000,
+        unit="mm",
+        help="margin around the nuclei in which images are compared",
     )
 
     @property

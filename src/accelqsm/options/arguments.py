@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
+from accelqsm.errors import InputError
 from accelqsm.options.setting import (
     Setting,
     Settings,
@@ -70,6 +71,26 @@ def add_settings(
         if argument.of not in groups:
             groups[argument.of] = parser.add_argument_group(f"settings of {argument.of}")
         _add(groups[argument.of], argument)
+
+
+def number(kind: type[int] | type[float], **known: Any) -> Callable[[str], float]:
+    """Type of an argument that is no setting: a finite number, in a range as of ``Setting``."""
+    within = Setting(help="", **known)
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        try:
+            within.check(f"'{text}'", value)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse
+
+
+SEED = number(int, least=0, most=2**32 - 1)
+"""Type of a seed."""
 
 
 def given_table(options: argparse.Namespace, record: type[Settings]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
+from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from accelqsm.errors import InputError
@@ -103,12 +105,13 @@ class Setting:
         Raises:
             InputError: with the name, what is expected, and the value found.
         """
-        for one in value if isinstance(value, tuple) else (value,):
+        values = value.values() if isinstance(value, Mapping) else value
+        for one in values if isinstance(value, tuple | Mapping) else (value,):
             if isinstance(one, str) and self.offered and not self._offers(one):
                 raise InputError(f"{name}: expected {one_of(self.offered)}, found '{one}'")
-            if isinstance(one, int | float) and not isinstance(one, bool) and not self._in(one):
-                unit = f" {self.unit}" if self.unit else ""
-                raise InputError(f"{name}: expected {self.range_text}{unit}, found {one:g}")
+            if is_kind(one, float) and not self._in(one):
+                expected = f"{self.range_text or 'a finite number'} {self.unit}".rstrip()
+                raise InputError(f"{name}: expected {expected}, found {short(one)}")
 
     def _offers(self, word: str) -> bool:
         known = (*self.offered, *(self.aliases or ()))
@@ -116,7 +119,7 @@ class Setting:
 
     def _in(self, number: float) -> bool:
         return not (
-            math.isnan(number)
+            not -math.inf < number < math.inf
             or (self.above is not None and not number > self.above)
             or (self.least is not None and not number >= self.least)
             or (self.below is not None and not number < self.below)
@@ -154,7 +157,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, known in settings_in(type(self)).items():
-            value = getattr(self, name)
+            value, kind = getattr(self, name), kinds(type(self))[name]
+            if value is not None and not is_kind(value, kind):
+                raise InputError(f"{name}: expected {kind_text(kind)}, found {value!r}")
             if known.aliases and value in known.aliases:
                 object.__setattr__(self, name, known.aliases[value])
                 value = getattr(self, name)
@@ -229,6 +234,38 @@ def choices_of(record: type[Settings]) -> Iterator[tuple[str, Offered]]:
             for row in known.registry:
                 if fields(row.settings):
                     yield name, row
+
+
+def is_kind(value: Any, kind: Any) -> bool:
+    """Whether a value has the type of its field; a whole number is also a number."""
+    origin = typing.get_origin(kind) or kind
+    if origin is tuple:
+        item, *rest = typing.get_args(kind)
+        if not isinstance(value, tuple) or (... not in rest and len(value) != 1 + len(rest)):
+            return False
+        return all(is_kind(one, item) for one in value)
+    if origin is Mapping:
+        item = typing.get_args(kind)[1]
+        return isinstance(value, Mapping) and all(is_kind(one, item) for one in value.values())
+    known: dict[Any, Any] = {float: Real, int: Integral, Path: str | Path}
+    is_flag = isinstance(value, bool)
+    return isinstance(value, known.get(origin, origin)) and is_flag == (origin is bool)
+
+
+def kind_text(kind: Any) -> str:
+    """Words for the type of a field."""
+    if typing.get_origin(kind) is tuple:
+        return f"a list such as {typing.get_args(kind)[0].__name__}s"
+    texts = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return texts.get(kind, "a table")
+
+
+def short(number: float) -> str:
+    """A number in few digits; those of a whole one that no float holds are counted."""
+    try:
+        return f"{float(number):g}"
+    except OverflowError:
+        return "a whole number of more than 300 digits"
 
 
 def one_of(names: Iterable[str]) -> str:

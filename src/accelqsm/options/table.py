@@ -14,9 +14,11 @@ from accelqsm.options.setting import (
     Settings,
     choices_of,
     default_of,
+    kind_text,
     kinds,
     nested,
     settings_in,
+    short,
 )
 
 Record = TypeVar("Record", bound=Settings)
@@ -149,15 +151,19 @@ def typed(name: str, value: Any, kind: Any) -> Any:
         if rest and rest[0] is not Ellipsis and len(value) != 1 + len(rest):
             raise InputError(f"{name}: expected {1 + len(rest)} values, found {len(value)}")
         return tuple(typed(name, one, item) for one in value)
-    if getattr(origin, "__name__", "") == "Mapping" and isinstance(value, Mapping):
-        return dict(value)
+    if origin is Mapping and isinstance(value, Mapping):
+        item = typing.get_args(kind)[1]
+        return {key: typed(f"{name} {key}", one, item) for key, one in value.items()}
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise InputError(f"{name}: expected a number, found {short(value)}") from None
     if kind is Path and isinstance(value, str | Path):
         return Path(value)
     if origin in (bool, int, str) and type(value) is origin:
         return value
-    raise InputError(f"{name}: expected {_kind_text(kind)}, found {value!r}")
+    raise InputError(f"{name}: expected {kind_text(kind)}, found {value!r}")
 
 
 def simple(value: Any) -> Any:
@@ -169,10 +175,3 @@ def simple(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: simple(getattr(value, f.name)) for f in fields(value)}
     return str(value) if isinstance(value, Path) else value
-
-
-def _kind_text(kind: Any) -> str:
-    if typing.get_origin(kind) is tuple:
-        return f"a list such as {typing.get_args(kind)[0].__name__}s"
-    texts = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    return texts.get(kind, "a table")

@@ -57,12 +57,14 @@ class QsmSettings(Settings):
     edge_mm: float = setting(
         2.0,
         least=0,
+        most=1000,
         unit="mm",
         help="erosion of an automatic mask where background removal does not erode it",
     )
     length_scale: float | None = setting(
         None,
-        above=0,
+        least=1e-3,
+        most=10,
         help="what lengths that are not given are multiplied with, 1 for a human head; by default "
         "found from the size of the object",
     )

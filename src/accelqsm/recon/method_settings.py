@@ -32,12 +32,14 @@ class GrappaSettings(Settings):
     kernel: tuple[int, int, int] = setting(
         (5, 4, 3),
         least=1,
+        most=15,
         unit="samples",
         help="size of the kernel: readout taps (odd), acquired lines (even), partitions (odd)",
     )
     tikhonov: float = setting(
         1e-4,
-        least=0,
+        least=1e-9,
+        most=1,
         help="Tikhonov regularisation of the weights, relative to the mean diagonal of A^H A",
     )
 
@@ -55,10 +57,11 @@ class GrappaSettings(Settings):
 class SenseSettings(Settings):
     """Settings of CG-SENSE."""
 
-    n_iterations: int = setting(15, least=1, help="iterations of conjugate gradients")
+    n_iterations: int = setting(15, least=1, most=10_000, help="iterations of conjugate gradients")
     weight: float = setting(
         1e-2,
         least=0,
+        most=100,
         help="Tikhonov weight of the image, relative to the norm of the encoding, which is one",
     )
 
@@ -67,10 +70,11 @@ class SenseSettings(Settings):
 class WaveletSettings(Settings):
     """Settings of compressed sensing with an L1 penalty on wavelet coefficients."""
 
-    n_iterations: int = setting(40, least=1, help="iterations of FISTA")
+    n_iterations: int = setting(40, least=1, most=10_000, help="iterations of FISTA")
     regularisation: float = setting(
         0.004,
         least=0,
+        most=1,
         help="weight of the L1 norm of the wavelet coefficients, relative to the largest "
         "magnitude of the zero-filled image",
     )
@@ -81,7 +85,7 @@ class SensitivitySettings(Settings):
     """Settings of the receive sensitivities (ESPIRiT)."""
 
     kernel: int = setting(
-        5, least=2, unit="samples", help="size of the calibration kernel along ky and kz"
+        5, least=2, most=16, unit="samples", help="size of the calibration kernel along ky and kz"
     )
     singular_share: float = setting(
         0.02,
@@ -93,12 +97,14 @@ class SensitivitySettings(Settings):
     n_virtual: int = setting(
         12,
         least=1,
+        most=1024,
         unit="channels",
         help="virtual channels that more receive channels are compressed to",
     )
     calibration: tuple[int, int] | None = setting(
         None,
         least=2,
+        most=1024,
         unit="samples",
         help="largest part of the fully sampled centre along ky and kz that is used; all of it "
         "unless given",

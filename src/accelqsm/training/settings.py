@@ -22,24 +22,31 @@ class TrainingSettings(Settings):
     """
 
     architecture: Architecture = field(default_factory=Architecture, metadata=SEPARATE_TABLE)
-    seed: int = setting(0, least=0, help="seed of the initial weights and the training pairs")
+    seed: int = setting(
+        0, least=0, most=2**32 - 1, help="seed of the initial weights and the training pairs"
+    )
     steps: int = setting(
         4000,
         least=1,
+        most=10**9,
         help="optimiser steps of the whole run, at the end of which the learning rate is zero",
     )
-    readouts: int = setting(8, least=1, help="readout positions of a training slab")
+    readouts: int = setting(8, least=1, most=4096, help="readout positions of a training slab")
     items: int = setting(
-        2, least=1, help="slabs of a step, distributed over the processes of a distributed run"
+        2,
+        least=1,
+        most=4096,
+        help="slabs of a step, distributed over the processes of a distributed run",
     )
     learning_rate: float = setting(
         0.02,
         above=0,
+        most=10,
         help="learning rate of the convolutions after the warm-up; that of the weights of data "
         "consistency is half of it",
     )
     warm_up_steps: int = setting(
-        60, least=0, help="steps over which the learning rate rises linearly"
+        60, least=0, most=10**9, help="steps over which the learning rate rises linearly"
     )
     averaging: float = setting(
         0.997, least=0, below=1, help="decay of the exponential moving average of the weights"
@@ -68,8 +75,11 @@ class DataSettings(Settings):
         help="digital heads to train on",
     )
     validation_heads: int = setting(
-        4, least=1, help="digital heads, or subjects of the folder, for validation"
+        4, least=1, most=1000, help="digital heads, or subjects of the folder, for validation"
     )
     volumes_per_head: int = setting(
-        6, least=2, help="volumes of each head or scan: contrasts, and channels if per-coil"
+        6,
+        least=2,
+        most=1000,
+        help="volumes of each head or scan: contrasts, and channels if per-coil",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from accelqsm.commands.common import add_out, results
+from accelqsm.options.arguments import SEED
 
 NAME = "cohort"
 HELP = "synthetic participants and values with the statistics of a published study"
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "folder for values.tsv and participants.tsv")
     parser.add_argument(
         "--seed",
-        type=int,
+        type=SEED,
         default=0,
         metavar="S",
         help="seed of the individual values, on which no statistic depends (default 0)",

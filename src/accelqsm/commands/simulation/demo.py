@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from accelqsm.commands.common import add_out, check_space
+from accelqsm.options.arguments import SEED
 from accelqsm.virtual.protocols import PRESETS
 
 NAME = "demo"
@@ -21,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("demo"),
     )
     parser.add_argument(
-        "--seed", type=int, default=11, metavar="S", help="seed of the digital head (default 11)"
+        "--seed",
+        type=SEED,
+        default=11,
+        metavar="S",
+        help="seed of the digital head (default 11)",
     )
 
 

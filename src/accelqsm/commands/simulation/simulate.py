@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from accelqsm.commands.common import add_out, check_space, results, say
+from accelqsm.options.arguments import SEED, number
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 
 NAME = "simulate"
@@ -16,10 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of heads, scanner and protocols."""
     add_out(parser, "folder for the scans")
     parser.add_argument(
-        "--subjects", type=int, default=1, metavar="N", help="digital heads (default 1)"
+        "--subjects",
+        type=number(int, least=1, most=1000),
+        default=1,
+        metavar="N",
+        help="digital heads (default 1)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="seed of the heads (default 0)"
+        "--seed",
+        type=SEED,
+        default=0,
+        metavar="S",
+        help="seed of the heads (default 0)",
     )
     parser.add_argument(
         "--preset",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from accelqsm.agreement.settings import EVERY_REGION, EquivalenceSettings, named_numbers
 from accelqsm.commands.common import SettingsFile, add_overwrite, table
 from accelqsm.errors import InputError
-from accelqsm.options.arguments import add_settings
+from accelqsm.options.arguments import add_settings, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,8 @@ HELP = "sample size for an equivalence test; scan time saved"
 EXAMPLE = """accelqsm plan out/agreement.tsv --power 0.9
 accelqsm plan --within-sd-ppb 3 --mean-ppb 90 --scan-time PI=406 --scan-time AF3=275 \
 --reference PI"""
+LARGEST_PPB = 1e6
+PPB = number(float, least=-LARGEST_PPB, most=LARGEST_PPB)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="OUT.tsv", help="table to write")
     add_overwrite(parser)
     parser.add_argument(
-        "--within-sd-ppb", type=float, metavar="PPB", help="within-subject SD, in place of a pilot"
+        "--within-sd-ppb",
+        type=number(float, above=0, most=LARGEST_PPB),
+        metavar="PPB",
+        help="within-subject SD, in place of a pilot",
     )
-    parser.add_argument("--mean-ppb", type=float, metavar="PPB", help="mean under the reference")
+    parser.add_argument(
+        "--mean-ppb",
+        type=PPB,
+        metavar="PPB",
+        help="mean under the reference",
+    )
     bias = parser.add_mutually_exclusive_group()
     bias.add_argument(
-        "--bias-ppb", type=float, default=0.0, metavar="PPB", help="true difference (default 0)"
+        "--bias-ppb",
+        type=PPB,
+        default=0.0,
+        metavar="PPB",
+        help="true difference (default 0)",
     )
     bias.add_argument(
         "--bias-observed", action="store_true", help="plan for the difference of the pilot"

@@ -12,7 +12,11 @@ class L1Settings(Settings):
     """Settings of the inversion with an L1 penalty on the gradient."""
 
     regularisation: float = setting(
-        2.5e-4, above=0, unit="ppm mm", help="weight of the gradient against that of the field"
+        2.5e-4,
+        least=1e-8,
+        most=10,
+        unit="ppm mm",
+        help="weight of the gradient against that of the field",
     )
     magnitude_edges: bool = setting(
         True,
@@ -34,5 +38,5 @@ class L1Settings(Settings):
         help="estimate the regularisation during the inversion",
         said="a scale learnt during the inversion",
     )
-    n_iterations: int = setting(100, least=1, help="most iterations")
-    tolerance: float = setting(3e-2, least=0, help="relative change at which to stop")
+    n_iterations: int = setting(100, least=1, most=10_000, help="most iterations")
+    tolerance: float = setting(3e-2, least=0, below=1, help="relative change at which to stop")

@@ -8,6 +8,8 @@ from accelqsm.errors import InputError
 from accelqsm.options.setting import Settings, setting
 from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, PER_COIL
 
+MOST_LAYERS = 64
+
 
 @dataclass(frozen=True)
 class Architecture(Settings):
@@ -18,22 +20,24 @@ class Architecture(Settings):
     reduces the cost to a quarter and doubles the receptive field in the plane.
 
     Raises:
-        InputError: besides values out of range, fewer than two layers, or even kernels.
+        InputError: besides values out of range, not 2 to 64 layers, or even kernels.
     """
 
     width: int = setting(
-        48, flag="width", least=1, unit="channels", help="channels of the hidden layers"
+        48, flag="width", least=1, most=1024, unit="channels", help="channels of the hidden layers"
     )
     cascades: int = setting(
         5,
         flag="cascades",
         least=1,
+        most=64,
         help="blocks of convolutions, each followed by data consistency",
     )
     readout_kernels: tuple[int, ...] = setting(
         (3, 1, 3, 1, 1),
         flag="readout-kernels",
         least=1,
+        most=31,
         unit="voxels",
         help="kernel size along the readout (odd) of each convolution of a block",
     )
@@ -41,6 +45,7 @@ class Architecture(Settings):
         2,
         flag="patch",
         least=1,
+        most=16,
         unit="voxels",
         help="voxels along y and z that are folded into channels before the first convolution",
     )
@@ -55,9 +60,10 @@ class Architecture(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.readout_kernels) < 2:
+        if not 2 <= len(self.readout_kernels) <= MOST_LAYERS:
             raise InputError(
-                f"readout_kernels: expected two layers or more, found {len(self.readout_kernels)}"
+                f"readout_kernels: expected 2 to {MOST_LAYERS} layers, found "
+                f"{len(self.readout_kernels)}"
             )
         if any(size % 2 == 0 for size in self.readout_kernels):
             raise InputError(f"readout_kernels: expected odd sizes, found {self.readout_kernels}")
