@@ -320,7 +320,7 @@ def test_arguments_that_do_not_belong_together_are_refused(
         ),
         (
             ("--labels", labels, "--lookup", lookup, "--erode-mm", "-1"),
-            "--erode-mm: expected 0 or more mm, found -1",
+            "--erode-mm: expected 0 to 1000 mm, found -1",
         ),
         (
             ("--labels", labels, "--lookup", lookup, "--regions", "VTA"),

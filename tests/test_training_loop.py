@@ -148,7 +148,7 @@ def test_settings_of_earlier_runs_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[training]\nsteps = 0", r"settings.toml: \[training\] steps: expected 1 or more"),
+        ("[training]\nsteps = 0", r"settings.toml: \[training\] steps: expected 1 to"),
         ("[network]\nwidth = 4.5", r"\[network\] width: expected a whole number, found 4.5"),
         ("[network]\nconsistency = 'none'", "consistency: expected per-coil or joint"),
         ("[data]\ncolour = 'red'", r"\[data\] expected settings among scans, .* found colour"),
@@ -161,7 +161,7 @@ def test_files_of_impossible_settings_are_refused(tmp_path: Path, text: str, mes
 
 
 def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(InputError, match="steps: expected 1 or more, found 0"):
+    with pytest.raises(InputError, match=r"steps: expected 1 to 1e\+09, found 0"):
         TrainingSettings(steps=0)
 
 

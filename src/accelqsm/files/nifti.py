@@ -210,7 +210,7 @@ def single_volume(image: Image) -> Image:
     return image
 
 
-def check_finite(values: npt.NDArray[Any], path: Path) -> None:
+def check_finite(values: npt.NDArray[Any], path: Path | str) -> None:
     """Check that there is no NaN or infinity, also not in single precision.
 
     Raises:

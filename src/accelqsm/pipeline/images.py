@@ -85,6 +85,7 @@ def susceptibility(
     return as_maps(
         result,
         acquisition.grid,
+        name=images.name,
         source={**images.source, **sign, "mask": mask_name},
         device=device_name(device),
         command="qsm",

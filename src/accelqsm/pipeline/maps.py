@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 from torch import Tensor
 
-from accelqsm.errors import InputError, InputWarning
+from accelqsm.errors import InputWarning
 from accelqsm.grid import Grid
 from accelqsm.qsm.chain import QsmResult
 from accelqsm.qsm.settings import QsmSettings
@@ -22,6 +22,7 @@ def as_maps(
     result: QsmResult,
     grid: Grid,
     *,
+    name: str,
     source: Mapping[str, Any],
     device: str,
     command: str,
@@ -31,20 +32,14 @@ def as_maps(
     """The maps of a scan, as arrays on its grid.
 
     Raises:
-        InputError: susceptibility that is not finite, as of samples that are far too large.
+        InputError: values that are not finite, or beyond physics; named ``name``.
 
     Warns:
         InputWarning: an object smaller than a human head.
     """
-    bad = int((~result.chi_ppm.isfinite()).sum())
-    if bad:
-        raise InputError(
-            f"susceptibility: expected finite values, found {bad} that are not: expected samples "
-            "or images without values that exceed all others by far, as spikes of a receiver do"
-        )
     warn_of_size(result.settings)
     rate = result.r2star_per_s
-    return SusceptibilityMaps(
+    maps = SusceptibilityMaps(
         grid=grid,
         chi_ppm=as_array(result.chi_ppm),
         mask=as_array(result.mask),
@@ -60,6 +55,8 @@ def as_maps(
         device=device,
         command=command,
     )
+    maps.check(name)
+    return maps
 
 
 def warn_of_size(used: QsmSettings) -> None:

@@ -101,6 +101,7 @@ def map_susceptibility(
     return as_maps(
         maps,
         acquisition.grid,
+        name=kspace.name,
         echoes=as_echoes(images),
         recon=scan.recon,
         source=source_of(kspace) | scan.notes | sign | {"mask": mask_name},
@@ -157,8 +158,10 @@ def combined_echoes(
         return sums.images().cpu()
 
     images, device = on_gpu_or_cpu(compute)
+    echoes = as_echoes(images)
+    echoes.check(kspace.name)
     return Reconstruction(
-        as_echoes(images),
+        echoes,
         kspace.acquisition.grid,
         scan.recon,
         source_of(kspace) | scan.notes,

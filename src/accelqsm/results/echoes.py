@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from accelqsm.files.atomic import write_text
 from accelqsm.files.megre.writer import write_megre
-from accelqsm.files.nifti import read_volume, write_image
+from accelqsm.files.nifti import check_finite, read_volume, write_image
 from accelqsm.files.toml import write_settings
 from accelqsm.grid import Grid
 from accelqsm.options.table import plain
@@ -44,6 +44,15 @@ class EchoImages:
         images = self.magnitude * np.exp(1j * self.phase_rad)
         return np.asarray(images, dtype=np.complex64)
 
+    def check(self, name: str) -> None:
+        """Refuse values that are not finite.
+
+        Raises:
+            InputError: with ``name``, and which they are.
+        """
+        check_finite(self.magnitude, f"{name}: magnitude")
+        check_finite(self.phase_rad, f"{name}: phase")
+
 
 @dataclass(frozen=True)
 class Reconstruction(SavedResult):
@@ -70,6 +79,7 @@ class Reconstruction(SavedResult):
 
     def write(self, out: Path) -> None:
         """Write ``echo-N_part-{mag,phase}.nii.gz``; the settings last."""
+        self.echoes.check("echoes")
         write_echoes(out, self.echoes, self.grid, self.source)
         record = {
             "command": "recon",

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
-from accelqsm.files.nifti import check_same_grid, read_image, read_volume, write_image
+from accelqsm.files.nifti import check_finite, check_same_grid, read_image, read_volume, write_image
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.options.table import plain
@@ -30,6 +31,8 @@ LOCAL_FIELD = "localfield.nii.gz"
 R2STAR = "R2starmap.nii.gz"
 MAGNITUDE = "magnitude.nii.gz"
 MASK = "mask.nii.gz"
+LARGEST_CHI_PPM = 20.0
+"""Air differs from water by 9.4 ppm, bone and blood by less; metals are not mapped."""
 
 Volume = npt.NDArray[np.float32]
 
@@ -77,13 +80,39 @@ class SusceptibilityMaps(SavedResult):
         return self.command
 
     def write(self, out: Path) -> None:
-        """Write the maps as NIfTI (ppm, Hz, 1/s), and echoes; the settings last."""
+        """Write the maps as NIfTI (ppm, Hz, 1/s), and echoes; the settings last.
+
+        Raises:
+            InputError: values that are not finite or beyond physics.
+        """
+        self.check()
         if self.echoes is not None:
             write_echoes(out, self.echoes, self.grid, self.source)
         for name, values in self._files().items():
             if values is not None:  # A single echo has no R2*.
                 write_image(out / name, values, self.grid)
         write_settings(out / SETTINGS, self._record())
+
+    def check(self, name: str = "maps") -> None:
+        """Refuse values that are not finite, and a susceptibility that no tissue has.
+
+        Args:
+            name: of what was mapped, for the message.
+
+        Raises:
+            InputError: with the map and the value.
+        """
+        for file, values in self._files().items():
+            if values is not None:
+                check_finite(values, f"{name}: {file}")
+        if self.echoes is not None:
+            self.echoes.check(name)
+        largest = float(np.abs(self.chi_ppm).max(initial=0))
+        if largest > LARGEST_CHI_PPM:
+            raise InputError(
+                f"{name}: expected a susceptibility within {LARGEST_CHI_PPM:g} ppm, found "
+                f"{largest:.3g} ppm; are phase, echo times, field strength and voxel sizes right?"
+            )
 
     def plot(self) -> Figure:
         """Figure of susceptibility, magnitude and R2* in three planes through the mask's centre."""

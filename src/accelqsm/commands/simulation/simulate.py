@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "folder for the scans")
     parser.add_argument(
         "--subjects",
-        type=number(int, least=1, most=1000),
+        type=number(int, least=-1000, most=1000),
         default=1,
         metavar="N",
         help="digital heads (default 1)",

@@ -31,6 +31,10 @@ CLEARLY_NOISE, FEWEST_PAIRS = 0.1, 100
 """Turns by which phase differs more between neighbours in air (0.25) than in tissue."""
 HIGHEST_RISE = 1.2
 """Of the mean magnitude from one echo to the next, which decay lets fall."""
+IMPOSSIBLE_RISE, IMPOSSIBLE_FALL = 10.0, 1000.0
+"""Of the same: noise is about a hundredth of the signal, so that no echo falls further."""
+BRIGHTEST = 1e6
+"""Of the 99.9th percentile of a magnitude: a voxel above was damaged."""
 
 
 def check_count(part: str, path: Path, found: int, n_echoes: int, *, difference: bool) -> None:
@@ -173,8 +177,9 @@ def check_magnitudes(images: Signal, paths: Sequence[Path]) -> None:
         paths: one name for each echo.
 
     Raises:
-        InputError: an echo that is zero everywhere, or echoes whose numbers and times disagree
-            and whose magnitude does not say that the times are right.
+        InputError: an echo that is zero everywhere, or of another scale than the one before; a
+            voxel that is far above all others; or echoes whose numbers and times disagree and
+            whose magnitude does not say that the times are right.
 
     Warns:
         InputWarning: a magnitude that rises with the echo time, as echoes out of order do.
@@ -183,6 +188,9 @@ def check_magnitudes(images: Signal, paths: Sequence[Path]) -> None:
     for mean, path in zip(means, paths, strict=True):
         if mean == 0:
             raise InputError(f"{path}: expected a magnitude, found 0 everywhere")
+    check_like(means, [str(path) for path in paths], "a mean magnitude")
+    for image, path in zip(images, paths, strict=True):
+        _check_brightest(np.abs(image), path)
     rises = [n for n, (earlier, later) in enumerate(pairwise(means), start=2) if later > earlier]
     numbers = echo_numbers(paths) if len(set(paths)) == len(paths) else None
     if numbers and numbers != sorted(numbers):
@@ -202,6 +210,35 @@ def check_magnitudes(images: Signal, paths: Sequence[Path]) -> None:
                 stacklevel=2,
             )
             return
+
+
+def check_like(sizes: Sequence[float], names: Sequence[str], what: str) -> None:
+    """Refuse echoes of another scale than the one before, such as one in another unit.
+
+    Args:
+        sizes: of each echo, positive.
+        names: of each, for the message.
+        what: is compared.
+
+    Raises:
+        InputError: a size that no decay explains.
+    """
+    for n, (earlier, later) in enumerate(pairwise(sizes), start=2):
+        if later > IMPOSSIBLE_RISE * earlier or earlier > IMPOSSIBLE_FALL * later:
+            raise InputError(
+                f"{names[n - 1]}: expected {what} of echo {n} like that of echo {n - 1} "
+                f"({earlier:.3g}), found {later:.3g}"
+            )
+
+
+def _check_brightest(magnitude: npt.NDArray[np.float32], path: Path) -> None:
+    """Refuse an image with a voxel that is far above all others, as flipped bits make it."""
+    largest, usual = float(magnitude.max()), float(np.percentile(magnitude, 99.9))
+    if largest > BRIGHTEST * usual > 0:
+        raise InputError(
+            f"{path}: expected one range of magnitudes, found {largest:.3g} in a voxel where the "
+            f"99.9th percentile is {usual:.3g}"
+        )
 
 
 def tells_decay(images: Signal) -> bool:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from accelqsm.errors import InputError
+from accelqsm.files.megre.signal import check_like
 from accelqsm.files.mrd.alignment import align_readouts
 from accelqsm.files.mrd.lines import NOISE, REVERSE, Lines, has_flag, open_mrd, survey_lines
 from accelqsm.files.mrd.readouts import ReadoutGrid, images_of, samples_of
@@ -22,6 +23,10 @@ from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
 
 CHUNK_BYTES = 2**26
 """Size of the blocks in which samples are read or written."""
+
+CENTRAL, MOST_BEYOND = 0.25, 100.0
+"""The half of k-space about its zero frequency has the largest samples: beyond it, none is so many
+times as large."""
 
 
 def read_mrd(path: Path, *, b0_direction: Triple | None = None) -> KSpace:
@@ -62,7 +67,7 @@ def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
     grid = ReadoutGrid.of(survey.encoding, survey.encoding)
     check_repeats(path, survey, positions, grid)
     _average(path, survey, positions, samples, grid)
-    _check_echoes(path, samples)
+    _check_echoes(path, samples, sampled)
     _align(path, survey, samples, grid)
     noise = _noise_samples(path, lines, heads)
     apart = _calibration(path, survey, n_channels)
@@ -98,11 +103,30 @@ def _align(
     )
 
 
-def _check_echoes(path: Path, samples: npt.NDArray[np.complex64]) -> None:
-    """Refuse an echo without signal."""
-    for echo in range(samples.shape[1]):
-        if not any(channel[echo].any() for channel in samples):
-            raise InputError(f"{path}: echo {echo + 1}: expected signal, found zeros alone")
+def _check_echoes(
+    path: Path, samples: npt.NDArray[np.complex64], sampled: npt.NDArray[np.bool_]
+) -> None:
+    """Refuse an echo without signal or of another scale, and samples beyond those of the centre."""
+    peaks = np.zeros(samples.shape[1::2], np.float32)
+    for channel in samples:
+        for peak, echo in zip(peaks, channel, strict=True):
+            np.maximum(peak, np.abs(echo).max(axis=0), out=peak)
+    for echo, peak in enumerate(peaks, start=1):
+        if not peak.any():
+            raise InputError(f"{path}: echo {echo}: expected signal, found zeros alone")
+    check_like(peaks.max(axis=1).tolist(), [str(path)] * len(peaks), "a largest sample")
+    places = np.argwhere(sampled)
+    central = (np.abs(places / sampled.shape - 0.5) < CENTRAL).all(axis=1)
+    if not central.any() or central.all():
+        return
+    for echo, peak in enumerate(peaks, start=1):
+        middle, beyond = float(peak[central].max()), float(peak[~central].max())
+        if beyond > MOST_BEYOND * middle:
+            ky, kz = places[~central][int(peak[~central].argmax())]
+            raise InputError(
+                f"{path}: echo {echo}: expected the largest samples in the centre of k-space "
+                f"({middle:.3g}), found {beyond:.3g} at ky {ky}, kz {kz}"
+            )
 
 
 def _calibration(path: Path, survey: Lines, n_channels: int) -> npt.NDArray[np.complex64] | None:

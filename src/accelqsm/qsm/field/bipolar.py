@@ -177,6 +177,8 @@ def _fit_plane(phasor: Tensor, voxels: Tensor, axes: Sequence[int]) -> ReadoutPh
         design[:, column] = voxels[:, axis] - phasor.shape[axis] // 2
         start[column] = _slope(phasor, axis)
     values = phasor[tuple(voxels.T)].to(torch.complex128)
+    if not values.abs().median() > 0:
+        return UNKNOWN  # an echo without signal in most of the voxels
     fit, covariance = _robust_plane(values, design, start, _block_of(voxels))
     return _readout_phase_of(fit / 4, covariance / 16, design, axes)
 
