@@ -15,7 +15,7 @@ import torch
 
 from accelqsm import kspace
 from accelqsm.acquisition import Acquisition
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.mrd import reader as mrd
 from accelqsm.files.mrd.lines import read_sampling
 from accelqsm.files.mrd.reader import read_mrd
@@ -359,3 +359,76 @@ def test_a_large_scan_is_never_whole_in_memory(
     assert peak_bytes < 0.5 * mapped.samples.nbytes
     np.testing.assert_allclose(mapped.samples, whole.samples, atol=1e-5)
     np.testing.assert_allclose(found(mapped), values, atol=1e-5)
+
+
+def test_a_discarded_readout_was_not_measured(tmp_path: Path) -> None:
+    values = spectrum()
+
+    def discarded(readout: np.ndarray, ky: int, kz: int) -> Any:
+        made = line(readout, ky, kz, centre=N_X // 2)
+        if (ky, kz) in ((2, 1), (7, 4)):
+            made.discard_pre, made.discard_post = (N_X, 0) if ky == 2 else (N_X // 2, N_X // 2)
+        return made
+
+    write_lines(tmp_path / "scan.h5", FULL, lines_of(values, discarded))
+    pattern = torch.from_numpy(read_sampling(tmp_path / "scan.h5"))
+    assert (~pattern).nonzero().tolist() == [[2, 1], [7, 4]]
+    values[:, :, 2, 1] = values[:, :, 7, 4] = 0
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values, atol=1e-5)
+
+
+def test_a_discarded_average_does_not_halve_the_other(tmp_path: Path) -> None:
+    values = spectrum()
+    again = line(values[:, :, 3, 2], 3, 2, centre=N_X // 2)
+    again.discard_post = N_X
+    write_lines(tmp_path / "scan.h5", FULL, [*lines_of(values), again])
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values, atol=1e-5)
+
+
+@pytest.mark.parametrize("discarded", [(2, 0), (0, 3), (1, 1)])
+def test_readouts_that_differ_in_what_is_discarded_are_refused(
+    tmp_path: Path, discarded: tuple[int, int]
+) -> None:
+    """Zeros in place of what some lines do not have would count as measured."""
+
+    def some(readout: np.ndarray, ky: int, kz: int) -> Any:
+        made = line(readout, ky, kz, centre=N_X // 2)
+        if ky == 2:
+            made.discard_pre, made.discard_post = discarded
+        return made
+
+    write_lines(tmp_path / "scan.h5", FULL, lines_of(spectrum(), some))
+    kept = f"6 of {N_X - sum(discarded)} \\(centre {N_X // 2 - discarded[0]}\\)"
+    message = (
+        f"scan.h5: echo 1: expected the same samples .*, found 54 of 8 \\(centre 4\\) and {kept}"
+    )
+    with pytest.raises(InputError, match=message):
+        read_mrd(tmp_path / "scan.h5")
+
+
+def test_samples_that_every_readout_discards_are_a_partial_echo(tmp_path: Path) -> None:
+    values = spectrum()
+
+    def partial(readout: np.ndarray, ky: int, kz: int) -> Any:
+        made = line(readout, ky, kz, centre=N_X // 2)
+        made.discard_pre = 3
+        return made
+
+    write_lines(tmp_path / "scan.h5", FULL, lines_of(values, partial))
+    values[:, :3] = 0
+    np.testing.assert_allclose(found(read_mrd(tmp_path / "scan.h5")), values, atol=1e-5)
+
+
+def test_an_echo_of_fewer_samples_is_said(tmp_path: Path) -> None:
+    values = spectrum()
+    lines = []
+    for echo in range(2):
+        for made in lines_of(values):
+            made.idx.contrast = echo
+            made.discard_pre = 3 * (echo == 0)
+            lines.append(made)
+    write_lines(tmp_path / "scan.h5", FULL.but(echo_times_ms=(4.0, 9.0)), lines)
+    with pytest.warns(
+        InputWarning, match="echo 1: readouts of 5 samples where other echoes have 8"
+    ):
+        read_mrd(tmp_path / "scan.h5")

@@ -111,7 +111,7 @@ class SusceptibilityMaps(SavedResult):
         if largest > LARGEST_CHI_PPM:
             raise InputError(
                 f"{name}: expected a susceptibility within {LARGEST_CHI_PPM:g} ppm, found "
-                f"{largest:.3g} ppm; are phase, echo times, field strength and voxel sizes right?"
+                f"{largest:.3g} ppm; are mask, phase, echo times, field and voxel sizes right?"
             )
 
     def plot(self) -> Figure:

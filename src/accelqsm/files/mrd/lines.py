@@ -102,6 +102,8 @@ def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines
     check_stored(path, group["data"])
     heads = group["data"].fields("head")[:]
     is_image = ~np.any([has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
+    # A readout that is discarded as a whole was not measured.
+    is_image &= _kept(heads)[0] > 0
     second = _second_encoding(path, encodings, heads, is_image)
     is_calibration = second
     if not encodings[0].calibration_in_image:
@@ -113,6 +115,8 @@ def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines
     if not is_image.any():
         raise InputError(f"{path}: expected image lines, found {len(heads)} lines of other kinds")
     _check_lines(path, heads[is_image | is_calibration])
+    _check_kept(path, heads[is_image])
+    _check_kept(path, heads[is_calibration & ~is_image], what="calibration of echo")
     encoding = _oversampled(path, encodings[0], heads[is_image])
     directions = directions_of(path, heads[is_image], said=b0_said)
     with naming(path):
@@ -180,9 +184,7 @@ def _oversampled(path: Path, encoding: Encoding, heads: npt.NDArray[np.void]) ->
             than it states about a centre in the middle.
     """
     n_encoded, n_image = encoding.encoded[0], encoding.image[0]
-    before = heads["discard_pre"].astype(int)
-    sizes = heads["number_of_samples"].astype(int) - before - heads["discard_post"]
-    centre = heads["center_sample"].astype(int) - before
+    sizes, centre = _kept(heads)
     n = int(sizes[0])
     turned = has_flag(heads, REVERSE)
     middle = (centre == n // 2) | (turned & (centre == n - 1 - n // 2))
@@ -200,6 +202,52 @@ def _oversampled(path: Path, encoding: Encoding, heads: npt.NDArray[np.void]) ->
             f"{n_encoded}; the rest is taken as not measured, and the resolution is lower"
         )
     return encoding
+
+
+def _kept(
+    heads: npt.NDArray[np.void],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Samples of each line that are not discarded, and the place of its centre among them."""
+    before = heads["discard_pre"].astype(np.int64)
+    sizes = heads["number_of_samples"].astype(np.int64) - before - heads["discard_post"]
+    return sizes, heads["center_sample"].astype(np.int64) - before
+
+
+def _check_kept(path: Path, heads: npt.NDArray[np.void], what: str = "echo") -> None:
+    """Refuse readouts of one echo that hold different samples: the missing ones are not zero.
+
+    Raises:
+        InputError: with the two kinds of which there are most.
+
+    Warns:
+        InputWarning: echoes that hold different numbers of samples.
+    """
+    sizes, centre = _kept(heads)
+    contrast, turned = heads["idx"]["contrast"], has_flag(heads, REVERSE)
+    measured = {}
+    for echo in np.unique(contrast).tolist():
+        for direction in (False, True):
+            chosen = (contrast == echo) & (turned == direction)
+            kinds, counts = np.unique(
+                np.stack([sizes[chosen], centre[chosen]]), axis=1, return_counts=True
+            )
+            if len(counts) > 1:
+                most = np.argsort(-counts, kind="stable")[:2]
+                found = " and ".join(
+                    f"{counts[n]} of {kinds[0, n]} (centre {kinds[1, n]})" for n in most
+                )
+                raise InputError(
+                    f"{path}: {what} {echo + 1}: expected the same samples in every readout after "
+                    f"discard_pre and discard_post, found {found}"
+                )
+        measured[echo + 1] = int(sizes[contrast == echo].max())
+    fewest = min(measured, key=lambda echo: measured[echo], default=0)
+    if measured and measured[fewest] < max(measured.values()):
+        _warn(
+            f"{path}: {what} {fewest}: readouts of {measured[fewest]} samples where other echoes "
+            f"have {max(measured.values())}; the rest is taken as not measured, and the resolution "
+            "is lower"
+        )
 
 
 def _check_lines(path: Path, heads: npt.NDArray[np.void]) -> None:
