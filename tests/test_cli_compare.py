@@ -231,7 +231,7 @@ def first(column: str, value: object) -> Change:
         (
             first("subject", "\x1b[31m"),
             (),
-            r"{values}: subject: expected text that can be printed, found '\x1b[31m'",
+            "{values}: expected text without control characters, found U+001B in row 1",
         ),
         (
             lambda v: v[v["protocol"] == "AF3"],
@@ -277,7 +277,7 @@ def first(column: str, value: object) -> Change:
         (
             lambda v: v,
             ("--margin-percent", "-5"),
-            "--margin-percent: expected above 0 %, found -5",
+            "--margin-percent: expected above 0 to 100 %, found -5",
         ),
         (
             lambda v: v,

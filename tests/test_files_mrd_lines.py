@@ -256,6 +256,10 @@ def refusals(name: str) -> tuple[Scan, Callable[[list[Any]], None]]:
     def too_long(lines: list[Any]) -> None:
         lines[-1] = line(np.ones((N_CHANNELS, N_X + 3)), N_Y - 1, N_Z - 1, centre=4)
 
+    def all_too_long(lines: list[Any]) -> None:
+        long = spectrum(shape=(N_X + 3, N_Y, N_Z))
+        lines[:] = lines_of(long, lambda readout, ky, kz: line(readout, ky, kz, centre=4))
+
     def noise_of_nan(lines: list[Any]) -> None:
         noise = np.full((N_CHANNELS, 20), np.nan)
         lines.append(line(noise, 0, 0, centre=0, flags=[ismrmrd.ACQ_IS_NOISE_MEASUREMENT]))
@@ -275,6 +279,7 @@ def refusals(name: str) -> tuple[Scan, Callable[[list[Any]], None]]:
         "repetitions": (FULL, counted("repetition")),
         "channels": (FULL, of_three_channels),
         "long readout": (FULL, too_long),
+        "long readouts": (FULL, all_too_long),
         "noise of NaN": (FULL, noise_of_nan),
         "only noise": (FULL, only_noise),
         "centre apart": (FULL.but(calibration_mode="external"), off_centre),
@@ -292,7 +297,8 @@ def refusals(name: str) -> tuple[Scan, Callable[[list[Any]], None]]:
         ("slices", "expected one slice, found 2 (0 to 3)"),
         ("repetitions", "expected one repetition, found 2 (0 to 3)"),
         ("channels", "expected the same channels in every line, found 2 and 3"),
-        ("long readout", "a readout of 11 samples with centre 4 does not fit the encoded matrix"),
+        ("long readout", "echo 1: expected the same samples in every readout after discard_pre"),
+        ("long readouts", "a readout of 11 samples with centre 4 does not fit the encoded matrix"),
         ("noise of NaN", "expected finite samples, found NaN or infinity in the noise"),
         ("only noise", "expected image lines, found 60 lines of other kinds"),
         ("centre apart", "expected calibration lines through the zero frequency in every echo"),

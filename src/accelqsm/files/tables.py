@@ -11,7 +11,7 @@ import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
-from accelqsm.files.text.cells import Cells, read_cells
+from accelqsm.files.text.cells import Cells, inert, read_cells
 from accelqsm.files.text.numbers import with_numbers, with_points
 
 
@@ -91,9 +91,14 @@ def frame_of(cells: Cells, *, text: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def table_text(table: pd.DataFrame) -> str:
-    """Format a table as tab-separated text with six significant digits and ``n/a``."""
+    """Format a table as tab-separated text with six significant digits and ``n/a``.
+
+    Text that a spreadsheet would run as a formula is written ``inert``.
+    """
     buffer = io.StringIO()
-    table.to_csv(
+    safe = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    safe.columns = [inert(str(name)) for name in table.columns]
+    safe.to_csv(
         buffer, sep="\t", index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n"
     )
     return buffer.getvalue()

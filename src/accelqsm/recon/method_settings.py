@@ -39,7 +39,7 @@ class GrappaSettings(Settings):
     tikhonov: float = setting(
         1e-4,
         least=1e-9,
-        most=1,
+        most=1e12,
         help="Tikhonov regularisation of the weights, relative to the mean diagonal of A^H A",
     )
 

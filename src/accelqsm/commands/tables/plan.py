@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
     parser.add_argument(
         "--within-sd-ppb",
-        type=number(float, above=0, most=LARGEST_PPB),
+        type=PPB,
         metavar="PPB",
         help="within-subject SD, in place of a pilot",
     )

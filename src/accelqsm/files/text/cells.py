@@ -17,6 +17,11 @@ NAMES = {"\t": "tab", ";": "semicolon", ",": "comma"}
 _BINARY = {b"PK\x03\x04": "a zip or Excel file", b"\xd0\xcf\x11\xe0": "an Excel file",
            b"\x1f\x8b": "a gzip file", b"%PDF": "a PDF"}  # fmt: skip
 _CHOSEN = re.compile(r"sep=(.)\s*$")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_FORMULA = re.compile(r"'*[=+\-@]")
+_BREAKS = re.compile(r"[\t\n\v\f]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What no name has: control characters, and those that turn the direction of writing."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,17 @@ class Cells:
         return buffer.getvalue()
 
 
+def inert(cell: str) -> str:
+    """A cell that no spreadsheet runs as a formula: with an apostrophe first; numbers stay."""
+    runs = _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if runs else cell
+
+
+def as_meant(cell: str) -> str:
+    """The cell that ``inert`` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
 def read_cells(path: Path, columns: Sequence[str] = ()) -> Cells:
     """Read a table that is separated by tabs, semicolons or commas, quoted or not.
 
@@ -89,8 +105,8 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> Cells:
             case of their letters alone differs.
 
     Raises:
-        InputError: missing or empty file, no text, rows longer than the header, or a name that
-            two columns have.
+        InputError: missing or empty file, no text, control characters, rows longer than the
+            header, or a name that two columns have.
     """
     text = text_of(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -103,7 +119,7 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> Cells:
         lines = list(csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
         raise InputError(f"{path}: not a tab-separated table ({error})") from error
-    stripped = [[cell.strip() for cell in line] for line in lines]
+    stripped = [[_cleaned(cell) for cell in line] for line in lines]
     start = next((i for i, line in enumerate(stripped) if any(line)), None)
     if start is None:
         raise InputError(f"{path}: not a tab-separated table (no columns in it)")
@@ -133,7 +149,19 @@ def text_of(path: Path) -> str:
         text = raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a tab-separated table in UTF-8 ({error})") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if found := _CONTROL.search(text):
+        number = text.count("\n", 0, found.start())
+        raise InputError(
+            f"{path}: expected text without control characters, found U+{ord(found[0]):04X} in "
+            f"{f'row {number}' if number else 'the header'}"
+        )
+    return text
+
+
+def _cleaned(cell: str) -> str:
+    """A cell in one line, without spaces at its ends and what kept it from being a formula."""
+    return as_meant(_BREAKS.sub(" ", cell).strip())
 
 
 def _delimiter(line: str, columns: Sequence[str]) -> str:
