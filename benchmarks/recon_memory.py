@@ -1,13 +1,13 @@
 """Memory and time of a scan of the published size, from k-space to the sums over channels.
 
-300 x 280 x 96 voxels, 32 channels, 8 echoes, Poisson disk of AF 5: 3.3 GB of samples in a mapped
-file, as read from MRD. The head is a ball through a ring of smooth channels, since memory does not
-depend on what is scanned. With BLOCKS, stops after that many blocks of the reconstruction: every
-block needs the same memory, and the sums are there from the first. Prints the peak of the memory
-that is the process's own and that of all its pages, mapped files included (which the system takes
-back when it needs them).
+300 x 280 x 96 voxels, 8 echoes, 32 channels or CHANNELS, Poisson disk of AF 5 (GRAPPA: every second
+line): 3.3 GB of samples and more in a mapped file, as read from MRD. The head is a ball through a
+ring of smooth channels, since memory does not depend on what is scanned. With BLOCKS, stops after
+that many blocks of the reconstruction: every block needs the same memory, and the sums are there
+from the first. Prints the peak of the memory that is the process's own and that of all its pages,
+mapped files included (which the system takes back when it needs them).
 
-Usage: python benchmarks/recon_memory.py METHOD CONSISTENCY [BLOCKS]
+Usage: python benchmarks/recon_memory.py METHOD CONSISTENCY [BLOCKS [CHANNELS]]
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main() -> None:
     """Reconstruct, and print peak memory and time."""
     method, consistency = sys.argv[1], sys.argv[2]
     n_blocks = int(sys.argv[3]) if len(sys.argv) > 3 else None
-    kspace = paper_scan()
+    n_channels = int(sys.argv[4]) if len(sys.argv) > 4 else PRESET.n_channels
+    kspace = paper_scan("pi" if method == "grappa" else "af5", n_channels)
     peaks = {"RssAnon": 0, "VmRSS": 0}
     stop = threading.Event()
     watcher = threading.Thread(target=watch, args=(peaks, stop))
@@ -57,14 +58,15 @@ def main() -> None:
     watcher.join()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     own, pages = (peaks[name] / 2**20 for name in ("RssAnon", "VmRSS"))
-    print(f"{method} {consistency}, {n_blocks or 'all'} blocks: {own:.2f} GB of its own, ", end="")
+    blocks = f"{n_channels} channels, {n_blocks or 'all'} blocks"
+    print(f"{method} {consistency}, {blocks}: {own:.2f} GB of its own, ", end="")
     print(f"{pages:.2f} GB with mapped files; {cpu:.0f} CPU-s, {wall:.0f} s")
 
 
-def paper_scan() -> KSpace:
+def paper_scan(protocol: str, n_channels: int) -> KSpace:
     """A ball through smooth channels, all echoes alike but for their phase."""
-    acquisition, n_channels = PRESET.acquisition, PRESET.n_channels
-    sampled = sampling_pattern(PROTOCOLS["af5"], PRESET, seed=0)
+    acquisition = PRESET.acquisition
+    sampled = sampling_pattern(PROTOCOLS[protocol], PRESET, seed=0)
     shape = (n_channels, acquisition.n_echoes, acquisition.grid.shape[0], int(sampled.sum()))
     samples = scratch(shape, on_disk=True)
     rng = np.random.default_rng(0)

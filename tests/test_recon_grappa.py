@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
@@ -56,7 +57,7 @@ def test_slabs_of_the_readout_agree_with_the_whole(monkeypatch: pytest.MonkeyPat
     pattern = regular((50, 20), acceleration=(2, 1), calibration=(18, 20))
     kspace = sample(channel_images(SHAPE, 4), pattern, noise_sd=0.02)
     whole = _images(kspace)
-    monkeypatch.setattr("accelqsm.recon.methods.grappa.SOURCES_AT_ONCE", 4 * 12 * 25 * 20 * 3)
+    monkeypatch.setattr("accelqsm.recon.methods.grappa.SAMPLES_AT_ONCE", 4 * 12 * 25 * 20 * 3)
     assert len(list(reconstruct(kspace, "grappa"))) > 4
     assert (_images(kspace) - whole).abs().max() < 1e-5
 
@@ -114,3 +115,31 @@ def test_a_centre_smaller_than_the_kernel_is_refused() -> None:
     pattern = regular((50, 20), acceleration=(3, 1), calibration=(6, 20))
     with pytest.raises(InputError, match="calibration region"):
         list(reconstruct(sample(channel_images(SHAPE, 2), pattern), "grappa"))
+
+
+@pytest.mark.parametrize("n_channels", [4, 16])
+def test_no_array_is_larger_than_a_block_for_any_number_of_channels(
+    monkeypatch: pytest.MonkeyPatch, n_channels: int
+) -> None:
+    """But the normal equations, and the samples of one readout."""
+    pattern = regular((50, 20), acceleration=(2, 1), calibration=(18, 20))
+    kspace = sample(channel_images(SHAPE, n_channels), pattern, noise_sd=0.02)
+    settings = GrappaSettings(kernel=(3, 2, 1))
+    monkeypatch.setattr("accelqsm.recon.methods.grappa.SAMPLES_AT_ONCE", 1)
+    monkeypatch.setattr("accelqsm.recon.methods.grappa.EQUATIONS_AT_ONCE", 1)
+    one_readout = n_channels * kspace.acquisition.n_echoes * 50 * 20
+    largest = 0
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            nonlocal largest
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                largest = max(largest, out.numel())
+            return out
+
+    with Sizes():
+        for block in reconstruct(kspace, ReconSettings("grappa", settings)):
+            assert block.images.numel() == one_readout
+    unknowns = 3 * 2 * n_channels
+    assert largest <= max(2 * one_readout, unknowns**2)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
+from accelqsm.grid import Shape
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import ImageBlock, readout_slabs
 from accelqsm.recon.channels import calibration_samples
@@ -18,8 +19,9 @@ from accelqsm.runtime.progress import track
 
 DEFAULT = GrappaSettings()
 EQUATIONS_PER_UNKNOWN = 24
-SOURCES_AT_ONCE = 24_000_000
-"""Source samples that are gathered at a time: 190 MB."""
+SAMPLES_AT_ONCE, EQUATIONS_AT_ONCE = 1_000_000, 1_000_000
+"""Samples of a block of readouts, and of sources of the equations, that are held at a time: 8 MB
+for any number of channels, or one readout."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def line_step(sampled: Tensor) -> int:
 def fit_kernel(calibration: Tensor, *, step: int, settings: GrappaSettings = DEFAULT) -> Kernel:
     """Kernel weights by regularised least squares on the calibration region.
 
-    min_w |A w - b|^2 + lambda |w|^2, lambda = tikhonov trace(A^H A) / n.
+    min_w |A w - b|^2 + lambda |w|^2, lambda = tikhonov trace(A^H A) / n. The equations are summed
+    a few readout samples at a time.
 
     Args:
         calibration: hybrid-space samples, complex (channel, x, ky, kz), fully sampled.
@@ -112,48 +115,89 @@ def fit_kernel(calibration: Tensor, *, step: int, settings: GrappaSettings = DEF
     Source: Griswold et al. 2002, Magn Reson Med 47:1202, doi 10.1002/mrm.10171.
     """
     near = Neighbours.of(settings.kernel)
-    n_channels, n_x, n_y, n_z = calibration.shape
-    first = near.lines[0] * step
-    spans = (len(near.taps) - 1, near.lines[-1] * step - first, len(near.partitions) - 1)
-    counts = [n - span for n, span in zip((n_x, n_y, n_z), spans, strict=True)]
-    if min(counts) < 1:
+    n_channels, *sizes = calibration.shape
+    counts = _n_places(near, step, tuple(sizes))
+    n_rows = _n_rows(near, counts, n_channels)
+    start = (counts[0] - n_rows) // 2
+    spectrum = fft(calibration, (1,))[:, start : start + n_rows + len(near.taps) - 1]
+    n_sources = n_channels * len(near.in_plane)
+    n_unknowns = len(near.taps) * n_sources
+    gram = calibration.new_zeros(n_unknowns, n_unknowns, dtype=torch.complex128)
+    wanted = gram.new_zeros((step - 1) * n_channels, n_unknowns)
+    at_once = max(1, EQUATIONS_AT_ONCE // (n_unknowns * counts[1] * counts[2]))
+    for first in range(0, n_rows, at_once):
+        rows = min(at_once, n_rows - first)
+        part = spectrum[:, first : first + rows + len(near.taps) - 1]
+        sources, targets = _equations(part, near, step, (rows, counts[1], counts[2]))
+        gram += sources @ sources.mH
+        wanted += targets @ sources.mH
+    gram.diagonal().add_(settings.tikhonov * gram.diagonal().real.mean())
+    # Sources are nearly collinear: sums and solution need double precision.
+    solution = torch.linalg.solve(gram.mT, wanted.mT).to(calibration)
+    return Kernel(step, near, solution.reshape(len(near.taps), n_sources, -1))
+
+
+def _n_places(near: Neighbours, step: int, sizes: tuple[int, ...]) -> Shape:
+    """Places of the kernel within a calibration region along x, y, z."""
+    spans = (
+        len(near.taps) - 1,
+        (near.lines[-1] - near.lines[0]) * step,
+        len(near.partitions) - 1,
+    )
+    x, y, z = (n - span for n, span in zip(sizes, spans, strict=True))
+    if min(x, y, z) < 1:
         raise InputError(
             f"GRAPPA: expected a calibration region beyond {' x '.join(map(str, spans))} samples "
-            f"along x, y, z, found {n_x} x {n_y} x {n_z}"
+            f"along x, y, z, found {' x '.join(map(str, sizes))}"
         )
-    spectrum = fft(calibration, (1,))
-    n_sources = n_channels * len(near.in_plane)
-    # The centre of kx has nearly all of the signal; further equations only cost time.
-    wanted = EQUATIONS_PER_UNKNOWN * n_sources * len(near.taps) // (counts[1] * counts[2])
-    n_rows = min(counts[0], max(wanted, 8))
-    start = (counts[0] - n_rows) // 2
+    return x, y, z
+
+
+def _n_rows(near: Neighbours, counts: Shape, n_channels: int) -> int:
+    """Places along kx that give enough equations.
+
+    The centre of kx has nearly all of the signal; further equations only cost time.
+    """
+    n_unknowns = n_channels * len(near.in_plane) * len(near.taps)
+    wanted = EQUATIONS_PER_UNKNOWN * n_unknowns // (counts[1] * counts[2])
+    return min(counts[0], max(wanted, 8))
+
+
+def _equations(
+    spectrum: Tensor, near: Neighbours, step: int, counts: Shape
+) -> tuple[Tensor, Tensor]:
+    """A, (source, place), and b, (target, place), of some samples (channel, kx, ky, kz)."""
+    first = near.lines[0] * step
 
     def shifted(tap: int, line: int, partition: int) -> Tensor:
-        along_x = start + tap - near.taps[0]
-        along_y, along_z = line - first, partition - near.partitions[0]
-        return spectrum[
-            :,
-            along_x : along_x + n_rows,
-            along_y : along_y + counts[1],
-            along_z : along_z + counts[2],
-        ].reshape(n_channels, -1)
+        at = (tap - near.taps[0], line - first, partition - near.partitions[0])
+        x, y, z = (slice(start, start + n) for start, n in zip(at, counts, strict=True))
+        return spectrum[:, x, y, z].flatten(1)
 
-    sources = torch.stack(
-        [
-            torch.stack(
-                [shifted(tap, line * step, part) for line, part in near.in_plane], dim=1
-            ).flatten(0, 1)
-            for tap in near.taps
-        ]
-    ).flatten(0, 1)
+    places = [(tap, line * step, part) for tap in near.taps for line, part in near.in_plane]
+    n_channels, n_in_plane = len(spectrum), len(near.in_plane)
+    # Filled in place: a list of all sources would be the same memory again.
+    sources = spectrum.new_empty(
+        len(near.taps), n_channels, n_in_plane, counts[0] * counts[1] * counts[2]
+    )
+    for n, place in enumerate(places):
+        sources[n // n_in_plane, :, n % n_in_plane] = shifted(*place)
     targets = torch.cat([shifted(0, missing, 0) for missing in range(1, step)])
-    gram = sources @ sources.mH
-    gram.diagonal().add_(settings.tikhonov * gram.diagonal().real.mean())
-    # Sources are nearly collinear: the solution needs double precision.
-    solution = torch.linalg.solve(
-        gram.mT.to(torch.complex128), (targets @ sources.mH).mT.to(torch.complex128)
-    ).to(calibration)
-    return Kernel(step, near, solution.reshape(len(near.taps), n_sources, -1))
+    return sources.flatten(0, 2), targets
+
+
+def _calibration(kspace: KSpace, echo: int, step: int, settings: GrappaSettings) -> Tensor:
+    """Fully sampled centre of one echo with as many samples along kx as ``fit_kernel`` uses."""
+    near, n_x = Neighbours.of(settings.kernel), kspace.acquisition.grid.shape[0]
+    found = []
+    for channel in range(kspace.n_channels):
+        one = calibration_samples(kspace, echo=echo, channels=slice(channel, channel + 1))
+        counts = _n_places(near, step, tuple(one.shape[1:]))
+        n_rows = _n_rows(near, counts, kspace.n_channels)
+        start = (counts[0] - n_rows) // 2
+        kept = slice(start, start + n_rows + len(near.taps) - 1)
+        found.append(ifft(fft(one, (1,))[:, kept], (1,)) if n_rows < n_x else one)
+    return torch.cat(found)
 
 
 def grappa_blocks(kspace: KSpace, settings: MethodSettings[GrappaSettings]) -> Iterator[ImageBlock]:
@@ -176,13 +220,14 @@ def grappa_blocks(kspace: KSpace, settings: MethodSettings[GrappaSettings]) -> I
     step = line_step(kspace.sampled)
     n_x, n_y, n_z = kspace.acquisition.grid.shape
     kernels = [
-        fit_kernel(calibration_samples(kspace, echo=echo), step=step, settings=chosen)
+        fit_kernel(_calibration(kspace, echo, step, chosen), step=step, settings=chosen)
         if step > 1
         else None
         for echo in range(kspace.acquisition.n_echoes)
     ]
-    per_readout = kspace.n_channels * len(near.in_plane) * (n_y // step) * n_z
-    thickness = max(1, SOURCES_AT_ONCE // per_readout)
+    n_sources, n_planes = len(near.in_plane) * -(-n_y // step), kspace.acquisition.n_echoes * n_y
+    per_readout = kspace.n_channels * n_z * max(n_sources, n_planes)
+    thickness = max(1, SAMPLES_AT_ONCE // per_readout)
     slabs = list(readout_slabs(kspace, thickness))
     for slab in track(slabs, "GRAPPA", len(slabs)):
         planes = kspace.planes(x=slab)
@@ -215,14 +260,11 @@ def fill_lines(planes: Tensor, weights: Tensor, *, step: int, near: Neighbours) 
         n_channels, n_x, n_y + (before + near.lines[-1] + 1) * step, n_z + 2 * reach
     )
     padded[:, :, before * step : before * step + n_y, reach : reach + n_z] = planes
-    sources = torch.stack(
-        [
-            padded[:, :, lines + (before + line) * step, reach + part : reach + part + n_z]
-            for line, part in near.in_plane
-        ],
-        dim=1,
-    )
-    rows = sources.permute(2, 3, 4, 0, 1).reshape(n_x, len(lines) * n_z, -1)
+    rows = planes.new_empty(n_x, len(lines), n_z, n_channels, len(near.in_plane))
+    for n, (line, part) in enumerate(near.in_plane):
+        chosen = padded[:, :, lines + (before + line) * step, reach + part : reach + part + n_z]
+        rows[..., n] = chosen.permute(1, 2, 3, 0)
+    rows = rows.reshape(n_x, len(lines) * n_z, -1)
     values = (rows @ weights).reshape(n_x, len(lines), n_z, step - 1, n_channels)
     filled = planes.new_zeros(n_channels, n_x, n_y + 2 * step, n_z)
     for missing in range(1, step):
