@@ -141,7 +141,9 @@ def test_outlines_and_fills_lie_on_what_they_outline(
 
 
 @pytest.mark.parametrize(
-    ("figure", "n_planes"), [(still, 2), (quality, 2), (of_maps, 2)], ids=lambda v: str(v)
+    ("figure", "n_planes"),
+    [(still, 2), (quality, 2), (of_maps, 2)],
+    ids=["still", "quality", "maps"],
 )
 def test_pictures_of_three_planes_keep_to_one_side(
     figure: Callable[[bool], Figure], n_planes: int, monkeypatch: pytest.MonkeyPatch

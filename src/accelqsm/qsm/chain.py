@@ -10,10 +10,10 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
-from accelqsm.morphology import in_head_mm
-from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM
+from accelqsm.morphology import depth_mm, in_head_mm
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.registry import BACKGROUNDS
+from accelqsm.qsm.background.sources import FIELD_SD_PPM
 from accelqsm.qsm.brain import coherent_sums, found_brain
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field
@@ -37,6 +37,10 @@ from accelqsm.units import hz_to_ppm, ppm_to_hz
 LARGEST_DATA_WEIGHT = 3.0
 NOISE_VOXELS = 50_000
 EDGE_SD_MM = 1.0
+MISFIT_DEPTH_MM = 2.0, 8.0
+"""Below the first depth in the mask the misfit counts whole for the inversion, beyond the second
+not at all."""
+
 ASSUMED_NOISE = 1 / 30
 """Standard deviation of the noise over the root mean square of the brain in the first echo,
 where fewer than three echoes do not tell. Nuclei come out the same for 1/8 to 1/80."""
@@ -135,7 +139,7 @@ def susceptibility(
             local.mask,
             voxel_size_mm=size_mm,
             b0_direction=direction,
-            data_weight=_relative_weight(noise.uncertainty_hz, brain) if weigh else None,
+            data_weight=noise.inversion_weight(brain, size_mm) if weigh else None,
             magnitude=iron_magnitude(products, size_mm),
             settings=settings.inversion_settings,
         )
@@ -204,6 +208,22 @@ class _Noise:
             volume(field_uncertainty_hz(row, row_hz, rate_per_s, noise_sd=sd)),
             volume(rate_per_s),
         )
+
+    def inversion_weight(self, brain: Tensor, size_mm: Triple) -> Tensor:
+        """Data weight of the inversion: from noise, and near the edge from the misfit as well.
+
+        Beside air the signal model fails, and the field with it. Deep inside, strong sources, as
+        of a calcification or a bleed, raise the misfit where the field still tells of them.
+        """
+        depth = torch.from_numpy(depth_mm(brain.cpu().numpy(), size_mm)).to(self.bound_hz)
+        shallow, deep = MISFIT_DEPTH_MM
+        share = ((deep - depth) / (deep - shallow)).clamp(0, 1)
+        # Infinite without signal, both; NaN would be their difference.
+        misfit = torch.where(
+            self.bound_hz.isfinite(), self.uncertainty_hz.square() - self.bound_hz.square(), 0
+        )
+        variance = self.bound_hz.square() + share * misfit
+        return _relative_weight(variance.sqrt(), brain)
 
     def background_weight(
         self, field_ppm: Tensor, brain: Tensor, field_strength_t: float

@@ -42,7 +42,7 @@ class DynamicTerms:
     scale: bool = True
     period: int = 2
     structure_updates: int = 12
-    outlier_sd: float = 12.0
+    outlier_sd: float = 6.0
     edge_weight: float = 0.1
 
 
