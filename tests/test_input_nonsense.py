@@ -80,9 +80,8 @@ def test_voxels_that_no_scanner_has_are_refused(larger: float) -> None:
         scan(larger=larger)
 
 
-@pytest.mark.parametrize("step_s", [1e-7, 1e-10])
-def test_a_susceptibility_that_nothing_has_is_refused(step_s: float) -> None:
-    times_s = (0.004, 0.004 + step_s, 0.004 + 2 * step_s)
+def test_a_susceptibility_that_nothing_has_is_refused() -> None:
+    times_s = (0.004, 0.00402, 0.00404)
     with pytest.raises(InputError, match=r"^phase: expected a susceptibility within 20 ppm, found"):
         mapped(scan(times_s=times_s))
 

@@ -221,7 +221,7 @@ def check_finite(values: npt.NDArray[Any], path: Path | str) -> None:
         raise InputError(f"{path}: expected finite values, found {bad} NaN or infinite voxels")
     if values.dtype.itemsize > 4 and np.issubdtype(values.dtype, np.inexact):
         largest = float(np.abs(values).max(initial=0))
-        if largest > np.finfo(np.float32).max:
+        if largest > float(np.finfo(np.float32).max):
             raise InputError(f"{path}: expected values below 3.4e38, found {largest:g}")
 
 
