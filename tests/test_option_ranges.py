@@ -30,11 +30,14 @@ def records() -> list[type[Settings]]:
     for module in pkgutil.walk_packages(accelqsm.__path__, "accelqsm."):
         if module.name.rpartition(".")[2].endswith("settings") or "architecture" in module.name:
             importlib.import_module(module.name)
-    found, waiting = [], [Settings]
+    found: list[type[Settings]] = []
+    waiting: list[type[Settings]] = [Settings]
     while waiting:
-        waiting.extend(waiting.pop().__subclasses__())
-        found = [*found, *(kind for kind in waiting[-1:] if kind not in found)]
-    return [kind for kind in found if kind.__module__.startswith("accelqsm.")]
+        kinds_below = waiting.pop().__subclasses__()
+        waiting += kinds_below
+        found += [kind for kind in kinds_below if kind not in found]
+    ours = [kind for kind in found if kind.__module__.startswith("accelqsm.")]
+    return sorted(ours, key=lambda kind: (kind.__module__, kind.__name__))
 
 
 def numbers() -> Iterator[tuple[type[Settings], str, Setting, Any]]:
