@@ -276,7 +276,7 @@ def test_the_gradient_and_its_adjoint_agree() -> None:
 def test_bad_input_is_refused() -> None:
     mask = ball((8, 8, 8), 3)
     field = torch.zeros(8, 8, 8)
-    with pytest.raises(InputError, match="regularisation: expected above 0 ppm mm, found 0"):
+    with pytest.raises(InputError, match="regularisation: expected 1e-08 to 10 ppm mm, found 0"):
         L1Settings(regularisation=0.0)
     with pytest.raises(InputError, match="one shape"):
         l1_dipole_inversion(field[:4], mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1))

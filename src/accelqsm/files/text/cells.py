@@ -17,7 +17,8 @@ NAMES = {"\t": "tab", ";": "semicolon", ",": "comma"}
 _BINARY = {b"PK\x03\x04": "a zip or Excel file", b"\xd0\xcf\x11\xe0": "an Excel file",
            b"\x1f\x8b": "a gzip file", b"%PDF": "a PDF"}  # fmt: skip
 _CHOSEN = re.compile(r"sep=(.)\s*$")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBERS = re.compile(r"[+-]([\d., ()±%–-]|\d[eE][+-]?\d)*")
+"""A number, or several such as ``-0.9 (0.04)``: without a name that a spreadsheet could call."""
 _FORMULA = re.compile(r"'*[=+\-@]")
 _BREAKS = re.compile(r"[\t\n\v\f]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -86,8 +87,8 @@ class Cells:
 
 
 def inert(cell: str) -> str:
-    """A cell that no spreadsheet runs as a formula: with an apostrophe first; numbers stay."""
-    runs = _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
+    """A cell that no spreadsheet runs as a formula: with an apostrophe first. Numbers stay."""
+    runs = _FORMULA.match(cell) and not _NUMBERS.fullmatch(cell)
     return f"'{cell}" if runs else cell
 
 
