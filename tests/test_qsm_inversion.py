@@ -15,7 +15,11 @@ from accelqsm.grid import Triple
 from accelqsm.qsm.chain import reference_to
 from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, update_weights
 from accelqsm.qsm.inversion.gradient import Gradient
-from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
+from accelqsm.qsm.inversion.l1 import (
+    PENALTY_PER_REGULARISATION,
+    RELAXATION,
+    l1_dipole_inversion,
+)
 from accelqsm.qsm.inversion.settings import L1Settings
 
 SIZE_MM: Triple = (1.0, 1.0, 1.0)
@@ -40,7 +44,7 @@ def soft_sphere(shape: tuple[int, int, int], radius: float) -> Tensor:
 
 
 def plain_tv_admm(field: Tensor, *, lam: float, rho: float, direction: Triple, n: int) -> Tensor:
-    """Bilgic's iteration written with complex FFTs and explicit soft thresholds."""
+    """Bilgic's iteration, over-relaxed, with complex FFTs and explicit soft thresholds."""
     shape = (field.shape[0], field.shape[1], field.shape[2])
     frequencies = torch.meshgrid(
         *(torch.fft.fftfreq(size, dtype=torch.float64) for size in shape), indexing="ij"
@@ -62,7 +66,7 @@ def plain_tv_admm(field: Tensor, *, lam: float, rho: float, direction: Triple, n
         chi = torch.fft.ifftn(above / below).real
         for axis in range(3):
             slope = torch.roll(chi, -1, axis) - chi
-            moved = slope + dual[axis]
+            moved = RELAXATION * slope + (1 - RELAXATION) * split[axis] + dual[axis]
             split[axis] = torch.sign(moved) * (moved.abs() - lam / rho).clamp_min(0)
             dual[axis] = moved - split[axis]
     return chi
@@ -83,7 +87,9 @@ def test_without_weights_and_dynamic_terms_it_is_plain_total_variation(direction
         b0_direction=direction,
         settings=replace(FIXED, regularisation=lam, n_iterations=25, tolerance=0.0),
     )
-    expected = plain_tv_admm(field, lam=lam, rho=100 * lam, direction=direction, n=25)
+    expected = plain_tv_admm(
+        field, lam=lam, rho=PENALTY_PER_REGULARISATION * lam, direction=direction, n=25
+    )
     torch.testing.assert_close(
         chi[mask], expected[mask], atol=1e-6 * float(expected.abs().max()), rtol=0
     )
@@ -237,12 +243,13 @@ def test_sources_outside_take_up_what_background_removal_left() -> None:
             voxel_size_mm=SIZE_MM,
             b0_direction=(0, 0, 1),
             data_weight=weight,
-            settings=FIXED,
+            # Little smoothing, whose own error would be most of what both leave.
+            settings=replace(FIXED, regularisation=1e-4),
         )
         chi = reference_to(chi, mask, mask & ~ball(shape, 8))
         return float((chi - truth)[mask].square().mean().sqrt())
 
-    assert error(torch.ones_like(field)) < 0.5 * error(None)
+    assert error(torch.ones_like(field)) < 0.3 * error(None)
 
 
 def test_the_scale_follows_the_noise_within_a_factor_of_three() -> None:
@@ -286,7 +293,7 @@ def test_bad_input_is_refused() -> None:
 def test_the_noise_term_divides_the_weight_of_outliers_by_their_square(noise: bool) -> None:
     inside = torch.ones(5, 5, 5, dtype=torch.bool)
     residual = torch.full((5, 5, 5), 0.01)
-    residual[2, 2, 2] = -12.0 * 1.4826 * 0.01 * 3  # three times the limit of twelve sd
+    residual[2, 2, 2] = -6.0 * 1.4826 * 0.01 * 3  # three times the limit of six sd
     data = torch.full((5, 5, 5), 0.5)
     start = Weights(regularisation=1e-4, data=data, structure=None)
     found = update_weights(
@@ -309,9 +316,7 @@ def test_a_wrap_is_left_out_with_dynamic_noise_and_fitted_without(structure: boo
     wrapped[12, 12, 12] += 2.5
 
     def harm(dynamic_noise: bool) -> float:
-        settings = replace(
-            NOISE, n_iterations=20, dynamic_noise=dynamic_noise, dynamic_structure=structure
-        )
+        settings = replace(NOISE, dynamic_noise=dynamic_noise, dynamic_structure=structure)
         both = [
             l1_dipole_inversion(
                 field, mask, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1),

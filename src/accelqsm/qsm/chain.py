@@ -11,9 +11,9 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, Triple
 from accelqsm.morphology import depth_mm, in_head_mm
+from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.registry import BACKGROUNDS
-from accelqsm.qsm.background.sources import FIELD_SD_PPM
 from accelqsm.qsm.brain import coherent_sums, found_brain
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field

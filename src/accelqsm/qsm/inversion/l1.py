@@ -10,8 +10,6 @@ from torch import Tensor
 from accelqsm.dipole import dipole_kernel
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.background.remainder import BackgroundRemainder
-from accelqsm.qsm.background.sources import coarsening
 from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, magnitude_edges, update_weights
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.settings import L1Settings
@@ -25,9 +23,6 @@ PENALTY_PER_REGULARISATION = 45.0
 DATA_PENALTY = 0.1
 RELAXATION = 1.7
 """Over-relaxation of the iterations, which all but halves their number."""
-
-REFIT_PERIOD = 5
-"""Iterations between two fits of the remaining background field."""
 
 EDGE_WEIGHT = 0.15
 """Factor of the regularisation on an edge of the magnitude."""
@@ -54,10 +49,6 @@ def l1_dipole_inversion(
     z = grad chi has the penalty rho = 45 lambda; a second split v = D chi makes the weighted
     data term separable, and is left out where W = 1.
 
-    Background removal cannot tell what is broad inside the mask from what lies outside; the edges
-    of the susceptibility can. With ``settings.joint_background`` and data weights, f is replaced
-    by f - b, with b the field of dipoles outside, refitted every few iterations to what v leaves.
-
     Args:
         local_field_ppm: (x, y, z) in ppm of the main field.
         mask: bool (x, y, z); the field outside is taken as zero, or as unknown where
@@ -78,10 +69,8 @@ def l1_dipole_inversion(
         InputError: shapes that differ, or an empty mask.
 
     Source: Bilgic et al. 2014, Magn Reson Med 72:1444, doi 10.1002/mrm.25029; noise term after
-        Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272; background and inside
-        together after Liu et al. 2017, Magn Reson Med 78:303, doi 10.1002/mrm.26331;
-        over-relaxation: Eckstein and Bertsekas 1992, Math Program 55:293,
-        doi 10.1007/BF01581204.
+        Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272; over-relaxation: Eckstein
+        and Bertsekas 1992, Math Program 55:293, doi 10.1007/BF01581204.
     """
     if local_field_ppm.shape != mask.shape:
         raise InputError(
@@ -91,9 +80,7 @@ def l1_dipole_inversion(
     dynamic = _dynamic_terms(settings)
     if dynamic is not None and data_weight is None:
         data_weight = torch.ones_like(local_field_ppm)
-    joint = settings.joint_background and data_weight is not None
-    blocks = coarsening(voxel_size_mm) if joint else (1, 1, 1)
-    box = box_of(mask, margin_voxels=MARGIN_VOXELS, multiple_of=blocks)
+    box = box_of(mask, margin_voxels=MARGIN_VOXELS)
     inside = box.frame(mask)
     weights = _initial_weights(
         settings.regularisation,
@@ -116,10 +103,7 @@ def l1_dipole_inversion(
         device=field.device,
     )
     problem = _Problem(field, inside, kernel, Gradient(voxel_size_mm), weights)
-    remainder = None
-    if joint:
-        remainder = BackgroundRemainder(inside, kernel, voxel_size_mm=voxel_size_mm)
-    chi = _admm(problem, dynamic, settings, remainder)
+    chi = _admm(problem, dynamic, settings)
     return torch.where(mask, box.unframe(chi, mask.shape), 0)
 
 
@@ -195,16 +179,13 @@ class _FieldSplit:
     Attributes:
         penalty: weight of ||v - D chi||^2.
         pull: half spectrum of penalty D^T (v - dual), the data part of the normal equation of chi.
-        field: f less the remaining background, in ppm.
     """
 
-    def __init__(self, problem: _Problem, remainder: BackgroundRemainder | None) -> None:
+    def __init__(self, problem: _Problem) -> None:
         self._problem = problem
-        self._remainder = remainder
         self._confidence = problem.weights.confidence(problem.field)
         self._dual = torch.zeros_like(problem.field)
         self._split = problem.field
-        self.field = problem.field
         self.penalty = 1.0 if problem.weights.data is None else DATA_PENALTY
         self.pull = torch.fft.rfftn(problem.field) * problem.kernel * self.penalty
 
@@ -214,34 +195,22 @@ class _FieldSplit:
         self._confidence = weights.confidence(self._problem.field)
         self._dual *= _decrease_ratio(before, self._confidence)
 
-    def update(self, explained: Tensor, *, refit: bool) -> None:
-        """Update v and its dual from ``explained`` = D chi; first the background with ``refit``.
-
-        v and the background b minimise W^2 (v + b - f)^2 + penalty (v - proposed)^2 together: b
-        fits f - proposed with the weight W^2 penalty / (W^2 + penalty), v follows voxel by voxel.
-        """
+    def update(self, explained: Tensor) -> None:
+        """Update v and its dual from ``explained`` = D chi."""
         proposed = RELAXATION * explained + (1 - RELAXATION) * self._split + self._dual
-        both = self._confidence + self.penalty
-        if refit and self._remainder is not None:
-            power = self._confidence * self.penalty / both
-            left = self._problem.field - proposed
-            self.field = self._problem.field - self._remainder.refit(left, power)
-        self._split = (self._confidence * self.field + self.penalty * proposed) / both
+        self._split = (self._confidence * self._problem.field + self.penalty * proposed) / (
+            self._confidence + self.penalty
+        )
         self._dual = proposed - self._split
         pull = torch.fft.rfftn(self._split - self._dual)
         self.pull = pull.mul_(self._problem.kernel).mul_(self.penalty)
 
 
-def _admm(
-    problem: _Problem,
-    dynamic: DynamicTerms | None,
-    settings: L1Settings,
-    remainder: BackgroundRemainder | None,
-) -> Tensor:
+def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings) -> Tensor:
     """ADMM iterations: chi in Fourier space, its gradient and field in image space."""
     field, gradient, weights = problem.field, problem.gradient, problem.weights
     penalty = PENALTY_PER_REGULARISATION * weights.regularisation
-    data = _FieldSplit(problem, remainder)
+    data = _FieldSplit(problem)
     system = data.penalty * problem.kernel**2 + penalty * gradient.power_spectrum(field)
     system[0, 0, 0] = torch.inf
     chi = torch.zeros_like(field)
@@ -272,10 +241,10 @@ def _admm(
                 dynamic,
                 problem.weights,
                 update=iteration // dynamic.period,
-                residual=explained - data.field,
+                residual=explained - field,
                 slope=slope,
                 inside=problem.inside,
             )
             data.reweigh(weights)
-        data.update(explained, refit=iteration % REFIT_PERIOD == 0)
+        data.update(explained)
     return chi

@@ -38,11 +38,5 @@ class L1Settings(Settings):
         help="estimate the regularisation during the inversion",
         said="a scale learnt during the inversion",
     )
-    joint_background: bool = setting(
-        True,
-        help="fit what background field removal left, or took too much of, together with the "
-        "susceptibility",
-        said="what is left of the background field fitted together with the susceptibility",
-    )
     n_iterations: int = setting(40, least=1, most=10_000, help="most iterations")
     tolerance: float = setting(1e-3, least=0, below=1, help="relative change at which to stop")
