@@ -23,8 +23,8 @@ from accelqsm.qsm.chain import DEFAULT, QsmResult, iron_magnitude, susceptibilit
 from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.field.mdi import multilag_field
 from accelqsm.qsm.field.uncertainty import field_sd_hz
-from accelqsm.qsm.inversion.dynamic import DynamicTerms
 from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
+from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.mask import erode
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.units import hz_to_ppm, larmor_hz_per_ppm
@@ -35,7 +35,7 @@ from qsm_scores import field_scores, map_scores
 SEEDS = (200, 201, 202)
 COMMON_MM = 6.0
 WRONG_SHARE = 0.01
-PLAIN_REGULARISATION = 2e-4
+PLAIN = L1Settings(regularisation=2e-4, dynamic_noise=False, n_iterations=100, tolerance=1e-2)
 PEER = "scikit-image, fit, RESHARP, TV"
 
 Row = tuple[str, dict[str, float]]
@@ -146,8 +146,6 @@ def _inversions(case: Case) -> dict[str, Callable[[Tensor], Tensor]]:
             b0_direction=direction,
             data_weight=case.brain.float(),
             magnitude=iron_magnitude(_products(case), size_mm),
-            regularisation=DEFAULT.regularisation,
-            dynamic=DynamicTerms(noise=True, structure=False, scale=False),
         )
 
     def plain(field: Tensor) -> Tensor:
@@ -168,8 +166,7 @@ def plain_tv(field_ppm: Tensor, mask: Tensor, size_mm: Triple, direction: Triple
         mask,
         voxel_size_mm=size_mm,
         b0_direction=direction,
-        regularisation=PLAIN_REGULARISATION,
-        tolerance=1e-2,
+        settings=PLAIN,
     )
 
 
