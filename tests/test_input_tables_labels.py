@@ -1,6 +1,6 @@
 """Labels and their lookups as atlases store them: right, or refused in a line.
 
-Members that could not be read off the cases of issue 18: a nine-digit label in float32, which
+Members that could not be read off the reported cases: a nine-digit label in float32, which
 rounds it to another number; Allen labels that are written (16 bits would wrap); negative labels
 with erosion.
 """

@@ -1,6 +1,6 @@
 """Tables of values as programs and people write them: read as what they are, or refused in a line.
 
-Members that could not be read off the cases of issue 18: one protocol alone in ppm while the others
+Members that could not be read off the reported cases: one protocol alone in ppm while the others
 are in ppb; row numbers of R (a nameless first column) in a wide table; -999 in only one column of
 a wide table; "1,234" that may be a decimal or a thousands comma.
 """
