@@ -1,6 +1,6 @@
 """OUT holds the results of one run alone: replaced whole when asked to, refused otherwise.
 
-The member that could not be read off the reported cases: raw data and texts of others next to results, and an
+The member not readable off a case: raw data and texts of others next to results, and an
 input that a run would replace, are never lost.
 """
 

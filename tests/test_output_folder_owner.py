@@ -1,6 +1,6 @@
 """OUT is checked before anything is computed, owned by one run, and kept by one that fails.
 
-The member that could not be read off the reported cases: a run that is killed (SIGKILL) between computing and
+The member not readable off a case: a run that is killed (SIGKILL) between computing and
 writing leaves a lock and a partial folder behind, and the next run takes over from both.
 """
 

@@ -1,6 +1,6 @@
 """What cannot be used is refused before torch, ANTs or matplotlib are imported, in CPU seconds.
 
-The members that could not be read off the reported cases: phase values that ``--phase-range`` rules out,
+The members not readable off a case: phase values that ``--phase-range`` rules out,
 which only reading the voxels tells; an atlas that is not there; a table of labels without labels.
 """
 
