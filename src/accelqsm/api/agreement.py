@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +20,7 @@ from accelqsm.files.text.values import read_values
 from accelqsm.pipeline.comparison import compare as compare_tables
 from accelqsm.results.comparison import PEOPLE_LABELS, Comparison
 from accelqsm.results.integrity.check import check_file
-from accelqsm.runtime.reading import check_regular
+from accelqsm.results.integrity.seal import sha256
 
 if TYPE_CHECKING:
     from accelqsm.results.nuclei import NucleiResult
@@ -107,7 +106,7 @@ def compare(
     if people is not None and not isinstance(people, pd.DataFrame):
         people = read_table(Path(people), text=PEOPLE_LABELS, numbers=AGE_NAMES)
     inputs = {
-        name: {"path": str(path), "sha256": _sha256(Path(path))}
+        name: {"path": str(path), "sha256": sha256(Path(path))}
         for name, path in (("values", values), ("participants", participants))
         if isinstance(path, str | os.PathLike)
     }
@@ -147,9 +146,3 @@ def _table(measured: Measured) -> pd.DataFrame:
     path = Path(measured) / TABLE if Path(measured).is_dir() else Path(measured)
     check_file(path)
     return read_nuclei_table(path)
-
-
-def _sha256(path: Path) -> str:
-    check_regular(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

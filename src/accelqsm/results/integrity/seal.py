@@ -11,6 +11,7 @@ from accelqsm.files.atomic import write_text
 from accelqsm.files.toml import read_settings
 from accelqsm.results.records import CHECKSUMS, FILES, SETTINGS, UNFINISHED
 from accelqsm.results.study import REPORT
+from accelqsm.runtime.reading import check_regular
 
 UNSEALED = (REPORT, UNFINISHED)
 """What a later command makes anew from the others, and what goes when all are there."""
@@ -81,7 +82,8 @@ def check_sum(path: Path, found: str, expected: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """SHA-256 of a regular file, in hexadecimal digits; InputError for any other."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
