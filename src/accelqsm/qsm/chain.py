@@ -36,7 +36,7 @@ from accelqsm.units import hz_to_ppm, ppm_to_hz
 
 LARGEST_DATA_WEIGHT = 3.0
 NOISE_VOXELS = 50_000
-EDGE_SD_MM = 1.0
+EDGE_SD_MM = 1.4
 MISFIT_DEPTH_MM = 2.0, 8.0
 """Below the first depth in the mask the misfit counts whole for the inversion, beyond the second
 not at all."""
@@ -162,10 +162,11 @@ def susceptibility(
 
 
 def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
-    """TE-weighted magnitude, smoothed by 1 mm, for the edge prior of the inversion.
+    """TE-weighted magnitude, smoothed by 1.4 mm, for the edge prior of the inversion.
 
     Iron darkens late echoes. Early echoes also show contrast of water and T1, whose edges need not
-    be edges of susceptibility; without smoothing, noise and ringing have more edges than tissue.
+    be edges of susceptibility; without smoothing, noise and ringing have more edges than tissue, and the edges of tissue are
+    lost to noise.
     """
     x, y, z = (EDGE_SD_MM / size for size in voxel_size_mm)
     return gaussian(products.late_magnitude_s, (x, y, z))

@@ -89,7 +89,7 @@ def update_weights(
     """Weights re-estimated from the current residual and gradient.
 
     Noise: s = 1.48 median |W r|; where |W r| > t s, the initial W is divided by
-    (W r / (t s))^2. Structure: V is reduced where the smoothed gradient of the estimate is among
+    |W r| / (t s). Structure: V is reduced where the smoothed gradient of the estimate is among
     the steepest 10 % at the first update, up to 30 % at the last. Scale: with a Laplacian prior
     of mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the
     present lambda is taken.
@@ -115,7 +115,7 @@ def update_weights(
     sd = max(SD_PER_MEDIAN * float(weighted[inside].median()), SMALLEST)
     if terms.noise:
         excess = weighted / (terms.outlier_sd * sd)
-        weights = replace(weights, data=data / excess.clamp_min(1) ** 2)
+        weights = replace(weights, data=data / excess.clamp_min(1))
     if terms.structure and update <= terms.structure_updates:
         done = (update - 1) / max(terms.structure_updates - 1, 1)
         fraction = FIRST_EDGE_FRACTION + done * (LAST_EDGE_FRACTION - FIRST_EDGE_FRACTION)

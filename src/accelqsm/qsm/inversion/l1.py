@@ -19,15 +19,19 @@ from accelqsm.runtime.progress import staged
 
 DEFAULT = L1Settings()
 MARGIN_VOXELS = (12, 12, 12)
-PENALTY_PER_REGULARISATION = 45.0
+PENALTY_PER_REGULARISATION = 40.0
 DATA_PENALTY = 0.1
 RELAXATION = 1.7
 """Over-relaxation of the iterations, which all but halves their number."""
 
-EDGE_WEIGHT = 0.15
+SMALL_GRADIENT_PPM_PER_MM = 0.002
+"""Gradient below which the penalty is quadratic. An absolute value alone acts on tissue less where
+there is noise as well, so that values move with the noise; a linear filter's mean does not."""
+
+EDGE_WEIGHT = 0.2
 """Factor of the regularisation on an edge of the magnitude."""
 
-OUTSIDE_WEIGHT = 0.1
+OUTSIDE_WEIGHT = 0.02
 """Factor of the regularisation outside the mask, where sources may model residual background."""
 
 
@@ -42,12 +46,13 @@ def l1_dipole_inversion(
     magnitude: Tensor | None = None,
     settings: L1Settings = DEFAULT,
 ) -> Tensor:
-    """Susceptibility that minimises 1/2 ||W (D chi - f)||^2 + lambda ||V grad chi||_1, by ADMM.
+    """Susceptibility that minimises 1/2 ||W (D chi - f)||^2 + lambda sum V h(grad chi), by ADMM.
 
     D is the unit dipole, grad the forward difference per mm, W the data weight, V the structure
-    weight: 0.15 on the edges of the magnitude, 0.1 outside the mask, 1 elsewhere. The split
-    z = grad chi has the penalty rho = 45 lambda; a second split v = D chi makes the weighted
-    data term separable, and is left out where W = 1.
+    weight: 0.2 on the edges of the magnitude, 0.02 outside the mask, 1 elsewhere. h is the
+    absolute value, rounded below 0.002 ppm/mm (Huber). The split z = grad chi has the penalty
+    rho = 40 lambda; a second split v = D chi makes the weighted data term separable, and is left
+    out where W = 1.
 
     Args:
         local_field_ppm: (x, y, z) in ppm of the main field.
@@ -69,8 +74,9 @@ def l1_dipole_inversion(
         InputError: shapes that differ, or an empty mask.
 
     Source: Bilgic et al. 2014, Magn Reson Med 72:1444, doi 10.1002/mrm.25029; noise term after
-        Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272; over-relaxation: Eckstein
-        and Bertsekas 1992, Math Program 55:293, doi 10.1007/BF01581204.
+        Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272; rounded penalty: Huber
+        1964, Ann Math Stat 35:73, doi 10.1214/aoms/1177703732; over-relaxation: Eckstein and
+        Bertsekas 1992, Math Program 55:293, doi 10.1007/BF01581204.
     """
     if local_field_ppm.shape != mask.shape:
         raise InputError(
@@ -230,7 +236,8 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
         target *= 1 - RELAXATION
         target.add_(slope, alpha=RELAXATION).add_(dual)
         limit = weights.shrinkage(penalty, field)
-        dual = torch.clamp(target, -limit, limit)
+        within = limit / (limit + SMALL_GRADIENT_PPM_PER_MM)
+        dual = torch.clamp(target * within, -limit, limit)
         target.sub_(dual, alpha=2)
         if weights.data is None:
             continue

@@ -12,7 +12,7 @@ class L1Settings(Settings):
     """Settings of the inversion with an L1 penalty on the gradient."""
 
     regularisation: float = setting(
-        3.5e-4,
+        4e-4,
         least=1e-8,
         most=10,
         unit="ppm mm",
