@@ -35,7 +35,13 @@ from qsm_scores import field_scores, map_scores
 SEEDS = (200, 201, 202)
 COMMON_MM = 6.0
 WRONG_SHARE = 0.01
-PLAIN = L1Settings(regularisation=2e-4, dynamic_noise=False, n_iterations=100, tolerance=1e-2)
+PLAIN = L1Settings(
+    regularisation=2e-4,
+    small_gradient=0.0,
+    dynamic_noise=False,
+    n_iterations=100,
+    tolerance=1e-2,
+)
 PEER = "scikit-image, fit, RESHARP, TV"
 
 Row = tuple[str, dict[str, float]]

@@ -210,10 +210,10 @@ def test_lengths_that_are_given_stay() -> None:
     used = in_proportion(settings, 0.25)
     assert used.edge_mm == 0.3
     assert used.background_settings == settings.background_settings
-    assert used.inversion_settings == L1Settings(regularisation=4e-4 / 4)
+    assert used.inversion_settings == L1Settings(regularisation=4e-4 / 4, small_gradient=1e-3 * 4)
     assert in_proportion(QsmSettings(background="vsharp"), 0.25).background_settings.radii_mm[
         :2
-    ] == (4.0, 3.5)
+    ] == (2.0, 1.5)
     assert in_head_units(used, 0.25).background_settings.radii_mm == (8.0, 4.0)
     assert in_proportion(settings, 1.0) is settings
 

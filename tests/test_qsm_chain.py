@@ -234,7 +234,7 @@ def test_settings_come_back_from_toml_and_from_that_of_earlier_versions() -> Non
         background="vsharp", background_settings=VsharpSettings(radii_mm=(9.0, 4.0))
     )
     assert from_table(QsmSettings, tomllib.loads(tomli_w.dumps(plain(settings)))) == settings
-    former = {"background": "vsharp", "radii_mm": [9, 4], "sharp_threshold": 0.1, "edge_mm": 2.0}
+    former = {"background": "vsharp", "radii_mm": [9, 4], "sharp_threshold": 0.02, "edge_mm": 2.0}
     assert from_table(QsmSettings, former) == settings
     with pytest.raises(InputError, match="field_mode"):
         QsmSettings(field_mode="both")

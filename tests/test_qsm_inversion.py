@@ -18,7 +18,6 @@ from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.l1 import (
     PENALTY_PER_REGULARISATION,
     RELAXATION,
-    SMALL_GRADIENT_PPM_PER_MM,
     l1_dipole_inversion,
 )
 from accelqsm.qsm.inversion.settings import L1Settings
@@ -68,10 +67,10 @@ def plain_huber_admm(field: Tensor, *, lam: float, rho: float, direction: Triple
         for axis in range(3):
             slope = torch.roll(chi, -1, axis) - chi
             moved = RELAXATION * slope + (1 - RELAXATION) * split[axis] + dual[axis]
-            small = moved.abs() <= lam / rho + SMALL_GRADIENT_PPM_PER_MM
+            small = moved.abs() <= lam / rho + FIXED.small_gradient
             split[axis] = torch.where(
                 small,
-                moved * SMALL_GRADIENT_PPM_PER_MM / (SMALL_GRADIENT_PPM_PER_MM + lam / rho),
+                moved * FIXED.small_gradient / (FIXED.small_gradient + lam / rho),
                 torch.sign(moved) * (moved.abs() - lam / rho),
             )
             dual[axis] = moved - split[axis]

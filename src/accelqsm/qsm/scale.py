@@ -73,16 +73,20 @@ def said_in_head_units(scale: float) -> Iterator[None]:
 
 
 def _times(settings: Record, factor: float, *, defaults: bool) -> Record:
-    """All lengths, or those that are the default, times ``factor``; of choices as well."""
+    """All lengths, or those that are the default, times ``factor``; of choices as well.
+
+    What is per mm is divided by it.
+    """
     kind = type(settings)
     changed: dict[str, Any] = {}
     for name, known in settings_in(kind).items():
         value = getattr(settings, name)
-        is_length = known.unit.split(" ")[-1] == "mm" and value is not None
-        if is_length and (value == default_of(kind, name) or not defaults):
+        power = -1 if known.unit.endswith("/mm") else int(known.unit.split(" ")[-1] == "mm")
+        if power and value is not None and (value == default_of(kind, name) or not defaults):
+            times = factor**power
             many = isinstance(value, tuple)
             changed[name] = (
-                tuple(rounded(v * factor) for v in value) if many else rounded(value * factor)
+                tuple(rounded(v * times) for v in value) if many else rounded(value * times)
             )
         own = getattr(settings, name + OWN_SETTINGS, None)
         if own is not None:

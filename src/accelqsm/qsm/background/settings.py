@@ -25,12 +25,12 @@ class VsharpSettings(Settings):
     """Settings of vSHARP."""
 
     radii_mm: tuple[float, ...] = setting(
-        (16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0),
+        (8.0, 6.0, 5.0, 4.0, 3.0),
         above=0,
         most=100,
         unit="mm",
         help="radii of the balls; the mask is eroded by the smallest",
     )
     threshold: float = setting(
-        0.1, least=1e-3, most=1, help="spectral truncation of the deconvolution"
+        0.02, least=1e-3, most=1, help="spectral truncation of the deconvolution"
     )

@@ -24,10 +24,6 @@ DATA_PENALTY = 0.1
 RELAXATION = 1.7
 """Over-relaxation of the iterations, which all but halves their number."""
 
-SMALL_GRADIENT_PPM_PER_MM = 0.002
-"""Gradient below which the penalty is quadratic. An absolute value alone acts on tissue less where
-there is noise as well, so that values move with the noise; a linear filter's mean does not."""
-
 EDGE_WEIGHT = 0.2
 """Factor of the regularisation on an edge of the magnitude."""
 
@@ -50,8 +46,9 @@ def l1_dipole_inversion(
 
     D is the unit dipole, grad the forward difference per mm, W the data weight, V the structure
     weight: 0.2 on the edges of the magnitude, 0.02 outside the mask, 1 elsewhere. h is the
-    absolute value, rounded below 0.002 ppm/mm (Huber). The split z = grad chi has the penalty
-    rho = 40 lambda; a second split v = D chi makes the weighted data term separable, and is left
+    absolute value, rounded where it is small (Huber): an absolute value acts less on tissue where
+    noise is added, and values would move with the noise; the mean of a linear filter does not.
+    The split z = grad chi has the penalty rho = 40 lambda; a second split v = D chi makes the weighted data term separable, and is left
     out where W = 1.
 
     Args:
@@ -64,8 +61,8 @@ def l1_dipole_inversion(
             outside the mask is then unknown, and sources there have a small penalty, so that they
             model residual background field.
         magnitude: (x, y, z) whose edges the susceptibility may have in common; None for no edges.
-        settings: lambda in ppm mm (field in ppm, gradient in ppm / mm), dynamic terms, number of
-            iterations and tolerance.
+        settings: lambda in ppm mm (field in ppm, gradient in ppm / mm), small gradient, dynamic
+            terms, number of iterations and tolerance.
 
     Returns:
         chi in ppm, (x, y, z), zero outside the mask, up to a constant that the field leaves open.
@@ -236,7 +233,7 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
         target *= 1 - RELAXATION
         target.add_(slope, alpha=RELAXATION).add_(dual)
         limit = weights.shrinkage(penalty, field)
-        within = limit / (limit + SMALL_GRADIENT_PPM_PER_MM)
+        within = limit / (limit + settings.small_gradient)
         dual = torch.clamp(target * within, -limit, limit)
         target.sub_(dual, alpha=2)
         if weights.data is None:

@@ -18,6 +18,13 @@ class L1Settings(Settings):
         unit="ppm mm",
         help="weight of the gradient against that of the field",
     )
+    small_gradient: float = setting(
+        1e-3,
+        least=0,
+        most=10,
+        unit="ppm/mm",
+        help="gradient below which its weight is quadratic, so that values do not move with noise",
+    )
     magnitude_edges: bool = setting(
         True,
         help="smooth less across edges of the magnitude of late echoes",
