@@ -77,6 +77,53 @@ class QsmResult:
     settings: QsmSettings
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What the stages after the total field know of the object beside its field.
+
+    Attributes:
+        brain: bool (x, y, z), where the field is measured.
+        brain_is_found: it was extracted, so that its edge is not to be trusted.
+        voxel_size_mm: edge lengths of a voxel, as if the object were as large as a human head.
+        b0_direction: unit vector of the main field along the array axes.
+        field_strength_t: main field in tesla.
+        length_scale: lengths of the object over those of a human head.
+        noise: uncertainty of the field, or None for equal weights.
+        edges: (x, y, z) whose edges susceptibility may have in common, or None.
+        settings: with lengths in mm of the object.
+    """
+
+    brain: Tensor
+    brain_is_found: bool
+    voxel_size_mm: Triple
+    b0_direction: Triple
+    field_strength_t: float
+    length_scale: float
+    noise: Noise | None
+    edges: Tensor | None
+    settings: QsmSettings
+
+    @property
+    def scaled(self) -> QsmSettings:
+        """The settings with lengths of a human head."""
+        return in_head_units(self.settings, self.length_scale)
+
+    @property
+    def r2star_per_s(self) -> Tensor | None:
+        """Decay rate in 1/s in the brain, or None where it is not known."""
+        return None if self.noise is None else self.noise.r2star_per_s
+
+
+@dataclass(frozen=True)
+class TotalField:
+    """The field of all sources, as ``QsmResult`` describes it, and its subject."""
+
+    field_hz: Tensor
+    field_sd_hz: Tensor
+    magnitude: Tensor
+    subject: Subject
+
+
 def susceptibility(
     products: LagProducts,
     *,
@@ -109,6 +156,47 @@ def susceptibility(
     Source: the chain of Zhou et al. 2025, Front Neurosci 19:1522227,
     doi 10.3389/fnins.2025.1522227.
     """
+    total = total_field(
+        products,
+        grid=grid,
+        field_strength_t=field_strength_t,
+        b0_direction=b0_direction,
+        mask=mask,
+        settings=settings,
+    )
+    subject = total.subject
+    local = local_field(total.field_hz, subject)
+    left = known_mask(local, subject)
+    return QsmResult(
+        chi_ppm=dipole_inversion(local, left, subject),
+        mask=left,
+        brain=subject.brain,
+        field_hz=total.field_hz,
+        local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, field_strength_t), 0),
+        field_sd_hz=total.field_sd_hz,
+        r2star_per_s=subject.r2star_per_s,
+        magnitude=total.magnitude,
+        settings=subject.settings,
+    )
+
+
+def total_field(
+    products: LagProducts,
+    *,
+    grid: Grid,
+    field_strength_t: float,
+    b0_direction: Triple | None = None,
+    mask: Tensor | None = None,
+    settings: QsmSettings = DEFAULT,
+) -> TotalField:
+    """Unwrapped total field from sums over channels and echoes; arguments as of ``susceptibility``.
+
+    Returns:
+        The field with its standard deviation, and what later stages know of the subject.
+
+    Raises:
+        InputError: a mask of another shape or without voxels, or settings out of range.
+    """
     magnitude = products.echo_power.sum(0).sqrt()
     given = None if mask is None else _check_mask(mask, grid).to(magnitude.device)
     found = found_brain(products.magnitude[0], given, grid.voxel_size_mm, settings.length_scale)
@@ -120,45 +208,92 @@ def susceptibility(
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)
     if settings.field_mode == "multi":
         field_hz = multilag_field(products, field_hz, brain)
-    noise = _Noise.of(products, field_hz, brain)
-    weigh = settings.data_weighting
-    direction = b0_direction or grid.b0_direction
-    field_ppm = hz_to_ppm(field_hz, field_strength_t)
-    background = BACKGROUNDS[settings.background]
-    with said_in_head_units(found.length_scale):
-        local: LocalField = background.load()(
-            field_ppm,
-            brain,
-            noise.background_weight(field_ppm, brain, field_strength_t) if weigh else None,
+    noise = Noise.of(products, field_hz, brain)
+    return TotalField(
+        field_hz=field_hz,
+        field_sd_hz=torch.where(brain, at_most_random_hz(noise.uncertainty_hz, products), 0),
+        magnitude=magnitude,
+        subject=Subject(
+            brain=brain,
+            brain_is_found=mask is None,
             voxel_size_mm=size_mm,
-            b0_direction=direction,
-            settings=settings.background_settings,
+            b0_direction=b0_direction or grid.b0_direction,
+            field_strength_t=field_strength_t,
+            length_scale=found.length_scale,
+            noise=noise,
+            edges=iron_magnitude(products, size_mm),
+            settings=used,
+        ),
+    )
+
+
+def local_field(field_hz: Tensor, subject: Subject) -> LocalField:
+    """Field of the sources in the brain, from the total field (x, y, z) unwrapped in it.
+
+    Raises:
+        InputError: a brain that is too small for the method.
+    """
+    field_ppm, weight = hz_to_ppm(field_hz, subject.field_strength_t), None
+    if subject.noise is not None and subject.settings.data_weighting:
+        weight = subject.noise.background_weight(field_ppm, subject.brain, subject.field_strength_t)
+    with said_in_head_units(subject.length_scale):
+        local: LocalField = BACKGROUNDS[subject.settings.background].load()(
+            field_ppm,
+            subject.brain,
+            weight,
+            voxel_size_mm=subject.voxel_size_mm,
+            b0_direction=subject.b0_direction,
+            settings=subject.scaled.background_settings,
         )
-        chi_ppm = INVERSIONS[settings.inversion].load()(
+    return local
+
+
+def known_mask(local: LocalField, subject: Subject) -> Tensor:
+    """Where susceptibility is known: where the local field is, less the edge of a mask not given.
+
+    Raises:
+        InputError: as ``erode``.
+    """
+    if not (subject.brain_is_found and BACKGROUNDS[subject.settings.background].keeps_edge):
+        return local.mask
+    with said_in_head_units(subject.length_scale):
+        return erode(local.mask, subject.scaled.edge_mm, voxel_size_mm=subject.voxel_size_mm)
+
+
+def dipole_inversion(local: LocalField, left: Tensor, subject: Subject) -> Tensor:
+    """Susceptibility in ppm from the local field, relative to the reference.
+
+    Args:
+        local: field of the sources in the brain.
+        left: bool (x, y, z), where susceptibility is known (``known_mask``).
+        subject: what is known of the subject.
+
+    Returns:
+        (x, y, z), zero outside ``left``.
+
+    Raises:
+        InputError: an empty mask or reference region.
+    """
+    weight = None
+    if subject.noise is not None and subject.settings.data_weighting:
+        weight = subject.noise.inversion_weight(subject.brain, subject.voxel_size_mm)
+    with said_in_head_units(subject.length_scale):
+        chi_ppm = INVERSIONS[subject.settings.inversion].load()(
             local.field_ppm,
             local.mask,
-            voxel_size_mm=size_mm,
-            b0_direction=direction,
-            data_weight=noise.inversion_weight(brain, size_mm) if weigh else None,
-            magnitude=iron_magnitude(products, size_mm),
-            settings=settings.inversion_settings,
+            voxel_size_mm=subject.voxel_size_mm,
+            b0_direction=subject.b0_direction,
+            data_weight=weight,
+            magnitude=subject.edges,
+            settings=subject.scaled.inversion_settings,
         )
-        left = local.mask
-        if mask is None and background.keeps_edge:
-            left = erode(left, settings.edge_mm, voxel_size_mm=size_mm)
-        rate, kind = noise.r2star_per_s, settings.reference
-        chi_ppm = _reference_to_kind(chi_ppm, left, rate, size_mm, kind)
-    return QsmResult(
-        chi_ppm=chi_ppm,
-        mask=left,
-        brain=brain,
-        field_hz=field_hz,
-        local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, field_strength_t), 0),
-        field_sd_hz=torch.where(brain, at_most_random_hz(noise.uncertainty_hz, products), 0),
-        r2star_per_s=rate,
-        magnitude=magnitude,
-        settings=used,
-    )
+        return _reference_to_kind(
+            chi_ppm,
+            left,
+            subject.r2star_per_s,
+            subject.voxel_size_mm,
+            subject.settings.reference,
+        )
 
 
 def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
@@ -173,7 +308,7 @@ def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Noise:
+class Noise:
     """Uncertainty of the field and decay rate, estimated from the echoes; zero outside the brain.
 
     Attributes:
@@ -188,7 +323,7 @@ class _Noise:
     r2star_per_s: Tensor | None
 
     @classmethod
-    def of(cls, products: LagProducts, field_hz: Tensor, brain: Tensor) -> _Noise:
+    def of(cls, products: LagProducts, field_hz: Tensor, brain: Tensor) -> Noise:
         """Estimate from the voxels of the brain, the noise from a subset of them."""
         row, row_hz = products.inside(brain), field_hz[brain][:, None, None]
 
