@@ -44,7 +44,7 @@ def soft_sphere(shape: tuple[int, int, int], radius: float) -> Tensor:
 
 
 def plain_huber_admm(field: Tensor, *, lam: float, rho: float, direction: Triple, n: int) -> Tensor:
-    """Bilgic's iteration, over-relaxed, with complex FFTs and the proximal map of the Huber function."""
+    """Bilgic's iteration with complex FFTs, over-relaxed, for the Huber function."""
     shape = (field.shape[0], field.shape[1], field.shape[2])
     frequencies = torch.meshgrid(
         *(torch.fft.fftfreq(size, dtype=torch.float64) for size in shape), indexing="ij"

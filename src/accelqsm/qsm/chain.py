@@ -300,8 +300,8 @@ def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
     """TE-weighted magnitude, smoothed by 1.4 mm, for the edge prior of the inversion.
 
     Iron darkens late echoes. Early echoes also show contrast of water and T1, whose edges need not
-    be edges of susceptibility; without smoothing, noise and ringing have more edges than tissue, and the edges of tissue are
-    lost to noise.
+    be edges of susceptibility. Without smoothing, noise and ringing have more edges than tissue,
+    and nuclei lose theirs where noise is added.
     """
     x, y, z = (EDGE_SD_MM / size for size in voxel_size_mm)
     return gaussian(products.late_magnitude_s, (x, y, z))

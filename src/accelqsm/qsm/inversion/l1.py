@@ -48,8 +48,9 @@ def l1_dipole_inversion(
     weight: 0.2 on the edges of the magnitude, 0.02 outside the mask, 1 elsewhere. h is the
     absolute value, rounded where it is small (Huber): an absolute value acts less on tissue where
     noise is added, and values would move with the noise; the mean of a linear filter does not.
-    The split z = grad chi has the penalty rho = 40 lambda; a second split v = D chi makes the weighted data term separable, and is left
-    out where W = 1.
+
+    The split z = grad chi has the penalty rho = 40 lambda. A second split v = D chi makes the
+    weighted data term separable, and is left out where W = 1.
 
     Args:
         local_field_ppm: (x, y, z) in ppm of the main field.
