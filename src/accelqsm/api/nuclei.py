@@ -175,14 +175,16 @@ def mapped_head(
     magnitude: VolumeLike | None = None,
     mask: VolumeLike | None = None,
     r2star_per_s: VolumeLike | None = None,
+    chi_sd: VolumeLike | None = None,
 ) -> MappedHead:
-    """Combine a susceptibility map with magnitude, mask and R2* on the same grid.
+    """Combine a susceptibility map with magnitude, mask, R2* and its sd on the same grid.
 
     Args:
         chi: susceptibility in ppm (path or nibabel image).
         magnitude: magnitude of the same scan; echoes of a 4D image are combined.
         mask: the brain; by default where the map is not zero, or not its constant background.
         r2star_per_s: 1/s, for a reference that needs it.
+        chi_sd: standard deviation of susceptibility in ppm, for intervals of the means.
 
     Returns:
     Record of the images, to be passed as ``chi`` to the other functions.
@@ -206,6 +208,7 @@ def mapped_head(
         magnitude=None if magnitude is None else _magnitude(magnitude, image),
         r2star_per_s=None if rate is None else rate.values.astype(np.float32),
         within=inside,
+        chi_sd_ppm=None if chi_sd is None else as_volume(chi_sd, "chi sd", grid=image.grid).values,
     )
 
 
@@ -247,6 +250,7 @@ def head_of(chi: MeasuredIn, magnitude: VolumeLike | None = None) -> MappedHead:
             magnitude=Volume(chi.magnitude, chi.grid),
             r2star_per_s=chi.r2star_per_s,
             within=chi.mask,
+            chi_sd_ppm=chi.chi_sd_ppm,
         )
     return mapped_head(chi, magnitude=magnitude)
 

@@ -36,8 +36,7 @@ class Choice:
 
     def load(self) -> Any:
         """Import and return the function (or class)."""
-        module, _, name = self.function.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return imported(self.function)
 
     def describe(self, settings: Settings | None = None) -> str:
         """Methods sentence with the values of ``settings`` (the defaults if absent)."""
@@ -45,6 +44,12 @@ class Choice:
         shown = {name: _format_value(value) for name, value in values.items()}
         names = [name for _, name, _, _ in Formatter().parse(self.sentence) if name]
         return self.sentence.format(**{name: shown.get(name, "unknown") for name in names})
+
+
+def imported(address: str) -> Any:
+    """What ``module:name`` stands for."""
+    module, _, name = address.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def said_of(settings: Settings | None) -> list[str]:

@@ -42,6 +42,7 @@ def as_maps(
     maps = SusceptibilityMaps(
         grid=grid,
         chi_ppm=as_array(result.chi_ppm),
+        chi_sd_ppm=None if result.chi_sd_ppm is None else as_array(result.chi_sd_ppm),
         mask=as_array(result.mask),
         field_hz=as_array(result.field_hz),
         field_sd_hz=as_array(result.field_sd_hz),

@@ -17,6 +17,7 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.morphology import diameter_mm, in_head_mm, scale_of
 from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste, propagate_labels
+from accelqsm.nuclei.interval import interval_ppb
 from accelqsm.nuclei.labels import erode, labels_outside, narrow_labels, select_rows
 from accelqsm.nuclei.measure import measure_nuclei, split_side
 from accelqsm.nuclei.quality import flags
@@ -51,6 +52,7 @@ class MappedHead:
         magnitude: magnitude of the same scan; needed for registration.
         r2star_per_s: (x, y, z) in 1/s, for a reference that needs it.
         within: mask in which nuclei are measured; None for everywhere.
+        chi_sd_ppm: standard deviation of susceptibility (x, y, z), where it is known.
     """
 
     chi: Volume
@@ -59,6 +61,7 @@ class MappedHead:
     magnitude: Volume | None = None
     r2star_per_s: npt.NDArray[Any] | None = None
     within: Mask | None = None
+    chi_sd_ppm: npt.NDArray[Any] | None = None
 
     def reference_ppm(self, kind: str) -> float:
         """Mean susceptibility of the reference region, in ppm.
@@ -288,9 +291,10 @@ def measure_with_reference(
 ) -> pd.DataFrame:
     """Measure nuclei relative to the mean of the reference region."""
     grid = head.chi.grid
+    labels = erode(placed.labels, distance_mm=settings.erosion_mm, voxel_size_mm=grid.voxel_size_mm)
     table = measure_nuclei(
         head.chi.values,
-        erode(placed.labels, distance_mm=settings.erosion_mm, voxel_size_mm=grid.voxel_size_mm),
+        labels,
         rows,
         voxel_volume_mm3=grid.voxel_volume_mm3,
         mask=head.within,
@@ -302,6 +306,19 @@ def measure_with_reference(
     for column in ("mean_ppb", "median_ppb"):
         table[column] = table[column] - level_ppb
     table["reference"], table["reference_ppb"] = settings.reference, level_ppb
+    if head.chi_sd_ppm is None:
+        return table
+    half_ppb = interval_ppb(
+        head.chi.values,
+        head.chi_sd_ppm,
+        labels,
+        rows,
+        voxel_volume_mm3=grid.voxel_volume_mm3,
+        mask=head.within,
+        probabilities=placed.probabilities or None,
+    )
+    for column, sign in (("low_ppb", -1), ("high_ppb", 1)):
+        table[column] = table["mean_ppb"] + sign * half_ppb
     return table
 
 
@@ -376,12 +393,14 @@ def _resample_head(head: MappedHead, labels: Volume, transform: Transform) -> Ma
     grid = labels.grid
     inside = Volume(head.brain.astype(np.float32), head.chi.grid)
     brain = resample_to(inside, grid, transform.inverse).values > 0.5
+    sd = None if head.chi_sd_ppm is None else Volume(head.chi_sd_ppm, head.chi.grid)
     return replace(
         head,
         chi=resample_to(head.chi, grid, transform.inverse),
         magnitude=resample_to(magnitude_of(head), grid, transform.inverse),
         brain=brain,
         within=brain,
+        chi_sd_ppm=None if sd is None else resample_to(sd, grid, transform.inverse).values,
     )
 
 

@@ -15,6 +15,7 @@ from accelqsm.qsm.background.dipole_fit import FIELD_SD_PPM
 from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.brain import coherent_sums, found_brain
+from accelqsm.qsm.chi_sd import susceptibility_sd
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field
 from accelqsm.qsm.field.relaxation import r2star_per_s
@@ -54,6 +55,8 @@ class QsmResult:
 
     Attributes:
         chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
+        chi_sd_ppm: standard deviation of ``chi_ppm`` about the truth, zero outside ``mask``; None
+            where it was not asked for, or noise of the field is not known.
         mask: bool, where ``chi_ppm`` is known: ``brain`` less what is lost at its edge.
         brain: bool, the mask that field and background removal used.
         field_hz: total field, unwrapped in ``brain``.
@@ -67,6 +70,7 @@ class QsmResult:
     """
 
     chi_ppm: Tensor
+    chi_sd_ppm: Tensor | None
     mask: Tensor
     brain: Tensor
     field_hz: Tensor
@@ -167,8 +171,10 @@ def susceptibility(
     subject = total.subject
     local = local_field(total.field_hz, subject)
     left = known_mask(local, subject)
+    chi_ppm = dipole_inversion(local, left, subject)
     return QsmResult(
-        chi_ppm=dipole_inversion(local, left, subject),
+        chi_ppm=chi_ppm,
+        chi_sd_ppm=uncertainty(chi_ppm, left, subject),
         mask=left,
         brain=subject.brain,
         field_hz=total.field_hz,
@@ -294,6 +300,25 @@ def dipole_inversion(local: LocalField, left: Tensor, subject: Subject) -> Tenso
             subject.voxel_size_mm,
             subject.settings.reference,
         )
+
+
+def uncertainty(chi_ppm: Tensor, left: Tensor, subject: Subject) -> Tensor | None:
+    """Standard deviation of susceptibility in ppm, (x, y, z), zero outside ``left``.
+
+    None where it is not asked for, or noise of the field or of the inversion is not known.
+    """
+    method = INVERSIONS[subject.settings.inversion]
+    noise_sd = method.load_noise()
+    if noise_sd is None or subject.noise is None or not subject.settings.uncertainty:
+        return None
+    noise_ppm = noise_sd(
+        hz_to_ppm(subject.noise.bound_hz, subject.field_strength_t),
+        left,
+        voxel_size_mm=subject.voxel_size_mm,
+        b0_direction=subject.b0_direction,
+        settings=subject.scaled.inversion_settings,
+    )
+    return susceptibility_sd(chi_ppm, left, noise_ppm, voxel_size_mm=subject.voxel_size_mm)
 
 
 def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:

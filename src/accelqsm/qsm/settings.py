@@ -54,6 +54,10 @@ class QsmSettings(Settings):
         help="weigh the field by the inverse of its standard deviation",
         said="weights from the standard deviation of the field",
     )
+    uncertainty: bool = setting(
+        True,
+        help="estimate the standard deviation of susceptibility",
+    )
     edge_mm: float = setting(
         2.0,
         least=0,

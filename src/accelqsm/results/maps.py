@@ -25,6 +25,7 @@ from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_reco
 from accelqsm.results.saved import SavedResult
 
 CHIMAP = "Chimap.nii.gz"
+CHI_SD = "chisd.nii.gz"
 FIELD = "fieldmap.nii.gz"
 FIELD_SD = "fieldsd.nii.gz"
 LOCAL_FIELD = "localfield.nii.gz"
@@ -44,6 +45,8 @@ class SusceptibilityMaps(SavedResult):
     Attributes:
         grid: voxel grid of the maps.
         chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
+        chi_sd_ppm: standard deviation of ``chi_ppm`` about the truth, zero outside ``mask``; None
+            where it was not estimated.
         mask: bool, where ``chi_ppm`` is known.
         field_hz: total field, unwrapped.
         field_sd_hz: standard deviation of ``field_hz``, zero outside the brain; where there is no
@@ -67,6 +70,7 @@ class SusceptibilityMaps(SavedResult):
     local_field_hz: Volume
     r2star_per_s: Volume | None
     magnitude: Volume
+    chi_sd_ppm: Volume | None = None
     echoes: EchoImages | None = None
     settings: QsmSettings = field(default_factory=QsmSettings)
     recon: ReconSettings | None = None
@@ -89,7 +93,7 @@ class SusceptibilityMaps(SavedResult):
         if self.echoes is not None:
             write_echoes(out, self.echoes, self.grid, self.source)
         for name, values in self._files().items():
-            if values is not None:  # A single echo has no R2*.
+            if values is not None:
                 write_image(out / name, values, self.grid)
         write_settings(out / SETTINGS, self._record())
 
@@ -130,6 +134,7 @@ class SusceptibilityMaps(SavedResult):
         return {
             FIELD: self.field_hz,
             FIELD_SD: self.field_sd_hz,
+            CHI_SD: self.chi_sd_ppm,
             LOCAL_FIELD: self.local_field_hz,
             R2STAR: self.r2star_per_s,
             MAGNITUDE: self.magnitude,
@@ -174,6 +179,7 @@ def read_maps(folder: str | Path) -> SusceptibilityMaps:
         local_field_hz=volume(LOCAL_FIELD),
         r2star_per_s=volume(R2STAR) if (out / R2STAR).is_file() else None,
         magnitude=volume(MAGNITUDE),
+        chi_sd_ppm=volume(CHI_SD) if (out / CHI_SD).is_file() else None,
         echoes=read_echoes(out, chi.grid),
         settings=settings_of_record(record, out / SETTINGS),
         recon=recon_of_record(record, out / SETTINGS),

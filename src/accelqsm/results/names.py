@@ -13,7 +13,7 @@ from accelqsm.results.records import SETTINGS, UNFINISHED
 _TABLE = ("tsv", "json")
 _TEXTS = (SETTINGS, UNFINISHED, "methods.md", "references.bib", "report.html")
 _MAPS = (
-    "Chimap.nii.gz", "fieldmap.nii.gz", "fieldsd.nii.gz", "localfield.nii.gz",
+    "Chimap.nii.gz", "chisd.nii.gz", "fieldmap.nii.gz", "fieldsd.nii.gz", "localfield.nii.gz",
     "R2starmap.nii.gz", "magnitude.nii.gz", "mask.nii.gz",
 )  # fmt: skip
 _ECHOES = tuple(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from accelqsm.options.registry import Choice, Registry
+from dataclasses import dataclass
+from typing import Any
+
+from accelqsm.options.registry import Choice, Registry, imported
 from accelqsm.qsm.inversion.settings import L1Settings
 
 
+@dataclass(frozen=True)
 class Inversion(Choice):
     """A dipole inversion method, from the local field to susceptibility.
 
@@ -13,7 +17,18 @@ class Inversion(Choice):
     magnitude, settings)`` and returns susceptibility in ppm, (x, y, z), zero outside the mask.
     ``data_weight`` is proportional to 1 / sd of the field, or None for equal weights;
     susceptibility may have edges in common with ``magnitude``.
+
+    Attributes:
+        noise: ``module:name`` of a function of ``(field_sd_ppm, mask, *, voxel_size_mm,
+            b0_direction, settings)`` that returns the standard deviation of susceptibility from
+            noise of the field; empty where it is not known.
     """
+
+    noise: str = ""
+
+    def load_noise(self) -> Any:
+        """Import and return the function ``noise``; None where there is none."""
+        return imported(self.noise) if self.noise else None
 
 
 INVERSIONS: Registry[Inversion] = Registry(
@@ -26,6 +41,7 @@ INVERSIONS: Registry[Inversion] = Registry(
             "{regularisation} ppm mm, at most {n_iterations} iterations, tolerance {tolerance})",
             citations=("inversion",),
             settings=L1Settings,
+            noise="accelqsm.qsm.inversion.noise:l1_noise_sd",
         ),
     ],
 )

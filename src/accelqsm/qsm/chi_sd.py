@@ -1,0 +1,40 @@
+"""Standard deviation of a susceptibility map: noise, and what the chain gets wrong without any."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from accelqsm.grid import Triple
+from accelqsm.qsm.smooth import gaussian
+
+FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.012, 0.003, 0.030
+"""Error without noise in tissue close to the mean of the brain, whose contrast regularisation
+lowers; far from it, where edges are found; and the contrast between the two. From four heads."""
+
+SMOOTHING_MM = 2.5
+
+
+def susceptibility_sd(
+    chi_ppm: Tensor, mask: Tensor, noise_sd_ppm: Tensor, *, voxel_size_mm: Triple
+) -> Tensor:
+    """Standard deviation of each voxel's susceptibility about the truth.
+
+    The root of the squares of the noise and of the error without noise, which falls from 12 ppb
+    where susceptibility is that of the brain's mean to 3 ppb where it is far from it.
+
+    Args:
+        chi_ppm: (x, y, z) in ppm.
+        mask: bool (x, y, z).
+        noise_sd_ppm: (x, y, z) in ppm, from noise alone.
+        voxel_size_mm: edge lengths of a voxel in mm.
+
+    Returns:
+        (x, y, z) in ppm, zero outside the mask. One standard deviation holds the truth in 60 to
+        75 % of the voxels of white matter, grey matter and nuclei of digital heads.
+    """
+    x, y, z = (SMOOTHING_MM / size for size in voxel_size_mm)
+    level = chi_ppm[mask].mean()
+    contrast = gaussian(torch.where(mask, chi_ppm - level, 0), (x, y, z)) / CONTRAST_PPM
+    model = STEEP_PPM + (FLAT_PPM - STEEP_PPM) * torch.exp(-contrast.square())
+    return torch.where(mask, torch.hypot(model, noise_sd_ppm), 0)
