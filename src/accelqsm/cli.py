@@ -55,12 +55,15 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done; 65: unusable input, 73: no place for the results, 74: a full disk, each with one line
+    0: done; 2, by ``SystemExit``: a command line that cannot be read; 65: unusable input, 73: no place for the results, 74: a full disk, each with one line
     on stderr; 70: an error of this software, with one line and how to report it (``--debug``: with
     its traceback); 130: interrupted.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args(given)
+    try:
+        options = parser().parse_args(given)
+    except InputError as error:
+        return _refuse(error)
     keep_freed_memory()
     try:
         return _run(options, given)
@@ -80,21 +83,24 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
         with _warnings_in_one_line(), _terminated_as_interrupted(), progress_shown():
             options.run(options)
     except InputError as error:
-        stage()
-        print(f"accelqsm: {_one_line(str(error))}", file=sys.stderr)
-        return error.status
+        return _refuse(error)
     except OSError as error:
         told = output_error("files", error)
         if told is None or not no_space(error):
             raise
-        stage()
-        print(f"accelqsm: {_one_line(str(told))}", file=sys.stderr)
-        return told.status
+        return _refuse(told)
     except KeyboardInterrupt:
         stage()
         print("accelqsm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _refuse(error: InputError) -> int:
+    """Say in one line what cannot be used; the exit status."""
+    stage()
+    print(f"accelqsm: {_one_line(str(error))}", file=sys.stderr)
+    return error.status
 
 
 def _check_words(given: Sequence[str]) -> None:
