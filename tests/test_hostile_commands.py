@@ -116,6 +116,28 @@ def test_heads_of_micrometres_are_not_registered() -> None:
         _coarse(Volume(image, grid))
 
 
+@pytest.mark.parametrize("size", [0.002, 0.009, 21.0])
+@pytest.mark.parametrize("command", ["nuclei", "similarity", "qsm"])
+def test_voxel_sizes_have_one_range_for_every_command(
+    command: str, size: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, table, out = (str(tmp_path / name) for name in ("chi.nii", "lookup.tsv", "out.tsv"))
+    write_image(
+        tmp_path / "chi.nii", np.eye(5)[..., None], centred_grid((5, 5, 1), (2.0, 2.0, size))
+    )
+    (tmp_path / "lookup.tsv").write_text("index\tname\n1\tL Pu\n")
+    words = {
+        "nuclei": [image, out, "--labels", image, "--lookup", table, "--reference", "none"],
+        "similarity": [image, image, out, "--mask", image],
+        "qsm": [out, "--magnitude", image, "--phase", image, "--echo-times-s", "0.01",
+                "--b0-tesla", "3"],
+    }  # fmt: skip
+    assert main([command, *words[command]]) == 65
+    found = f"chi.nii: voxel size: expected 0.01 to 20 mm, found 2 x 2 x {size:g} mm"
+    assert found in refusal(capsys)
+    assert not (tmp_path / "out.tsv").exists()
+
+
 def test_complex_images_are_no_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Their imaginary part was dropped without a word."""
     chi, mask = tmp_path / "chi.nii", tmp_path / "mask.nii"

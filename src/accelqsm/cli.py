@@ -55,9 +55,10 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done; 2, by ``SystemExit``: a command line that cannot be read; 65: unusable input, 73: no place for the results, 74: a full disk, each with one line
+    0: done; 65: unusable input, 73: no place for the results, 74: a full disk, each with one line
     on stderr; 70: an error of this software, with one line and how to report it (``--debug``: with
-    its traceback); 130: interrupted.
+    its traceback); 130: interrupted. A command line that cannot be read ends with 2
+    (``SystemExit``).
     """
     given = sys.argv[1:] if arguments is None else arguments
     try:

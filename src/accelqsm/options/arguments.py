@@ -124,9 +124,7 @@ def given_table(options: argparse.Namespace, record: type[Settings]) -> dict[str
         checked = tuple(value) if isinstance(value, list) else value
         argument.setting.check(argument.flag, checked)
         if not is_kind(checked, argument.kind):
-            raise InputError(
-                f"{argument.flag}: expected {kind_text(argument.kind)}, found {value}"
-            )
+            raise InputError(f"{argument.flag}: expected {kind_text(argument.kind)}, found {value}")
         inside = table
         for name in argument.path[:-1]:
             inside = inside.setdefault(name, {})
