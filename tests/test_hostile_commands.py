@@ -88,6 +88,13 @@ def test_names_that_no_system_holds_are_refused(
     assert "expected the name of a file" in refusal(capsys)
 
 
+def test_words_that_cannot_be_encoded_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["similarity", "a.nii", "b.nii", "out.tsv", "--mask", "\ud83e\udde0"],
+                  ["report", "\ud83e"]):  # fmt: skip
+        assert main(words) == 65
+        assert "expected words that can be names of files, found '\\ud83e" in refusal(capsys)
+
+
 def test_balls_that_fit_nowhere_cost_nothing() -> None:
     """Of 100 mm, where the mask has 2 mm: their kernels would have 4000 voxels along each side."""
     torch.manual_seed(0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -105,13 +106,20 @@ def _refuse(error: InputError) -> int:
 
 
 def _check_words(given: Sequence[str]) -> None:
-    """Refuse an empty word, which as a path would be the folder that one is in."""
+    """Refuse words that no name can be, and an empty one, which is the folder that one is in."""
     if "" in given:
         before = " ".join(given[: given.index("")][-2:])
         raise InputError(
             f"command line: expected a word after '{before}', found an empty one (a variable that "
             "is not set?)"
         )
+    for word in given:
+        try:
+            os.fsencode(word)
+        except UnicodeEncodeError:
+            raise InputError(
+                f"command line: expected words that can be names of files, found {word!a}"
+            ) from None
 
 
 def parser() -> argparse.ArgumentParser:
