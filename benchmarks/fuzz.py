@@ -82,16 +82,17 @@ def main() -> int:
         intact = {case.name: _intact(corpus, Path(work), case) for case in CASES}
         numbers = range(options.n) if options.only is None else [options.only]
         debug = () if options.only is None else ("--debug",)
-        outcomes = [_run((options.seed, n), corpus, Path(work), intact, debug) for n in numbers]
+        outcomes = []
+        for n in numbers:
+            outcomes.append(_run((options.seed, n), corpus, Path(work), intact, debug))
+            if outcomes[-1].faults:
+                print(_line(outcomes[-1]), flush=True)
     _print_counts(outcomes)
     if options.log:
-        options.log.write_text("\n".join(_line(one) for one in outcomes) + "\n")
-    faulty = [one for one in outcomes if one.faults]
-    for one in faulty:
-        print(_line(one))
+        options.log.write_text("\n".join(map(_line, outcomes)) + "\n")
     if options.only is not None:
         print(outcomes[0], outcomes[0].said, sep="\n")
-    return bool(faulty)
+    return any(one.faults for one in outcomes)
 
 
 def _options() -> argparse.Namespace:
@@ -299,7 +300,7 @@ def _print_counts(outcomes: list[Outcome]) -> None:
 def _line(one: Outcome) -> str:
     last = ascii((one.said.strip().splitlines() or [""])[-1][:160])
     return (
-        f"{one.number}\t{one.case}\t{one.change}\t{one.status}\t{one.wall_s:.2f}\t"
+        f"{one.number}\t{one.case}\t{ascii(one.change)[1:-1]}\t{one.status}\t{one.wall_s:.2f}\t"
         f"{one.peak_bytes / 1e6:.0f}\t{', '.join(one.faults)}\t{one.verdict}\t{last}"
     )
 

@@ -7,9 +7,11 @@ hand, must end with the results of an undisturbed run and leave nothing else beh
 command and start: nothing there; a note of the user there; earlier results there, replaced
 (--overwrite); both.
 
-Usage: python benchmarks/kill_renames.py [COMMAND ...], of compare report save nuclei map recon;
-or COMMAND:START, such as "compare:old and note". ``save`` writes maps that are not computed. With
---all, kills also before each file or folder is removed and each folder is made.
+Usage: python benchmarks/kill_renames.py [COMMAND ...], of compare report save nuclei map recon
+registered import demo train; or COMMAND:START, such as "compare:old and note". ``save`` writes maps
+that are not computed, ``registered`` is nuclei with labels of another scan. ``demo`` and ``train``
+write in place: killed, they say that they are unfinished, and do not bring the old results back.
+With --all, kills also before each file or folder is removed and each folder is made.
 """
 
 from __future__ import annotations
@@ -30,25 +32,33 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import pandas as pd
 
-from accelqsm.cli import main
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import PARTIAL
+from accelqsm.files.dicom.dataset import TABLE
 from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.grid import centred_grid
 from accelqsm.reports.rebuild import rebuild_report
-from accelqsm.results.folder import results_folder, results_table
+from accelqsm.results.folder import added_files, results_folder, results_table
 from accelqsm.results.integrity.check import check_file, check_folder
-from accelqsm.results.maps import SusceptibilityMaps
+from kill_cases import Run, cli, demo_runs, import_runs, maps, nuclei_runs, train_runs
 
-COMMANDS = ("compare", "report", "save", "nuclei", "map", "recon")
+ADDED = {
+    "registered": nuclei_runs,
+    "import": import_runs,
+    "demo": demo_runs,
+    "train": train_runs,
+}
+
+COMMANDS = ("compare", "report", "save", "nuclei", "map", "recon", *ADDED)
 STARTS = ("empty", "note", "old", "old and note")
 NOTE = "notes.txt"
 EVENTS = {"os.rename"}
 if "--all" in sys.argv:
     EVENTS |= {"os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
-Run = Callable[[Path, bool], object]
-"""Writes into a folder, with or without --overwrite; other than 0, None or a path: refused."""
+IN_PLACE = ("demo", "train")
+REPEATED = {"train": ("reconnet3d.safetensors", "errors.csv", "log.csv")}
+"""Files whose bytes a run repeats, where it does not repeat all of them."""
 
 
 def values(path: Path, seed: int) -> Path:
@@ -62,16 +72,6 @@ def values(path: Path, seed: int) -> Path:
     ]
     write_table(path, pd.DataFrame(rows, columns=["subject", "protocol", "region", "value_ppb"]))
     return path
-
-
-def maps(seed: int) -> SusceptibilityMaps:
-    """Maps of noise, of which older ones have R2* and newer ones do not."""
-    grid = centred_grid((6, 5, 4), (2.0, 2.0, 2.0))
-    noise = np.random.default_rng(seed).normal(size=(6, *grid.shape)).astype(np.float32)
-    return SusceptibilityMaps(
-        grid, noise[0], noise[1] > 0, noise[2], noise[3], noise[4],
-        noise[5] if seed == 0 else None, noise[5],
-    )  # fmt: skip
 
 
 def write_scan(path: Path, seed: int) -> Path:
@@ -105,11 +105,8 @@ def write_scan(path: Path, seed: int) -> Path:
 def runs(command: str, work: Path) -> tuple[str, Run, Run]:
     """Name of the output, the run that leaves the old results, and the one that is killed."""
 
-    def cli(*words: str | Path) -> Run:
-        return lambda out, over: main(
-            [str(words[0]), *map(str, words[1:]), str(out), *(["--overwrite"] if over else [])]
-        )
-
+    if command in ADDED:
+        return "out", *ADDED[command](work)
     if command in ("compare", "report"):
         old, new = (values(work / f"v{seed}.tsv", seed) for seed in (0, 1))
         first = cli("compare", "--reference", "PI", old)
@@ -166,17 +163,18 @@ def forked(run: Callable[[], object], kill_at: int | None = None) -> tuple[int, 
 def fail(out: Path, command: str) -> None:
     """A run that undoes what it finds, and then has nothing to add."""
     folder = results_table if out.suffix == ".tsv" else partial(results_folder, command=command)
-    with folder(out, overwrite=True):
+    with added_files(out, last=TABLE) if command == "import" else folder(out, overwrite=True):
         raise InputError("expected to fail")
 
 
-def contents(out: Path) -> dict[str, bytes]:
-    """Files of a result, without the page of a report and the user's note."""
+def contents(out: Path, command: str = "") -> dict[str, bytes]:
+    """Files of a result that a run repeats, without the page of a report and the user's note."""
     if out.suffix == ".tsv":
         beside = [out, out.with_suffix(".json"), out.with_suffix(".toml")]
         return {p.name: p.read_bytes() for p in beside if p.is_file()} if out.is_file() else {}
     files = (p for p in out.rglob("*") if p.is_file() and p.name not in (NOTE, "report.html"))
-    return {str(p.relative_to(out)): p.read_bytes() for p in files}
+    kept = REPEATED.get(command)
+    return {str(p.relative_to(out)): p.read_bytes() for p in files if not kept or p.name in kept}
 
 
 def page_of(out: Path) -> bytes:
@@ -185,17 +183,19 @@ def page_of(out: Path) -> bytes:
     return page.read_bytes() if page.is_file() else b""
 
 
-def left(out: Path, old: dict[str, bytes], new: dict[str, bytes]) -> str:
+def left(command: str, out: Path, old: dict[str, bytes], new: dict[str, bytes]) -> str:
     """What a killed run left: old, new, nothing or unfinished; anything else is a fault."""
     if out.suffix == ".tsv" and not out.is_file():
         return "unfinished"  # where there is no table, there is no result
-    if not out.exists() or not contents(out):
+    if not out.exists() or not any(p.name != NOTE for p in out.rglob("*")):
         return "nothing"
+    found = {name: data for name, data in contents(out, command).items() if PARTIAL not in name}
+    if command == "import" and found not in (old, new):
+        return "FAULT: no table is gone" if TABLE in found else "unfinished"
     try:
         check_file(out) if out.suffix == ".tsv" else check_folder(out)
     except InputError as error:
         return "unfinished" if "unfinished" in str(error) else f"FAULT: {error}"
-    found = {name: data for name, data in contents(out).items() if PARTIAL not in name}
     return "old" if found == old else "new" if found == new else f"FAULT: passes as {set(found)}"
 
 
@@ -208,7 +208,7 @@ def tried(command: str, start: str, work: Path) -> Iterator[str]:
     old: dict[str, bytes] = {}
     if "old" in start or command == "report":
         forked(lambda: first(state / name, False))
-        old = contents(state / name)
+        old = contents(state / name, command)
     if "old" in start and command == "report":
         forked(lambda: run(state / name, True))
     if "note" in start:
@@ -221,25 +221,29 @@ def tried(command: str, start: str, work: Path) -> Iterator[str]:
         run(work / "warm" / name, True)
     status, n_renames = forked(lambda: run(clean, over))
     assert status == 0, f"{command} from {start}: an undisturbed run ended with {status}"
-    new = contents(clean)
+    new = contents(clean, command)
     for k in range(1, n_renames + 1):
         place = work / f"killed-{k}"
         shutil.copytree(state, place)
         out = place / name
         killed, _ = forked(lambda: run(out, over), k)  # noqa: B023
-        found = left(out, old, new) if killed == -signal.SIGKILL else f"FAULT: ended with {killed}"
+        found = (
+            left(command, out, old, new)
+            if killed == -signal.SIGKILL
+            else f"FAULT: ended with {killed}"
+        )
         if page_of(out) not in (page_of(state / name), page_of(clean)):
             found = "FAULT: another page"
-        if found == "unfinished":
+        if found == "unfinished" and command not in IN_PLACE:
             copied = place / "failed"
             shutil.copytree(place, copied)
             forked(lambda: fail(copied / name, command))  # noqa: B023
-            if contents(copied / name) != old:
+            if contents(copied / name, command) != old:
                 found = f"FAULT at {k}: not undone"
             shutil.rmtree(copied)
         again = over or found == "new"
         status, _ = forked(lambda: run(out, again))  # noqa: B023
-        if status != 0 or contents(out) != new:
+        if status != 0 or contents(out, command) != new:
             found = f"FAULT at {k}: {found}, and run again it ends with {status}"
         elif {p.name for p in place.iterdir()} != {p.name for p in clean.parent.iterdir()}:
             found = f"FAULT at {k}: {found}, and {[p.name for p in place.iterdir()]} stay"
@@ -262,7 +266,7 @@ def benchmark() -> int:
             wrong = sum(n for what, n in counts.items() if "FAULT" in what)
             faults += wrong
             shown = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
-            print(f"{command:8s} {start:13s} {sum(counts.values()):3d} kills: {shown}", flush=True)
+            print(f"{command:10s} {start:13s} {sum(counts.values()):3d} kills: {shown}", flush=True)
     return faults
 
 

@@ -10,10 +10,18 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from nibabel.nifti1 import Nifti1Extension
 
 from accelqsm.errors import InputError
 from accelqsm.files.megre.phase import phase_rad
-from accelqsm.files.nifti import Image, check_same_grid, read_image, read_volume, write_image
+from accelqsm.files.nifti import (
+    Image,
+    check_same_grid,
+    read_header,
+    read_image,
+    read_volume,
+    write_image,
+)
 from accelqsm.files.tables import read_table, write_table
 from accelqsm.files.toml import write_settings
 from accelqsm.grid import Grid, as_affine, centred_grid
@@ -53,6 +61,39 @@ def test_single_flipped_bit_and_truncation_are_noticed(tmp_path: Path) -> None:
     plain.write_bytes(gzip.decompress(good)[:-16])
     with pytest.raises(InputError, match=r"expected 912 bytes for shape .*, found 896"):
         read_image(plain)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_extensions_of_a_header_are_skipped(kind: type, tmp_path: Path) -> None:
+    """AFNI writes kilobytes of them between header and voxels."""
+    for name in ("map.nii", "map.nii.gz"):
+        image = kind(noise(), GRID.matrix)
+        image.header.extensions.append(Nifti1Extension("afni", b"x" * 3000))
+        nibabel.save(image, tmp_path / name)
+        assert read_header(tmp_path / name).shape == GRID.shape
+        assert np.array_equal(read_volume(tmp_path / name).values, noise())
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("offset", [352, 353, 400])
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.37, -3.1), (0.0, 5.0)])
+def test_values_are_those_of_nibabel(
+    order: str, offset: int, slope: float, intercept: float, tmp_path: Path
+) -> None:
+    for code in ("i2", "f4", "f8", "u1", "c8"):
+        stored = (100 * noise()).astype(f"{order}{code}")
+        raw = nibabel.Nifti1Header(endianness=order)
+        raw.set_data_dtype(stored.dtype)
+        raw.set_data_shape(stored.shape)
+        raw.set_sform(GRID.matrix, 1)
+        raw["magic"], raw["vox_offset"] = b"n+1", offset
+        raw["scl_slope"], raw["scl_inter"] = slope, intercept
+        path = tmp_path / f"{code}.nii"
+        path.write_bytes(raw.binaryblock + bytes(offset - 348) + stored.tobytes(order="F"))
+        found, expected = read_image(path), nibabel.load(path)
+        assert found.values.dtype == np.asanyarray(expected.dataobj).dtype
+        assert np.array_equal(found.values, np.asanyarray(expected.dataobj))
+        assert np.array_equal(found.stored, stored)
 
 
 def test_missing_foreign_nan_and_4d_files_are_named(tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ def test_names_that_no_system_holds_are_refused(
     assert "expected the name of a file" in refusal(capsys)
 
 
+def test_words_that_cannot_be_encoded_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["similarity", "a.nii", "b.nii", "out.tsv", "--mask", "\ud83e\udde0"],
+                  ["report", "\ud83e"]):  # fmt: skip
+        assert main(words) == 65
+        assert "expected words that can be names of files, found '\\ud83e" in refusal(capsys)
+
+
 def test_balls_that_fit_nowhere_cost_nothing() -> None:
     """Of 100 mm, where the mask has 2 mm: their kernels would have 4000 voxels along each side."""
     torch.manual_seed(0)
@@ -114,6 +121,28 @@ def test_heads_of_micrometres_are_not_registered() -> None:
     grid = type(SMALL)(SMALL.shape, as_affine(np.diag([2e-3, 2e-3, 2e-3, 1.0])))
     with pytest.raises(InputError, match=r"^registration: voxel size: expected 0\.01 to 20 mm"):
         _coarse(Volume(image, grid))
+
+
+@pytest.mark.parametrize("size", [0.002, 0.009, 21.0])
+@pytest.mark.parametrize("command", ["nuclei", "similarity", "qsm"])
+def test_voxel_sizes_have_one_range_for_every_command(
+    command: str, size: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, table, out = (str(tmp_path / name) for name in ("chi.nii", "lookup.tsv", "out.tsv"))
+    write_image(
+        tmp_path / "chi.nii", np.eye(5)[..., None], centred_grid((5, 5, 1), (2.0, 2.0, size))
+    )
+    (tmp_path / "lookup.tsv").write_text("index\tname\n1\tL Pu\n")
+    words = {
+        "nuclei": [image, out, "--labels", image, "--lookup", table, "--reference", "none"],
+        "similarity": [image, image, out, "--mask", image],
+        "qsm": [out, "--magnitude", image, "--phase", image, "--echo-times-s", "0.01",
+                "--b0-tesla", "3"],
+    }  # fmt: skip
+    assert main([command, *words[command]]) == 65
+    found = f"chi.nii: voxel size: expected 0.01 to 20 mm, found 2 x 2 x {size:g} mm"
+    assert found in refusal(capsys)
+    assert not (tmp_path / "out.tsv").exists()
 
 
 def test_complex_images_are_no_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

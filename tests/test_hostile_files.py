@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import signal
 import struct
@@ -13,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from accelqsm.api.inputs import as_mask, as_volume
+from accelqsm.api.labels import labels_of
 from accelqsm.errors import InputError
 from accelqsm.files.dicom.header.reader import read_file
 from accelqsm.files.megre.sidecar import read_sidecar
 from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.mrd.sensitivities import read_sensitivities
-from accelqsm.files.nifti import read_header, read_image, write_image
+from accelqsm.files.nifti import read_header, read_image, read_volume, write_image
 from accelqsm.files.tables import read_table
 from accelqsm.files.text.json_object import read_json_object
 from accelqsm.files.text.lookup import read_lookup
@@ -148,6 +152,67 @@ def test_bytes_behind_an_image_are_not_read(tmp_path: Path) -> None:
     write_image(path, values, GRID)
     os.truncate(path, 2**35)
     assert np.array_equal(read_image(path).values, values)
+
+
+def sparse_image(path: Path, shape: tuple[int, ...], dtype: Any) -> Path:
+    """A plain file that is as long as its header declares, and holds nothing."""
+    raw = nibabel.Nifti1Header()
+    raw.set_data_dtype(dtype)
+    raw.set_data_shape(shape)
+    raw["vox_offset"], raw["magic"] = 352, b"n+1"
+    raw.set_sform(GRID.matrix, 1)
+    path.write_bytes(raw.binaryblock + bytes(4))
+    os.truncate(path, 352 + math.prod(shape) * raw.get_data_dtype().itemsize)
+    return path
+
+
+COLOURS = np.dtype([(name, np.uint8) for name in "RGB"])
+REFUSED_BY_HEADER: dict[str, tuple[tuple[int, ...], Any, Callable[[Path], Any], str]] = {
+    "another grid": ((1024, 1024, 512), "f4", lambda p: read_volume(p, grid=GRID), "shape"),
+    "mask": ((1024, 1024, 2048), "u1", lambda p: as_mask(p, GRID), "shape"),
+    "labels": ((1024, 1024, 1024), "i2", lambda p: labels_of(p, p, grid=GRID), "shape"),
+    "volumes": ((128, 128, 64, 512), "f4", read_volume, "a 3D image"),
+    "map": ((128, 128, 64, 512), "f4", lambda p: as_volume(p, "map"), "a 3D image"),
+    "complex": ((1024, 512, 512), "c8", read_volume, "real values"),
+    "colours": ((1024, 1024, 700), COLOURS, read_image, r"found colours \(RGB\)"),
+    "sensitivities": (
+        (256, 256, 256, 16),
+        "c8",
+        lambda p: read_sensitivities(p, n_channels=8, shape=(256, 256, 256)),
+        "expected complex sensitivities",
+    ),
+    "real sensitivities": (
+        (256, 256, 256, 32),
+        "f4",
+        lambda p: read_sensitivities(p, n_channels=32, shape=(256, 256, 256)),
+        "found float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_BY_HEADER)
+def test_what_its_header_refuses_is_not_read(name: str, tmp_path: Path) -> None:
+    """Files of really 2 GiB; their voxels were read first, and copied twice."""
+    shape, dtype, read, match = REFUSED_BY_HEADER[name]
+    path = sparse_image(tmp_path / "large.nii", shape, dtype)
+    assert path.stat().st_size > 2**31
+    assert peak_bytes(lambda: read(path), match) < 2**20
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("dtype", "most"), [("f4", 5), ("f8", 9), ("i2", 3), ("u1", 2)])
+def test_voxels_are_held_once(ending: str, dtype: str, most: int, tmp_path: Path) -> None:
+    """And a byte for each while they are checked."""
+    path, n = tmp_path / f"map{ending}", 128
+    values = np.random.default_rng(0).integers(0, 100, (n, n, n)).astype(dtype)
+    nibabel.save(nibabel.Nifti1Image(values, GRID.matrix), path)
+    tracemalloc.start()
+    found = read_volume(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.values.dtype == dtype
+    assert np.array_equal(found.values, values)
+    assert (peak - 2**22) / n**3 < most
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import accelqsm
-from accelqsm.cli import parser
+from accelqsm.cli import main, parser
 from accelqsm.errors import InputError
 from accelqsm.options.arguments import arguments_of, given_table
 from accelqsm.options.setting import Setting, Settings, default_of, kinds, settings_in
@@ -114,15 +114,37 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 def test_an_option_of_numbers_refuses_what_is_outside(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Options that are no setting are checked where they are read."""
+    """65 for every number that it cannot take, setting or not; 2 for a word that is no number."""
+    n_checked = 0
     for action in commands()[name]._actions:
-        if action.type in (None, Path, str) or action.dest.startswith("setting:"):
+        flag = (action.option_strings or [""])[-1]
+        if action.type in (None, Path, str) or not flag:
             continue
-        assert action.type not in (int, float), f"{action.option_strings}: no range"
+        assert action.type is not int, f"{flag}: nan is a word of another kind than 1e300"
+        is_setting = action.dest.startswith("setting:")
+        n_values = action.nargs if isinstance(action.nargs, int) else 1
         for value in ("nan", "inf", "-inf", "-1e300", "1e300", "1" * 400):
-            with pytest.raises((argparse.ArgumentTypeError, ValueError)):
-                action.type(value)
-    assert not capsys.readouterr().err
+            words = [name, *["0"] * 9, f"{flag}={value}"]
+            if n_values > 1:
+                words = [name, *["0"] * 9, flag, *["1"] * (n_values - 1), value]
+            if not is_setting and (n_values == 1 or value[0] != "-"):  # else it is an option
+                assert refused(words, capsys) == (65, flag), (flag, value)
+                n_checked += 1
+        words = [name, *["0"] * 9, flag, *["abc"] * n_values]
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        assert f"argument {'/'.join(action.option_strings)}: invalid" in capsys.readouterr().err
+    assert n_checked or name not in ("map", "qsm", "plan", "simulate", "cohort", "demo")
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Status, and the option that the one line on stderr names."""
+    status = main(words)
+    (line,) = capsys.readouterr().err.splitlines()
+    said = line.removeprefix("accelqsm: ")
+    assert ": expected " in said
+    return status, said.partition(":")[0]
 
 
 def test_settings_on_the_command_line_are_checked_by_their_flag() -> None:
@@ -130,9 +152,9 @@ def test_settings_on_the_command_line_are_checked_by_their_flag() -> None:
 
     command = commands()["qsm"]
     for argument in arguments_of(QsmSettings):
-        if argument.kind is not float:
+        if argument.kind not in (int, float):
             continue
-        for value in ("nan", "inf", "1e300"):
+        for value in ("nan", "inf", "1e300", *(["2.5"] if argument.kind is int else [])):
             options = command.parse_args(["out", f"{argument.flag}={value}"])
             with pytest.raises(InputError, match=f"^{argument.flag}: expected .*, found"):
                 given_table(options, QsmSettings)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext as nothing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from accelqsm import kspace
 from accelqsm.cli import main
 from accelqsm.errors import DiskError, InputError
+from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.results import folder
 from accelqsm.runtime import disk
@@ -192,3 +194,25 @@ def test_no_folder_for_temporary_files_is_told(monkeypatch: pytest.MonkeyPatch) 
         kspace.scratch((1, 1, 1, 1), on_disk=True)
     with pytest.raises(InputError):
         disk.check_temporary(1, "the registration")
+
+
+def test_raw_data_keeps_its_space_while_another_process_fills_the_disk(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 ended the process (SIGSEGV) where the disk filled while it wrote."""
+    from accelqsm.files.mrd import writer
+
+    lines = writer._image_lines
+
+    def filling(*given: Any) -> Iterator[Any]:
+        for chunk in lines(*given):
+            fill(small, 0)
+            yield chunk
+
+    monkeypatch.setattr(writer, "_image_lines", filling)
+    pattern = torch.ones((12, 8), dtype=torch.bool)
+    write_mrd(small / "scan.h5", sample(channel_images((8, 12, 8), 2), pattern, noise_sd=0.01))
+    assert disk.free_bytes(small) < 2**17
+    assert names(small) == {"scan.h5"}
+    (small / "fill").unlink()
+    assert read_mrd(small / "scan.h5").samples.shape[-1] == 96

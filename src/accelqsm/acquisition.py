@@ -108,27 +108,35 @@ def check_field_strength(field_strength_t: float) -> None:
         )
 
 
-def check_grid(grid: Grid, *, note: str = "") -> None:
-    """Refuse a grid whose voxel sizes or field of view no scanner has, such as metres as mm.
+def check_voxels(grid: Grid, *, note: str = "") -> None:
+    """Refuse voxel sizes that no scanner has, such as metres as mm; every reader of grids asks.
 
     Args:
-        grid: of an acquisition.
+        grid: of an image.
         note: what else may explain it, for the message.
 
     Raises:
-        InputError: voxels outside 0.01 to 20 mm, or a longest side outside 2 to 1000 mm.
+        InputError: voxels outside 0.01 to 20 mm.
     """
     sizes = grid.voxel_size_mm
-    said = f" ({note})" if note else ""
     if not all(SMALLEST_VOXEL_MM <= size <= LARGEST_VOXEL_MM for size in sizes):
         shown = " x ".join(f"{size:.4g}" for size in sizes)
         raise InputError(
             f"voxel size: expected {SMALLEST_VOXEL_MM:g} to {LARGEST_VOXEL_MM:g} mm, found {shown} "
-            f"mm{said}"
+            f"mm{f' ({note})' if note else ''}"
         )
-    view = max(size * n for size, n in zip(sizes, grid.shape, strict=True))
+
+
+def check_grid(grid: Grid, *, note: str = "") -> None:
+    """Refuse a grid of an acquisition as ``check_voxels``, or of a field of view of no scanner.
+
+    Raises:
+        InputError: voxels outside 0.01 to 20 mm, or a longest side outside 2 to 1000 mm.
+    """
+    check_voxels(grid, note=note)
+    view = max(size * n for size, n in zip(grid.voxel_size_mm, grid.shape, strict=True))
     if not SMALLEST_VIEW_MM <= view <= LARGEST_VIEW_MM:
         raise InputError(
             f"field of view: expected {SMALLEST_VIEW_MM:g} to {LARGEST_VIEW_MM:g} mm along its "
-            f"longest side, found {view:.4g} mm{said}"
+            f"longest side, found {view:.4g} mm{f' ({note})' if note else ''}"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -57,10 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done; 65: unusable input, 73: no place for the results, 74: a full disk, each with one line
     on stderr; 70: an error of this software, with one line and how to report it (``--debug``: with
-    its traceback); 130: interrupted.
+    its traceback); 130: interrupted. A command line that cannot be read ends with 2
+    (``SystemExit``).
     """
     given = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args(given)
+    try:
+        options = parser().parse_args(given)
+    except InputError as error:
+        return _refuse(error)
     keep_freed_memory()
     try:
         return _run(options, given)
@@ -80,16 +85,12 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
         with _warnings_in_one_line(), _terminated_as_interrupted(), progress_shown():
             options.run(options)
     except InputError as error:
-        stage()
-        print(f"accelqsm: {_one_line(str(error))}", file=sys.stderr)
-        return error.status
+        return _refuse(error)
     except OSError as error:
         told = output_error("files", error)
         if told is None or not no_space(error):
             raise
-        stage()
-        print(f"accelqsm: {_one_line(str(told))}", file=sys.stderr)
-        return told.status
+        return _refuse(told)
     except KeyboardInterrupt:
         stage()
         print("accelqsm: interrupted", file=sys.stderr)
@@ -97,14 +98,28 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     return 0
 
 
+def _refuse(error: InputError) -> int:
+    """Say in one line what cannot be used; the exit status."""
+    stage()
+    print(f"accelqsm: {_one_line(str(error))}", file=sys.stderr)
+    return error.status
+
+
 def _check_words(given: Sequence[str]) -> None:
-    """Refuse an empty word, which as a path would be the folder that one is in."""
+    """Refuse words that no name can be, and an empty one, which is the folder that one is in."""
     if "" in given:
         before = " ".join(given[: given.index("")][-2:])
         raise InputError(
             f"command line: expected a word after '{before}', found an empty one (a variable that "
             "is not set?)"
         )
+    for word in given:
+        try:
+            os.fsencode(word)
+        except UnicodeEncodeError:
+            raise InputError(
+                f"command line: expected words that can be names of files, found {word!a}"
+            ) from None
 
 
 def parser() -> argparse.ArgumentParser:

@@ -28,7 +28,12 @@ HIGHEST_PROBABILITY = 1.001
 
 
 def as_image(
-    value: VolumeLike, name: str, *, grid: Grid | None = None, colours: bool = False
+    value: VolumeLike,
+    name: str,
+    *,
+    grid: Grid | None = None,
+    single: bool = False,
+    colours: bool = False,
 ) -> Image:
     """Convert a path, nibabel image, array or tensor to a 3D or 4D image.
 
@@ -36,18 +41,19 @@ def as_image(
         value: path, nibabel image, numpy array or torch tensor.
         name: name of the input, for messages.
         grid: grid of an array, which has none of its own; an image must be on it.
+        single: one volume of real values, which is then 3D.
         colours: those of an RGB image are numbers (``image_of``), in place of an error.
 
     Returns:
         The image with its grid.
 
-        Raises:
-        InputError: an unreadable image, an array without a grid, or another grid.
+    Raises:
+        InputError: an unreadable image, an array without a grid, another grid, or several volumes.
     """
     if isinstance(value, str | os.PathLike):
         check_file(Path(value))
-        image = read_image(Path(value), colours=colours)
-    elif hasattr(value, "affine") and hasattr(value, "dataobj"):
+        return read_image(Path(value), grid=grid, single=single, colours=colours)
+    if hasattr(value, "affine") and hasattr(value, "dataobj"):
         image = image_of(value, Path(name), colours=colours)
     else:
         values = _array(value)
@@ -57,10 +63,10 @@ def as_image(
             )
         if values.shape[:3] != grid.shape:
             raise InputError(f"{name}: expected shape {grid.shape}, found {values.shape}")
-        return Image(Path(name), grid, values, values)
+        image = Image(Path(name), grid, values, values)
     if grid is not None:
         check_same_grid(image.grid, grid, image.path)
-    return image
+    return single_volume(image) if single else image
 
 
 def as_volume(
@@ -74,7 +80,7 @@ def as_volume(
     Raises:
         InputError: as ``as_image``, or not 3D, or not finite.
     """
-    image = single_volume(as_image(value, name, grid=grid, colours=colours))
+    image = as_image(value, name, grid=grid, single=True, colours=colours)
     check_finite(image.values, image.path)
     return image
 

@@ -175,7 +175,7 @@ def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser)
     parser.add_argument(
         "--b0-direction",
-        type=number(float, least=-1e6, most=1e6),
+        **number(float, least=-1e6, most=1e6),
         nargs=3,
         metavar=("X", "Y", "Z"),
         help="of the main field along the array axes (readout, PE1, PE2); by default scanner +z "

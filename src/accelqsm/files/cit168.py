@@ -11,9 +11,8 @@ import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.files.atlas_images import AtlasImages
-from accelqsm.files.nifti import load_nifti, read_volume
+from accelqsm.files.nifti import read_image, read_volume
 from accelqsm.files.text.json_object import read_json_object
-from accelqsm.grid import Grid, as_affine
 
 CIT168 = "cit168"
 CIT168_IMAGE = "CIT168.nii.gz"
@@ -69,8 +68,8 @@ def read_cit168(folder: Path) -> AtlasImages:
     names = read_json_object(names_path).get("labels")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{names_path}: expected a list 'labels', found none")
-    image = load_nifti(image_path)
-    packed = np.asanyarray(image.dataobj)
+    image = read_image(image_path, colours=True)
+    packed = image.stored
     if packed.dtype.names is None or len(packed.dtype.names) != 4:
         raise InputError(
             f"{image_path}: expected two labels and two probabilities per voxel (RGBA32), "
@@ -85,9 +84,7 @@ def read_cit168(folder: Path) -> AtlasImages:
     lookup = pd.DataFrame(
         [{"index": i, "name": _abbreviate(names[i])} for i in range(1, len(names))]
     )
-    x, y, z = packed.shape
-    grid = Grid((x, y, z), as_affine(image.affine))
-    return AtlasImages(folder, {"T1w": template}, None, None, probabilities, grid, lookup)
+    return AtlasImages(folder, {"T1w": template}, None, None, probabilities, image.grid, lookup)
 
 
 def _abbreviate(name: str) -> str:

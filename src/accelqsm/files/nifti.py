@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import math
 import zlib
 from collections.abc import Iterator
@@ -16,8 +15,10 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel.volumeutils import apply_read_scaling
 
-from accelqsm.errors import InputError
+from accelqsm.acquisition import check_voxels
+from accelqsm.errors import InputError, naming
 from accelqsm.files.atomic import whole_file
 from accelqsm.files.foreign import refuse_foreign
 from accelqsm.files.orientation import Orientation, Space, orientation_of
@@ -61,12 +62,14 @@ class Header:
         path: where it came from, for messages.
         grid: shape and affine of its first three axes.
         shape: of the whole array.
+        dtype: of its voxels as stored.
         space, unit, doubt: as of ``Image``.
     """
 
     path: Path
     grid: Grid
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     space: Space = "scanner"
     unit: str = "mm"
     doubt: str = ""
@@ -77,18 +80,33 @@ class Header:
         return self.shape[3] if len(self.shape) == 4 else 1
 
 
-def read_image(path: Path, *, colours: bool = False) -> Image:
-    """Read a 3D or 4D NIfTI image; ``colours`` as of ``image_of``.
+def read_image(
+    path: Path, *, grid: Grid | None = None, single: bool = False, colours: bool = False
+) -> Image:
+    """Read a 3D or 4D NIfTI image, after all checks that need its header alone.
+
+    Args:
+        path: of the image.
+        grid: that it must have, if any.
+        single: one volume of real values, which is then 3D.
+        colours: as of ``image_of``.
 
     Raises:
         InputError: missing, not NIfTI, truncated, failing its gzip checksum, not 3D or 4D,
-            larger as declared than the memory or 64 GiB, or an unusable affine or voxel size.
+            larger as declared than the memory or 64 GiB, an unusable affine or voxel size, or
+            not as the arguments say.
     """
     with _readable(path):
-        image = load_nifti(path)
-        found = _orientation(image.header, image.affine)
-        _check_pixdim(path, _header(first_bytes(path, HEADER_BYTES), check=False), found)
-        return image_of(image, path, colours=colours)
+        header, raw = _examined(path)
+        if grid is not None:
+            check_same_grid(header.grid, grid, path)
+        if header.dtype.names and not colours:
+            raise _coloured(path, header.dtype)
+        if single:
+            _check_single(path, header.shape, header.dtype)
+        values, stored = _voxels(path, raw)
+        image = Image(path, header.grid, values, stored, header.space, header.unit, header.doubt)
+        return single_volume(image) if single else image
 
 
 def read_header(path: Path) -> Header:
@@ -98,28 +116,32 @@ def read_header(path: Path) -> Header:
         InputError: as ``read_image``, as far as the header tells.
     """
     with _readable(path):
-        raw = first_bytes(path, HEADER_BYTES)
-        header = _header(raw)
-        shape = tuple(int(n) for n in header.get_data_shape())
-        found = _orientation(header, header.get_best_affine())
-        _check_pixdim(path, _header(raw, check=False), found)
-        grid = grid_of(shape, found.affine, path)
-        return Header(path, grid, shape, found.space, found.unit, found.doubt)
+        return _examined(path)[0]
 
 
-def load_nifti(path: Path) -> nibabel.Nifti1Image:
-    """Image in memory, of a file that holds what its header declares.
+def _examined(path: Path) -> tuple[Header, nibabel.Nifti1Header]:
+    """What a header says, checked, and the header itself."""
+    first = first_bytes(path, HEADER_BYTES)
+    raw = _header(first)
+    shape = tuple(int(n) for n in raw.get_data_shape())
+    found = orientation_of(raw, raw.get_best_affine())
+    _check_pixdim(path, _header(first, check=False), found)
+    grid = grid_of(shape, found.affine, path, unit=found.unit)
+    dtype = raw.get_data_dtype()
+    return Header(path, grid, shape, dtype, found.space, found.unit, found.doubt), raw
 
-    Raises:
-        InputError: as ``read_image``, or fewer bytes than the header declares.
-    """
-    with _readable(path):
-        head = first_bytes(path, HEADER_BYTES)
-        loader = nibabel.Nifti2Image if head[:4] in _NIFTI2_SIZES else nibabel.Nifti1Image
-        header = _header(head, check=False)
-        n_bytes = _declared_bytes(path, header)
-        shape = tuple(int(n) for n in header.get_data_shape())
-        return loader.from_bytes(declared_bytes(path, n_bytes, f"shape {shape}"))
+
+def _voxels(path: Path, header: nibabel.Nifti1Header) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Values with slope and intercept, and as stored: one array where there are none."""
+    shape = tuple(int(n) for n in header.get_data_shape())
+    offset = int(header.get_data_offset())
+    data = declared_bytes(path, _declared_bytes(path, header), f"shape {shape}")
+    array = np.ndarray(shape, header.get_data_dtype(), data, offset, order="F")
+    stored = np.require(array, requirements=("F", "ALIGNED"))
+    if stored.dtype.names:
+        return _colour_numbers(stored), stored
+    slope, intercept = header.get_slope_inter()
+    return apply_read_scaling(stored, np.float64(slope or 1), np.float64(intercept or 0)), stored
 
 
 @contextmanager
@@ -139,18 +161,18 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: not a readable NIfTI image ({reason})") from error
 
 
-def grid_of(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> Grid:
-    """The grid of the first three axes.
+def grid_of(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path, *, unit: str = "mm") -> Grid:
+    """The grid of the first three axes; ``unit`` is that of lengths in the header.
 
     Raises:
-        InputError: not 3D or 4D, or an unusable affine.
+        InputError: not 3D or 4D, an unusable affine, or voxel sizes of no scanner.
     """
     if len(shape) not in (3, 4):
         raise InputError(f"{path}: expected a 3D or 4D image, found shape {shape}")
-    try:
-        return Grid((shape[0], shape[1], shape[2]), as_affine(affine))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    with naming(path):
+        grid = Grid((shape[0], shape[1], shape[2]), as_affine(affine))
+        check_voxels(grid, note="" if unit == "mm" else f"unit of lengths in the header: {unit}")
+    return grid
 
 
 def image_of(image: nibabel.Nifti1Image, path: Path, *, colours: bool = False) -> Image:
@@ -161,18 +183,28 @@ def image_of(image: nibabel.Nifti1Image, path: Path, *, colours: bool = False) -
     Raises:
         InputError: not 3D or 4D, an unusable affine, or colours that were not asked for.
     """
-    values = np.asanyarray(image.dataobj)
+    proxy: Any = image.dataobj
+    stored = values = np.asanyarray(proxy)
     if values.dtype.names:
         if not colours:
-            shown = "".join(values.dtype.names)
-            raise InputError(f"{path}: expected a number in every voxel, found colours ({shown})")
-        red, green, blue = (values[name].astype(np.int64) for name in "RGB")
-        values = 65536 * red + 256 * green + blue
-    unscaled = getattr(image.dataobj, "get_unscaled", lambda: values)
-    stored = np.asanyarray(unscaled())
+            raise _coloured(path, values.dtype)
+        values = _colour_numbers(values)
+    elif (getattr(proxy, "slope", 1), getattr(proxy, "inter", 0)) != (1, 0):
+        stored = np.asanyarray(proxy.get_unscaled())
     found = _orientation(image.header, image.affine)
-    grid = grid_of(values.shape, found.affine, path)
+    grid = grid_of(values.shape, found.affine, path, unit=found.unit)
     return Image(path, grid, values, stored, found.space, found.unit, found.doubt)
+
+
+def _coloured(path: Path, dtype: np.dtype[Any]) -> InputError:
+    shown = "".join(dtype.names or ())
+    return InputError(f"{path}: expected a number in every voxel, found colours ({shown})")
+
+
+def _colour_numbers(colours: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """65536 R + 256 G + B."""
+    red, green, blue = (colours[name].astype(np.int64) for name in "RGB")
+    return np.asarray(65536 * red + 256 * green + blue)
 
 
 def _orientation(header: Any, affine: Any) -> Orientation:
@@ -188,10 +220,8 @@ def read_volume(path: Path, *, grid: Grid | None = None) -> Image:
     Raises:
         InputError: as ``read_image``, or not 3D, not finite, or on another grid.
     """
-    image = single_volume(read_image(path))
+    image = read_image(path, grid=grid, single=True)
     check_finite(image.values, path)
-    if grid is not None:
-        check_same_grid(image.grid, grid, path)
     return image
 
 
@@ -201,13 +231,17 @@ def single_volume(image: Image) -> Image:
     Raises:
         InputError: several volumes, or complex values.
     """
-    if image.values.dtype.kind == "c":
-        raise InputError(f"{image.path}: expected real values, found {image.values.dtype}")
-    if image.values.ndim == 4 and image.values.shape[3] == 1:
+    _check_single(image.path, image.values.shape, image.values.dtype)
+    if image.values.ndim == 4:
         return replace(image, values=image.values[..., 0], stored=image.stored[..., 0])
-    if image.values.ndim != 3:
-        raise InputError(f"{image.path}: expected a 3D image, found shape {image.values.shape}")
     return image
+
+
+def _check_single(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if dtype.kind == "c":
+        raise InputError(f"{path}: expected real values, found {dtype}")
+    if len(shape) != 3 and shape[3:] != (1,):
+        raise InputError(f"{path}: expected a 3D image, found shape {shape}")
 
 
 def check_finite(values: npt.NDArray[Any], path: Path | str) -> None:
@@ -220,7 +254,8 @@ def check_finite(values: npt.NDArray[Any], path: Path | str) -> None:
     if bad:
         raise InputError(f"{path}: expected finite values, found {bad} NaN or infinite voxels")
     if values.dtype.itemsize > 4 and np.issubdtype(values.dtype, np.inexact):
-        largest = float(np.abs(values).max(initial=0))
+        real = values.dtype.kind == "f"
+        largest = max(values.max(), -values.min()) if real else np.abs(values).max()
         if largest > float(np.finfo(np.float32).max):
             raise InputError(f"{path}: expected values below 3.4e38, found {largest:g}")
 
@@ -277,9 +312,9 @@ _NIFTI2_SIZES = {(540).to_bytes(4, "little"), (540).to_bytes(4, "big")}
 
 
 def _header(raw: bytes, *, check: bool = True) -> nibabel.Nifti1Header:
-    """Header from the first bytes of a file."""
-    kind = nibabel.Nifti2Header if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Header
-    header: nibabel.Nifti1Header = kind.from_fileobj(io.BytesIO(raw), check=check)
+    """Header from the first bytes of a file, without the extensions that may follow it."""
+    kind: Any = nibabel.Nifti2Header if raw[:4] in _NIFTI2_SIZES else nibabel.Nifti1Header
+    header: nibabel.Nifti1Header = kind(raw[: kind.template_dtype.itemsize], check=check)
     return header
 
 

@@ -15,9 +15,12 @@ from accelqsm.options.setting import (
     Settings,
     choices_of,
     default_of,
+    is_kind,
+    kind_text,
     kinds,
     nested,
     settings_in,
+    short,
 )
 from accelqsm.options.table import simple
 
@@ -73,24 +76,36 @@ def add_settings(
         _add(groups[argument.of], argument)
 
 
-def number(kind: type[int] | type[float], **known: Any) -> Callable[[str], float]:
-    """Type of an argument that is no setting: a finite number, in a range as of ``Setting``."""
+def number(kind: type[int] | type[float], **known: Any) -> dict[str, Any]:
+    """How ``add_argument`` reads a number that is no setting: its range is as of ``Setting``.
+
+    As of a setting, a number out of range is an ``InputError`` that names the flag; a word that is
+    no number is an error of usage.
+    """
     within = Setting(help="", **known)
 
-    def parse(text: str) -> float:
-        value = kind(text)
-        try:
-            within.check(f"'{text}'", value)
-        except InputError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-        return value
+    class InRange(argparse.Action):
+        def __call__(self, parser: Any, options: Any, values: Any, flag: str | None = None) -> None:
+            for value in values if isinstance(values, list) else [values]:
+                if not is_kind(value, kind):
+                    raise InputError(f"{flag}: expected {kind_text(kind)}, found {short(value)}")
+                within.check(str(flag), value)
+            setattr(options, self.dest, values)
 
-    parse.__name__ = kind.__name__
-    return parse
+    return {"type": _READERS[kind], "action": InRange}
 
 
+def whole(text: str) -> int | float:
+    """A whole number, or another one, such as nan, that its setting refuses by name."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {int: whole, float: float, Path: Path}
 SEED = number(int, least=0, most=2**32 - 1)
-"""Type of a seed."""
+"""How a seed is read."""
 
 
 def given_table(options: argparse.Namespace, record: type[Settings]) -> dict[str, Any]:
@@ -106,7 +121,10 @@ def given_table(options: argparse.Namespace, record: type[Settings]) -> dict[str
             continue
         if argument.setting.words is not None:
             value = argument.setting.words(value)
-        argument.setting.check(argument.flag, tuple(value) if isinstance(value, list) else value)
+        checked = tuple(value) if isinstance(value, list) else value
+        argument.setting.check(argument.flag, checked)
+        if not is_kind(checked, argument.kind):
+            raise InputError(f"{argument.flag}: expected {kind_text(argument.kind)}, found {value}")
         inside = table
         for name in argument.path[:-1]:
             inside = inside.setdefault(name, {})
@@ -140,10 +158,10 @@ def _add(group: Any, argument: Argument) -> None:
         item, *rest = typing.get_args(kind)
         fixed = rest and rest[0] is not Ellipsis
         common["nargs"] = 1 + len(rest) if fixed else "+"
-        common["type"] = item
+        common["type"] = _READERS.get(item, item)
         common.setdefault("metavar", "N" if item is int else "X")
     else:
-        common["type"] = Path if kind is Path else kind
+        common["type"] = _READERS.get(kind, kind)
         if "choices" not in common:
             common.setdefault("metavar", {int: "N", float: "X"}.get(kind, "WORD"))
     group.add_argument(*flags, **common)

@@ -146,6 +146,29 @@ def results_table(
 
 
 @contextmanager
+def added_files(out: Path, *, last: str) -> Iterator[tuple[Path, list[Path]]]:
+    """Context manager of a temporary folder whose files are added to those of ``out`` on success.
+
+    Yields the folder, and a list to fill with the files of ``out`` that make way.
+
+    Args:
+        out: a folder that grows, such as a BIDS data set; nothing is made where nothing is added.
+        last: a file that every run writes: it goes first and comes last.
+
+    Raises:
+        InputError: as ``results_folder``, but for results in it.
+    """
+    folder = _resolved(out)
+    with _claimed(folder, out) as (workplace, mark):
+        _recover(folder, workplace, mark, last=last)
+        with _staging(workplace, mark) as staging:
+            replaced: list[Path] = []
+            yield staging, replaced
+            if any(staging.iterdir()):
+                exchange(staging, folder, [_resolved(path) for path in replaced], last=last)
+
+
+@contextmanager
 def locked_folder(out: str | Path) -> Iterator[None]:
     """Lock a folder to add a page to results, or to make another form of them.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
-from accelqsm.files.nifti import check_finite, check_same_grid, read_image, read_volume, write_image
+from accelqsm.files.nifti import check_finite, read_image, read_volume, write_image
 from accelqsm.files.toml import read_settings, write_settings
 from accelqsm.grid import Grid
 from accelqsm.options.table import plain
@@ -165,8 +165,7 @@ def read_maps(folder: str | Path) -> SusceptibilityMaps:
     chi = read_volume(out / CHIMAP)
 
     def volume(name: str) -> Volume:
-        image = read_image(out / name)
-        check_same_grid(image.grid, chi.grid, image.path, reference=chi.path)
+        image = read_image(out / name, grid=chi.grid)
         return np.asarray(image.values, dtype=np.float32)
 
     software_record = record.get("software", {})

@@ -60,6 +60,16 @@ def check_temporary(n_bytes: int, use: str) -> None:
     check_free(folder, n_bytes, name=_named(folder), use=use)
 
 
+def reserve(file: IO[bytes], n_bytes: int) -> None:
+    """Make a file as long as ``n_bytes`` and its space on the disk its own.
+
+    Raises:
+        OSError: no space for it.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+
+
 @contextmanager
 def reserved_file(n_bytes: int, use: str) -> Iterator[IO[bytes]]:
     """Context manager of an unnamed temporary file of zeros, whose space on the disk is its own.
@@ -74,8 +84,7 @@ def reserved_file(n_bytes: int, use: str) -> Iterator[IO[bytes]]:
     check_free(folder, n_bytes, name=_named(folder), use=use)
     try:
         with tempfile.TemporaryFile() as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            reserve(file, n_bytes)
             yield file
     except OSError as error:
         raise output_error(f"{_named(folder)}: {use}", error) or error from error

@@ -8,7 +8,11 @@ from __future__ import annotations
 import gzip
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from accelqsm.errors import InputError
 
@@ -78,7 +82,7 @@ def first_bytes(path: Path, n_bytes: int) -> bytes:
         return file.read(n_bytes)
 
 
-def declared_bytes(path: Path, n_bytes: int, what: str) -> bytes:
+def declared_bytes(path: Path, n_bytes: int, what: str) -> npt.NDArray[np.uint8]:
     """The first ``n_bytes`` of a file, decompressed if it is gzip, whose checksum is verified.
 
     Args:
@@ -98,22 +102,34 @@ def declared_bytes(path: Path, n_bytes: int, what: str) -> bytes:
     if n_bytes > most:
         holds = f"a gzip file of {size}" if zipped else str(size)
         raise InputError(f"{path}: expected {n_bytes} bytes for {what}, found {holds}")
-    if not zipped:
-        with path.open("rb") as file:
-            return file.read(n_bytes)
-    with gzip.open(path) as unpacked:
-        found: bytes = unpacked.read(n_bytes)
-        for _ in range(MOST_TRAILING_BYTES // _CHUNK_BYTES):
-            if not unpacked.read(_CHUNK_BYTES):
-                break
-        else:
+    data = np.empty(n_bytes, np.uint8)
+    with gzip.open(path) if zipped else path.open("rb") as file:
+        n_found = _fill(data, file)
+        if zipped and _n_left(file, MOST_TRAILING_BYTES) >= MOST_TRAILING_BYTES:
             raise InputError(
                 f"{path}: expected {n_bytes} bytes for {what}, found a gzip file that expands to "
                 f"more than {n_bytes + MOST_TRAILING_BYTES}"
             )
-    if len(found) < n_bytes:
-        raise InputError(f"{path}: expected {n_bytes} bytes for {what}, found {len(found)}")
-    return found
+    if n_found < n_bytes:
+        raise InputError(f"{path}: expected {n_bytes} bytes for {what}, found {n_found}")
+    return data
+
+
+def _fill(data: npt.NDArray[np.uint8], file: gzip.GzipFile | BufferedReader) -> int:
+    """Read into an array, in pieces, so that it is not held twice; how many bytes there were."""
+    at = 0
+    while piece := file.read(min(_CHUNK_BYTES, len(data) - at)):
+        data[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    return at
+
+
+def _n_left(file: gzip.GzipFile | BufferedReader, most: int) -> int:
+    """Bytes to the end of a file, where its checksum is verified, or ``most``."""
+    n_left = 0
+    while n_left < most and (piece := file.read(_CHUNK_BYTES)):
+        n_left += len(piece)
+    return n_left
 
 
 def memory_bytes() -> int:

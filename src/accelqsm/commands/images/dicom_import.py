@@ -54,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Plan the import, print the plan, and import."""
-    from accelqsm.files.dicom.dataset import import_scans
+    from accelqsm.files.dicom.dataset import TABLE, import_scans
     from accelqsm.files.dicom.plan import plan_import
+    from accelqsm.results.folder import added_files
 
     plan = plan_import(
         options.dicom, subject=options.subject, session=options.session, without=options.bids
@@ -63,7 +64,10 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         print_table(_rows(plan, plan.scans, plan.left))
         return
-    imported, failed = import_scans(plan, options.bids, overwrite=options.overwrite)
+    with added_files(options.bids, last=TABLE) as (new, replaced):
+        done = import_scans(plan, options.bids, new, overwrite=options.overwrite)
+        replaced.extend(done.replaced)
+    imported, failed = done.scans, done.failed
     print_table(_rows(plan, imported, [*failed, *plan.left]))
     if not imported:
         raise InputError(

@@ -50,27 +50,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument(
         "--echo-times-s",
-        type=number(float, least=-1e6, most=1e6),
+        **number(float, least=-1e6, most=1e6),
         nargs="+",
         metavar="T",
         help="in seconds; by default EchoTime of the JSON sidecars",
     )
     parser.add_argument(
         "--b0-tesla",
-        type=number(float, least=-1e9, most=1e9),
+        **number(float, least=-1e9, most=1e9),
         metavar="B",
         help="main field in tesla; by default MagneticFieldStrength of the JSON sidecars",
     )
     parser.add_argument(
         "--b0-direction",
-        type=number(float, least=-1e6, most=1e6),
+        **number(float, least=-1e6, most=1e6),
         nargs=3,
         metavar=("X", "Y", "Z"),
         help="direction of the main field along the array axes; by default B0_dir, else scanner +z",
     )
     parser.add_argument(
         "--phase-range",
-        type=number(float, least=-1e9, most=1e9),
+        **number(float, least=-1e9, most=1e9),
         nargs=2,
         metavar=("LOW", "HIGH"),
         help="values that are -pi and pi; by default determined from sidecars and values",

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "folder for values.tsv and participants.tsv")
     parser.add_argument(
         "--seed",
-        type=SEED,
+        **SEED,
         default=0,
         metavar="S",
         help="seed of the individual values, on which no statistic depends (default 0)",

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=SEED,
+        **SEED,
         default=11,
         metavar="S",
         help="seed of the digital head (default 11)",

@@ -18,14 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "folder for the scans")
     parser.add_argument(
         "--subjects",
-        type=number(int, least=-1000, most=1000),
+        **number(int, least=-1000, most=1000),
         default=1,
         metavar="N",
         help="digital heads (default 1)",
     )
     parser.add_argument(
         "--seed",
-        type=SEED,
+        **SEED,
         default=0,
         metavar="S",
         help="seed of the heads (default 0)",

@@ -38,20 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
     parser.add_argument(
         "--within-sd-ppb",
-        type=PPB,
+        **PPB,
         metavar="PPB",
         help="within-subject SD, in place of a pilot",
     )
     parser.add_argument(
         "--mean-ppb",
-        type=PPB,
+        **PPB,
         metavar="PPB",
         help="mean under the reference",
     )
     bias = parser.add_mutually_exclusive_group()
     bias.add_argument(
         "--bias-ppb",
-        type=PPB,
+        **PPB,
         default=0.0,
         metavar="PPB",
         help="true difference (default 0)",

@@ -27,18 +27,20 @@ def run(options: argparse.Namespace) -> None:
     with table(options) as path:
         from accelqsm.agreement.columns import column_dictionary
         from accelqsm.agreement.similarity import similarity_figures
-        from accelqsm.files.nifti import read_volume
+        from accelqsm.files.nifti import check_same_grid, read_header, read_volume
         from accelqsm.files.tables import write_described_table
         from accelqsm.reports.console import show, similarity_summary
         from accelqsm.results.integrity.check import check_file
 
+        grid = read_header(options.chimap).grid
         for one in (options.chimap, options.reference, options.mask):
+            check_same_grid(read_header(one).grid, grid, one, reference=options.chimap)
             check_file(one)
         image = read_volume(options.chimap)
         figures = similarity_figures(
             image.values,
-            read_volume(options.reference, grid=image.grid).values,
-            read_volume(options.mask, grid=image.grid).values > 0.5,
+            read_volume(options.reference, grid=grid).values,
+            read_volume(options.mask, grid=grid).values > 0.5,
         )
         write_described_table(path, figures, column_dictionary(map(str, figures)))
     show(similarity_summary(figures))

@@ -1,4 +1,4 @@
-"""Import of scans into a BIDS data set, each written atomically."""
+"""Conversion of scans to the files that are to be added to a BIDS data set."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelqsm import __version__
-from accelqsm.errors import InputError, OutputError, output_error
+from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
 from accelqsm.files.dicom.convert import convert_stacks
 from accelqsm.files.dicom.plan import Plan, PlannedScan
@@ -24,6 +24,9 @@ from accelqsm.runtime.reading import LARGEST_TABLE_BYTES, read_bytes
 
 BIDS_VERSION = "1.11.1"
 DESCRIPTION = "dataset_description.json"
+TABLE = "participants.tsv"
+"""Which every import writes; where it is, the import is whole."""
+
 PARTICIPANTS = {
     "participant_id": {"Description": "subject label, as in the names of folders and files"},
     "age": {"Description": "age at the examination", "Units": "year"},
@@ -36,58 +39,49 @@ OLDEST = 89
 """Ages above it identify people, and are written as this."""
 
 
-def import_scans(
-    plan: Plan, root: Path, *, overwrite: bool = False
-) -> tuple[list[PlannedScan], list[Scan]]:
-    """Convert the scans of an import plan and add them to a BIDS data set.
+@dataclass(frozen=True)
+class Imported:
+    """Scans that were converted into a folder, to be added to a data set.
 
-    A scan is converted in a temporary folder within the data set and moved to its place when it
-    is whole.
+    Attributes:
+        scans: that were converted.
+        failed: those that could not be, each with its problem.
+        replaced: files of the data set whose places they take.
+    """
 
-    Returns:
-        The scans that were imported, and those that could not be, each with its problem.
+    scans: list[PlannedScan]
+    failed: list[Scan]
+    replaced: list[Path]
+
+
+def import_scans(plan: Plan, root: Path, new: Path, *, overwrite: bool = False) -> Imported:
+    """Convert the scans of an import plan to what is to be added to a BIDS data set.
+
+    Args:
+        plan: of the import.
+        root: the data set, which is read and not written.
+        new: folder for the new files, laid out as the data set; scans that fail leave nothing.
+        overwrite: scans that are there already may be replaced.
 
     Raises:
-        InputError: scans that are there already, from the same or another study, or a folder
-            that cannot be written.
+        InputError: scans that are there already, from the same or another study.
     """
     for planned in plan.scans:
         _check_free(planned, root, overwrite=overwrite)
-    imported, failed = [], []
-    with _staging(root) as staging:
-        for planned in track(plan.scans, "scans", len(plan.scans)):
-            try:
-                _convert(planned, staging)
-            except InputError as error:
-                planned.scan.problem = str(error)
-                failed.append(planned.scan)
-            else:
-                imported.append(planned)
-        for planned in imported:
-            _move(planned, staging, root)
-        if imported:
-            _describe(root)
-            _add_participants(root, imported)
-    return imported, failed
-
-
-@contextmanager
-def _staging(root: Path) -> Iterator[Path]:
-    """Context manager of a hidden temporary folder; removes a new data set that is left empty."""
-    new = not root.exists()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".import-", dir=root))
-    except OSError as error:
-        raise output_error(root, error) or OutputError(f"{root}: {error}") from error
-    try:
-        yield staging
-    except OSError as error:
-        raise output_error(root, error) or OutputError(f"{root}: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if new and not any(root.iterdir()):
-            root.rmdir()
+    done = Imported([], [], [])
+    for planned in track(plan.scans, "scans", len(plan.scans)):
+        try:
+            _convert(planned, new)
+        except InputError as error:
+            planned.scan.problem = str(error)
+            done.failed.append(planned.scan)
+        else:
+            done.scans.append(planned)
+            done.replaced.extend(_files_of(planned, root / planned.folder))
+    if done.scans:
+        _describe(root, new)
+        done.replaced.extend(_add_participants(root, new, done.scans))
+    return done
 
 
 def _check_free(planned: PlannedScan, root: Path, *, overwrite: bool) -> None:
@@ -130,12 +124,12 @@ def _files_of(planned: PlannedScan, folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if name.fullmatch(path.name))
 
 
-def _convert(planned: PlannedScan, staging: Path) -> None:
-    """Write images and sidecars of a scan into its folder within the staging folder."""
+def _convert(planned: PlannedScan, new: Path) -> None:
+    """Write images and sidecars of a scan, all or none."""
     images = planned.images()
-    with tempfile.TemporaryDirectory(prefix="stacks-", dir=staging) as work:
+    with tempfile.TemporaryDirectory(prefix="stacks-", dir=new) as work:
         made = convert_stacks([stack for _, _, stack in images], Path(work))
-        folder = staging / planned.stem
+        folder = Path(work) / planned.stem
         folder.mkdir()
         header = planned.scan.series[0].header
         for (name, echo, stack), converted in zip(images, made, strict=True):
@@ -146,38 +140,24 @@ def _convert(planned: PlannedScan, staging: Path) -> None:
             _write_json(folder / f"{name}.json", fields)
         if "phase" not in {stack.part for _, _, stack in images} and planned.scan.contrast != "T1w":
             polar_images(folder, [name for name, _, _ in images])
-
-
-def _move(planned: PlannedScan, staging: Path, root: Path) -> None:
-    """Move a scan into the data set; restore the previous files if that fails."""
-    source, target = staging / planned.stem, root / planned.folder
-    target.mkdir(parents=True, exist_ok=True)
-    before = Path(tempfile.mkdtemp(prefix="before-", dir=staging))
-    replaced = [path.replace(before / path.name) for path in _files_of(planned, target)]
-    moved: list[Path] = []
-    try:
-        for path in sorted(source.iterdir()):
-            moved.append(path.replace(target / path.name))
-    except OSError:
-        for path in moved:
-            path.unlink(missing_ok=True)
-        for path in replaced:
+        target = new / planned.folder
+        target.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
             path.replace(target / path.name)
-        raise
 
 
-def _describe(root: Path) -> None:
+def _describe(root: Path, new: Path) -> None:
     """Write ``dataset_description.json`` if there is none."""
     if (root / DESCRIPTION).exists():
         return
     generators = [{"Name": "accelqsm", "Version": __version__}, {"Name": "dcm2niix"}]
     fields = {"Name": root.resolve().name, "BIDSVersion": BIDS_VERSION, "DatasetType": "raw"}
-    _write_json(root / DESCRIPTION, fields | {"GeneratedBy": generators})
+    _write_json(new / DESCRIPTION, fields | {"GeneratedBy": generators})
 
 
-def _add_participants(root: Path, imported: Sequence[PlannedScan]) -> None:
-    """Add subjects to ``participants.tsv``, keeping its columns."""
-    path = root / "participants.tsv"
+def _add_participants(root: Path, new: Path, imported: Sequence[PlannedScan]) -> list[Path]:
+    """Write ``participants.tsv`` with more subjects, its columns kept; the files it replaces."""
+    path = root / TABLE
     columns, rows = list(PARTICIPANTS), []
     if path.is_file():
         lines = read_bytes(path, LARGEST_TABLE_BYTES).decode("utf-8-sig").splitlines()
@@ -193,9 +173,10 @@ def _add_participants(root: Path, imported: Sequence[PlannedScan]) -> None:
         sex = header.sex if header.sex in ("F", "M", "O") else "n/a"
         values = {"participant_id": name, "age": _age_years(header.age), "sex": sex}
         rows.append([values.get(column, "n/a") for column in columns])
-    write_text(path, "".join("\t".join(row) + "\n" for row in (columns, *rows)))
+    write_text(new / TABLE, "".join("\t".join(row) + "\n" for row in (columns, *rows)))
     if not path.with_suffix(".json").exists():
-        _write_json(path.with_suffix(".json"), PARTICIPANTS)
+        _write_json((new / TABLE).with_suffix(".json"), PARTICIPANTS)
+    return [path] if path.exists() else []
 
 
 def _age_years(age: str) -> str:

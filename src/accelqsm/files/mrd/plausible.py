@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from accelqsm.acquisition import LARGEST_VOXEL_MM, SMALLEST_VOXEL_MM
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.grid import Shape, Triple
 from accelqsm.units import GAMMA_BAR_HZ_PER_T
@@ -15,7 +16,6 @@ SAME_FIELD, NEAR_FIELD, LIKE_FIELD = 1e-3, 0.01, 0.1
 and near enough to take it at all (a 3 T scanner runs at 2.89 to 3.0 T)."""
 
 SHORTEST_LAST_ECHO_MS, LONGEST_ECHO_MS = 0.5, 500.0
-SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 0.02, 20.0
 LARGEST_FIELD_OF_VIEW_MM = 1500.0
 LARGEST_MATRIX = 4096
 COARSE_MATRIX = 32
@@ -105,7 +105,7 @@ def check_space(path: Path, name: str, matrix: Shape, fov_mm: Triple, field_t: f
     """Refuse a field of view that cannot be in mm.
 
     Raises:
-        InputError: voxels below 0.02 mm or above 20 mm, or a matrix or field of view that no
+        InputError: voxels below 0.01 mm or above 20 mm, or a matrix or field of view that no
             scanner has.
 
     Warns:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelqsm.errors import InputError
-from accelqsm.files.nifti import read_image
+from accelqsm.files.nifti import read_header, read_image
 from accelqsm.grid import Shape
 from accelqsm.runtime.reading import check_regular
 
@@ -40,11 +40,7 @@ def read_sensitivities(path: Path, *, n_channels: int, shape: Shape) -> npt.NDAr
             raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: expected {FORMATS} ({reason})") from error
-    if values.shape != (n_channels, *shape) or values.dtype.kind != "c":
-        raise InputError(
-            f"{path}: expected complex sensitivities (channel, x, y, z) {(n_channels, *shape)}, "
-            f"found {values.dtype} {values.shape}"
-        )
+    _check_array(path, values.shape, values.dtype, (n_channels, *shape))
     largest = float(np.abs(values).max())
     if not 0 < largest < np.inf:
         raise InputError(
@@ -53,11 +49,22 @@ def read_sensitivities(path: Path, *, n_channels: int, shape: Shape) -> npt.NDAr
     return np.asarray(values / largest, dtype=np.complex64)
 
 
+def _check_array(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], expected: tuple[int, ...]
+) -> None:
+    if shape != expected or dtype.kind != "c":
+        raise InputError(
+            f"{path}: expected complex sensitivities (channel, x, y, z) {expected}, found {dtype} "
+            f"{shape}"
+        )
+
+
 def _array(path: Path, expected: tuple[int, ...]) -> npt.NDArray[Any]:
     """What the file holds, channels first; of HDF5, as much as is expected at most."""
     if path.name.endswith((".nii", ".nii.gz")):
-        image = read_image(path).values
-        return np.moveaxis(image, -1, 0) if image.ndim == 4 else image
+        header = read_header(path)
+        _check_array(path, (*header.shape[3:], *header.shape[:3]), header.dtype, expected)
+        return np.moveaxis(read_image(path).values, -1, 0)
     if path.suffix == ".npy":
         # Mapped, because the size of the file is compared with the header's then.
         return np.asarray(np.lib.format.open_memmap(path, mode="r"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -18,10 +19,13 @@ from accelqsm.files.mrd.header import build_header, line_geometry
 from accelqsm.files.mrd.reader import lines_at_once
 from accelqsm.fourier import READOUT, fft
 from accelqsm.kspace import KSpace
-from accelqsm.runtime.disk import check_free
+from accelqsm.runtime.disk import check_free, reserve
 
 OVERHEAD_BYTES = 2**16
 """Of HDF5, besides the lines."""
+HEAP_BYTES = 64
+"""Of the heap for samples, for each line."""
+
 _NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
 
 
@@ -51,10 +55,10 @@ def write_mrd(path: str | Path, kspace: KSpace) -> None:
     positions = kspace.sampled.nonzero().cpu().numpy()
     n_lines = len(noise) + len(positions) * acquisition.n_echoes
     values = 8 * kspace.n_channels * acquisition.grid.shape[0]
-    n_bytes = n_lines * (acquisition_dtype.itemsize + values) + OVERHEAD_BYTES
-    # HDF5 may crash the process when the disk is full.
+    n_bytes = int(1.05 * n_lines * (acquisition_dtype.itemsize + values + HEAP_BYTES))
+    n_bytes += OVERHEAD_BYTES
     check_free(path.parent, n_bytes, name=path, use="the raw data")
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with whole_file(path) as temporary, _reserved(temporary, n_bytes) as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[header.encode()], dtype=h5py.special_dtype(vlen=bytes))
         lines = group.create_dataset(
@@ -66,6 +70,21 @@ def write_mrd(path: str | Path, kspace: KSpace) -> None:
             chunk["head"]["scan_counter"] = np.arange(end, end + len(chunk))
             lines[end : end + len(chunk)] = chunk
             end += len(chunk)
+
+
+@contextmanager
+def _reserved(path: Path, n_bytes: int) -> Iterator[h5py.File]:
+    """A new HDF5 file with its own space on the disk, given back when it is closed.
+
+    HDF5 crashes the process where the disk fills while it writes (SIGSEGV); an error before it
+    begins is an ``OSError`` that can be told.
+    """
+    with h5py.File(path, "w"):
+        pass
+    with path.open("r+b") as file:
+        reserve(file, n_bytes)
+    with h5py.File(path, "r+") as file:
+        yield file
 
 
 def _blank_lines(n: int, n_samples: int, kspace: KSpace) -> npt.NDArray[np.void]:

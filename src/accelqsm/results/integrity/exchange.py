@@ -54,7 +54,7 @@ def exchange(
     aside = staging / ASIDE
     aside.mkdir()
     leaving = sorted(old, key=lambda path: path != folder / last)
-    coming = sorted(new, key=lambda path: path == staging / last)
+    coming = sorted(_wholes(new, staging, folder), key=lambda path: path == staging / last)
     with ExitStack() as back:
         if note:
             back.callback((folder / UNFINISHED).unlink, missing_ok=True)
@@ -83,9 +83,11 @@ def undo(staging: Path, folder: Path, *, last: str = SETTINGS) -> None:
     if not aside.is_dir():
         return
     if (staging / last).is_file():  # it comes last: not all are there
-        for name in (staging / COMING).read_text(encoding="utf-8").splitlines():
+        coming = (staging / COMING).read_text(encoding="utf-8").splitlines()
+        for name in coming:
             if (folder / name).is_file() and not (staging / name).exists():
                 _move(folder / name, staging / name)
+        remove_empty(folder, (folder / name for name in coming))
         replaced = [path for path in aside.rglob("*") if path.is_file()]
         for path in sorted(replaced, key=lambda path: path == aside / last):
             _move(path, folder / path.relative_to(aside))
@@ -98,6 +100,16 @@ def remove_empty(folder: Path, gone: Iterable[Path]) -> None:
     for empty in sorted(above, key=lambda path: len(path.parts), reverse=True):
         if empty.is_dir() and not any(empty.iterdir()):
             empty.rmdir()
+
+
+def _wholes(new: Sequence[Path], staging: Path, folder: Path) -> list[Path]:
+    """New files, or the outermost folder of each that is new itself and so moves in one step."""
+    found = []
+    for path in new:
+        name = path.relative_to(staging)
+        above = [parent for parent in reversed(name.parents) if parent.name]
+        found.append(next((p for p in above if not (folder / p).exists()), name))
+    return [staging / name for name in dict.fromkeys(found)]
 
 
 def _move(source: Path, target: Path) -> None:
