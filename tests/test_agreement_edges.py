@@ -144,6 +144,9 @@ def test_dependent_correlations_need_four_subjects_and_two_variables(test):
 def test_perfect_correlations_have_no_fisher_transform():
     assert math.isnan(steiger(1.0, 0.4, 0.4, 30).value)
     assert math.isnan(steiger(0.4, -1.0, -0.4, 30).value)
+    # Three correlations that no sample has: their covariance would be 1.96.
+    assert math.isnan(steiger(0.75, 0.75, -0.9, 30).value)
+    assert math.isnan(steiger(0.75, 0.75, -0.95, 30).value)
 
 
 @pytest.mark.parametrize("margin", [0.0, -1.0, float("nan")])
