@@ -44,6 +44,7 @@ class Step:
     kind: str
     initial: np.ndarray
     iterations: tuple[int, ...]
+    resolutions_mm: tuple[float, ...]
     found: np.ndarray
 
 
@@ -55,7 +56,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     def step(fixed: Volume, moving: Volume, *, kind: str, initial: Any, **named: Any) -> Any:
         found = initial.copy()
         found[1, 3] += 0.25
-        made.append(Step(fixed, kind, initial, tuple(named["iterations"]), found))
+        size_mm = min(fixed.grid.voxel_size_mm)
+        resolutions_mm = tuple(size_mm * factor for factor in named["shrink"])
+        made.append(Step(fixed, kind, initial, tuple(named["iterations"]), resolutions_mm, found))
         return found
 
     monkeypatch.setattr(register, "linear_registration", step)
@@ -71,7 +74,9 @@ def test_a_rigid_registration_ends_near_the_voxel_size(steps: list[Step]) -> Non
     assert last.fixed.grid.voxel_size_mm == pytest.approx((1.2, 1.2, 1.2))
     assert coarse.fixed.grid.voxel_size_mm == pytest.approx((2.0, 2.0, 2.0))
     assert {step.kind for step in steps} == {"Rigid"}
-    assert len(steps[-2].iterations) == 3
+    assert coarse.resolutions_mm == pytest.approx((8, 4, 2))
+    assert last.resolutions_mm == pytest.approx((1.2,))
+    assert all(len(step.iterations) == len(step.resolutions_mm) for step in steps)
     # Its two starts: scanner coordinates, and centres of mass; the first fits better here.
     assert np.array_equal(steps[0].initial, np.eye(4))
     assert coarse.initial is steps[0].found
@@ -101,6 +106,7 @@ def test_an_affine_registration_follows_a_rigid_one(steps: list[Step]) -> None:
     assert [step.kind for step in steps] == ["Rigid", "Affine"]
     assert steps[1].initial is steps[0].found
     assert found is steps[1].found
+    assert all(step.resolutions_mm == pytest.approx((8, 4)) for step in steps)
 
 
 class Caught(Exception):
@@ -144,6 +150,26 @@ def test_each_contrast_of_the_template_is_compared_with_its_own_of_the_scan(
     assert np.abs(table - np.diag(table.diagonal())).max() < 0.5
     assert asked["reg_iterations"] == (7, 2)
     assert asked["grad_step"] == 0.125
+
+
+def test_images_are_smoothed_by_half_of_what_they_are_shrunk_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def caught(*images: Any, **named: Any) -> None:
+        asked.update(named)
+        raise Caught
+
+    monkeypatch.setattr(engine.ants_module(), "registration", caught)
+    with pytest.raises(Caught):
+        engine.linear_registration(
+            texture(1), texture(1), kind="Rigid", initial=np.eye(4), iterations=(9, 7, 5),
+            shrink=(4, 2, 1), sampling_rate=0.5,
+        )  # fmt: skip
+    assert asked["aff_shrink_factors"] == (4, 2, 1)
+    assert asked["aff_smoothing_sigmas"] == (2, 1, 0)
+    assert asked["aff_iterations"] == (9, 7, 5)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
