@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import accelqsm
 from accelqsm.agreement.pair import paired_agreement
 from accelqsm.agreement.statistics import lines
 from accelqsm.agreement.statistics.coefficients import (
@@ -250,6 +251,28 @@ def test_the_largest_value_tells_the_unit(values, like_ppm):
             check_unit(long(values))
     else:
         check_unit(long(values))
+
+
+def test_tables_that_were_joined_with_their_row_numbers_are_compared():
+    """Their numbers occur twice."""
+    draws = np.random.default_rng(0).normal(80, 10, (2, 8))
+    parts = [
+        pd.DataFrame({"subject": [f"s{i}" for i in range(8)], "protocol": protocol,
+                      "region": "Pu", "value_ppb": values})
+        for protocol, values in zip(("PI", "AF3"), draws, strict=True)
+    ]  # fmt: skip
+    people = pd.DataFrame({"participant_id": parts[0]["subject"], "age": draws[0] / 2})
+    joined, numbered = (pd.concat(parts, ignore_index=ignored) for ignored in (False, True))
+    found, expected = (
+        accelqsm.compare(table, reference="PI", participants=people).agreement
+        for table in (joined, numbered)
+    )
+    pd.testing.assert_frame_equal(found, expected)
+    joined.loc[joined["protocol"] == "AF3", "value_ppb"] /= 1000
+    with pytest.raises(
+        InputError, match=r"expected ppb, found 0\.0\d+ to 0\.\d+ in protocol 'AF3'"
+    ):
+        accelqsm.compare(joined, reference="PI")
 
 
 @pytest.mark.parametrize(("n", "like_ppm"), [(4, False), (5, True)])
