@@ -17,7 +17,7 @@ from accelqsm.errors import InputError
 from accelqsm.files.dicom import convert, dataset
 from accelqsm.files.dicom.convert import Converted, convert_stacks
 from accelqsm.files.dicom.header.parts import FIELD_MAP, part_of
-from accelqsm.files.dicom.header.reader import read_file
+from accelqsm.files.dicom.header.reader import find_files, read_file
 from accelqsm.files.dicom.header.records import DicomFile, Frame, Header
 from accelqsm.files.dicom.header.values import seconds
 from accelqsm.files.dicom.plan import plan_import
@@ -53,6 +53,20 @@ def classic(
     found = read_file(save(data, path / "one.dcm"))
     assert found is not None
     return found
+
+
+def test_files_are_found_in_order_at_any_depth_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    names = [f"{n:02d}.dcm" for n in range(16)]
+    folders = ["", "b", "a/deep", "bids"]
+    places = [f"{folder}/{name}".lstrip("/") for folder in folders for name in names]
+    hidden = [".one.dcm", "a/.two.dcm", ".trash/three.dcm"]
+    for place in np.random.default_rng(0).permutation([*places, *hidden]).tolist():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(b"")
+    found = [str(path.relative_to(tmp_path)) for path in find_files(tmp_path)]
+    assert found == [f"{folder}{n}" for folder in ("", "a/deep/", "b/", "bids/") for n in names]
+    less = find_files(tmp_path, (tmp_path / "bids").resolve())
+    assert [str(path.relative_to(tmp_path)) for path in less] == found[:48]
 
 
 def header(path: Path, manufacturer: str = "SIEMENS", **elements: Any) -> Header:
