@@ -94,6 +94,13 @@ def test_a_missing_value_is_not_an_outlier_but_a_missing_side_is() -> None:
     assert found(frame) == ["size 0.00 of the expected one", "", "sides of 0 and 1000 mm3"]
 
 
+def test_a_label_without_a_centre_is_nowhere_wrong() -> None:
+    expected = {1: Expected(1000.0, (-19.0, 0.0, 0.0)), 2: Expected(1000.0, (19.0, 0.0, 0.0))}
+    for centres in ({}, {1: np.full(3, np.nan), 2: np.array([19.0, 0.0, np.nan])}):
+        found_flags = flags(table(), LOOKUP, expected=expected, centres_mm=centres)
+        assert found_flags == ["", "", ""]
+
+
 def test_centre_is_in_world_coordinates() -> None:
     grid = centred_grid((9, 9, 9), (2.0, 1.0, 3.0), centre_mm=(10.0, -5.0, 1.0))
     labels = np.zeros(grid.shape, dtype=np.int16)
