@@ -81,7 +81,7 @@ def test_beyond_the_volume_is_what_was_asked_for(order: int) -> None:
 def test_linear_values_end_at_the_last_voxel_and_cubic_ones_fade() -> None:
     image = Volume(np.ones((9, 9, 9)), centred_grid((9, 9, 9), (1.0, 1.0, 1.0)))
     last = image.grid.matrix @ [8, 4, 4, 1]
-    points = np.stack([last[:3], last[:3] + [0.4, 0, 0]]).T
+    points = np.stack([last[:3], last[:3] + np.array([0.4, 0, 0])]).T
     np.testing.assert_allclose(value_at(image, points, outside=-3.0), [1, -3], atol=1e-6)
     at_last, beyond = value_at(image, points, order=3, outside=-3.0)
     assert at_last == pytest.approx(1, abs=1e-5)
