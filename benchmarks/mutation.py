@@ -37,6 +37,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 COPIED = ("src", "tests", "docs", "examples", "pyproject.toml", "README.md", "CITATION.cff")
 PACKAGES = ("qsm", "recon", "agreement", "nuclei", "files")
+SMALLEST = 1e-9
+"""Floats below it keep a quotient finite or stand for rounding: twice as much is as good."""
+
 LEFT_OUT = ("test_layout.py", "test_docs.py", "test_notebook.py", "test_report_browser.py")
 """They read the source or need a browser; of numbers they say nothing."""
 
@@ -142,7 +145,11 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.expr | ast.stmt, str]]:
 
 
 def skipped(tree: ast.Module) -> set[int]:
-    """Nodes that are not code that runs: annotations, and what f-strings hold (no positions)."""
+    """Nodes that are not code that runs: annotations, and what f-strings hold (no positions).
+
+    And what no result depends on while the code is right: sizes of caches, checks of lengths by
+    ``zip``, and floats below ``SMALLEST``.
+    """
     apart: list[ast.AST] = []
     for node in ast.walk(tree):
         match node:
@@ -150,6 +157,10 @@ def skipped(tree: ast.Module) -> set[int]:
                 apart += [annotation] if annotation else []
             case ast.FunctionDef(returns=returns) if returns:
                 apart.append(returns)
+            case ast.keyword(arg="strict" | "maxsize" | "cache", value=value):
+                apart.append(value)
+            case ast.Constant(value=float(value)) if 0 < value < SMALLEST:
+                apart.append(node)
             case ast.JoinedStr():
                 apart.append(node)
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
@@ -253,9 +264,10 @@ def tests_of(mutant: Mutant, end: int, known: dict[str, Any]) -> tuple[list[str]
     """
     lines = known["lines"].get(mutant.file, {})
     touching = {t for n in range(mutant.line, end + 1) for t in lines.get(str(n), [])}
-    if not touching:  # run at import, or compiled
-        touching = {t for tests in lines.values() for t in tests}
     seconds: dict[str, float] = known["seconds"]
+    own = f"test_{mutant.package}_"
+    if not touching:  # run at import, or compiled: what it changes may show in other modules
+        touching = {t for tests in lines.values() for t in tests} | {t for t in seconds if own in t}
     by_file: dict[str, list[str]] = defaultdict(list)
     shared: dict[str, float] = defaultdict(float)
     for test, time_s in seconds.items():
@@ -267,7 +279,6 @@ def tests_of(mutant: Mutant, end: int, known: dict[str, Any]) -> tuple[list[str]
     def cost(file: str) -> float:
         return sum(seconds[t] for t in by_file[file]) + shared[file]
 
-    own = f"test_{mutant.package}_"
     first, later, total = [], [], 0.0
     for file in sorted(by_file, key=lambda file: (own not in file, cost(file))):
         tests = sorted(by_file[file], key=seconds.__getitem__)

@@ -142,6 +142,24 @@ def test_labels_outside_the_mask_are_named() -> None:
     assert reasons == {9: "100 % of it lies outside the mask"}
 
 
+def test_a_tenth_outside_is_no_reason_and_more_is() -> None:
+    labels = np.zeros((10, 3, 1), dtype=np.int16)
+    labels[:, 0], labels[:, 1], labels[:9, 2] = 1, 2, 3
+    lookup = pd.DataFrame({"index": [1, 2, 3, 4], "name": ["A", "B", "C", "D"]})
+    everywhere = np.ones(labels.shape, dtype=bool)
+    mask = everywhere.copy()
+    mask[9:, 0], mask[8:, 1], mask[8:, 2] = False, False, False
+    reasons = labels_outside(labels, mask, lookup, in_image=everywhere)
+    assert reasons == {
+        2: "20 % of it lies outside the mask",
+        3: "11 % of it lies outside the mask",
+    }
+    # Beyond the image no mask can be: the image is named.
+    reasons = labels_outside(labels, mask, lookup, in_image=mask)
+    assert set(reasons) == {2, 3}
+    assert all(reason.endswith("outside the image") for reason in reasons.values())
+
+
 def test_nuclei_far_from_the_image_are_an_error() -> None:
     far = centred_grid((10, 10, 10), (1.0, 1.0, 1.0), centre_mm=(90.0, 0.0, 0.0))
     with pytest.raises(
@@ -211,6 +229,12 @@ def test_erosion_takes_the_voxels_near_the_edge() -> None:
     assert set(np.unique(left)) == {0, 4}
     assert radius[left == 4].max() < 7.0
     assert (left[radius < 5.0] == 4).all()
+    # A voxel at the distance itself is left out, and one just beyond it is kept.
+    rod = np.ones((9, 1, 1), dtype=np.int16)
+    for distance_mm, n in ((1.0, 7), (0.99, 9), (2.0, 5)):
+        padded = np.pad(rod, 1)
+        wide = (1.0, 100.0, 100.0)
+        assert (erode(padded, distance_mm=distance_mm, voxel_size_mm=wide) > 0).sum() == n
     with pytest.raises(InputError, match=r"^erosion: expected 0 mm or more, found -1 mm$"):
         erode(labels, distance_mm=-1, voxel_size_mm=(1, 1, 2))
 

@@ -93,6 +93,21 @@ def test_mask_removes_voxels_and_a_thin_nucleus_is_not_available(volume):
     assert both.note == "side R has 0 voxels inside the mask"
 
 
+@pytest.mark.parametrize("min_voxels", [0, 1])
+def test_one_voxel_is_a_value_where_one_is_enough_and_none_never_is(min_voxels):
+    labels = np.zeros((4, 4, 4), dtype=np.int16)
+    labels[0, 0, 0], labels[2:4, 2, 2] = 1, 2
+    chi_ppm = np.arange(64.0).reshape(4, 4, 4) / 1000
+    frame = measure_nuclei(
+        chi_ppm, labels, LOOKUP, voxel_volume_mm3=1.0, min_voxels=min_voxels
+    ).set_index(["region", "side"])
+    assert frame.loc[("Pu", "L"), "mean_ppb"] == pytest.approx(1000 * chi_ppm[0, 0, 0])
+    assert frame.loc[("Pu", "both"), "n_voxels"] == 3
+    assert frame.loc["Pu", "note"].tolist() == ["", "", ""]
+    assert frame.loc[("Pineal", ""), "note"] == "0 of at least 1 voxels inside the mask"
+    assert np.isnan(frame.loc[("Pineal", ""), "mean_ppb"])
+
+
 def test_several_indices_with_one_name_are_one_region(volume):
     chi_ppm, labels = volume
     lookup = pd.DataFrame({"index": [1, 2], "name": ["Left striatum", "striatum L"]})

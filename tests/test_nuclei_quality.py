@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from accelqsm.agreement.published import published
 from accelqsm.grid import centred_grid
-from accelqsm.nuclei.quality import Expected, centre_mm, flags
+from accelqsm.nuclei.atlas import SEVEN
+from accelqsm.nuclei.quality import ADULT_PPB, Expected, centre_mm, flags
 
 LOOKUP = pd.DataFrame({"index": [1, 2], "name": ["L GPe", "R GPe"]})
 
@@ -53,6 +55,15 @@ def test_an_ordinary_nucleus_has_no_flag() -> None:
             ["value +5.2 SD from adults' mean", "value +4.1 SD from adults' mean",
              "value +4.7 SD from adults' mean"],
         ),
+        (table(volumes=(600.0, 900.0)), 0.0, ["", "", ""]),  # 0.6 and 1.5 are within
+        (table(volumes=(1670.0, 1100.0)), 0.0, ["", "", ""]),
+        (table(volumes=(625.0, 1000.0)), 0.0, ["", "", ""]),
+        (table(volumes=(0.0, 1000.0)), 0.0,
+         ["size 0.00 of the expected one", "", "sides of 0 and 1000 mm3"]),
+        (table(means=(60.0, 160.0)), 0.0, ["", "", ""]),
+        (table(means=(-30.0, -20.0)), 0.0,
+         ["value -4.4 SD from adults' mean", "value -4.1 SD from adults' mean",
+          "value -4.2 SD from adults' mean"]),
         (table(means=(60.0, 180.0)), 0.0, ["", "", "sides differ by 120 ppb"]),
     ],
 )  # fmt: skip
@@ -60,9 +71,34 @@ def test_what_stands_out_is_said(frame: pd.DataFrame, shift_mm: float, expected:
     assert found(frame, shift_mm) == expected
 
 
+def test_what_is_said_of_adults_is_what_was_published() -> None:
+    study = published("zhou2025")
+    assert tuple(ADULT_PPB) == SEVEN
+    for region, (mean, sd) in ADULT_PPB.items():
+        assert mean == study.number(study.mean_ppb, region, study.reference)
+        assert sd == study.number(study.sd_ppb, region, study.reference)
+
+
+def test_of_a_region_that_nobody_published_the_sides_alone_are_compared() -> None:
+    """With an SD of 25 ppb; for the narrow caudate it is at least 12."""
+    for region, largest in (("XX", 75.0), ("Ca", 36.0)):
+        for difference, n in ((largest - 0.5, 0), (largest + 0.5, 1)):
+            frame = table(means=(20.0, 20.0 + difference)).assign(region=region)
+            reasons = flags(frame, LOOKUP, expected={}, centres_mm={})
+            assert sum("sides differ" in reason for reason in reasons) == n
+            assert not any("SD from" in reason for reason in reasons)
+
+
 def test_a_missing_value_is_not_an_outlier_but_a_missing_side_is() -> None:
     frame = table(means=(float("nan"), 120.0), volumes=(0.0, 1000.0))
     assert found(frame) == ["size 0.00 of the expected one", "", "sides of 0 and 1000 mm3"]
+
+
+def test_a_label_without_a_centre_is_nowhere_wrong() -> None:
+    expected = {1: Expected(1000.0, (-19.0, 0.0, 0.0)), 2: Expected(1000.0, (19.0, 0.0, 0.0))}
+    for centres in ({}, {1: np.full(3, np.nan), 2: np.array([19.0, 0.0, np.nan])}):
+        found_flags = flags(table(), LOOKUP, expected=expected, centres_mm=centres)
+        assert found_flags == ["", "", ""]
 
 
 def test_centre_is_in_world_coordinates() -> None:

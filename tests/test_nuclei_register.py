@@ -69,7 +69,7 @@ def test_given_start_survives_when_nothing_is_to_be_done() -> None:
     image = magnitude(5, UPRIGHT)
     start = pose_matrix(MOVED)
     found = linear_registration(
-        image, image, kind="Affine", initial=start, iterations=(0,), shrink=(1,), smoothing=(0,),
+        image, image, kind="Affine", initial=start, iterations=(0,), shrink=(1,),
         sampling_rate=0.1,
     )  # fmt: skip
     np.testing.assert_allclose(found, start, atol=1e-4)
@@ -139,7 +139,7 @@ def test_the_same_images_give_the_same_bytes(bent: tuple[Volume, Volume, np.ndar
     rigid = [
         linear_registration(
             fixed, moving, kind="Rigid", initial=np.eye(4), iterations=(20,), shrink=(2,),
-            smoothing=(1,), sampling_rate=0.5,
+            sampling_rate=0.5,
         )
         for _ in range(2)
     ]  # fmt: skip

@@ -16,8 +16,17 @@ from scipy import ndimage
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, centred_grid
 from accelqsm.nuclei import engine, register
+from accelqsm.nuclei.register import (
+    BRAIN_MARGIN_MM,
+    _coarse,
+    _crop_smoothed,
+    _middle,
+    _smooth,
+    _strip_skull,
+    mutual_information,
+)
 from accelqsm.nuclei.settings import SynSettings
-from accelqsm.nuclei.volume import Volume
+from accelqsm.nuclei.volume import Volume, centre_of, isotropic_grid, resample_to
 
 FINE = centred_grid((40, 44, 36), (1.0, 1.0, 1.0))
 
@@ -35,6 +44,7 @@ class Step:
     kind: str
     initial: np.ndarray
     iterations: tuple[int, ...]
+    resolutions_mm: tuple[float, ...]
     found: np.ndarray
 
 
@@ -46,7 +56,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     def step(fixed: Volume, moving: Volume, *, kind: str, initial: Any, **named: Any) -> Any:
         found = initial.copy()
         found[1, 3] += 0.25
-        made.append(Step(fixed, kind, initial, tuple(named["iterations"]), found))
+        size_mm = min(fixed.grid.voxel_size_mm)
+        resolutions_mm = tuple(size_mm * factor for factor in named["shrink"])
+        made.append(Step(fixed, kind, initial, tuple(named["iterations"]), resolutions_mm, found))
         return found
 
     monkeypatch.setattr(register, "linear_registration", step)
@@ -62,10 +74,19 @@ def test_a_rigid_registration_ends_near_the_voxel_size(steps: list[Step]) -> Non
     assert last.fixed.grid.voxel_size_mm == pytest.approx((1.2, 1.2, 1.2))
     assert coarse.fixed.grid.voxel_size_mm == pytest.approx((2.0, 2.0, 2.0))
     assert {step.kind for step in steps} == {"Rigid"}
-    assert len(steps[-2].iterations) == 3
+    assert coarse.resolutions_mm == pytest.approx((8, 4, 2))
+    assert last.resolutions_mm == pytest.approx((1.2,))
+    assert all(len(step.iterations) == len(step.resolutions_mm) for step in steps)
     # Its two starts: scanner coordinates, and centres of mass; the first fits better here.
     assert np.array_equal(steps[0].initial, np.eye(4))
     assert coarse.initial is steps[0].found
+
+
+def test_voxels_above_the_fine_spacing_are_registered_as_they_are(steps: list[Step]) -> None:
+    values = texture(1).values[:24, :20, :16]
+    image = Volume(values, centred_grid(values.shape, (1.5, 2.0, 2.5)))
+    register.register_rigid(image, image)
+    assert steps[-1].fixed.grid.voxel_size_mm == pytest.approx((1.5, 1.5, 1.5))
 
 
 def test_the_better_of_two_starts_is_followed(steps: list[Step]) -> None:
@@ -85,6 +106,7 @@ def test_an_affine_registration_follows_a_rigid_one(steps: list[Step]) -> None:
     assert [step.kind for step in steps] == ["Rigid", "Affine"]
     assert steps[1].initial is steps[0].found
     assert found is steps[1].found
+    assert all(step.resolutions_mm == pytest.approx((8, 4)) for step in steps)
 
 
 class Caught(Exception):
@@ -130,6 +152,26 @@ def test_each_contrast_of_the_template_is_compared_with_its_own_of_the_scan(
     assert asked["grad_step"] == 0.125
 
 
+def test_images_are_smoothed_by_half_of_what_they_are_shrunk_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def caught(*images: Any, **named: Any) -> None:
+        asked.update(named)
+        raise Caught
+
+    monkeypatch.setattr(engine.ants_module(), "registration", caught)
+    with pytest.raises(Caught):
+        engine.linear_registration(
+            texture(1), texture(1), kind="Rigid", initial=np.eye(4), iterations=(9, 7, 5),
+            shrink=(4, 2, 1), sampling_rate=0.5,
+        )  # fmt: skip
+    assert asked["aff_shrink_factors"] == (4, 2, 1)
+    assert asked["aff_smoothing_sigmas"] == (2, 1, 0)
+    assert asked["aff_iterations"] == (9, 7, 5)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("side", [-1, 1])
 def test_nuclei_beyond_either_side_of_the_image_are_refused(axis: int, side: int) -> None:
@@ -144,3 +186,84 @@ def test_nuclei_beyond_either_side_of_the_image_are_refused(axis: int, side: int
             affine=np.eye(4),
             settings=SynSettings(spacing_mm=1.0),
         )
+
+
+def test_smoothing_makes_up_the_difference_in_resolution_along_each_axis() -> None:
+    """A point gets the variance 0.35^2 (spacing^2 - size^2), in mm^2, along each axis."""
+    sizes_mm = (1.0, 0.5, 6.0)
+    point = np.zeros((31, 61, 7))
+    point[15, 30, 3] = 1
+    found = _smooth(Volume(point, centred_grid(point.shape, sizes_mm)), 5.0).values
+    for axis, size_mm in enumerate(sizes_mm):
+        line = found.sum(tuple({0, 1, 2} - {axis}), dtype=np.float64)
+        index = np.arange(len(line)) - len(line) // 2
+        variance = size_mm**2 * (line @ index**2) / line.sum()
+        wanted = 0.35**2 * max(5.0**2 - size_mm**2, 0)
+        assert variance == pytest.approx(wanted, rel=0.01, abs=1e-12)
+    assert found.sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_coarse_image_is_smoothed_like_any_other() -> None:
+    image = Volume(texture(1).values[:30], centred_grid((30, 44, 36), (1.0, 0.8, 2.5)))
+    found = _coarse(image)
+    wanted = resample_to(_smooth(image, 2.0), isotropic_grid(image.grid, 2.0))
+    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-6)
+
+
+def test_negative_values_have_no_mass() -> None:
+    values = np.full((20, 18, 16), -1.0)
+    values[3:6, 10:15, 4] = 0.5
+    grid = centred_grid(values.shape, (1.0, 2.0, 1.5))
+    wanted = grid.matrix @ [4, 12, 4, 1]
+    np.testing.assert_allclose(_middle(Volume(values, grid)), wanted[:3])
+
+
+def test_the_head_ends_four_mm_from_the_brain() -> None:
+    sizes_mm = (1.0, 2.0, 1.5)
+    grid = centred_grid((24, 16, 20), sizes_mm)
+    for axis, size_mm in enumerate(sizes_mm):
+        index = np.indices(grid.shape)[axis]
+        brain = Volume((index < 5).astype(np.float32), grid)
+        found = _strip_skull(Volume(np.ones(grid.shape), grid), brain).values
+        assert np.array_equal(found > 0, (index - 4) * size_mm <= BRAIN_MARGIN_MM)
+
+
+@pytest.mark.parametrize("shift", [(0, 0, 0), (3, -2, 1)])
+def test_the_moving_image_reaches_ten_mm_beyond_the_box(shift: tuple[int, int, int]) -> None:
+    image = texture(1, centred_grid((60, 44, 40), (1.0, 1.0, 1.0)))
+    box = centred_grid((14, 16, 12), (1.0, 1.0, 1.0))
+    affine = np.eye(4)
+    affine[:3, 3] = shift
+    crop = _crop_smoothed(image, box, affine)
+    assert crop.grid.shape == (14 + 20, 16 + 20, 12 + 20)
+    np.testing.assert_allclose(centre_of(crop.grid), centre_of(box) + shift)
+    start = np.linalg.inv(image.grid.matrix) @ crop.grid.matrix[:, 3]
+    part = tuple(
+        slice(a, a + n)
+        for a, n in zip(np.rint(start[:3]).astype(int), crop.grid.shape, strict=True)
+    )
+    assert np.array_equal(crop.values, image.values[part])
+    # At the edge of the image there is less.
+    affine[:3, 3] = (20, 0, 0)
+    assert _crop_smoothed(image, box, affine).grid.shape == (27, 36, 32)
+
+
+def test_a_few_extreme_values_leave_the_histogram_as_it_is() -> None:
+    one = np.random.default_rng(0).uniform(size=20_000).astype(np.float32)
+    alike = mutual_information(one, one)
+    for extreme in (1e6, -1e6):
+        spoilt = one.copy()
+        spoilt[:20] = extreme
+        assert mutual_information(spoilt, one) == pytest.approx(alike, abs=0.1)
+    assert mutual_information(one, np.zeros_like(one)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "last"), [(0.4, 0), (0.8, 0), (1.0, 0), (1.1, 5), (2.0, 5), (4.0, 5)]
+)
+def test_the_first_pass_leaves_out_the_finest_level_where_the_next_is_fine(
+    spacing_mm: float, last: int
+) -> None:
+    settings = SynSettings(spacing_mm=spacing_mm, iterations=(40, 25, 5))
+    assert settings.coarse.iterations == (40, 25, last)
+    assert settings.coarse.spacing_mm == spacing_mm

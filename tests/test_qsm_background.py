@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from scipy import ndimage
@@ -77,6 +78,30 @@ def test_the_ball_has_unit_sum_and_isotropic_second_moments(
         assert (weights * axis**2).sum() == pytest.approx(radius_mm**2 / 5)
         assert abs((weights * axis).sum()) < 1e-12
     assert weights.min() >= 0
+
+
+@pytest.mark.parametrize("size_mm", [(1.0, 1.0, 1.0), (1.5, 1.0, 2.0)])
+@pytest.mark.parametrize("radius_mm", [2.5, 5.0])
+def test_voxels_at_the_edge_of_a_ball_count_by_their_part_in_it(
+    size_mm: Triple, radius_mm: float
+) -> None:
+    """Up to one polynomial a + b x^2 + c y^2 + d z^2 for the whole ball."""
+    weights = ball_weights(radius_mm, size_mm)
+    axes = positions_mm((weights.shape[0], weights.shape[1], weights.shape[2]), size_mm)
+    within = (np.arange(15) + 0.5) / 15 - 0.5
+    square = sum(
+        (axis.numpy()[..., None, None, None] + size * np.expand_dims(within, [a for a in range(3)
+                                                                             if a != n])) ** 2
+        for n, (axis, size) in enumerate(zip(axes, size_mm, strict=True))
+    )  # fmt: skip
+    fraction = (square <= radius_mm**2).mean((3, 4, 5))
+    assert (weights[fraction > 0.05] > 0).all()
+    assert (weights[fraction < 0.005] == 0).all()
+    large = fraction > 0.2
+    terms = np.stack([np.ones(large.sum()), *(axis.numpy()[large] ** 2 for axis in axes)], -1)
+    scaled = terms * fraction[large, None]
+    fit = scaled @ np.linalg.lstsq(scaled, weights[large], rcond=None)[0]
+    assert np.abs(fit - weights[large]).max() < 0.06 * weights.max()
 
 
 def test_a_dipole_outside_is_suppressed_by_more_than_95_percent() -> None:

@@ -14,6 +14,7 @@ from accelqsm.qsm.field.bipolar import (
     BLOCK_VOXELS,
     _block_of,
     _robust_plane,
+    _slope,
     readout_phase,
     remove_readout_phase,
 )
@@ -185,3 +186,35 @@ def test_a_plane_is_fitted_from_the_offset_that_its_start_leaves() -> None:
     errors = covariance.diagonal().sqrt()
     assert abs(fit[0] - offset) < 4 * errors[0] < 0.05
     assert abs(fit[1] - slope) < 4 * errors[1] < 0.01
+
+
+def test_a_few_bright_voxels_with_a_phase_of_their_own_do_not_lead() -> None:
+    """One in a hundred, thirty times as bright; and in any unit of the images."""
+    generator = torch.Generator().manual_seed(3)
+    bright = torch.rand(SHAPE, generator=generator) < 0.01
+    g = 0.3 + 0.02 * axes()[0] + 0.1 * bright
+    signs = torch.tensor([1.0 - 2 * (e % 2 == 0) for e in range(5)]).view(-1, 1, 1, 1)
+    factor = torch.exp(1j * signs * g) * torch.where(bright, 30.0, 1.0)
+    for scale in (0.1, 1.0, 10.0):
+        noise_sd = scale / 15
+        products = scan(LONG_S, scale * factor, noise_sd=noise_sd)
+        found = readout_phase(products, torch.ones(SHAPE, dtype=torch.bool), axes=(0,))
+        assert found.offset_rad == pytest.approx(0.3, abs=0.005)
+        assert found.slope_rad_per_voxel[0] == pytest.approx(0.02, abs=5e-4)
+
+
+@pytest.mark.parametrize("slope", [0.6, 3.1])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_slope_is_that_of_most_voxels_and_not_of_the_brightest(axis: int, slope: float) -> None:
+    """Also near half a turn, about which noise wraps."""
+    generator = torch.Generator().manual_seed(5)
+    size = (20, 18, 16)
+    index = torch.arange(size[axis], dtype=torch.float64).view([-1 if a == axis else 1
+                                                                for a in range(3)])  # fmt: skip
+    noise = 0.1 * torch.randn(size, generator=generator, dtype=torch.float64)
+    phasor = torch.exp(1j * (slope * index + noise))
+    corner = (slice(0, 6),) * 3
+    phasor[corner] = 1000 * torch.exp(1j * ((slope + math.pi) * index + noise))[corner]
+    assert math.remainder(_slope(phasor, axis) - slope, math.tau) == pytest.approx(0, abs=0.02)
+    assert _slope(torch.zeros_like(phasor), axis) == 0
+    assert _slope(phasor.narrow(axis, 0, 1), axis) == 0

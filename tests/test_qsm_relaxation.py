@@ -9,7 +9,7 @@ import torch
 
 from accelqsm.qsm.field.lags import lag_products
 from accelqsm.qsm.field.mdi import lag1_field, multilag_field
-from accelqsm.qsm.field.relaxation import r2star_per_s
+from accelqsm.qsm.field.relaxation import _closed_form, r2star_per_s
 from echo_phantom import (
     EIGHT_ECHOES_S,
     LONG_S,
@@ -85,3 +85,16 @@ def test_a_signal_that_does_not_decay_has_rate_zero() -> None:
     clean = images(constant(5.0, 4), echo_times_s=UNEVEN_S, t2star_s=-0.1)
     rate = r2star_per_s(lag_products(clean, echo_times_s=UNEVEN_S))
     torch.testing.assert_close(rate, torch.zeros_like(rate), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("t2star_s", [0.02, 0.05])
+@pytest.mark.parametrize("echo_times_s", [EIGHT_ECHOES_S, UNEVEN_S, LONG_S, THREE_S])
+def test_the_first_estimate_combines_the_lags_by_their_noise(
+    t2star_s: float, echo_times_s: tuple[float, ...]
+) -> None:
+    """Near the Cramer-Rao bound already, so that two steps are enough."""
+    noisy = images(constant(0.0), echo_times_s=echo_times_s, t2star_s=t2star_s, noise_sd=1 / 30)
+    rate = _closed_form(lag_products(noisy, echo_times_s=echo_times_s))
+    bound = math.tau * bound_hz(echo_times_s, t2star_s=t2star_s, noise_sd=1 / 30)
+    assert rate.std() < 1.06 * bound
+    assert rate.mean() == pytest.approx(1 / t2star_s, rel=0.03)

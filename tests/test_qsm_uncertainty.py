@@ -14,7 +14,13 @@ from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.field.mdi import lag1_field, multilag_field
 from accelqsm.qsm.field.pairs import Table
 from accelqsm.qsm.field.relaxation import at_rate, r2star_per_s
-from accelqsm.qsm.field.uncertainty import field_sd_hz, field_uncertainty_hz, lag_misfit, noise_sd
+from accelqsm.qsm.field.uncertainty import (
+    at_most_random_hz,
+    field_sd_hz,
+    field_uncertainty_hz,
+    lag_misfit,
+    noise_sd,
+)
 from echo_phantom import (
     EIGHT_ECHOES_S,
     LONG_S,
@@ -178,3 +184,24 @@ def test_noise_that_cannot_be_told_is_refused() -> None:
     three = lag_products(images(constant(0.0, 10), echo_times_s=THREE_S), echo_times_s=THREE_S)
     with pytest.raises(InputError, match="some voxels"):
         noise_sd(three, field_of(three), ~mask)
+
+
+@pytest.mark.parametrize("echo_times_s", [EIGHT_ECHOES_S, LONG_S, THREE_S])
+def test_noise_alone_is_doubted_in_three_of_a_thousand_voxels(
+    echo_times_s: tuple[float, ...],
+) -> None:
+    """What three standard deviations of a chi^2 leave, whatever the number of echoes."""
+    noisy = images(constant(0.0, 20_000), echo_times_s=echo_times_s, noise_sd=1 / 30)
+    products = lag_products(noisy, echo_times_s=echo_times_s)
+    found = uncertainty_hz(products, field_of(products), noise_sd=1 / 30)
+    bound_hz = field_sd_hz(products, noise_sd=1 / 30)
+    doubted = (found / bound_hz > 1.03).double().mean()
+    assert 0.001 < doubted < 0.006
+
+
+def test_no_signal_is_as_uncertain_as_a_phase_of_any_value() -> None:
+    products = lag_products(images(constant(0.0, 4), echo_times_s=TWO_S), echo_times_s=TWO_S)
+    uniform_hz = (torch.rand(200_000, generator=torch.Generator().manual_seed(0)) - 0.5) / 0.005
+    found = at_most_random_hz(torch.tensor([0.5, math.inf]), products)
+    assert found[0] == 0.5
+    assert found[1] == pytest.approx(float(uniform_hz.std()), rel=0.01)

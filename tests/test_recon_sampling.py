@@ -225,3 +225,72 @@ def test_calibration_box_finds_the_centre(calibration: tuple[int, int]) -> None:
 def test_calibration_box_needs_the_zero_frequency() -> None:
     with pytest.raises(InputError, match="zero frequency"):
         calibration_box(torch.zeros(8, 8, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("slope", [0.0, 2.0, 9.0])
+@pytest.mark.parametrize("disc", [(1.0, 1.0), (1.0, 0.4), (0.5, 1.0)])
+def test_a_sample_is_taken_where_no_earlier_one_lies_in_its_ellipse(
+    slope: float, disc: tuple[float, float]
+) -> None:
+    """Against a search through all earlier samples; wide ellipses reach beyond the edges."""
+    shape = (19, 13)
+    rng = np.random.default_rng(2)
+    jitter = rng.uniform(-0.5, 0.5, (*shape, 2))
+    distance = np.hypot(*np.meshgrid(np.linspace(-1, 1, 19), np.linspace(-1, 1, 13), indexing="ij"))
+    order = rng.permutation(np.argwhere(distance > 0.2))
+    places: list[np.ndarray] = []
+    expected = np.zeros(shape, dtype=bool)
+    for y, z in order:
+        place = np.array([y, z]) + jitter[y, z]
+        radius = np.maximum(0.8 + slope * distance[y, z] * np.ones(2), 0) * disc
+        radius = np.maximum(radius, 0.5)
+        if all((((other - place) / radius) ** 2).sum() >= 1 for other in places):
+            places.append(place)
+            expected[y, z] = True
+    found = sampling._accept(order, jitter, distance, disc, slope)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_ellipse_touches_the_first_line_of_each_axis() -> None:
+    inside = sampling._inside_ellipse((20, 15))
+    y, z = np.argwhere(inside).T
+    assert (y.min(), z.min(), z.max()) == (0, 0, 14)
+    assert inside[0, 7]
+    assert inside[0].sum() == 1
+    np.testing.assert_array_equal(inside[1:], inside[:0:-1])
+    assert inside.mean() == pytest.approx(np.pi / 4, abs=0.06)
+    assert sampling._inside_ellipse((1, 9)).all()
+
+
+@pytest.mark.parametrize(("size_mm", "farthest"), [((1.0, 1.0), (1, 1)), ((1.0, 2.0), (1, 0.5))])
+def test_distance_from_the_centre_is_in_cycles_per_mm(
+    size_mm: tuple[float, float], farthest: tuple[float, float]
+) -> None:
+    distance = sampling._distance_from_box((21, 17), (5, 3), size_mm)
+    assert (distance == 0).sum() == 15
+    assert (distance[8:13, 7:10] == 0).all()
+    assert (distance[0, 8], distance[10, 0]) == pytest.approx(farthest)
+    assert distance[7, 8] == pytest.approx(farthest[0] / 8)
+    assert distance[0, 0] == pytest.approx(np.hypot(*farthest))
+    assert sampling._distance_from_box((5, 3), (5, 3), size_mm).max() == 0
+
+
+@pytest.mark.parametrize("change", [-3, 0, 3])
+def test_a_count_is_met_where_samples_are_sparse_or_dense(change: int) -> None:
+    """Removed among the farthest, added nearest to the centre, none in the box or out of reach."""
+    shape = (24, 24)
+    distance = sampling._distance_from_box(shape, (6, 6), (1.0, 1.0))
+    allowed = sampling._inside_ellipse(shape) | (distance == 0)
+    mask = (distance == 0) | (allowed & (np.indices(shape).sum(0) % 2 == 0))
+    target = int(mask.sum()) + change
+    found = sampling._adjust_count(mask.copy(), allowed, distance, target, np.random.default_rng(0))
+    assert found.sum() == target
+    changed = found != mask
+    assert changed.sum() == abs(change)
+    assert allowed[changed].all()
+    if change < 0:
+        rest = distance[mask & (distance > 0)]
+        assert distance[changed].min() >= np.quantile(rest, 1 - 4 * 3 / len(rest))
+    if change > 0:
+        rest = np.sort(distance[allowed & ~mask])
+        np.testing.assert_allclose(np.sort(distance[changed]), rest[:3])

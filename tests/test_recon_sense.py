@@ -140,10 +140,36 @@ def test_samples_beyond_the_part_of_the_centre_do_not_count(
     assert not torch.equal(espirit(kspace).maps, espirit(changed).maps)
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_given_sensitivities_of_any_scale_get_the_phase_of_the_image(scale: float) -> None:
+    kspace = sample(channel_images(SHAPE, 4), pattern(3.0), noise_sd=0.01)
+    size = 10 ** torch.linspace(-6, 0, SHAPE[0]).view(-1, 1, 1)  # below a thousandth: nothing
+    size[0] = 0
+    given = scale * size * complex_noise(4, *SHAPE).to(torch.complex64)
+    found = espirit(replace(kspace, sensitivities=given.numpy()))
+    reference = low_resolution(kspace)
+    norm = given.abs().square().sum(0).sqrt()
+    known = norm > 1e-3 * norm.max()
+    assert 0.3 < known.float().mean() < 0.7
+    assert torch.equal(found.support, torch.where(known, 1.0, 0.1))
+    torch.testing.assert_close(found.maps.abs().square().sum(0), torch.ones(SHAPE))
+    along = (reference.conj() * found.maps).sum(0)
+    torch.testing.assert_close(along.imag, torch.zeros(SHAPE), atol=1e-4, rtol=0)
+    assert along.real.min() >= 0
+    torch.testing.assert_close(found.maps.abs()[:, known], (given.abs() / norm)[:, known])
+    alike = (given.conj() * found.maps).sum(0).abs() / norm
+    torch.testing.assert_close(alike[known], torch.ones(int(known.sum())))
+    # Where nothing is given, the channels are those of the image.
+    of_image = reference / reference.abs().square().sum(0).sqrt()
+    torch.testing.assert_close(found.maps[:, ~known], of_image[:, ~known], atol=1e-5, rtol=1e-4)
+
+
 def test_a_plane_smaller_than_the_lags_of_the_kernel_is_refused() -> None:
     kspace = sample(channel_images((4, 12, 8), 2), torch.ones(12, 8, dtype=torch.bool))
     with pytest.raises(InputError, match=r"expected 9 positions or more .* found 12 x 8"):
         espirit(kspace)
+    kspace = sample(channel_images((4, 12, 9), 2), torch.ones(12, 9, dtype=torch.bool))
+    assert espirit(kspace).maps.shape == (2, 4, 12, 9)
 
 
 def test_air_that_is_not_trusted_leaves_tissue_less_noise() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from accelqsm.agreement.published import P_HALF_DIGIT, R_HALF_DIGIT, Published, p_range
+from accelqsm.agreement.published import P_HALF_DIGIT, R_HALF_DIGIT, Published
 from accelqsm.agreement.statistics.coefficients import Vector, correlation_p
 from accelqsm.errors import InputError
 
@@ -145,15 +145,15 @@ def _other_protocol(
 
 
 def _r_with_age(study: Published, region: str, protocol: str) -> float:
-    """Correlation nearest to the printed one whose p-value rounds to the printed p-value."""
+    """Correlation nearest to the printed one whose p-value rounds to the printed p-value.
+
+    The printed one itself where no correlation that rounds to it has that p-value.
+    """
     r = study.number(study.age_r, region, protocol)
     printed = str(study.age_p.loc[region].loc[protocol])
     if printed.startswith("<"):
         return r
     p = float(printed)
-    lowest, highest = p_range(r, study.n)
-    if not (lowest <= p + P_HALF_DIGIT and highest >= p - P_HALF_DIGIT):
-        return r
     steps = np.linspace(-INSIDE_ROUNDING, INSIDE_ROUNDING, 197) * R_HALF_DIGIT
     candidates = r + steps[np.argsort(np.abs(steps), kind="stable")]
     for candidate in candidates:

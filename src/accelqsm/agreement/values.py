@@ -130,17 +130,17 @@ def check_unit(values: pd.DataFrame, name: str = VALUE) -> None:
     Raises:
         InputError: with the range found.
     """
-    size = values[name].astype(float).abs()
-    known = size[size.notna()]
-    if not len(known) or not known.max() > 0:
+    known = values[values[name].notna()]
+    numbers = known[name].astype(float)
+    largest = float(numbers.abs().max()) if len(known) else 0.0
+    if largest == 0:
         return
-    if len(known) >= LEAST_OF_A_UNIT and known.max() <= LARGEST_LIKE_PPM:
-        raise _like_ppm(values.loc[known.index, name], "every row")
+    if len(known) >= LEAST_OF_A_UNIT and largest <= LARGEST_LIKE_PPM:
+        raise _like_ppm(numbers, "every row")
     for key in KEYS:
-        groups = known.groupby(values.loc[known.index, key].astype(str))
-        for label, group in groups:
-            if len(group) >= LEAST_OF_A_GROUP and 0 < group.max() <= LARGEST_LIKE_PPM:
-                raise _like_ppm(values.loc[group.index, name], f"{key} '{label}'")
+        for label, group in numbers.groupby(known[key].astype(str)):
+            if len(group) >= LEAST_OF_A_GROUP and 0 < group.abs().max() <= LARGEST_LIKE_PPM:
+                raise _like_ppm(group, f"{key} '{label}'")
 
 
 def _like_ppm(values: pd.Series, where: str) -> InputError:

@@ -63,7 +63,6 @@ def linear_registration(
     initial: npt.NDArray[np.float64],
     iterations: Sequence[int],
     shrink: Sequence[int],
-    smoothing: Sequence[int],
     sampling_rate: float,
 ) -> npt.NDArray[np.float64]:
     """Rigid or affine registration by mutual information (Mattes, 32 bins).
@@ -72,7 +71,8 @@ def linear_registration(
         fixed, moving: the two images.
         kind: "Rigid" or "Affine".
         initial: 4 x 4, takes world points of ``fixed`` to those of ``moving``.
-        iterations, shrink, smoothing: per resolution, coarsest first; voxels of ``fixed``.
+        iterations, shrink: per resolution, coarsest first; images are shrunk by so many voxels of
+            ``fixed``, and smoothed by half as many before.
         sampling_rate: fraction of the voxels that the metric uses.
 
     Returns:
@@ -96,7 +96,7 @@ def linear_registration(
             aff_random_sampling_rate=sampling_rate,
             aff_iterations=tuple(iterations),
             aff_shrink_factors=tuple(shrink),
-            aff_smoothing_sigmas=tuple(smoothing),
+            aff_smoothing_sigmas=tuple(factor // 2 for factor in shrink),
             random_seed=SEED,
         )
         return _read_affine(found["fwdtransforms"][-1])

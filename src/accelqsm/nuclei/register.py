@@ -102,7 +102,6 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
             initial=start,
             iterations=(100,),
             shrink=(4,),
-            smoothing=(2,),
             sampling_rate=0.25,
         )
         for start in (np.eye(4), shift)
@@ -115,7 +114,6 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         initial=best,
         iterations=(100, 50, 10),
         shrink=(4, 2, 1),
-        smoothing=(2, 1, 0),
         sampling_rate=0.25,
     )
     spacing_mm = max(FINE_SPACING_MM, min(fixed.grid.voxel_size_mm))
@@ -126,7 +124,6 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         initial=near,
         iterations=(40,),
         shrink=(1,),
-        smoothing=(0,),
         sampling_rate=0.1,
     )
 
@@ -156,7 +153,6 @@ def register_affine(
             initial=matrix,
             iterations=(100, 50),
             shrink=(4, 2),
-            smoothing=(2, 1),
             sampling_rate=0.25,
         )
     return matrix
