@@ -73,7 +73,7 @@ def interval_ppb(
     voxels_ppb2 = variance["mean_ppb"] * PPB_PER_PPM / n_apart
     edge_ppb = measured(chi_ppm, soft)["mean_ppb"] - measured(chi_ppm, weights)["mean_ppb"]
     variance_ppb2 = SHARED_SD_PPB**2 + voxels_ppb2 + (EDGE_SHARE * edge_ppb) ** 2
-    return COVERAGE_SD * np.sqrt(variance_ppb2.to_numpy(np.float64))
+    return np.asarray(COVERAGE_SD * np.sqrt(variance_ppb2.to_numpy(np.float64)))
 
 
 def _masks(labels: npt.NDArray[Any], lookup: pd.DataFrame) -> dict[int, npt.NDArray[Any]]:
