@@ -20,7 +20,7 @@ from accelqsm.files.toml import write_settings
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.reports.boilerplate import write_methods
 from accelqsm.reports.rebuild import write_report
-from accelqsm.results.maps import CHIMAP, MASK
+from accelqsm.results.maps import CHI_SD, CHIMAP, MASK
 from accelqsm.results.nuclei import write_nuclei
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
@@ -98,7 +98,11 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
             sources[TRUTH] = scan.truth
         for name, chimap in sources.items():
             table = measure_nuclei(
-                mapped_head(chimap, mask=folder / MASK),
+                mapped_head(
+                    chimap,
+                    mask=folder / MASK,
+                    chi_sd=None if name == TRUTH else folder / CHI_SD,
+                ),
                 labels=scan.labels,
                 lookup=out / SCANS / LOOKUP_NAME,
                 settings=settings,

@@ -208,7 +208,9 @@ def mapped_head(
         magnitude=None if magnitude is None else _magnitude(magnitude, image),
         r2star_per_s=None if rate is None else rate.values.astype(np.float32),
         within=inside,
-        chi_sd_ppm=None if chi_sd is None else as_volume(chi_sd, "chi sd", grid=image.grid).values,
+        chi_sd_ppm=None
+        if chi_sd is None
+        else as_volume(chi_sd, "standard deviation", grid=image.grid).values,
     )
 
 

@@ -43,6 +43,8 @@ COLUMN_MEANINGS: Mapping[str, Mapping[str, str]] = {
         "Description": "Mean of the map over the reference region, subtracted from all values",
         "Units": "ppb",
     },
+    "low_ppb": {"Description": "Lower end of the 95 % interval of mean_ppb", "Units": "ppb"},
+    "high_ppb": {"Description": "Upper end of the 95 % interval of mean_ppb", "Units": "ppb"},
     "flag": {"Description": "What stands out in size, position or value; empty for nothing"},
 }
 QUALITY_MEANINGS: Mapping[str, Mapping[str, str]] = {

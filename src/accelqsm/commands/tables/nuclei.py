@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference-magnitude": "magnitude of another scan of this head, on the grid of --labels: "
         "co-registers them to this scan",
         "--r2star": "R2* map in 1/s, to segment the CSF for --reference csf",
+        "--chi-sd": "standard deviation of susceptibility in ppm, for intervals of the means",
     }
     for name, text in files.items():
         parser.add_argument(name, type=Path, metavar="FILE", help=text)
@@ -141,6 +142,7 @@ def _head(options: argparse.Namespace) -> MappedHead:
         magnitude=options.magnitude,
         mask=options.mask,
         r2star_per_s=options.r2star,
+        chi_sd=options.chi_sd,
     )
 
 
@@ -148,6 +150,7 @@ def _source(options: argparse.Namespace) -> dict[str, str]:
     return {
         "chimap": str(options.chimap),
         "mask": "where the map is not zero" if options.mask is None else str(options.mask),
+        "chi_sd": "none" if options.chi_sd is None else str(options.chi_sd),
     }
 
 
@@ -162,7 +165,7 @@ def _check_files(options: argparse.Namespace, names: Mapping[str, str]) -> None:
         read_header(options.t1w)
     if options.labels is None:
         find_atlas(options.atlas or DEFAULT)
-    for path in (options.mask, options.r2star):
+    for path in (options.mask, options.r2star, options.chi_sd):
         if path is not None:
             check_same_grid(read_header(path).grid, chi.grid, path, reference=chi.path)
     if options.labels is not None:

@@ -67,7 +67,7 @@ def l1_noise_sd(
     )
     power = Gradient(voxel_size_mm).power_spectrum(variance)
     typical = float(field_sd_ppm[known].square().median())
-    steepness = 0.0
+    steepness = math.sqrt(typical) / min(voxel_size_mm)
     for _ in range(N_ROUNDS):
         small = math.hypot(settings.small_gradient, steepness)
         weight = STRUCTURE * settings.regularisation / max(small, SMALLEST)
