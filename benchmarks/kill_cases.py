@@ -44,8 +44,8 @@ def maps(seed: int, shape: tuple[int, int, int] = (6, 5, 4)) -> SusceptibilityMa
     grid = centred_grid(shape, (2.0, 2.0, 2.0)) if shape != GRID.shape else GRID
     noise = np.random.default_rng(seed).normal(size=(6, *grid.shape)).astype(np.float32)
     return SusceptibilityMaps(
-        grid, noise[0], noise[1] > 0, noise[2], noise[3], noise[4],
-        noise[5] if seed == 0 else None, noise[5],
+        grid=grid, chi_ppm=noise[0], mask=noise[1] > 0, field_hz=noise[2], field_sd_hz=noise[3],
+        local_field_hz=noise[4], r2star_per_s=noise[5] if seed == 0 else None, magnitude=noise[5],
     )  # fmt: skip
 
 

@@ -31,7 +31,14 @@ def maps(seed: int = 0) -> SusceptibilityMaps:
     noise = np.random.default_rng(seed).normal(size=(6, *GRID.shape)).astype(np.float32)
     r2star = noise[5] if seed == 0 else None
     return SusceptibilityMaps(
-        GRID, noise[0], noise[1] > 0, noise[2], noise[3], noise[4], r2star, noise[5]
+        grid=GRID,
+        chi_ppm=noise[0],
+        mask=noise[1] > 0,
+        field_hz=noise[2],
+        field_sd_hz=noise[3],
+        local_field_hz=noise[4],
+        r2star_per_s=r2star,
+        magnitude=noise[5],
     )
 
 
@@ -256,4 +263,4 @@ def test_a_run_killed_at_any_rename_is_undone_by_the_next() -> None:
     chosen = ["save:old and note", "report:empty"]
     done = subprocess.run([sys.executable, str(KILLS), *chosen], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "25 kills: 10 old, 15 unfinished" in done.stdout
+    assert "34 kills: 13 old, 21 unfinished" in done.stdout

@@ -6,6 +6,7 @@ from .agreement.similarity import similarity_figures as similarity_figures
 from .api.agreement import compare as compare
 from .api.agreement import report as report
 from .api.agreement import values as values
+from .api.fields import read_field as read_field
 from .api.images import map_susceptibility as map_susceptibility
 from .api.images import read_images as read_images
 from .api.images import read_mrd as read_mrd

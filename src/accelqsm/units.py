@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     Number = TypeVar("Number", float, torch.Tensor, npt.NDArray[np.float64])
 else:
     Number = TypeVar("Number")
+
+FieldUnit = Literal["hz", "ppm"]
+FIELD_UNITS: tuple[FieldUnit, ...] = ("hz", "ppm")
+"""Of fields in files."""
 
 GAMMA_BAR_HZ_PER_T = 42.577478e6
 """Gyromagnetic ratio of the proton over 2 pi (CODATA 2018)."""

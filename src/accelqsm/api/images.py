@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from accelqsm.api.inputs import as_mask, name_of
 from accelqsm.api.types import PathLike, VolumeLike
 from accelqsm.errors import InputError
+from accelqsm.files.field.record import Field
 from accelqsm.files.megre.description import describe_scan, find_files
 from accelqsm.files.megre.echoes import Echoes, echoes_of_arrays, read_scan
 from accelqsm.grid import Triple, unit_vector
-from accelqsm.qsm.settings import QsmSettings
+from accelqsm.options.setting import one_of
+from accelqsm.qsm.settings import UNTIL, QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import Reconstruction
-from accelqsm.results.maps import SusceptibilityMaps
+from accelqsm.results.maps import FieldMaps, SusceptibilityMaps
 from accelqsm.runtime.progress import stage
 
 if TYPE_CHECKING:
@@ -189,34 +191,88 @@ def reconstruct_echoes(
     return from_kspace.combined_echoes(scan, method, network=network)
 
 
+@overload
 def susceptibility(
-    images: Echoes, *, mask: VolumeLike | None = None, settings: QsmSettings = DEFAULT
-) -> SusceptibilityMaps:
-    """Susceptibility maps from magnitude and phase of every echo.
+    images: Echoes | Field,
+    *,
+    mask: VolumeLike | None = None,
+    settings: QsmSettings = DEFAULT,
+    until: Literal["susceptibility"] = "susceptibility",
+) -> SusceptibilityMaps: ...
+
+
+@overload
+def susceptibility(
+    images: Echoes | Field,
+    *,
+    mask: VolumeLike | None = None,
+    settings: QsmSettings = DEFAULT,
+    until: Literal["total-field", "local-field"],
+) -> FieldMaps: ...
+
+
+def susceptibility(
+    images: Echoes | Field,
+    *,
+    mask: VolumeLike | None = None,
+    settings: QsmSettings = DEFAULT,
+    until: str = "susceptibility",
+) -> FieldMaps:
+    """Susceptibility maps from magnitude and phase of every echo, or from a field.
 
     Args:
-        images: complex images of one scan (``read_images``).
+        images: complex images of one scan (``read_images``), or its field (``read_field``).
         mask: path, nibabel image, array or tensor; by default a brain extraction from the
-        magnitude.
-    settings: settings of the QSM pipeline.
+            magnitude. A field needs one: where it is measured.
+        settings: settings of the QSM pipeline.
+        until: last map to compute: "total-field", "local-field" or "susceptibility".
 
     Returns:
-    Susceptibility in ppm, with field, R2*, magnitude and mask on the grid of the images.
+    Susceptibility in ppm, with field, R2*, magnitude and mask on the grid of the images; without
+    susceptibility, ``FieldMaps``.
 
     Raises:
-        InputError: a mask or settings that cannot be used.
+        InputError: a mask or settings that cannot be used, or nothing to compute.
 
     Warns:
-        InputWarning: a single echo, or phase that looks high-pass filtered.
+        InputWarning: a single echo, phase that looks high-pass filtered, or a field that looks
+            like one of another unit or sign.
     """
+    if until not in UNTIL:
+        raise InputError(f"--until: expected {one_of(UNTIL)}, found '{until}'")
+    if isinstance(images, Field):
+        return _of_field(images, mask, settings, until)
     inside = as_mask(mask, images.acquisition.grid)
     from accelqsm.pipeline import images as from_images
 
-    return from_images.susceptibility(
-        images,
-        mask=_tensor(inside),
-        mask_name=_mask_name(mask),
-        settings=settings,
+    given: dict[str, Any] = {
+        "mask": _tensor(inside),
+        "mask_name": _mask_name(mask),
+        "settings": settings,
+    }
+    if until != "susceptibility":
+        return from_images.field_maps(images, until=until, **given)
+    return from_images.susceptibility(images, **given)
+
+
+def _of_field(
+    field: Field, mask: VolumeLike | None, settings: QsmSettings, until: str
+) -> FieldMaps:
+    if UNTIL.index(until) <= UNTIL.index(field.kind):
+        raise InputError(
+            f"--until {until}: expected a map after the {field.kind.replace('-', ' ')} that was "
+            "given, found none to compute"
+        )
+    inside = as_mask(mask, field.grid)
+    if inside is None:
+        raise InputError(f"{field.name}: expected --mask, where the field is measured, found none")
+    from accelqsm.pipeline import fields as from_fields
+
+    compute = from_fields.local_field_maps if until == "local-field" else from_fields.susceptibility
+    import torch
+
+    return compute(
+        field, mask=torch.from_numpy(inside), mask_name=_mask_name(mask), settings=settings
     )
 
 

@@ -18,7 +18,7 @@ from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 
 if TYPE_CHECKING:
-    from accelqsm.results.maps import SusceptibilityMaps
+    from accelqsm.results.maps import FieldMaps
 
 Record = TypeVar("Record", bound=Settings)
 
@@ -251,7 +251,7 @@ def say(path: Path, what: str) -> None:
     print(f"{path}: {what}", flush=True)
 
 
-def write_maps(maps: SusceptibilityMaps, folder: Path) -> None:
+def write_maps(maps: FieldMaps, folder: Path) -> None:
     """Write maps and their methods text."""
     from accelqsm.reports.boilerplate import write_methods
 
@@ -259,6 +259,6 @@ def write_maps(maps: SusceptibilityMaps, folder: Path) -> None:
     write_methods(folder)
 
 
-def say_maps(out: Path) -> None:
-    """Say in one line that maps were written."""
-    say(out, "susceptibility (ppm), fields (Hz), R2*, magnitude, mask, settings, methods text")
+def say_maps(out: Path, maps: FieldMaps) -> None:
+    """Say in one line which maps were written."""
+    say(out, f"{maps.said}, settings, methods text")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from string import Formatter
@@ -52,12 +52,18 @@ def imported(address: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def said_of(settings: Settings | None) -> list[str]:
-    """Phrases of the methods text for the switches that are on in a settings record."""
+def said_of(settings: Settings | None, *, but: Collection[str] = ()) -> list[str]:
+    """Phrases of the methods text for the switches that are on in a settings record.
+
+    Args:
+        settings: the record; None has none.
+        but: names of switches for which there was nothing to do.
+    """
     if settings is None:
         return []
     known = settings_in(type(settings))
-    return [s.said for name, s in known.items() if s.said and getattr(settings, name)]
+    on = {name: s for name, s in known.items() if s.said and getattr(settings, name)}
+    return [s.said for name, s in on.items() if name not in but]
 
 
 Row = TypeVar("Row", bound=Choice)

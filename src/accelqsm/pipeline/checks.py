@@ -38,14 +38,24 @@ def check_mappable(images: Echoes, mask: Tensor | None, mask_name: str) -> None:
         InputError: fewer than four voxels along an axis of the images or the mask, or a constant
             magnitude without a mask.
     """
-    _check_extent(tuple(images.acquisition.grid.shape), f"{images.name}: expected a 3D scan")
-    magnitude = images.images[0, 0].abs()
+    check_extent(images.acquisition.grid.shape, images.name, mask, mask_name)
     if mask is None:
+        magnitude = images.images[0, 0].abs()
         if float(magnitude.max()) <= 1.000001 * float(magnitude.min()):
             raise InputError(
                 f"{_magnitude_name(images)}: expected a magnitude that shows the brain, or --mask, "
                 f"found {float(magnitude.min()):g} everywhere"
             )
+
+
+def check_extent(shape: tuple[int, ...], name: str, mask: Tensor | None, mask_name: str) -> None:
+    """Refuse a volume, or a mask, that has no third dimension.
+
+    Raises:
+        InputError: fewer than four voxels along an axis.
+    """
+    _check_extent(shape, f"{name}: expected a 3D scan")
+    if mask is None:
         return
     places = torch.nonzero(mask)
     if len(places):

@@ -17,13 +17,14 @@ from accelqsm.pipeline.checks import (
     warn_of_mask,
     with_known_sign,
 )
-from accelqsm.pipeline.maps import as_maps
-from accelqsm.qsm.chain import QsmResult
+from accelqsm.pipeline.maps import as_field_maps, as_maps
+from accelqsm.qsm.background.local import LocalField
+from accelqsm.qsm.chain import QsmResult, TotalField, local_field, total_field
 from accelqsm.qsm.chain import susceptibility as susceptibility_of
 from accelqsm.qsm.field.lags import lag_products
 from accelqsm.qsm.filtered import looks_filtered
 from accelqsm.qsm.settings import QsmSettings
-from accelqsm.results.maps import SusceptibilityMaps
+from accelqsm.results.maps import FieldMaps, SusceptibilityMaps
 from accelqsm.runtime.device import CPU, device_name, on_device, on_gpu_or_cpu
 from accelqsm.units import gain_to_one
 
@@ -89,6 +90,61 @@ def susceptibility(
         source={**images.source, **sign, "mask": mask_name},
         device=device_name(device),
         command="qsm",
+    )
+
+
+def field_maps(
+    images: Echoes,
+    *,
+    until: str,
+    mask: Tensor | None = None,
+    mask_name: str = "from the magnitude",
+    settings: QsmSettings = DEFAULT,
+) -> FieldMaps:
+    """Total field, or local field as well, from complex images; the rest as ``susceptibility``.
+
+    Args:
+        until: "total-field" or "local-field", the last map to compute.
+
+    Warns:
+        InputWarning: besides, a sign of phase that nobody said, as susceptibility alone tells it.
+    """
+    check_mappable(images, mask, mask_name)
+    warn_of_losses(images)
+    warn_of_mask(images, mask, mask_name)
+    if images.inverted is None:
+        warnings.warn(
+            InputWarning(
+                f"{images.name}: phase is taken to increase where the field adds to B0, which is "
+                "not checked without susceptibility (--invert-phase or --no-invert-phase says it)"
+            ),
+            stacklevel=2,
+        )
+    acquisition, gain = images.acquisition, gain_to_one(float(images.images.abs().max()))
+
+    def compute(device: torch.device) -> tuple[TotalField, LocalField | None]:
+        total = total_field(
+            lag_products(gain * images.images.to(device), echo_times_s=acquisition.echo_times_s),
+            grid=acquisition.grid,
+            b0_direction=images.b0_direction,
+            field_strength_t=acquisition.field_strength_t,
+            mask=mask,
+            settings=settings,
+        )
+        if until == "total-field":
+            return total, None
+        return total, local_field(total.field_hz, total.subject)
+
+    (total, local), device = on_gpu_or_cpu(compute)
+    total = dataclasses.replace(total, magnitude=total.magnitude / gain)
+    return as_field_maps(
+        total,
+        local,
+        acquisition.grid,
+        name=images.name,
+        source={**images.source, "mask": mask_name, "until": until},
+        device=device_name(device),
+        tells_decay=images.tells_decay,
     )
 
 

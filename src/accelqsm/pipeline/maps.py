@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from accelqsm.errors import InputWarning
 from accelqsm.grid import Grid
-from accelqsm.qsm.chain import QsmResult
+from accelqsm.qsm.background.local import LocalField
+from accelqsm.qsm.chain import QsmResult, TotalField, known_mask
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.echoes import EchoImages
-from accelqsm.results.maps import SusceptibilityMaps
+from accelqsm.results.maps import FieldMaps, SusceptibilityMaps
+from accelqsm.units import ppm_to_hz
 
 
 def as_maps(
@@ -55,6 +58,55 @@ def as_maps(
         source=dict(source),
         device=device,
         command=command,
+    )
+    maps.check(name)
+    return maps
+
+
+def as_field_maps(
+    total: TotalField,
+    local: LocalField | None,
+    grid: Grid,
+    *,
+    name: str,
+    source: Mapping[str, Any],
+    device: str,
+    tells_decay: bool,
+) -> FieldMaps:
+    """The fields of a scan of images, as arrays on its grid.
+
+    Args:
+        total: total field.
+        local: local field, or None where the chain ended before.
+        grid: voxel grid.
+        name: of the scan, for messages.
+        source: record of the input.
+        device: description of the device.
+        tells_decay: the magnitudes tell R2*.
+
+    Raises:
+        InputError: values that are not finite.
+
+    Warns:
+        InputWarning: an object smaller than a human head.
+    """
+    subject, rate = total.subject, total.subject.r2star_per_s
+    warn_of_size(subject.settings)
+    left, local_hz = subject.brain, None
+    if local is not None:
+        left = known_mask(local, subject)
+        local_hz = torch.where(left, ppm_to_hz(local.field_ppm, subject.field_strength_t), 0)
+    maps = FieldMaps(
+        grid=grid,
+        mask=as_array(left),
+        field_hz=as_array(total.field_hz),
+        field_sd_hz=as_array(total.field_sd_hz),
+        local_field_hz=None if local_hz is None else as_array(local_hz),
+        r2star_per_s=None if rate is None or not tells_decay else as_array(rate),
+        magnitude=as_array(total.magnitude),
+        settings=subject.settings,
+        source=source,
+        device=device,
     )
     maps.check(name)
     return maps

@@ -328,8 +328,13 @@ def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
     be edges of susceptibility. Without smoothing, noise and ringing have more edges than tissue,
     and nuclei lose theirs where noise is added.
     """
+    return edge_prior(products.late_magnitude_s, voxel_size_mm)
+
+
+def edge_prior(late_magnitude: Tensor, voxel_size_mm: Triple) -> Tensor:
+    """A magnitude (x, y, z) of late echoes, as smooth as its edges are to be."""
     x, y, z = (EDGE_SD_MM / size for size in voxel_size_mm)
-    return gaussian(products.late_magnitude_s, (x, y, z))
+    return gaussian(late_magnitude, (x, y, z))
 
 
 @dataclass(frozen=True)

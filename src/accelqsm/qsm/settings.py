@@ -11,6 +11,9 @@ from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.reference.registry import REFERENCES
 
+UNTIL = "total-field", "local-field", "susceptibility"
+"""Maps at which the chain may end, in its order."""
+
 
 @dataclass(frozen=True)
 class QsmSettings(Settings):

@@ -51,8 +51,9 @@ def methods_of(folder: Path) -> tuple[list[str], list[str]]:
         keys += reconstruction_citations(recon)
     if "qsm" in record:
         qsm = settings_of_record(record, path)
-        paragraphs.append(susceptibility_text(qsm))
-        keys += susceptibility_citations(qsm)
+        source = record.get("source", {})
+        paragraphs.append(susceptibility_text(qsm, source))
+        keys += susceptibility_citations(qsm, source)
     if "nuclei" in record:
         paragraphs.append(nuclei_text(record))
         keys += nuclei_citations(record)

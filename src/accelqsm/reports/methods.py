@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from accelqsm.files.atlases import ATLASES
@@ -39,6 +40,7 @@ def acquisition_text(scanner: Mapping[str, Any], seed: object) -> str:
     )
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 Recorded = tuple[ReconSettings | None, Mapping[str, Any]]
 """Settings of a reconstruction, and the record of its source."""
 
@@ -63,20 +65,61 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
     return "Images were reconstructed: " + "; ".join(parts) + "."
 
 
-def susceptibility_text(qsm: QsmSettings) -> str:
-    """Methods paragraph of the QSM pipeline."""
-    lags = "all differences of echo times" if qsm.field_mode == "multi" else "adjacent echoes"
-    background = BACKGROUNDS[qsm.background].describe(qsm.background_settings)
+def susceptibility_text(qsm: QsmSettings, source: Mapping[str, Any] = NOTHING) -> str:
+    """Methods paragraph of the QSM pipeline, of the maps that it computed.
+
+    Args:
+        qsm: settings.
+        source: record of the input, which says where the pipeline began and ended.
+    """
+    sentences = [_field_sentence(qsm, source)]
+    if "background" in _steps(source):
+        background = BACKGROUNDS[qsm.background].describe(qsm.background_settings)
+        sentences[-1] += f"; the background field was {background}"
+    if "inversion" not in _steps(source):
+        return sentences[0] + "."
     inversion = INVERSIONS[qsm.inversion].describe(qsm.inversion_settings)
-    used = [*said_of(qsm), *said_of(qsm.inversion_settings)]
+    but = _without(source)
+    used = [*said_of(qsm, but=but), *said_of(qsm.inversion_settings, but=but)]
+    sentences.append(
+        f"Susceptibility was found by {inversion}"
+        + (f", with {', '.join(used)}" if used else "")
+        + f", and is given {REFERENCES[qsm.reference].sentence}"
+    )
+    sentences.append("The mean over a nucleus is that of its voxels inside the mask")
+    return ". ".join(sentences) + "."
+
+
+def _field_sentence(qsm: QsmSettings, source: Mapping[str, Any]) -> str:
+    for name in ("total_field", "local_field"):
+        if name in source:
+            return f"The {name.replace('_', ' ')} was given, computed elsewhere"
+    lags = "all differences of echo times" if qsm.field_mode == "multi" else "adjacent echoes"
     return (
         "The field came from multi-dimensional integration (MDI, Ye et al. 2019) over channels and "
-        f"{lags}, unwrapped by region growing from prioritised seeds (SPUN); the background field "
-        f"was {background}. Susceptibility was found by {inversion}"
-        + (f", with {', '.join(used)}" if used else "")
-        + f", and is given {REFERENCES[qsm.reference].sentence}. The mean over a nucleus is that "
-        "of its voxels inside the mask."
+        f"{lags}, unwrapped by region growing from prioritised seeds (SPUN)"
     )
+
+
+def _steps(source: Mapping[str, Any]) -> set[str]:
+    """Which of field, background and inversion were computed."""
+    steps = {"field", "background", "inversion"}
+    if "local_field" in source:
+        steps -= {"field", "background"}
+    elif "total_field" in source:
+        steps -= {"field"}
+    until = source.get("until", "susceptibility")
+    return steps - {"total-field": {"background", "inversion"}, "local-field": {"inversion"}}.get(
+        str(until), set()
+    )
+
+
+def _without(source: Mapping[str, Any]) -> set[str]:
+    """Switches that had nothing to do: a field alone tells neither noise nor edges."""
+    if not {"total_field", "local_field"} & source.keys():
+        return set()
+    needs = {"data_weighting": "field_sd", "magnitude_edges": "magnitude"}
+    return {name for name, needed in needs.items() if needed not in source}
 
 
 def nuclei_text(record: Mapping[str, Any]) -> str:
@@ -141,10 +184,15 @@ def reconstruction_citations(settings: ReconSettings | None) -> list[str]:
     return [] if settings is None else list(RECONSTRUCTIONS[settings.method].citations)
 
 
-def susceptibility_citations(qsm: QsmSettings) -> list[str]:
-    """Citation keys of the QSM pipeline."""
-    rows = BACKGROUNDS[qsm.background], INVERSIONS[qsm.inversion], REFERENCES[qsm.reference]
-    return ["mdi", *(key for row in rows for key in row.citations), "consensus"]
+def susceptibility_citations(qsm: QsmSettings, source: Mapping[str, Any] = NOTHING) -> list[str]:
+    """Citation keys of the QSM pipeline, of the maps that it computed."""
+    steps = _steps(source)
+    keys = ["mdi"] if "field" in steps else []
+    if "background" in steps:
+        keys += BACKGROUNDS[qsm.background].citations
+    if "inversion" in steps:
+        keys += [*INVERSIONS[qsm.inversion].citations, *REFERENCES[qsm.reference].citations]
+    return [*keys, "consensus"]
 
 
 def nuclei_citations(record: Mapping[str, Any]) -> list[str]:

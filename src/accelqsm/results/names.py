@@ -14,6 +14,7 @@ _TABLE = ("tsv", "json")
 _TEXTS = (SETTINGS, UNFINISHED, "methods.md", "references.bib", "report.html")
 _MAPS = (
     "Chimap.nii.gz", "chisd.nii.gz", "fieldmap.nii.gz", "fieldsd.nii.gz", "localfield.nii.gz",
+    "fieldmap.json", "fieldsd.json", "localfield.json",
     "R2starmap.nii.gz", "magnitude.nii.gz", "mask.nii.gz",
 )  # fmt: skip
 _ECHOES = tuple(

@@ -55,7 +55,16 @@ def check_images(options: argparse.Namespace) -> None:
             check_same_grid(header.grid, first.grid, header.path, reference=first.path)
     check_place(first, direction_given=described.b0_direction is not None)
     _check_mask(options, first.grid)
-    check_space(options.out, MAPS * _bytes(first.grid))
+    check_maps_space(options.out, first.grid)
+
+
+def check_maps_space(out: Path, grid: Grid) -> None:
+    """Refuse to map what the disk has no room for.
+
+    Raises:
+        InputError: as ``check_space``.
+    """
+    check_space(out, MAPS * _bytes(grid))
 
 
 def other_parts(options: argparse.Namespace) -> dict[str, list[Path]] | None:

@@ -54,4 +54,4 @@ def run(options: argparse.Namespace) -> None:
             )
         source = {"scan": str(options.scan), **maps.source}
         write_maps(replace(maps, source=source), folder)
-    say_maps(options.out)
+    say_maps(options.out, maps)

@@ -1,9 +1,10 @@
-"""``accelqsm qsm``: susceptibility maps from magnitude and phase images."""
+"""``accelqsm qsm``: susceptibility maps from magnitude and phase images, or from a field."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelqsm.commands.common import (
     SettingsFile,
@@ -17,15 +18,25 @@ from accelqsm.commands.common import (
     unsaid,
     write_maps,
 )
-from accelqsm.commands.images.check import check_images, other_parts
+from accelqsm.commands.images.check import check_images, check_maps_space, other_parts
+from accelqsm.errors import InputError
 from accelqsm.options.arguments import number
-from accelqsm.qsm.settings import QsmSettings
+from accelqsm.qsm.settings import UNTIL, QsmSettings
+from accelqsm.units import FIELD_UNITS
+
+if TYPE_CHECKING:
+    from accelqsm.files.field.record import Field
+    from accelqsm.files.megre.echoes import Echoes
 
 NAME = "qsm"
-HELP = "magnitude and phase images to susceptibility"
+HELP = "magnitude and phase images, or a total or local field, to susceptibility"
 EXAMPLE = """accelqsm qsm out --megre sub-01/anat
 accelqsm qsm out --magnitude mag*.nii.gz --phase phase*.nii.gz --echo-times-s 0.004 0.009 \
---b0-tesla 3"""
+--b0-tesla 3
+accelqsm qsm out --total-field field.nii.gz --field-unit hz --b0-tesla 3 --mask mask.nii.gz"""
+
+OF_PHASE = ("megre", "phase", "real", "imaginary", "complex", "phase_range", "invert_phase")
+"""Arguments that a field leaves nothing to do for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,28 +87,95 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="values that are -pi and pi; by default determined from sidecars and values",
     )
     add_invert_phase(parser)
-    add_mask(parser, "a brain extraction from the magnitude")
+    add_mask(parser, "a brain extraction from the magnitude; a field needs one")
+    _add_field(parser)
     add_settings_file(parser)
     add_qsm(parser)
+
+
+def _add_field(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a field to start from, and of the map to end at."""
+    fields = {
+        "total-field": "unwrapped field of all sources, in place of phase; --magnitude is optional",
+        "local-field": "field of the sources in the mask alone, likewise",
+        "field-sd": "standard deviation of the field, in its unit, whose inverse weighs it; by "
+        "default all weights are equal",
+    }
+    for name, text in fields.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=text)
+    parser.add_argument(
+        "--field-unit",
+        choices=FIELD_UNITS,
+        help="of fields, read and written; by default Units of the JSON sidecars",
+    )
+    parser.add_argument(
+        "--until", choices=UNTIL, default=UNTIL[-1], help="last map to compute and write"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Compute and write maps and settings."""
     settings = SettingsFile.of(options, "qsm").settings(QsmSettings, "qsm")
     with results(options, NAME) as folder:
-        with unsaid():
-            check_images(options)
-        from accelqsm.api.images import read_images, susceptibility
+        images = _field(options) if options.total_field or options.local_field else _images(options)
+        from accelqsm.api.images import susceptibility
 
-        images = read_images(
-            options.megre or other_parts(options),
-            magnitude=list(options.magnitude),
-            phase=list(options.phase),
-            echo_times_s=options.echo_times_s,
-            b0_tesla=options.b0_tesla,
-            b0_direction=options.b0_direction,
-            phase_range=options.phase_range,
-            invert_phase=options.invert_phase,
-        )
-        write_maps(susceptibility(images, mask=options.mask, settings=settings), folder)
-    say_maps(options.out)
+        maps = susceptibility(images, mask=options.mask, settings=settings, until=options.until)
+        write_maps(maps, folder)
+    say_maps(options.out, maps)
+
+
+def _field(options: argparse.Namespace) -> Field:
+    """The field, without anything that says otherwise.
+
+    Raises:
+        InputError: arguments of phase, or as ``read_field``.
+    """
+    from accelqsm.api.fields import read_field
+
+    for name in OF_PHASE:
+        if getattr(options, name) not in (None, ()):
+            raise InputError(
+                "--total-field or --local-field: expected no arguments of phase, found "
+                f"--{name.replace('_', '-')}"
+            )
+    field = read_field(
+        options.total_field,
+        local_field=options.local_field,
+        field_unit=options.field_unit,
+        field_sd=options.field_sd,
+        magnitude=list(options.magnitude),
+        echo_times_s=options.echo_times_s,
+        b0_tesla=options.b0_tesla,
+        b0_direction=options.b0_direction,
+    )
+    check_maps_space(options.out, field.grid)
+    return field
+
+
+def _images(options: argparse.Namespace) -> Echoes:
+    """The images, after a check of what their headers tell.
+
+    Raises:
+        InputError: arguments of a field, or as ``read_images``.
+    """
+    for name in ("field_sd", "field_unit"):
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"--{name.replace('_', '-')}: expected --total-field or --local-field with it, "
+                "found neither"
+            )
+    with unsaid():
+        check_images(options)
+    from accelqsm.api.images import read_images
+
+    return read_images(
+        options.megre or other_parts(options),
+        magnitude=list(options.magnitude),
+        phase=list(options.phase),
+        echo_times_s=options.echo_times_s,
+        b0_tesla=options.b0_tesla,
+        b0_direction=options.b0_direction,
+        phase_range=options.phase_range,
+        invert_phase=options.invert_phase,
+    )

@@ -125,9 +125,9 @@ def describe_scan(
     field_t, direction = field_strength_t, b0_direction
     units: PhaseUnits | None = None
     if field_t is None:
-        field_t = _field_of_sidecars(every)
+        field_t = field_of_sidecars(every)
     else:
-        _check_field(every, field_t)
+        check_field(every, field_t)
     if not times_s or field_t is None:
         raise _missing_metadata(
             every[-1 if difference else 0],
@@ -136,9 +136,9 @@ def describe_scan(
             key="EchoTime1 and EchoTime2" if difference else "EchoTime",
         )
     if direction is None:
-        direction = _common_value(every, "B0_dir", sidecar_b0_direction)
+        direction = common_value(every, "B0_dir", sidecar_b0_direction)
     if phase_range is None:
-        units = _common_value(phase, "Units", sidecar_phase_units)
+        units = common_value(phase, "Units", sidecar_phase_units)
     return ScanDescription(
         EchoFiles.of_parts({part: [s.image for s in of] for part, of in parts.items()}),
         tuple(float(t) for t in times_s),
@@ -150,12 +150,12 @@ def describe_scan(
     )
 
 
-def _field_of_sidecars(every: Sequence[Sidecar]) -> float | None:
+def field_of_sidecars(every: Sequence[Sidecar]) -> float | None:
     """Main field in tesla as sidecars say, or by the frequency of hydrogen in it."""
-    field_t = _common_value(every, "MagneticFieldStrength", sidecar_field_strength_t)
+    field_t = common_value(every, "MagneticFieldStrength", sidecar_field_strength_t)
     if field_t is not None:
         return field_t
-    field_t = _common_value(every, "ImagingFrequency", sidecar_larmor_field_t)
+    field_t = common_value(every, "ImagingFrequency", sidecar_larmor_field_t)
     if field_t is not None:
         message = (
             f"{every[0].image}: no MagneticFieldStrength; {field_t:g} T is taken, by "
@@ -223,7 +223,7 @@ def _times_s(
     return times_s
 
 
-def _check_field(sidecars: Sequence[Sidecar], given_t: float) -> None:
+def check_field(sidecars: Sequence[Sidecar], given_t: float) -> None:
     """Refuse a field strength that a sidecar contradicts, if that one is usable."""
     check_field_strength(given_t)
     for sidecar in sidecars:
@@ -238,7 +238,7 @@ def _check_field(sidecars: Sequence[Sidecar], given_t: float) -> None:
             )
 
 
-def _common_value(
+def common_value(
     sidecars: Sequence[Sidecar], key: str, read: Callable[[Sidecar], Value | None]
 ) -> Value | None:
     """Value of a field, which must agree between all sidecars that have it."""

@@ -71,6 +71,10 @@ class StudyRecords:
         record = self.maps.get(reference, {})
         return settings_of_record(record, self.paths[reference]) if "qsm" in record else None
 
+    def _source(self, reference: str) -> Mapping[str, Any]:
+        """Record of the input of the reference's map."""
+        return dict(self.maps.get(reference, {}).get("source", {}))
+
     def methods(self, stored: Comparison) -> list[str]:
         """Methods paragraphs of the study."""
         qsm, paragraphs = self.qsm(stored.reference), []
@@ -79,7 +83,7 @@ class StudyRecords:
         if self.maps:
             paragraphs.append(reconstruction_text(self.recons()))
         if qsm is not None:
-            paragraphs.append(susceptibility_text(qsm))
+            paragraphs.append(susceptibility_text(qsm, self._source(stored.reference)))
         return [*paragraphs, statistics_text(stored)]
 
     def citations(self, stored: Comparison) -> list[str]:
@@ -88,7 +92,8 @@ class StudyRecords:
         keys = ["zhou2025"] if qsm is not None or stored.settings.published else []
         for settings, _ in self.recons().values():
             keys += reconstruction_citations(settings)
-        keys += [] if qsm is None else susceptibility_citations(qsm)
+        source = self._source(stored.reference)
+        keys += [] if qsm is None else susceptibility_citations(qsm, source)
         return [*keys, *statistics_citations(stored), *CHECKLISTS]
 
     def settings(self, stored: Comparison) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Reader of total and local fields."""
