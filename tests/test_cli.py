@@ -25,6 +25,7 @@ GRID = centred_grid((40, 44, 36), (2.0, 2.0, 2.4))
 ECHO_TIMES_S = (0.004, 0.009, 0.014)
 OUTPUTS = {
     "Chimap.nii.gz",
+    "chisd.nii.gz",
     "fieldmap.nii.gz",
     "fieldsd.nii.gz",
     "localfield.nii.gz",

@@ -201,6 +201,7 @@ def mapped_head(
     check_ppm(image, brain)
     say(doubt)
     rate = None if r2star_per_s is None else as_volume(r2star_per_s, "R2*", grid=image.grid)
+    sd = None if chi_sd is None else as_volume(chi_sd, "standard deviation", grid=image.grid)
     return MappedHead(
         chi=_volume(image),
         brain=brain,
@@ -208,9 +209,7 @@ def mapped_head(
         magnitude=None if magnitude is None else _magnitude(magnitude, image),
         r2star_per_s=None if rate is None else rate.values.astype(np.float32),
         within=inside,
-        chi_sd_ppm=None
-        if chi_sd is None
-        else as_volume(chi_sd, "standard deviation", grid=image.grid).values,
+        chi_sd_ppm=None if sd is None else sd.values.astype(np.float32),
     )
 
 

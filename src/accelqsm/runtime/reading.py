@@ -11,9 +11,6 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from accelqsm.errors import InputError
 
 LARGEST_JSON_BYTES = LARGEST_TABLE_BYTES = 2**24
@@ -82,7 +79,7 @@ def first_bytes(path: Path, n_bytes: int) -> bytes:
         return file.read(n_bytes)
 
 
-def declared_bytes(path: Path, n_bytes: int, what: str) -> npt.NDArray[np.uint8]:
+def declared_bytes(path: Path, n_bytes: int, what: str) -> bytearray:
     """The first ``n_bytes`` of a file, decompressed if it is gzip, whose checksum is verified.
 
     Args:
@@ -102,7 +99,7 @@ def declared_bytes(path: Path, n_bytes: int, what: str) -> npt.NDArray[np.uint8]
     if n_bytes > most:
         holds = f"a gzip file of {size}" if zipped else str(size)
         raise InputError(f"{path}: expected {n_bytes} bytes for {what}, found {holds}")
-    data = np.empty(n_bytes, np.uint8)
+    data = bytearray(n_bytes)
     with gzip.open(path) if zipped else path.open("rb") as file:
         n_found = _fill(data, file)
         if zipped and _n_left(file, MOST_TRAILING_BYTES) >= MOST_TRAILING_BYTES:
@@ -115,12 +112,11 @@ def declared_bytes(path: Path, n_bytes: int, what: str) -> npt.NDArray[np.uint8]
     return data
 
 
-def _fill(data: npt.NDArray[np.uint8], file: gzip.GzipFile | BufferedReader) -> int:
-    """Read into an array, in pieces, so that it is not held twice; how many bytes there were."""
-    at = 0
-    while piece := file.read(min(_CHUNK_BYTES, len(data) - at)):
-        data[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-        at += len(piece)
+def _fill(data: bytearray, file: gzip.GzipFile | BufferedReader) -> int:
+    """Read in pieces into one buffer, so that it is not held twice; how many bytes there were."""
+    at, whole = 0, memoryview(data)
+    while n_bytes := file.readinto(whole[at : at + _CHUNK_BYTES]):
+        at += n_bytes
     return at
 
 

@@ -19,6 +19,10 @@ LARGEST_CHANGE = 3.0
 SD_PER_MEDIAN = 1.4826
 """Standard deviation of a normal variable over its median absolute value."""
 
+LEAST_SD_PPM = 1e-3
+"""Of the field about its model: without noise, a median would make outliers of all that the
+regularisation leaves."""
+
 SMALLEST = 1e-30
 
 
@@ -88,7 +92,7 @@ def update_weights(
 ) -> Weights:
     """Weights re-estimated from the current residual and gradient.
 
-    Noise: s = 1.48 median |W r|; where |W r| > t s, the initial W is divided by
+    Noise: s = 1.48 median |W r|, or 1 ppb if it is less; where |W r| > t s, the initial W is divided by
     |W r| / (t s). Structure: V is reduced where the smoothed gradient of the estimate is among
     the steepest 10 % at the first update, up to 30 % at the last. Scale: with a Laplacian prior
     of mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the
@@ -114,7 +118,7 @@ def update_weights(
     # The median is robust against the outliers, which would inflate a standard deviation.
     sd = max(SD_PER_MEDIAN * float(weighted[inside].median()), SMALLEST)
     if terms.noise:
-        excess = weighted / (terms.outlier_sd * sd)
+        excess = weighted / (terms.outlier_sd * max(sd, LEAST_SD_PPM))
         weights = replace(weights, data=data / excess.clamp_min(1))
     if terms.structure and update <= terms.structure_updates:
         done = (update - 1) / max(terms.structure_updates - 1, 1)
