@@ -92,10 +92,10 @@ def update_weights(
 ) -> Weights:
     """Weights re-estimated from the current residual and gradient.
 
-    Noise: s = 1.48 median |W r|, or 1 ppb if it is less; where |W r| > t s, the initial W is divided by
-    |W r| / (t s). Structure: V is reduced where the smoothed gradient of the estimate is among
-    the steepest 10 % at the first update, up to 30 % at the last. Scale: with a Laplacian prior
-    of mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the
+    Noise: s = 1.48 median |W r|, or 1 ppb if it is less; where |W r| > t s, the initial W is
+    divided by |W r| / (t s). Structure: V is reduced where the smoothed gradient of the estimate is
+    among the steepest 10 % at the first update, up to 30 % at the last. Scale: with a Laplacian
+    prior of mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the
     present lambda is taken.
 
     Args:
