@@ -497,5 +497,5 @@ def test_nothing_is_replaced_by_default(tmp_path: Path) -> None:
     name = f"{plan.scans[0].stem}_echo-1_part-mag_MEGRE.nii.gz"
     (taken / name).write_text("of yesterday")
     with pytest.raises(InputError, match="exists already"):
-        dataset.import_scans(plan, tmp_path / "bids")
+        dataset.import_scans(plan, tmp_path / "bids", tmp_path / "new")
     assert (taken / name).read_text() == "of yesterday"
