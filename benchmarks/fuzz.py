@@ -2,8 +2,8 @@
 
 A mutant is an intact input of ``fuzz_corpus`` with one change of ``fuzz_mutants``. It runs in a
 process of its own, forked from one that has loaded everything, in a folder of its own. Checked
-are: status 0, 2 or 65, and no traceback; at most 10 s and 1.5 GB; nothing written outside OUT,
-inputs as before; no OUT at all after a refusal; and after status 0, whether the result is that of
+are: status 0, 2 or 65, and no traceback; at most 10 s of CPU, 60 s in all (other programs may
+compute too) and 1.5 GB; nothing written outside OUT, inputs as before; no OUT at all after a refusal; and after status 0, whether the result is that of
 the intact input, or a warning was given, or a second look at it refuses it.
 
 Usage: python benchmarks/fuzz.py [N] [SEED] [--only I] [--log FILE]
@@ -37,7 +37,7 @@ from accelqsm.cli import main as command_line
 from fuzz_corpus import CASES, Case, write_corpus
 from fuzz_mutants import mutate
 
-MOST_S, MOST_BYTES = 10.0, 1.5e9
+MOST_CPU_S, MOST_WALL_S, MOST_BYTES = 10, 60.0, 1.5e9
 STATUSES = (0, 2, 65)
 LARGEST_PPM = 20.0
 
@@ -49,7 +49,7 @@ class Outcome:
     Attributes:
         number, case, change: which mutant.
         status: of its process, negative for a signal.
-        wall_s, peak_bytes: time and resident memory.
+        cpu_s, wall_s, peak_bytes: time of the CPU and of the clock, and resident memory.
         faults: what must not be.
         verdict: after status 0: same, told, refused later, or other.
         said: what it printed on stderr.
@@ -59,6 +59,7 @@ class Outcome:
     case: str
     change: str
     status: int
+    cpu_s: float
     wall_s: float
     peak_bytes: int
     faults: tuple[str, ...]
@@ -145,7 +146,7 @@ def _run(
     words = list(case.words)
     change = mutate(place, case.inputs, words, rng)
     before = _contents(place)
-    status, wall_s, peak = _in_a_fork(place, work / "said", [*debug, *words])
+    status, cpu_s, wall_s, peak = _in_a_fork(place, work / "said", [*debug, *words])
     said = (work / "said").read_text(errors="replace")
     faults = []
     if status not in STATUSES:
@@ -154,7 +155,7 @@ def _run(
         faults.append("traceback")
     if status == 65 and said.count("accelqsm: ") - said.count("accelqsm: warning: ") != 1:
         faults.append("not one line")
-    if wall_s > MOST_S:
+    if cpu_s >= MOST_CPU_S or wall_s > MOST_WALL_S:
         faults.append("time")
     if peak > MOST_BYTES:
         faults.append("memory")
@@ -164,11 +165,13 @@ def _run(
     if status and any(_in_out(name, case) for name in changed):
         faults.append("left after a refusal")
     verdict = "" if status else _verdict(place, case, said, intact[case.name])
-    return Outcome(number[1], case.name, change, status, wall_s, peak, tuple(faults), verdict, said)
+    return Outcome(
+        number[1], case.name, change, status, cpu_s, wall_s, peak, tuple(faults), verdict, said
+    )
 
 
-def _in_a_fork(place: Path, said: Path, words: list[str]) -> tuple[int, float, int]:
-    """Status, seconds and peak of memory of a command in a process of its own."""
+def _in_a_fork(place: Path, said: Path, words: list[str]) -> tuple[int, float, float, int]:
+    """Status, seconds of the CPU and of the clock, and peak of memory of a command in a process of its own."""
     outside = Path(f"{said}.outside")
     outside.write_text("")
     started = time.perf_counter()
@@ -189,8 +192,9 @@ def _in_a_fork(place: Path, said: Path, words: list[str]) -> tuple[int, float, i
         pid, state, used = os.wait4(child, os.WNOHANG)
         wall_s = time.perf_counter() - started
         if pid:
-            return os.waitstatus_to_exitcode(state), wall_s, used.ru_maxrss * 1024
-        if wall_s > MOST_S:
+            cpu_s = used.ru_utime + used.ru_stime
+            return os.waitstatus_to_exitcode(state), cpu_s, wall_s, used.ru_maxrss * 1024
+        if wall_s > MOST_WALL_S:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.005)
 
@@ -205,6 +209,7 @@ def _prepare(place: Path, said: Path, outside: Path) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + 2 * 2**30,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     home = str(place.resolve())
     log = os.open(outside, os.O_WRONLY | os.O_APPEND)
@@ -289,10 +294,10 @@ def _print_counts(outcomes: list[Outcome]) -> None:
         kept = [verdicts[name] for name in ("same", "told", "refused later", "other")]
         print("|", family, "|", " | ".join(map(str, (
             len(here), refused, *kept, sum(bool(one.faults) for one in here)))), "|")  # fmt: skip
-    slowest = max(outcomes, key=lambda one: one.wall_s)
+    slowest = max(outcomes, key=lambda one: one.cpu_s)
     largest = max(outcomes, key=lambda one: one.peak_bytes)
     print(
-        f"slowest: {slowest.wall_s:.1f} s (mutant {slowest.number}, {slowest.change}); most "
+        f"slowest: {slowest.cpu_s:.1f} s of CPU (mutant {slowest.number}, {slowest.change}); most "
         f"memory: {largest.peak_bytes / 1e9:.2f} GB (mutant {largest.number}, {largest.change})"
     )
 
@@ -300,7 +305,7 @@ def _print_counts(outcomes: list[Outcome]) -> None:
 def _line(one: Outcome) -> str:
     last = ascii((one.said.strip().splitlines() or [""])[-1][:160])
     return (
-        f"{one.number}\t{one.case}\t{ascii(one.change)[1:-1]}\t{one.status}\t{one.wall_s:.2f}\t"
+        f"{one.number}\t{one.case}\t{ascii(one.change)[1:-1]}\t{one.status}\t{one.cpu_s:.2f}\t{one.wall_s:.2f}\t"
         f"{one.peak_bytes / 1e6:.0f}\t{', '.join(one.faults)}\t{one.verdict}\t{last}"
     )
 

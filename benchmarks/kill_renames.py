@@ -35,6 +35,7 @@ import pandas as pd
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import PARTIAL
 from accelqsm.files.dicom.dataset import TABLE
+from accelqsm.files.megre.bids import find_megre
 from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.grid import centred_grid
@@ -177,6 +178,19 @@ def contents(out: Path, command: str = "") -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in files if not kept or p.name in kept}
 
 
+def scan_in(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The images among files."""
+    return {name: data for name, data in files.items() if name.endswith(".nii.gz")}
+
+
+def readable(out: Path) -> bool:
+    """Whether a reader takes what lies in an imported folder for a scan."""
+    try:
+        return any([find_megre(folder) for folder in out.glob("sub-*/anat")])
+    except InputError:
+        return False
+
+
 def page_of(out: Path) -> bytes:
     """The page of a report, if there is one."""
     page = out / "report.html"
@@ -191,7 +205,9 @@ def left(command: str, out: Path, old: dict[str, bytes], new: dict[str, bytes]) 
         return "nothing"
     found = {name: data for name, data in contents(out, command).items() if PARTIAL not in name}
     if command == "import" and found not in (old, new):
-        return "FAULT: no table is gone" if TABLE in found else "unfinished"
+        mixed = scan_in(found) not in (scan_in(old), scan_in(new))
+        passes = TABLE in found or (mixed and readable(out))
+        return "FAULT: passes as whole" if passes else "unfinished"
     try:
         check_file(out) if out.suffix == ".tsv" else check_folder(out)
     except InputError as error:

@@ -2,7 +2,8 @@
 
 A folder in which nothing else lies is exchanged in one step where the system has it (Linux).
 Otherwise files move one by one: a note says that the folder is unfinished, the old record goes
-first and the new one comes last.
+first and the new one comes last. After it go the magnitudes of a scan, and before it they come:
+between the two, readers find phases without magnitudes, and refuse.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ def exchange(
         return
     if last == SETTINGS and _is_all(folder, old) and _swapped(staging, folder):
         return
-    new = [path for path in staging.rglob("*") if path.is_file()]
+    new = _in_order(staging, (path for path in staging.rglob("*") if path.is_file()), last)[::-1]
     write_text(staging / COMING, "".join(f"{path.relative_to(staging)}\n" for path in new))
     aside = staging / ASIDE
     aside.mkdir()
-    leaving = sorted(old, key=lambda path: path != folder / last)
-    coming = sorted(_wholes(new, staging, folder), key=lambda path: path == staging / last)
+    leaving = _in_order(folder, old, last)
+    coming = _wholes(new, staging, folder)
     with ExitStack() as back:
         if note:
             back.callback((folder / UNFINISHED).unlink, missing_ok=True)
@@ -84,12 +85,12 @@ def undo(staging: Path, folder: Path, *, last: str = SETTINGS) -> None:
         return
     if (staging / last).is_file():  # it comes last: not all are there
         coming = (staging / COMING).read_text(encoding="utf-8").splitlines()
-        for name in coming:
+        for name in reversed(coming):
             if (folder / name).is_file() and not (staging / name).exists():
                 _move(folder / name, staging / name)
         remove_empty(folder, (folder / name for name in coming))
         replaced = [path for path in aside.rglob("*") if path.is_file()]
-        for path in sorted(replaced, key=lambda path: path == aside / last):
+        for path in _in_order(aside, replaced, last)[::-1]:
             _move(path, folder / path.relative_to(aside))
     (folder / UNFINISHED).unlink(missing_ok=True)
 
@@ -100,6 +101,22 @@ def remove_empty(folder: Path, gone: Iterable[Path]) -> None:
     for empty in sorted(above, key=lambda path: len(path.parts), reverse=True):
         if empty.is_dir() and not any(empty.iterdir()):
             empty.rmdir()
+
+
+def _in_order(folder: Path, paths: Iterable[Path], last: str) -> list[Path]:
+    """Files in the order in which old ones go, and against which new ones come.
+
+    The record, magnitudes, phases, and the rest, which describes images.
+    """
+
+    def rank(path: Path) -> int:
+        if path == folder / last:
+            return 0
+        if path.suffix == ".json":
+            return 3
+        return 1 if "part-mag" in path.name else 2
+
+    return sorted(paths, key=rank)
 
 
 def _wholes(new: Sequence[Path], staging: Path, folder: Path) -> list[Path]:
