@@ -3,8 +3,9 @@
 A mutant is an intact input of ``fuzz_corpus`` with one change of ``fuzz_mutants``. It runs in a
 process of its own, forked from one that has loaded everything, in a folder of its own. Checked
 are: status 0, 2 or 65, and no traceback; at most 10 s of CPU, 60 s in all (other programs may
-compute too) and 1.5 GB; nothing written outside OUT, inputs as before; no OUT at all after a refusal; and after status 0, whether the result is that of
-the intact input, or a warning was given, or a second look at it refuses it.
+compute too) and 1.5 GB; nothing written outside OUT, inputs as before; no OUT at all after a
+refusal; and after status 0, whether the result is that of the intact input, or a warning was given,
+or a second look at it refuses it.
 
 Usage: python benchmarks/fuzz.py [N] [SEED] [--only I] [--log FILE]
 """
@@ -171,7 +172,7 @@ def _run(
 
 
 def _in_a_fork(place: Path, said: Path, words: list[str]) -> tuple[int, float, float, int]:
-    """Status, seconds of the CPU and of the clock, and peak of memory of a command in a process of its own."""
+    """Status, seconds of CPU and in all, and peak of memory of a command in its own process."""
     outside = Path(f"{said}.outside")
     outside.write_text("")
     started = time.perf_counter()

@@ -186,7 +186,7 @@ def scan_in(files: dict[str, bytes]) -> dict[str, bytes]:
 def readable(out: Path) -> bool:
     """Whether a reader takes what lies in an imported folder for a scan."""
     try:
-        return any([find_megre(folder) for folder in out.glob("sub-*/anat")])
+        return any(find_megre(folder) for folder in out.glob("sub-*/anat"))
     except InputError:
         return False
 
@@ -201,10 +201,12 @@ def left(command: str, out: Path, old: dict[str, bytes], new: dict[str, bytes]) 
     """What a killed run left: old, new, nothing or unfinished; anything else is a fault."""
     if out.suffix == ".tsv" and not out.is_file():
         return "unfinished"  # where there is no table, there is no result
-    if not out.exists() or not any(p.name != NOTE for p in out.rglob("*")):
+    if not out.is_file() and not any(p.name != NOTE for p in out.rglob("*")):
         return "nothing"
     found = {name: data for name, data in contents(out, command).items() if PARTIAL not in name}
-    if command == "import" and found not in (old, new):
+    if command == "import":
+        if found in (old, new):
+            return "old" if found == old else "new"
         mixed = scan_in(found) not in (scan_in(old), scan_in(new))
         passes = TABLE in found or (mixed and readable(out))
         return "FAULT: passes as whole" if passes else "unfinished"

@@ -61,7 +61,8 @@ def test_at_every_rename_the_scan_is_the_old_or_the_new_one_or_refused(
     old, new = scan_in(tmp_path / "old"), scan_in(place)
     assert (len(old), len(new)) == (6, 4)
     assert [scan for scan in found if scan not in (old, new, {})] == []
-    assert len(found) == 22 and found.count({}) > 10
+    assert len(found) == 22
+    assert found.count({}) > 10
 
     found.clear()
     assert scan_in(killed) == {}

@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import os
+import re
 import signal
 import struct
 import tracemalloc
@@ -34,6 +35,7 @@ from accelqsm.files.toml import read_settings
 from accelqsm.grid import centred_grid
 from accelqsm.recon.weights import HEADER, load_network
 from accelqsm.runtime import reading
+from accelqsm.runtime.hdf5 import check_collections
 from raw_object import header, lines, save, spectrum
 
 GRID = centred_grid((5, 4, 3), (2.0, 2.0, 2.0))
@@ -285,6 +287,27 @@ def test_lines_of_another_type_are_refused(
         del file["dataset/data"]
         file["dataset/data"] = make(whole)
     with pytest.raises(InputError, match=rf"scan\.h5: .*{expected}"):
+        read_mrd(raw)
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_values_without_an_end_are_refused(which: int, raw: Path) -> None:
+    """HDF5 would read them for ever; of the header, of the first line, and of the last."""
+    content = bytearray(raw.read_bytes())
+    found = [match.start() for match in re.finditer(b"GCOL\1", content)]
+    start = [found[0], found[1], found[-1]][which]
+    at, end = start + 16, start + struct.unpack_from("<Q", content, start + 8)[0]
+    while number := struct.unpack_from("<H", content, at)[0]:
+        at += 16 + -(-struct.unpack_from("<Q", content, at + 8)[0] // 8) * 8
+    assert (number, struct.unpack_from("<Q", content, at + 8)[0]) == (0, end - at)
+    struct.pack_into("<Q", content, at + 8, 0)
+    raw.write_bytes(content)
+    match = rf"scan\.h5: expected free space of {end - at} bytes .* at byte {start}, found 0"
+    with h5py.File(raw) as file:
+        values = file["dataset"]["data" if which else "xml"]
+        with pytest.raises(InputError, match=match):
+            check_collections(raw, values)
+    with pytest.raises(InputError, match=match):
         read_mrd(raw)
 
 

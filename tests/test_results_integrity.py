@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +85,16 @@ def test_every_file_that_is_altered_is_refused_by_name(out: Path) -> None:
                 check_folder(out)
         path.write_bytes(whole)
     assert check_folder(out) == []
+
+
+def test_a_table_of_32_gib_is_refused_before_it_is_read(out: Path) -> None:
+    os.truncate(out / "agreement.tsv", 2**35)
+    started = time.process_time()
+    with pytest.raises(
+        InputError, match=r"agreement\.tsv: expected at most 16 MiB, found 32768 MiB"
+    ):
+        check_folder(out)
+    assert time.process_time() - started < 2
 
 
 def test_a_record_cut_at_any_line_is_refused(out: Path) -> None:

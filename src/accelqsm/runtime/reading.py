@@ -46,17 +46,26 @@ def check_regular(path: str | Path) -> int:
     return state.st_size
 
 
-def read_bytes(path: str | Path, most_bytes: int) -> bytes:
-    """Bytes of a regular file.
+def check_size(path: str | Path, most_bytes: int) -> None:
+    """Refuse more than ``most_bytes``.
 
     Raises:
-        InputError: as ``check_regular``, more than ``most_bytes``, or a file that cannot be read.
+        InputError: as ``check_regular``, or a larger file.
     """
     size = check_regular(path)
     if size > most_bytes:
         raise InputError(
             f"{path}: expected at most {most_bytes / 2**20:g} MiB, found {size / 2**20:.0f} MiB"
         )
+
+
+def read_bytes(path: str | Path, most_bytes: int) -> bytes:
+    """Bytes of a regular file.
+
+    Raises:
+        InputError: as ``check_regular``, more than ``most_bytes``, or a file that cannot be read.
+    """
+    check_size(path, most_bytes)
     try:
         with Path(path).open("rb") as file:
             return file.read(most_bytes)

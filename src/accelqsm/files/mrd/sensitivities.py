@@ -76,6 +76,8 @@ def _array(path: Path, expected: tuple[int, ...]) -> npt.NDArray[Any]:
             raise InputError(f"{path}: expected one array, found {len(arrays)}")
         if arrays[0].shape != expected:
             raise InputError(f"{path}: expected an array {expected}, found {arrays[0].shape}")
+        if arrays[0].dtype.hasobject:
+            raise InputError(f"{path}: expected an array of numbers, found {arrays[0].dtype}")
         values = arrays[0][()]
     if values.dtype.names and len(values.dtype.names) == 2:
         real, imaginary = (values[name] for name in values.dtype.names)

@@ -11,7 +11,9 @@ from accelqsm.errors import InputError, InputWarning
 from accelqsm.results.integrity.seal import check_sum, sealed_files, sha256
 from accelqsm.results.names import CORRECTED, LATER, RESULTS, owner_of, results_in
 from accelqsm.results.records import SETTINGS, UNFINISHED
+from accelqsm.runtime.reading import LARGEST_TABLE_BYTES, check_size
 
+_BOUNDED = (".tsv", ".json", ".toml")
 _WRITTEN_HERE: set[Path] = set()
 """Folders that this process is writing in place, and may read from before they are finished."""
 
@@ -74,11 +76,18 @@ def check_file(path: Path) -> None:
         if path == record or not record.is_file():
             continue
         expected = _files_named(record).get(path.name)
-        if expected is None or (found := sha256(path)) == expected:
+        if expected is None or (found := _sum_of(path)) == expected:
             continue
         if path.name not in CORRECTED:
             check_sum(path, found, expected)
         _warn(f"{path}: altered since {record.name} was written; used as it is")
+
+
+def _sum_of(path: Path) -> str:
+    """SHA-256 of a file; a table or a record that no reader takes is refused for its size first."""
+    if path.suffix in _BOUNDED:
+        check_size(path, LARGEST_TABLE_BYTES)
+    return sha256(path)
 
 
 def _files_named(record: Path) -> dict[str, str]:
@@ -106,7 +115,7 @@ def _check(folder: Path, old: list[Path]) -> list[Path]:
         if not path.is_file():
             gone.append(path)
             continue
-        check_sum(path, sha256(path), expected)
+        check_sum(path, _sum_of(path), expected)
         if path.name == SETTINGS:
             gone += _check(path.parent, old)
     _check_no_others(folder, set(named))
