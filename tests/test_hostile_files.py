@@ -35,7 +35,7 @@ from accelqsm.files.toml import read_settings
 from accelqsm.grid import centred_grid
 from accelqsm.recon.weights import HEADER, load_network
 from accelqsm.runtime import reading
-from accelqsm.runtime.hdf5 import check_collections
+from accelqsm.runtime.hdf5 import check_values
 from raw_object import header, lines, save, spectrum
 
 GRID = centred_grid((5, 4, 3), (2.0, 2.0, 2.0))
@@ -306,8 +306,26 @@ def test_values_without_an_end_are_refused(which: int, raw: Path) -> None:
     with h5py.File(raw) as file:
         values = file["dataset"]["data" if which else "xml"]
         with pytest.raises(InputError, match=match):
-            check_collections(raw, values)
+            check_values(raw, values)
     with pytest.raises(InputError, match=match):
+        read_mrd(raw)
+
+
+@pytest.mark.parametrize(
+    ("at", "kind", "value"), [(0, "<I", 2**32 - 1), (4, "<Q", 2**63), (12, "<I", 77)]
+)
+def test_samples_are_where_and_as_long_as_the_line_says(
+    at: int, kind: str, value: int, raw: Path
+) -> None:
+    """HDF5 would make room for 4 billion samples of the first line."""
+    with h5py.File(raw) as file:
+        data = file["dataset/data"]
+        place = data.id.get_chunk_info(0).byte_offset if data.chunks else data.id.get_offset()
+        place += data.id.get_type().get_member_offset(data.dtype.names.index("data"))
+    content = bytearray(raw.read_bytes())
+    struct.pack_into(kind, content, place + at, value)
+    raw.write_bytes(content)
+    with pytest.raises(InputError, match=r"scan\.h5: expected a value of \d+ bytes .* damaged"):
         read_mrd(raw)
 
 

@@ -19,7 +19,7 @@ from accelqsm.files.mrd.header import Encoding
 from accelqsm.files.mrd.orientation import centre_mm, directions_of
 from accelqsm.files.mrd.parse import parse_header
 from accelqsm.files.mrd.text import check_stored, header_text, scan_group
-from accelqsm.runtime.hdf5 import check_collections
+from accelqsm.runtime.hdf5 import check_values
 from accelqsm.runtime.reading import check_regular
 
 NOISE, REVERSE = 19, 22
@@ -100,10 +100,10 @@ def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines
     """
     group = scan_group(path, file)
     if isinstance(group.get("xml"), h5py.Dataset):
-        check_collections(path, group["xml"])
+        check_values(path, group["xml"])
     encodings = parse_header(path, header_text(path, group))
     check_stored(path, group["data"])
-    check_collections(path, group["data"])
+    check_values(path, group["data"])
     heads = group["data"].fields("head")[:]
     is_image = ~np.any([has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
     # A readout that is discarded as a whole was not measured.
