@@ -96,6 +96,19 @@ def test_values_are_those_of_nibabel(
         assert np.array_equal(found.stored, stored)
 
 
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Header, nibabel.Nifti2Header])
+def test_a_header_is_not_read_as_voxels(kind: type, tmp_path: Path) -> None:
+    raw = kind()
+    raw.set_data_shape(GRID.shape)
+    raw.set_data_dtype("f4")
+    raw.set_sform(GRID.matrix, 1)
+    raw["magic"], raw["vox_offset"] = kind().structarr["magic"], 0
+    (tmp_path / "map.nii").write_bytes(raw.binaryblock + bytes(4) + noise().tobytes(order="F"))
+    for read in (read_header, read_image):
+        with pytest.raises(InputError, match=r"map\.nii: expected voxels from byte \d+ .* found 0"):
+            read(tmp_path / "map.nii")
+
+
 def test_missing_foreign_nan_and_4d_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.nii: no such file"):
         read_image(tmp_path / "none.nii")

@@ -123,6 +123,11 @@ def _examined(path: Path) -> tuple[Header, nibabel.Nifti1Header]:
     """What a header says, checked, and the header itself."""
     first = first_bytes(path, HEADER_BYTES)
     raw = _header(first)
+    if raw.get_data_offset() < raw.single_vox_offset:
+        raise InputError(
+            f"{path}: expected voxels from byte {raw.single_vox_offset} or later (vox_offset), "
+            f"found {raw.get_data_offset()}, in the header"
+        )
     shape = tuple(int(n) for n in raw.get_data_shape())
     found = orientation_of(raw, raw.get_best_affine())
     _check_pixdim(path, _header(first, check=False), found)

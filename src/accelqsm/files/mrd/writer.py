@@ -35,12 +35,12 @@ def write_mrd(path: str | Path, kspace: KSpace) -> None:
     The file is written atomically.
 
     Args:
-    path: HDF5 file to write, such as ``scan.h5``.
-    kspace: samples of every channel and echo, with or without a noise scan.
+        path: HDF5 file to write, such as ``scan.h5``.
+        kspace: samples of every channel and echo, with or without a noise scan.
 
     Raises:
-    InputError: a separate calibration scan, which is not supported.
-    DiskError: no space for it.
+        InputError: a separate calibration scan, which is not supported.
+        DiskError: no space for it.
     """
     path = Path(path)
     if kspace.calibration is not None:
