@@ -135,7 +135,7 @@ def base(exam: Exam, number: int, protocol: str, *, time: str = "101500") -> Dat
         "SeriesTime": time, "AcquisitionDate": exam.date, "AcquisitionTime": time,
         "ContentDate": exam.date, "ContentTime": time, "Manufacturer": exam.manufacturer,
         "ManufacturerModelName": "Model", "InstitutionName": "Hospital", "StationName": "MR1",
-        "DeviceSerialNumber": "4711", "SoftwareVersions": "1", "PatientPosition": "HFS",
+        "DeviceSerialNumber": "S4711", "SoftwareVersions": "1", "PatientPosition": "HFS",
         "FrameOfReferenceUID": f"{exam.study}.9999", "PositionReferenceIndicator": "",
         "MagneticFieldStrength": FIELD_T, "ImagingFrequency": 123.2, "RepetitionTime": 40,
         "FlipAngle": 15, "EchoTrainLength": 1, "NumberOfAverages": 1, "ImagedNucleus": "1H",

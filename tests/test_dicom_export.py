@@ -37,7 +37,7 @@ VENDORS = Path(__file__).parents[2] / "shared" / "data" / "dicom"
 DCIODVFY = shutil.which("dciodvfy") or ""
 GRID = small_grid()
 MARKED = (1, 8, 6)
-SECRETS = ("Doe", "P-01", "19800102", "Hospital", "A77", "4711", "20260301", "MR1", "Who")
+SECRETS = ("Doe", "P-01", "19800102", "Hospital", "A77", "S4711", "20260301", "MR1", "Who")
 
 
 @pytest.fixture(scope="module")
