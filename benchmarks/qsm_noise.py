@@ -77,13 +77,13 @@ def foreign(folder: Path) -> pd.DataFrame:
     brain = torch.from_numpy(np.asarray(read_image(folder / "mask.nii.gz").values) > 0)
     labels = torch.from_numpy(np.asarray(read_image(folder / "classes_dseg.nii.gz").values, int))
     lookup = pd.DataFrame({"index": range(1, len(FOREIGN) + 1), "name": FOREIGN})
-    images = torch.from_numpy(np.asarray(echoes.images, np.complex64))
+    images, times_s = echoes.images, echoes.acquisition.echo_times_s
     signal = float(np.quantile(images[0, 0].abs()[brain].numpy(), 0.99))
     rows = []
     for snr in SNR:
         sd = signal * (snr**-2 - SNR[0] ** -2) ** 0.5
         rows.append(
-            measured(with_noise(images, sd, snr), echoes.echo_times_s, chi.grid,
+            measured(with_noise(images, sd, snr), times_s, chi.grid,
                      torch.from_numpy(np.asarray(chi.values, np.float32)), labels, brain, lookup,
                      brain)
             .assign(head="foreign", snr=snr)
