@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,10 +56,13 @@ def interval_ppb(
     Returns:
         Half widths in ppb, one a row; NaN for a nucleus without voxels.
     """
-    weights = dict(probabilities) if probabilities else _masks(labels, lookup)
-    box = _box_of(weights, chi_ppm.shape)
+    found = list(probabilities.values()) if probabilities else [np.isin(labels, lookup["index"])]
+    box = _box_of(found)
     inside = None if mask is None else mask[box]
-    weights = {index: np.asarray(weight[box], np.float32) for index, weight in weights.items()}
+    if probabilities:
+        weights = {i: np.asarray(weight[box], np.float32) for i, weight in probabilities.items()}
+    else:
+        weights = {int(i): (labels[box] == i).astype(np.float32) for i in lookup["index"]}
     soft = {index: _softened(weight) for index, weight in weights.items()}
 
     def measured(values: npt.NDArray[Any], by: Mapping[int, npt.NDArray[Any]]) -> pd.DataFrame:
@@ -76,18 +79,14 @@ def interval_ppb(
     return np.asarray(COVERAGE_SD * np.sqrt(variance_ppb2.to_numpy(np.float64)))
 
 
-def _masks(labels: npt.NDArray[Any], lookup: pd.DataFrame) -> dict[int, npt.NDArray[Any]]:
-    return {int(index): labels == index for index in lookup["index"]}
-
-
-def _box_of(weights: Mapping[int, npt.NDArray[Any]], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The part of the volume that holds all labels, and a margin."""
-    any_label = np.zeros(shape, dtype=bool)
-    for weight in weights.values():
-        any_label |= weight > 0
-    found = ndimage.find_objects(any_label.astype(np.uint8))
+def _box_of(weights: Sequence[npt.NDArray[Any]]) -> tuple[slice, ...]:
+    """The part of the volume where any weight is above 0, and a margin."""
+    anywhere = np.zeros(weights[0].shape, dtype=np.uint8)
+    for weight in weights:
+        anywhere |= weight > 0
+    found = ndimage.find_objects(anywhere)
     if not found:
-        return tuple(slice(0, 1) for _ in shape)
+        return tuple(slice(0, 1) for _ in anywhere.shape)
     return tuple(slice(max(side.start - MARGIN, 0), side.stop + MARGIN) for side in found[0])
 
 

@@ -217,6 +217,8 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
     data = _FieldSplit(problem)
     system = data.penalty * problem.kernel**2 + penalty * gradient.power_spectrum(field)
     system[0, 0, 0] = torch.inf
+    limit = weights.shrinkage(penalty, field)
+    within = limit / (limit + settings.small_gradient)
     chi = torch.zeros_like(field)
     dual = gradient(chi)
     # z - dual, of the split z = grad chi.
@@ -233,8 +235,6 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
         target += dual
         target *= 1 - RELAXATION
         target.add_(slope, alpha=RELAXATION).add_(dual)
-        limit = weights.shrinkage(penalty, field)
-        within = limit / (limit + settings.small_gradient)
         dual = torch.clamp(target * within, -limit, limit)
         target.sub_(dual, alpha=2)
         if weights.data is None:
@@ -251,5 +251,8 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
                 inside=problem.inside,
             )
             data.reweigh(weights)
+            if dynamic.structure or dynamic.scale:
+                limit = weights.shrinkage(penalty, field)
+                within = limit / (limit + settings.small_gradient)
         data.update(explained)
     return chi
