@@ -7,7 +7,8 @@ from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.morphology import in_head_mm
-from accelqsm.qsm.chain import Noise, Subject, edge_prior
+from accelqsm.qsm.chain import Subject, edge_prior
+from accelqsm.qsm.field.noise import Noise
 from accelqsm.qsm.scale import in_proportion, length_scale
 from accelqsm.qsm.settings import QsmSettings
 
