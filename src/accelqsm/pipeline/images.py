@@ -19,8 +19,7 @@ from accelqsm.pipeline.checks import (
 )
 from accelqsm.pipeline.maps import as_field_maps, as_maps
 from accelqsm.qsm.background.local import LocalField
-from accelqsm.qsm.chain import QsmResult, TotalField, local_field, total_field
-from accelqsm.qsm.chain import susceptibility as susceptibility_of
+from accelqsm.qsm.chain import QsmResult, TotalField, local_field, mapped, total_field
 from accelqsm.qsm.field.lags import lag_products
 from accelqsm.qsm.filtered import looks_filtered
 from accelqsm.qsm.settings import QsmSettings
@@ -61,15 +60,7 @@ def susceptibility(
     acquisition, gain = images.acquisition, gain_to_one(float(images.images.abs().max()))
 
     def compute(device: torch.device) -> QsmResult:
-        found = susceptibility_of(
-            lag_products(gain * images.images.to(device), echo_times_s=acquisition.echo_times_s),
-            grid=acquisition.grid,
-            b0_direction=images.b0_direction,
-            field_strength_t=acquisition.field_strength_t,
-            mask=mask,
-            settings=settings,
-        )
-        return on_device(found, CPU)
+        return on_device(mapped(_total_field(images, gain, mask, settings, device)), CPU)
 
     result, device = on_gpu_or_cpu(compute)
     result, flipped = with_known_sign(
@@ -123,14 +114,7 @@ def field_maps(
     acquisition, gain = images.acquisition, gain_to_one(float(images.images.abs().max()))
 
     def compute(device: torch.device) -> tuple[TotalField, LocalField | None]:
-        total = total_field(
-            lag_products(gain * images.images.to(device), echo_times_s=acquisition.echo_times_s),
-            grid=acquisition.grid,
-            b0_direction=images.b0_direction,
-            field_strength_t=acquisition.field_strength_t,
-            mask=mask,
-            settings=settings,
-        )
+        total = _total_field(images, gain, mask, settings, device)
         if until == "total-field":
             return total, None
         return total, local_field(total.field_hz, total.subject)
@@ -145,6 +129,21 @@ def field_maps(
         source={**images.source, "mask": mask_name, "until": until},
         device=device_name(device),
         tells_decay=images.tells_decay,
+    )
+
+
+def _total_field(
+    images: Echoes, gain: float, mask: Tensor | None, settings: QsmSettings, device: torch.device
+) -> TotalField:
+    """Total field of images times ``gain``, computed on a device."""
+    acquisition = images.acquisition
+    return total_field(
+        lag_products(gain * images.images.to(device), echo_times_s=acquisition.echo_times_s),
+        grid=acquisition.grid,
+        b0_direction=images.b0_direction,
+        field_strength_t=acquisition.field_strength_t,
+        mask=mask,
+        settings=settings,
     )
 
 

@@ -144,14 +144,24 @@ def susceptibility(
     Source: the chain of Zhou et al. 2025, Front Neurosci 19:1522227,
     doi 10.3389/fnins.2025.1522227.
     """
-    total = total_field(
-        products,
-        grid=grid,
-        field_strength_t=field_strength_t,
-        b0_direction=b0_direction,
-        mask=mask,
-        settings=settings,
+    return mapped(
+        total_field(
+            products,
+            grid=grid,
+            field_strength_t=field_strength_t,
+            b0_direction=b0_direction,
+            mask=mask,
+            settings=settings,
+        )
     )
+
+
+def mapped(total: TotalField) -> QsmResult:
+    """Susceptibility and local field from a total field.
+
+    Raises:
+        InputError: a brain that is too small for the method, or an empty reference region.
+    """
     subject = total.subject
     local = local_field(total.field_hz, subject)
     left = known_mask(local, subject)
@@ -162,7 +172,7 @@ def susceptibility(
         mask=left,
         brain=subject.brain,
         field_hz=total.field_hz,
-        local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, field_strength_t), 0),
+        local_field_hz=torch.where(left, ppm_to_hz(local.field_ppm, subject.field_strength_t), 0),
         field_sd_hz=total.field_sd_hz,
         r2star_per_s=subject.r2star_per_s,
         magnitude=total.magnitude,
