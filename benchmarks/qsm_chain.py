@@ -29,7 +29,7 @@ from accelqsm.qsm.mask import erode
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.units import hz_to_ppm, larmor_hz_per_ppm
 from qsm_head import ANCHOR, FIELD_STRENGTH_T, OBLIQUE, PAPER, Case, Protocol, scanned_head
-from qsm_peers import closed_form, fitted_field_hz, pdf, resharp, tkd
+from qsm_peers import closed_form, fitted_field_hz, hd_qsm, pdf, resharp, tkd
 from qsm_scores import field_scores, map_scores
 
 SEEDS = (200, 201, 202)
@@ -42,6 +42,7 @@ PLAIN = L1Settings(
     n_iterations=100,
     tolerance=1e-2,
 )
+EVERYWHERE = QsmSettings(phase_quality="everywhere")
 PEER = "scikit-image, fit, RESHARP, TV"
 
 Row = tuple[str, dict[str, float]]
@@ -160,6 +161,7 @@ def _inversions(case: Case) -> dict[str, Callable[[Tensor], Tensor]]:
     return {
         "accelqsm": ours,
         "TV": plain,
+        "HD-QSM": lambda field: hd_qsm(field, case.brain, case.brain, size_mm, direction),
         "closed form": lambda field: closed_form(field, case.brain, size_mm, direction),
         "TKD": lambda field: tkd(field, case.brain, size_mm, direction),
     }
@@ -177,14 +179,19 @@ def plain_tv(field_ppm: Tensor, mask: Tensor, size_mm: Triple, direction: Triple
 
 
 def whole_rows(case: Case) -> Iterator[Row]:
-    """Susceptibility from noisy images; the mask is the chain's own."""
-    for name, settings in (
-        ("accelqsm", DEFAULT),
-        ("accelqsm, vSHARP", QsmSettings(background="vsharp")),
-    ):
-        result = _chain(case, settings=settings)
-        yield name, _scores(case, result.chi_ppm, result.mask & case.brain)
+    """Susceptibility from noisy images; the mask is the chain's own but where a row says so."""
     size_mm, direction = _geometry(case)
+    found = _chain(case)
+    for name, result in (
+        ("accelqsm", found),
+        ("accelqsm, true mask", _chain(case, mask=case.brain)),
+        ("accelqsm, phase quality everywhere", _chain(case, settings=EVERYWHERE)),
+        ("accelqsm, vSHARP", _chain(case, settings=QsmSettings(background="vsharp"))),
+    ):
+        yield name, _scores(case, result.chi_ppm, result.mask & case.brain)
+    local_ppm = _ppm(found.local_field_hz)
+    hd_ppm = hd_qsm(local_ppm, found.mask, found.mask, size_mm, direction)
+    yield "accelqsm's local field, HD-QSM", _scores(case, hd_ppm, found.mask & case.brain)
     field_hz = fitted_field_hz(case.images[0], case.acquisition.echo_times_s, case.brain)
     local = resharp(_ppm(field_hz), case.brain, size_mm)
     chi_ppm = plain_tv(local.field_ppm, local.mask, size_mm, direction)

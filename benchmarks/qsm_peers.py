@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ PDF_MARGIN_MM, PDF_ITERATIONS = 30.0, 40
 RESHARP_RADIUS_MM, RESHARP_TIKHONOV, RESHARP_ITERATIONS = 6.0, 1e-3, 60
 TKD_THRESHOLD = 0.19
 TIKHONOV_GRADIENT = 1.5e-3
+HD_REGULARISATION = 1e-4
+HD_FIRST, HD_SECOND = 20, 80
 MARGIN_VOXELS = (12, 12, 12)
 
 
@@ -133,6 +136,54 @@ def closed_form(local_ppm: Tensor, mask: Tensor, size_mm: Triple, direction: Tri
     system = kernel**2 + penalty
     system[0, 0, 0] = torch.inf
     return torch.where(mask, box.unframe(_filtered(field, kernel / system), mask.shape), 0)
+
+
+def hd_qsm(
+    local_ppm: Tensor, mask: Tensor, weight: Tensor, size_mm: Triple, direction: Triple
+) -> Tensor:
+    """Total variation twice: absolute misfit first, then squared where the first one explains.
+
+    The absolute misfit finds which voxels no source explains; those count less in the second
+    stage, which starts from the first one's map. Iterations as published; the penalty of the
+    gradient is ten times its weight, the first stage has the roots of both.
+
+    Source: Lambert et al. 2022, Magn Reson Med 88:962, doi 10.1002/mrm.29218.
+    """
+    box = box_of(mask, margin_voxels=MARGIN_VOXELS)
+    inside, field = box.frame(mask), box.frame(torch.where(mask, local_ppm, 0))
+    confidence = box.frame(mask * weight.to(field))
+    kernel, gradient = _kernel(field, size_mm, direction), Gradient(size_mm)
+
+    def minimised(chi: Tensor, alpha: float, n: int, misfit: Callable[[Tensor], Tensor]) -> Tensor:
+        rho = 10 * alpha if misfit is squared else (10 * HD_REGULARISATION) ** 0.5
+        system = kernel**2 + rho * gradient.power_spectrum(field)
+        system[0, 0, 0] = torch.inf
+        edge_dual, dual = torch.zeros_like(gradient(chi)), torch.zeros_like(chi)
+        for _ in range(n):
+            slope = gradient(chi) + edge_dual
+            edge_dual = slope.clamp(-alpha / rho, alpha / rho)
+            proposed = _filtered(chi, kernel) + dual
+            split = misfit(proposed)
+            dual = proposed - split
+            wanted = torch.fft.rfftn(split - dual) * kernel
+            wanted += rho * torch.fft.rfftn(gradient.adjoint(slope - 2 * edge_dual))
+            chi = torch.fft.irfftn(wanted / system, s=field.shape)
+        return chi
+
+    def absolute(proposed: Tensor) -> Tensor:
+        off = proposed - field
+        return field + off - off.clamp(-confidence, confidence)
+
+    def squared(proposed: Tensor) -> Tensor:
+        power = (confidence * trust).square()
+        return (power * field + proposed) / (power + 1)
+
+    chi = torch.zeros_like(field)
+    chi = minimised(chi, HD_REGULARISATION**0.5, HD_FIRST, absolute)
+    unexplained = (field - _filtered(chi, kernel)).abs() * inside
+    trust = 1 - unexplained / unexplained.max()
+    chi = minimised(chi, HD_REGULARISATION, HD_SECOND, squared)
+    return torch.where(mask, box.unframe(chi, mask.shape), 0)
 
 
 def _kernel(like: Tensor, size_mm: Triple, direction: Triple) -> Tensor:

@@ -82,7 +82,7 @@ def test_otsu_splits_two_classes_between_them() -> None:
     assert 1 <= otsu_threshold(values) <= 4
 
 
-def test_incoherent_voxels_leave_at_the_edge_and_stay_inside() -> None:
+def test_incoherent_voxels_leave_at_the_edge_and_stay_inside_unless_asked() -> None:
     mask = torch.zeros(12, 12, 12, dtype=torch.bool)
     mask[2:10, 2:10, 2:10] = True
     coherence = mask * 0.8
@@ -93,6 +93,9 @@ def test_incoherent_voxels_leave_at_the_edge_and_stay_inside() -> None:
     expected[2] = False
     assert torch.equal(left, expected)
     assert torch.equal(remove_incoherent(mask, coherence, least_coherence=0.0), mask)
+    expected[6, 6, 6] = False
+    everywhere = remove_incoherent(mask, coherence, least_coherence=0.9, fill_holes=False)
+    assert torch.equal(everywhere, expected)
 
 
 def test_each_part_of_a_mask_keeps_its_largest_coherent_part() -> None:

@@ -59,7 +59,7 @@ def found_brain(
 
 
 def coherent_sums(
-    products: LagProducts, mask: Tensor, *, least_coherence: float
+    products: LagProducts, mask: Tensor, *, least_coherence: float, fill_holes: bool = True
 ) -> tuple[LagProducts, Tensor]:
     """The sums without the phase of alternating readouts, and where they are then coherent.
 
@@ -71,7 +71,7 @@ def coherent_sums(
     Args:
         products: sums over all channels.
         mask: bool (x, y, z), the brain.
-        least_coherence: as in ``remove_incoherent``.
+        least_coherence, fill_holes: as in ``remove_incoherent``.
 
     Returns:
         The sums, themselves where the readouts do not alternate, and bool (x, y, z).
@@ -81,5 +81,7 @@ def coherent_sums(
     del steady
     coherent = remove_incoherent(mask, coherence, least_coherence=least_coherence)
     found = remove_readout_phase(products, readout_phase(products, coherent))
-    left = remove_incoherent(mask, phase_coherence(found), least_coherence=least_coherence)
+    left = remove_incoherent(
+        mask, phase_coherence(found), least_coherence=least_coherence, fill_holes=fill_holes
+    )
     return found, left

@@ -203,7 +203,12 @@ def total_field(
     used = in_proportion(settings, found.length_scale)
     settings = in_head_units(used, found.length_scale)
     size_mm = in_head_mm(grid.voxel_size_mm, found.length_scale)
-    products, brain = coherent_sums(products, found.mask, least_coherence=settings.least_coherence)
+    products, brain = coherent_sums(
+        products,
+        found.mask,
+        least_coherence=settings.least_coherence,
+        fill_holes=settings.phase_quality == "edge",
+    )
     unwrapped_rad = unwrap_spun(lag1_phase_rad(products), products.products[0].abs(), brain)
     field_hz = unwrapped_rad / (math.tau * products.spacing_s)
     if settings.field_mode == "multi":

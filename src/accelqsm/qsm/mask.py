@@ -70,27 +70,31 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     return torch.from_numpy(brain).to(magnitude.device)
 
 
-def remove_incoherent(mask: Tensor, coherence: Tensor, *, least_coherence: float) -> Tensor:
-    """Remove voxels of low phase coherence at the edge of a mask.
+def remove_incoherent(
+    mask: Tensor, coherence: Tensor, *, least_coherence: float, fill_holes: bool = True
+) -> Tensor:
+    """Remove voxels of low phase coherence at the edge of a mask, or wherever they are.
 
-    Of each connected part of the mask, the largest coherent component is kept, with its holes
-    filled. Near air the field varies so much in a voxel that its phase is not proportional to the
-    echo time. Such voxels are less than a hundredth of the brain and hold nine tenths of the
-    squared error of a field map, which background removal would spread; regions that they
-    separate from the rest may have unwrapping errors of whole turns.
+    Of each connected part of the mask, the largest coherent component is kept. Near air the field
+    varies so much in a voxel that its phase is not proportional to the echo time. Such voxels are
+    less than a hundredth of the brain and hold nine tenths of the squared error of a field map,
+    which background removal would spread; regions that they separate from the rest may have
+    unwrapping errors of whole turns.
 
     Args:
         mask: bool (x, y, z).
         coherence: (x, y, z) in 0 to 1, such as ``phase_coherence`` of the lag products.
         least_coherence: fraction of the median in the mask below which a voxel is removed (noise
             lowers both the median and the voxel); 0 keeps every voxel.
+        fill_holes: keep incoherent voxels that coherent ones enclose.
 
     Returns:
         bool (x, y, z); ``mask`` itself where nothing would be left.
     """
     level = least_coherence * coherence[mask].median()
     coherent = _largest_in_each((mask & (coherence >= level)).cpu().numpy(), mask.cpu().numpy())
-    left = torch.from_numpy(_fill_holes(coherent)).to(mask.device) & mask
+    kept = _fill_holes(coherent) if fill_holes else coherent
+    left = torch.from_numpy(kept).to(mask.device) & mask
     return left if bool(left.any()) else mask
 
 

@@ -36,6 +36,12 @@ class QsmSettings(Settings):
         choices=("multi", "lag1"),
         help="echo-time differences for the field map: all, or the smallest, as published",
     )
+    phase_quality: str = setting(
+        "edge",
+        choices=("edge", "everywhere"),
+        help="where incoherent voxels leave the mask: at its edge alone, or inside too, as in a "
+        "calcification (everywhere: brain and phase quality, as the consensus of 2024 asks)",
+    )
     least_coherence: float = setting(
         0.9,
         least=0,
