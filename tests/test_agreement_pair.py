@@ -170,7 +170,8 @@ def test_undefined_figures_are_nan_with_a_note(x, y, note):
         assert math.isnan(result.pearson_r)
     if "differences" in note:
         assert math.isnan(result.paired_t_p)
-        assert math.isnan(result.tost_p)
+        assert result.tost_ci_lower == result.tost_ci_upper == result.bias
+        assert result.verdict == ("equivalent" if result.bias == 0 else "not equivalent")
         assert (result.loa_lower, result.loa_upper) == pytest.approx((0.1, 0.1))
     if "zero" in note:
         assert math.isnan(result.percent_difference)

@@ -61,9 +61,10 @@ def test_published_statistics_go_through_files_and_come_out_as_printed(
     said = " ".join(capsys.readouterr().out.split())
     for sentence in (
         "Paired t tests: 9 of 21 with p < 0.05; 9 after Benjamini-Hochberg, 6 after Holm.",
-        "Of 21 comparisons with PI, 20 are equivalent, 0 not equivalent and 1 undecided; margin of "
-        "the mean difference: 5 % of the PI mean.",
-        "Undecided: SNr AF3,",
+        "AF5 may replace PI for all 7 nuclei within 5 %; it saves 4:35 min a scan (scan times of "
+        "Zhou 2025); n = 59. AF3: 6 of 7; AF4: 7 of 7.",
+        "AF3 may replace PI for 6 of 7 nuclei within 5 %: undecided for SNr (-4.2 %, interval -5.5 "
+        "to -2.9; 338 people would decide);",
         "Published p-values that follow from their r: 27 of 28.",
         "Published misprint: RN AF4, r 0.517 printed with p 0.012, which follows as 2.8e-05.",
     ):
@@ -167,17 +168,11 @@ Change = Callable[[pd.DataFrame], pd.DataFrame]
     [
         (
             lambda v: v[v["subject"] < "02"],
-            "No verdict: 2 people cannot decide whether a protocol is equivalent to PI; 3 or more "
-            "are needed.",
+            "No verdict on AF3: 2 people, 3 or more are needed.",
         ),
         (
             lambda v: v[(v["protocol"] == "PI") == (v["subject"] < "04")],
-            "No verdict: nobody has a value under both PI and another protocol.",
-        ),
-        (
-            lambda v: v.assign(value_ppb=50.0),
-            "No verdict: reference values do not vary; values do not vary; differences do not "
-            "vary, no t test.",
+            "No verdict on AF3: nobody has a value under both protocols.",
         ),
     ],
 )
@@ -187,7 +182,8 @@ def test_without_a_verdict_terminal_and_report_say_why(
 ) -> None:
     assert compare_small(tmp_path, change(small_values())) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert said.endswith(sentence)  # no counts of tests that were not made
+    assert said.startswith(sentence)
+    assert "Paired t tests" not in said
     assert main(["report", str(tmp_path / "out")]) == 0
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert sentence in page

@@ -22,13 +22,11 @@ from accelqsm.agreement.statistics.coefficients import (
     t_quantile,
     t_two_sided_p,
 )
-from accelqsm.agreement.statistics.equivalence import equivalence
+from accelqsm.agreement.statistics.equivalence import MIN_PAIRS, equivalence
 from accelqsm.agreement.statistics.influence import most_influential
 from accelqsm.agreement.statistics.limits import limits_of_agreement
 from accelqsm.agreement.statistics.lines import MAX_PAIRS, deming, passing_bablok
 from accelqsm.errors import InputError
-
-MIN_PAIRS = 3
 
 Figures = dict[str, Any]
 
@@ -151,9 +149,13 @@ def paired_agreement(
     figures = _coefficients(x, y, confidence) | _lines(x, y, confidence)
     figures |= _limits(difference, confidence)
     figures |= _columns_of("percent_difference", _percent_difference(x, y, confidence))
-    if not constant:
-        half_width = margin_percent / 100 * abs(float(x.mean())) if margin is None else margin
-        figures |= _tests(difference, half_width, 1 - confidence, power)
+    half_width = margin_percent / 100 * abs(float(x.mean())) if margin is None else margin
+    if constant:
+        difference = np.full(n, difference.mean())
+    else:
+        figures |= _t_test(difference)
+    if half_width > 0:
+        figures |= _equivalence(difference, half_width, 1 - confidence, power)
     return replace(described, note=_note(x, y, constant), **figures)
 
 
@@ -255,15 +257,15 @@ def _percent_difference(x: Vector, y: Vector, confidence: float) -> Estimate:
     return Estimate(100 * (ratio - 1), 100 * ((b - root) / a - 1), 100 * ((b + root) / a - 1))
 
 
-def _tests(difference: Vector, margin: float, alpha: float, power: float) -> Figures:
+def _t_test(difference: Vector) -> Figures:
     n = len(difference)
     t = float(difference.mean()) / (float(difference.std(ddof=1)) / math.sqrt(n))
-    tests: Figures = {"paired_t": t, "paired_t_p": t_two_sided_p(t, n - 1)}
-    if margin == 0:
-        return tests
+    return {"paired_t": t, "paired_t_p": t_two_sided_p(t, n - 1)}
+
+
+def _equivalence(difference: Vector, margin: float, alpha: float, power: float) -> Figures:
     tost = equivalence(difference, margin=margin, alpha=alpha, power=power)
     return {
-        **tests,
         "tost_margin": tost.margin,
         "tost_p": tost.p,
         "tost_ci_lower": tost.lower,

@@ -37,6 +37,10 @@ def named_numbers(words: Iterable[str], what: str, *, default: str = "") -> dict
     return numbers
 
 
+def _scan_times(words: Sequence[str]) -> dict[str, float]:
+    return named_numbers(words, "--scan-time")
+
+
 def _margins(words: Sequence[str]) -> dict[str, float]:
     return named_numbers(words, "--margin-ppb", default=EVERY_REGION)
 
@@ -81,4 +85,15 @@ class CompareSettings(EquivalenceSettings):
         metavar="STUDY",
         former=("beside",),
         help="a published study whose numbers are added to the tables: zhou2025",
+    )
+    scan_time_s: Mapping[str, float] = setting(
+        {},
+        above=0,
+        most=LARGEST,
+        unit="s",
+        flag="--scan-time",
+        words=_scan_times,
+        metavar="PROTOCOL=SECONDS",
+        help="of a protocol, to say what a faster one saves; may be repeated; by default that of "
+        "the published study",
     )

@@ -14,7 +14,7 @@ from accelqsm.agreement.published import check_printed_p, published
 from accelqsm.agreement.settings import EVERY_REGION, CompareSettings
 from accelqsm.agreement.tables import age_table, correlation_table, demographics_table, mean_table
 from accelqsm.agreement.values import check_unit, check_values
-from accelqsm.errors import naming
+from accelqsm.errors import InputError, naming
 from accelqsm.results.comparison import Comparison
 
 
@@ -43,6 +43,7 @@ def compare(
         check_unit(values)
         margins = margin_of_each_region(settings.margin_ppb, values["region"])
         settings = replace(settings, margin_ppb=margins)
+        _check_scan_times(settings, values)
         agreement = compare_protocols(
             values,
             reference=settings.reference,
@@ -75,6 +76,17 @@ def compare(
         participants=participants,
         inputs=known,
     )
+
+
+def _check_scan_times(settings: CompareSettings, values: pd.DataFrame) -> None:
+    """Refuse scan times of unknown protocols, and those without the reference's."""
+    known = list(dict.fromkeys(values["protocol"].astype(str)))
+    for protocol in settings.scan_time_s:
+        if protocol not in known:
+            raise InputError(f"scan time: expected one of {', '.join(known)}, found '{protocol}'")
+    if settings.scan_time_s and settings.reference not in settings.scan_time_s:
+        found = ", ".join(settings.scan_time_s)
+        raise InputError(f"scan time: expected that of '{settings.reference}', found {found}")
 
 
 def margin_of_each_region(margin_ppb: Mapping[str, float], regions: pd.Series) -> dict[str, float]:

@@ -12,8 +12,14 @@ from rich.text import Text
 
 from accelqsm.agreement.similarity import lowest_ssim
 from accelqsm.agreement.statistics.equivalence import Verdict
-from accelqsm.agreement.values import POOLED
-from accelqsm.reports.sentences import answer, tests, undecided
+from accelqsm.agreement.verdict.verdicts import ProtocolVerdict
+from accelqsm.agreement.verdict.words import (
+    decide_text,
+    headline,
+    numbers_text,
+    protocol_sentence,
+)
+from accelqsm.reports.sentences import tests
 from accelqsm.results.comparison import Comparison
 
 PIPE_WIDTH = 120
@@ -27,32 +33,40 @@ def show(content: RenderableType) -> None:
 
 
 def comparison_summary(comparison: Comparison) -> Group:
-    """Table of agreement per nucleus and protocol, with the conclusions in a few sentences."""
-    single = comparison.agreement[comparison.agreement["region"] != POOLED]
-    lines = [answer(comparison), *undecided(comparison), *tests(comparison)]
-    return Group(_agreement_rows(single, comparison.settings.reference), *map(Text, lines))
+    """The verdict in one line, then a table per nucleus and protocol, then tests."""
+    found = comparison.verdicts
+    each = [protocol_sentence(one) for one in found] if len(found) > 1 else []
+    rows = _verdict_rows(comparison, found)
+    return Group(Text(headline(found)), rows, *map(Text, [*each, *tests(comparison)]))
 
 
-def _agreement_rows(single: pd.DataFrame, reference: str) -> Table:
+def _verdict_rows(comparison: Comparison, found: list[ProtocolVerdict]) -> Table:
+    reference = comparison.settings.reference
     table = Table(title=Text(f"Agreement with {reference} (protocol - {reference})"), box=None)
-    headings = ("Nucleus", "Protocol", "n", "r", "Diff. %", "Limits, ppb", "ICC", "Verdict")
+    headings = ("Nucleus", "Protocol", "n", "Diff.", "Limits, ppb", "r", "ICC", "Verdict")
     for heading in headings:
-        left = heading in ("Nucleus", "Protocol", "Verdict")
+        left = heading in ("Nucleus", "Protocol", "Diff.", "Verdict")
         table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "Verdict")
-    for _, row in single.iterrows():
-        verdict = str(row["verdict"])
-        style = STYLES[Verdict(verdict)] if verdict else ""
+    rows = {(row["region"], row["protocol"]): row for _, row in comparison.agreement.iterrows()}
+    for nucleus in (nucleus for one in found for nucleus in one.nuclei):
+        row = rows[nucleus.region, nucleus.protocol]
+        decision = nucleus.decision
+        word = decision.value if decision else nucleus.reason
         table.add_row(
-            Text(str(row["region"])),
-            Text(str(row["protocol"])),
-            str(row["n"]),
-            number(row["pearson_r"], ".3f"),
-            number(row["percent_difference"], "+.1f"),
+            Text(nucleus.region),
+            Text(nucleus.protocol),
+            str(nucleus.n),
+            numbers_text(nucleus) if decision else number(nucleus.bias_percent, "+.1f"),
             f"{number(row['loa_lower'], '.1f')} to {number(row['loa_upper'], '.1f')}",
+            number(row["pearson_r"], ".3f"),
             number(row["icc"], ".3f"),
-            Text(verdict or str(row["note"]), style=style),
+            Text("; ".join(filter(None, [word, decide_text(nucleus)])), _style(decision)),
         )
     return table
+
+
+def _style(decision: Verdict | None) -> str:
+    return STYLES[decision] if decision else ""
 
 
 def plan_summary(plan: pd.DataFrame) -> Table:

@@ -17,7 +17,9 @@ from accelqsm.agreement.people import (
     check_participants,
     plain_label,
 )
+from accelqsm.agreement.published import published
 from accelqsm.agreement.settings import CompareSettings
+from accelqsm.agreement.verdict.verdicts import ProtocolVerdict, verdicts
 from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table, write_described_table, write_table
 from accelqsm.files.toml import read_settings, write_settings
@@ -89,6 +91,24 @@ class Comparison(SavedResult):
     def reference(self) -> str:
         """The protocol that the others were compared with."""
         return self.settings.reference
+
+    @property
+    def verdicts(self) -> list[ProtocolVerdict]:
+        """Verdict on each protocol in each nucleus, and the scan time that it saves."""
+        times, source = self._scan_times_s
+        return verdicts(
+            self.agreement, reference=self.reference, scan_time_s=times, time_source=source
+        )
+
+    @property
+    def _scan_times_s(self) -> tuple[Mapping[str, float], str]:
+        """Scan time of each protocol as given, or as published, and the study of the latter."""
+        if self.settings.scan_time_s or not self.settings.published:
+            return self.settings.scan_time_s, ""
+        study = published(self.settings.published)
+        names = {name: study.protocol(name) for name in self.agreement["protocol"].unique()}
+        names[self.reference] = study.protocol(self.reference)
+        return {n: study.scan_time_s[theirs] for n, theirs in names.items() if theirs}, study.short
 
     @property
     def ages_years(self) -> dict[str, float]:

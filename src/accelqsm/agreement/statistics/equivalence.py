@@ -14,6 +14,8 @@ from accelqsm.agreement.settings import DEFAULTS
 from accelqsm.agreement.statistics.coefficients import NAN, Vector
 from accelqsm.errors import InputError
 
+MIN_PAIRS = 3
+"""Below, no verdict: two differences nearly equal by chance would decide."""
 MAX_SUBJECTS = 1_000_000
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _TAIL = 1e-16
@@ -59,10 +61,11 @@ def equivalence(
 ) -> Equivalence:
     """Two one-sided tests (TOST) of whether the mean difference is within ``+- margin``.
 
-    ``t = (mean +- margin) / (s / sqrt n)``, each one-sided with n - 1 degrees of freedom.
+    ``t = (mean +- margin) / (s / sqrt n)``, each one-sided with n - 1 degrees of freedom. Where
+    the difference is the same in everybody, the interval is that difference.
 
     Args:
-        difference: ``(n,)``, n >= 2, not all equal.
+        difference: ``(n,)``, n >= 2.
         margin: above 0, in the unit of the differences, chosen before looking at the data.
         alpha: level of each one-sided test.
         power: power for which ``n_to_decide`` is computed.
@@ -76,20 +79,37 @@ def equivalence(
         raise InputError(f"equivalence margin: expected a value above 0, found {margin:g}")
     n, bias, sd = len(difference), float(difference.mean()), float(difference.std(ddof=1))
     error = sd / math.sqrt(n)
-    t_lower, t_upper = (bias + margin) / error, (bias - margin) / error
+    t_lower, t_upper = (_over(bias + edge, error) for edge in (margin, -margin))
     p = max(float(stdtr(n - 1, -t_lower)), float(stdtr(n - 1, t_upper)))
     half = float(stdtrit(n - 1, 1 - alpha)) * error
     lower, upper = bias - half, bias + half
-    if -margin < lower and upper < margin:
-        verdict = Verdict.EQUIVALENT
-    elif margin < lower or upper < -margin:
-        verdict = Verdict.NOT_EQUIVALENT
-    else:
-        verdict = Verdict.UNDECIDED
+    verdict = decide(lower, upper, margin)
     needed = NAN
-    if verdict is Verdict.UNDECIDED:
+    if verdict is Verdict.UNDECIDED and sd > 0:
         needed = subjects_to_decide(margin, sd, bias=bias, alpha=alpha, power=power)
     return Equivalence(margin, p, lower, upper, t_lower, t_upper, verdict, needed)
+
+
+def decide(lower: float, upper: float, margin: float) -> Verdict:
+    """Verdict of an interval of the mean difference against a margin: the one place that decides.
+
+    Args:
+        lower: lower end of the interval, of level 1 - 2 alpha.
+        upper: upper end.
+        margin: half-width of the region of equivalence, in the same unit.
+    """
+    if -margin < lower and upper < margin:
+        return Verdict.EQUIVALENT
+    if margin < lower or upper < -margin:
+        return Verdict.NOT_EQUIVALENT
+    return Verdict.UNDECIDED
+
+
+def _over(distance: float, error: float) -> float:
+    """Distance in standard errors; infinite for any distance where there is no error."""
+    if error > 0:
+        return distance / error
+    return math.copysign(math.inf, distance) if distance else 0.0
 
 
 def equivalence_power(
@@ -147,7 +167,8 @@ def subjects_to_decide(
 ) -> float:
     """Smallest sample size with the required power to find a difference within or outside a margin.
 
-    Within if ``|bias| < margin``, outside otherwise; NaN if a million is not sufficient.
+    At least 3, below which there is no verdict. Within if ``|bias| < margin``, outside otherwise;
+    NaN if a million is not sufficient.
 
     Args:
         margin: half-width of the region of equivalence.
@@ -167,7 +188,7 @@ def subjects_to_decide(
         error = sd_difference / math.sqrt(n)
         return chance(margin, error, n - 1, bias=bias, alpha=alpha) >= power
 
-    low, high = 1, 2
+    low, high = MIN_PAIRS - 1, MIN_PAIRS
     while not reached(high):
         low, high = high, 2 * high
         if high > MAX_SUBJECTS:

@@ -7,6 +7,7 @@ import pandas as pd
 from accelqsm import __version__
 from accelqsm.agreement.flow import left_out
 from accelqsm.agreement.values import POOLED
+from accelqsm.agreement.verdict.words import headline, protocol_sentence
 from accelqsm.errors import InputError
 from accelqsm.figures.ages import age_figure
 from accelqsm.figures.extreme import largest_difference, subject_figure
@@ -21,11 +22,8 @@ from accelqsm.reports.methods import statistics_citations, statistics_text
 from accelqsm.reports.page.content import ReportContent, Table
 from accelqsm.reports.sentences import (
     LEAST_PEOPLE,
-    answer,
-    headlines,
     margin_text,
     tests,
-    undecided,
 )
 from accelqsm.reports.verdicts import verdict_table
 from accelqsm.results.comparison import Comparison
@@ -77,27 +75,21 @@ def single_rows(stored: Comparison) -> pd.DataFrame:
 
 
 def verdict_lines(stored: Comparison) -> list[str]:
-    """Sentences of the verdict: the answer, then details."""
-    single = single_rows(stored)
-    first = answer(stored)
-    if not (single["verdict"] != "").any():
-        return [first]
-    return [
-        first,
-        *headlines(single, stored.reference),
-        *undecided(stored),
-        *tests(stored),
-    ]
+    """Sentences of the verdict: the headline, then each protocol, then tests."""
+    found = stored.verdicts
+    if not any(nucleus.decision for one in found for nucleus in one.nuclei):
+        return [headline(found)]
+    each = [protocol_sentence(one) for one in found] if len(found) > 1 else []
+    return [headline(found), *each, *tests(stored)]
 
 
 def verdict_highlights(stored: Comparison) -> dict[str, str]:
     """Number of equivalent nuclei of each protocol."""
-    judged = single_rows(stored)
-    judged = judged[judged["verdict"] != ""]
-    counts = judged.groupby("protocol", sort=False)["verdict"].agg(
-        lambda verdicts: f"{(verdicts == 'equivalent').sum()} of {len(verdicts)}"
-    )
-    return {f"nuclei equivalent under {protocol}": text for protocol, text in counts.items()}
+    return {
+        f"nuclei equivalent under {one.protocol}": f"{len(one.equivalent)} of {judged}"
+        for one in stored.verdicts
+        if (judged := len(one.nuclei) - len(one.without))
+    }
 
 
 def verdict(stored: Comparison) -> Table | None:

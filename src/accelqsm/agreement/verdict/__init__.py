@@ -1,0 +1,1 @@
+"""What a comparison concludes: per nucleus, per protocol, and in one line."""
