@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
 from typing import Any
 
-from accelqsm.agreement.settings import CompareSettings
+from accelqsm.agreement.settings import CompareSettings, PlanSettings
 from accelqsm.cli import parser
 from accelqsm.files.atlases import ATLASES
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
@@ -33,7 +33,8 @@ RECORDS: Mapping[str, tuple[type[Settings], str]] = {
     "qsm": (QsmSettings, "`map`, `qsm`"),
     "nuclei": (MeasureSettings, "`nuclei`"),
     "syn": (SynSettings, "none: Python alone"),
-    "compare": (CompareSettings, "`compare`; the first four also `plan`"),
+    "compare": (CompareSettings, "`compare`"),
+    "plan": (PlanSettings, "`plan`"),
     "training": (TrainingSettings, "`train`"),
     "network": (Architecture, "`train`"),
     "data": (DataSettings, "`train`"),

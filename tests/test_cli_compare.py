@@ -434,14 +434,17 @@ def test_plan_from_a_comparison_and_from_two_numbers(
     assert main([*pilot, "--scan-time", "zhou2025", "--reference", "PI"]) == 0
     plan = read_table(tmp_path / "plan.tsv")
     assert len(plan) == 21
+    curve = read_table(tmp_path / "plan-curve.tsv")
+    assert set(curve["protocol"]) == {"AF3", "AF4", "AF5"}
     assert plan.groupby("protocol")["time_saved_s"].first().to_dict() == {
         "AF3": 131, "AF4": 211, "AF5": 275,
     }  # fmt: skip
     assert set(json.loads((tmp_path / "plan.json").read_text())) == set(plan)
     row = plan.set_index(["region", "protocol"]).loc[("SNr", "AF3")]
     capsys.readouterr()
-    numbers = ["plan", "--within-sd-ppb", str(row["within_subject_sd"]), "--mean-ppb"]
-    assert main([*numbers, str(row["tost_margin"] / 0.05)]) == 0
+    within_ppb, bias_ppb = str(row["sd_compared"] / 2**0.5), str(row["planned_bias"])
+    numbers = ["plan", "--within-sd-ppb", within_ppb, "--bias-ppb", bias_ppb, "--mean-ppb"]
+    assert main([*numbers, str(row["target_ppb"] / 0.05)]) == 0
     assert f" {row['n_subjects']:.0f} " in capsys.readouterr().out
 
 

@@ -67,9 +67,26 @@ DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "steiger_p": ("Two-sided p-value of Steiger's Z", ""),
     "slope_difference_ppb_per_year": ("Slope of protocol - reference on age", YEARLY),
     "slope_difference_p": ("Two-sided p-value of that slope", ""),
+    "goal": (
+        "What is to be reached: equivalence or non-equivalence within the margin, a difference "
+        "that a paired t test finds, or limits of agreement of a half-width",
+        "",
+    ),
+    "target_ppb": ("Margin, smallest difference, or half-width of the interval of a limit", PPB),
+    "sd_compared": (
+        "SD of the differences that are tested: of the means over the scans of each subject",
+        PPB,
+    ),
     "planned_bias": ("True difference assumed in the plan", PPB),
     "n_subjects": ("Subjects, each scanned under both protocols", ""),
-    "power": ("Probability of a decision with them", ""),
+    "power": ("Probability to reach the goal with them", ""),
+    "assurance": (
+        "Probability of equivalence with them, by what the pilot knows of bias and SD",
+        "",
+    ),
+    "assurance_most": ("The same with any number: that the true difference is within", ""),
+    "assumption": ("What the number of subjects rests on", ""),
+    "half_width_ppb": ("Half-width of the interval of a limit of agreement", PPB),
     "n_subjects_upper_sd": ("The same at the upper end of the interval of the SD", ""),
     "time_saved_s": ("Scan time saved per subject", "s"),
     "time_saved_h": ("Scan time saved over the subjects", "h"),

@@ -41,6 +41,14 @@ def _scan_times(words: Sequence[str]) -> dict[str, float]:
     return named_numbers(words, "--scan-time")
 
 
+def _differences(words: Sequence[str]) -> dict[str, float]:
+    return named_numbers(words, "--detect-ppb", default=EVERY_REGION)
+
+
+def _half_widths(words: Sequence[str]) -> dict[str, float]:
+    return named_numbers(words, "--limits-ppb", default=EVERY_REGION)
+
+
 def _margins(words: Sequence[str]) -> dict[str, float]:
     return named_numbers(words, "--margin-ppb", default=EVERY_REGION)
 
@@ -96,4 +104,62 @@ class CompareSettings(EquivalenceSettings):
         metavar="PROTOCOL=SECONDS",
         help="of a protocol, to say what a faster one saves; may be repeated; by default that of "
         "the published study",
+    )
+
+
+@dataclass(frozen=True)
+class PlanSettings(Settings):
+    """Settings of a plan: what it is to reach, and what it assumes besides its pilot."""
+
+    margin_percent: float | None = setting(
+        None,
+        above=0,
+        most=100,
+        unit="%",
+        help="half-width of the equivalence region, of the reference mean; by default the margin "
+        "of the pilot, or 5",
+    )
+    margin_ppb: Mapping[str, float] = setting(
+        {},
+        above=0,
+        most=1e6,
+        words=_margins,
+        metavar="[REGION=]PPB",
+        help="half-width of a region, or of all, in ppb in its place; may be repeated",
+    )
+    confidence: float = setting(
+        0.95, above=0, below=1, help="level of all intervals; 1 less it is that of each test"
+    )
+    power: float = setting(0.8, above=0, below=1, help="probability to reach the goal")
+    detect_ppb: Mapping[str, float] = setting(
+        {},
+        above=0,
+        most=1e6,
+        words=_differences,
+        metavar="[REGION=]PPB",
+        help="smallest difference that a paired t test is to find; may be repeated",
+    )
+    limits_ppb: Mapping[str, float] = setting(
+        {},
+        above=0,
+        most=1e6,
+        words=_half_widths,
+        metavar="[REGION=]PPB",
+        help="wanted half-width of the interval of each limit of agreement; may be repeated",
+    )
+    scans: int | None = setting(
+        None,
+        least=1,
+        most=1000,
+        help="scans of each subject under each protocol, whose mean is compared; by default as in "
+        "the pilot",
+    )
+    rescan_sd_ppb: float | None = setting(
+        None,
+        above=0,
+        most=1e6,
+        unit="ppb",
+        metavar="PPB",
+        help="SD of repeated scans of a subject, for --scans; by default that of a pilot with "
+        "repeats",
     )

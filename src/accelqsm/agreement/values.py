@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +117,12 @@ def check_numbers(column: pd.Series, name: str) -> None:
             f"{name}: expected numbers of at most {LARGEST_NUMBER:g}, found "
             f"{numbers[beyond[0]]:g} in row {beyond[0] + 1}"
         )
+
+
+def number_in(row: Mapping[str, object], name: str) -> float:
+    """Number of a row of a table; NaN where it has none."""
+    value = row.get(name)
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def check_unit(values: pd.DataFrame, name: str = VALUE) -> None:

@@ -10,12 +10,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from accelqsm.agreement.settings import PlanSettings
 from accelqsm.agreement.similarity import lowest_ssim
 from accelqsm.agreement.statistics.equivalence import Verdict
 from accelqsm.agreement.verdict.verdicts import ProtocolVerdict
 from accelqsm.agreement.verdict.words import (
     decide_text,
     headline,
+    minutes,
     numbers_text,
     protocol_sentence,
 )
@@ -69,28 +71,45 @@ def _style(decision: Verdict | None) -> str:
     return STYLES[decision] if decision else ""
 
 
-def plan_summary(plan: pd.DataFrame) -> Table:
-    """Table of sample size per nucleus and protocol, and scan time saved."""
+def plan_summary(plan: pd.DataFrame, settings: PlanSettings) -> Group:
+    """Table of the subjects for each goal per nucleus and protocol, and what they rest on."""
     columns = {
-        "within_subject_sd": ("Within SD, ppb", ".2f"),
-        "tost_margin": ("Margin, ppb", ".2f"),
-        "planned_bias": ("Bias, ppb", "+.2f"),
+        "target_ppb": ("Target", ".2f"),
+        "planned_bias": ("Bias", "+.2f"),
+        "sd_compared": ("SD", ".2f"),
         "n_subjects": ("Subjects", ".0f"),
-        "power": ("Power", ".3f"),
-        "n_subjects_upper_sd": ("At upper SD", ".0f"),
-        "time_saved_s": ("Saved per scan, s", ".0f"),
-        "time_saved_h": ("Saved in total, h", ".1f"),
+        "n_subjects_upper_sd": ("Upper SD", ".0f"),
+        "assurance": ("Assurance", ".2f"),
     }
-    shown = {name: spec for name, spec in columns.items() if name in plan}
-    table = Table(title="Sample size for equivalence", box=None)
-    table.add_column("Nucleus")
-    table.add_column("Protocol")
-    for heading, _ in shown.values():
-        table.add_column(heading, justify="right")
+    power = f"{100 * settings.power:g} %"
+    title = f"Subjects for a power of {power} (target, bias and SD in ppb)"
+    table = Table(title=title, box=None)
+    for heading in ("Nucleus", "Protocol", "Goal"):
+        table.add_column(heading, no_wrap=True)
+    for heading, _ in columns.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Saves" if "time_saved_s" in plan else "", no_wrap=True)
+    table.add_column("Note")
     for _, row in plan.iterrows():
-        cells = [number(row[name], spec) for name, (_, spec) in shown.items()]
-        table.add_row(Text(str(row["region"])), Text(str(row["protocol"])), *cells)
-    return table
+        labels = (Text(str(row[name])) for name in ("region", "protocol", "goal"))
+        cells = [number(row[name], spec) for name, (_, spec) in columns.items()]
+        saved = row.get("time_saved_s", np.nan)
+        time = "" if np.isnan(saved) else minutes(saved)
+        table.add_row(*labels, *cells, time, Text(str(row["note"])))
+    return Group(table, *map(Text, _plan_words(plan)))
+
+
+def _plan_words(plan: pd.DataFrame) -> list[str]:
+    """Assumptions of a plan: one line for all, or one example of each kind."""
+    by_goal = plan.drop_duplicates("goal")
+    example = [f"{row['goal']}: {row['assumption']}" for _, row in by_goal.iterrows()]
+    which = f" ({plan['region'].iloc[0]}, {plan['protocol'].iloc[0]})" if len(plan) > 1 else ""
+    return [
+        f"Assumed{which}: {'. '.join(example)}.",
+        "Target: margin, smallest difference, or half-width of the interval of a limit of "
+        "agreement. Upper SD: subjects if the SD is at the upper end of its interval. Assurance: "
+        "chance to show equivalence by what the pilot knows of bias and SD.",
+    ]
 
 
 def similarity_summary(figures: pd.DataFrame) -> Group:

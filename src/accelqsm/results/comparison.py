@@ -95,20 +95,11 @@ class Comparison(SavedResult):
     @property
     def verdicts(self) -> list[ProtocolVerdict]:
         """Verdict on each protocol in each nucleus, and the scan time that it saves."""
-        times, source = self._scan_times_s
+        protocols = [str(name) for name in self.agreement["protocol"].unique()]
+        times, source = known_scan_times_s(self.settings, protocols)
         return verdicts(
             self.agreement, reference=self.reference, scan_time_s=times, time_source=source
         )
-
-    @property
-    def _scan_times_s(self) -> tuple[Mapping[str, float], str]:
-        """Scan time of each protocol as given, or as published, and the study of the latter."""
-        if self.settings.scan_time_s or not self.settings.published:
-            return self.settings.scan_time_s, ""
-        study = published(self.settings.published)
-        names = {name: study.protocol(name) for name in self.agreement["protocol"].unique()}
-        names[self.reference] = study.protocol(self.reference)
-        return {n: study.scan_time_s[theirs] for n, theirs in names.items() if theirs}, study.short
 
     @property
     def ages_years(self) -> dict[str, float]:
@@ -153,6 +144,20 @@ class Comparison(SavedResult):
             "inputs": {name: dict(known) for name, known in self.inputs.items()},
             "software": dict(self.software),
         }
+
+
+def known_scan_times_s(
+    settings: CompareSettings, protocols: Sequence[str]
+) -> tuple[Mapping[str, float], str]:
+    """Scan time of the reference and of each protocol, and the study that published them.
+
+    Those given, and no study; or those of the published study, by its names of the protocols.
+    """
+    if settings.scan_time_s or not settings.published:
+        return settings.scan_time_s, ""
+    study = published(settings.published)
+    names = {name: study.protocol(name) for name in (settings.reference, *protocols)}
+    return {name: study.scan_time_s[own] for name, own in names.items() if own}, study.short
 
 
 def is_comparison(folder: Path) -> bool:
@@ -240,6 +245,18 @@ def compare_settings_of(record: Mapping[str, Any], path: Path) -> CompareSetting
     if not settings.reference:
         raise InputError(f"{path}: [compare] expected a reference, found none")
     return settings
+
+
+def compare_settings_beside(path: Path) -> CompareSettings | None:
+    """Settings of a comparison from its folder, or from beside its table; None if not there.
+
+    Raises:
+        InputError: settings of a comparison that cannot be used.
+    """
+    folder = path if path.is_dir() else path.parent
+    if not is_comparison(folder) or (path != folder and path.name != AGREEMENT):
+        return None
+    return compare_settings_of(read_settings(folder / SETTINGS), folder / SETTINGS)
 
 
 def _recorded_inputs(record: Mapping[str, Any], path: Path) -> dict[str, dict[str, str]]:

@@ -188,6 +188,11 @@ def subjects_to_decide(
         error = sd_difference / math.sqrt(n)
         return chance(margin, error, n - 1, bias=bias, alpha=alpha) >= power
 
+    return fewest_subjects(reached)
+
+
+def fewest_subjects(reached: Callable[[int], bool]) -> float:
+    """Smallest number of subjects that reaches a goal, at least 3; NaN if a million do not."""
     low, high = MIN_PAIRS - 1, MIN_PAIRS
     while not reached(high):
         low, high = high, 2 * high

@@ -63,7 +63,7 @@ def limits_of_agreement(
     n, bias, sd = len(difference), float(difference.mean()), float(difference.std(ddof=1))
     error = sd / math.sqrt(n)
     half = t_quantile(confidence, n - 1) * error
-    inner, outer = _limit_factors(n, limit_sd, confidence, interval)
+    inner, outer = limit_factors(n, limit_sd, confidence, interval)
     within = sd / math.sqrt(2)
     tail = (1 - confidence) / 2
     shrink, stretch = (
@@ -79,8 +79,8 @@ def limits_of_agreement(
     )
 
 
-def _limit_factors(
-    n: int, limit_sd: float, confidence: float, interval: LimitInterval
+def limit_factors(
+    n: int, limit_sd: float, confidence: float, interval: LimitInterval = "exact"
 ) -> tuple[float, float]:
     """Ends of the interval of a limit, in standard errors from the bias."""
     shift = limit_sd * math.sqrt(n)

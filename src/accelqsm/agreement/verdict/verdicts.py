@@ -10,7 +10,7 @@ import pandas as pd
 
 from accelqsm.agreement.statistics.coefficients import NAN
 from accelqsm.agreement.statistics.equivalence import MIN_PAIRS, Verdict
-from accelqsm.agreement.values import POOLED
+from accelqsm.agreement.values import POOLED, number_in
 from accelqsm.agreement.verdict.names import full_name
 
 RISK = (Verdict.NOT_EQUIVALENT, Verdict.UNDECIDED, None, Verdict.EQUIVALENT)
@@ -169,13 +169,9 @@ def verdicts(
 
 
 def _nucleus(row: Mapping[str, object], reference: str) -> NucleusVerdict:
-    def number(name: str) -> float:
-        value = row.get(name)
-        return float(value) if isinstance(value, int | float) else NAN
-
     word = row.get("verdict")
     decision = Verdict(word) if isinstance(word, str) and word else None
-    n, note = int(number("n")), row.get("note")
+    n, note = int(number_in(row, "n")), row.get("note")
     note = note if isinstance(note, str) else ""
     return NucleusVerdict(
         region=str(row["region"]),
@@ -183,12 +179,12 @@ def _nucleus(row: Mapping[str, object], reference: str) -> NucleusVerdict:
         reference=reference,
         decision=decision,
         n=n,
-        mean_reference_ppb=number("mean_reference"),
-        bias_ppb=number("bias"),
-        lower_ppb=number("tost_ci_lower"),
-        upper_ppb=number("tost_ci_upper"),
-        margin_ppb=number("tost_margin"),
-        n_to_decide=number("n_to_decide"),
+        mean_reference_ppb=number_in(row, "mean_reference"),
+        bias_ppb=number_in(row, "bias"),
+        lower_ppb=number_in(row, "tost_ci_lower"),
+        upper_ppb=number_in(row, "tost_ci_upper"),
+        margin_ppb=number_in(row, "tost_margin"),
+        n_to_decide=number_in(row, "n_to_decide"),
         reason="" if decision else _reason(n, note),
         note=note,
     )
