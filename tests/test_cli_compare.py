@@ -206,7 +206,7 @@ def first(column: str, value: object) -> Change:
             lambda v: pd.concat([v, v.iloc[:1]]),
             (),
             "{values}: values: expected one row per subject, protocol and region, found several "
-            "for '00' 'PI' 'Pu'",
+            "for '00' 'PI' 'Pu'; a column run or session tells repeated scans apart",
         ),
         (
             first("value_ppb", "12,5"),

@@ -138,7 +138,10 @@ def test_columns_of_other_names_are_named_by_option(tmp_path: Path) -> None:
     [
         (["subject"], "--columns: expected NAME=COLUMN, found 'subject'"),
         (["subject=a", "subject=b"], "--columns: expected subject once, found it twice"),
-        (["person=ID"], "--columns: expected one of subject, protocol, region, value_ppb"),
+        (
+            ["person=ID"],
+            "--columns: expected one of subject, protocol, region, session, run, value_ppb",
+        ),
         (["subject=ID"], "v.tsv: expected a column ID, found subject, protocol, region"),
         (["region=Pu,Xy"], "v.tsv: expected the tab-separated column(s) Pu, Xy, found"),
     ],

@@ -11,6 +11,7 @@ from accelqsm.agreement.statistics.coefficients import (
     NAN,
     Estimate,
     Vector,
+    columns_of,
     partial_pearson,
     pearson,
     regression_slope,
@@ -103,13 +104,13 @@ def _association(
     note = "" if len(x) >= 3 else f"{len(x)} with age and value, at least 3 needed"
     return {
         "n": len(x),
-        **_columns_of("r", r),
+        **columns_of("r", r),
         "r_p": r.p,
         "influential_subject": _name(influence, subjects[known]),
         "r_without": influence.r_without,
-        **_columns_of("slope_ppb_per_year", slope),
+        **columns_of("slope_ppb_per_year", slope),
         "slope_p": slope.p,
-        **_columns_of("r_at_equal_sex", partial),
+        **columns_of("r_at_equal_sex", partial),
         "r_at_equal_sex_p": partial.p,
         "influential_subject_at_equal_sex": _name(partial_influence, subjects[with_sex]),
         "r_at_equal_sex_without": partial_influence.r_without,
@@ -142,14 +143,6 @@ def _difference(
         "williams_p": t.p,
         "steiger_z": z.value,
         "steiger_p": z.p,
-        **_columns_of("slope_difference_ppb_per_year", slope),
+        **columns_of("slope_difference_ppb_per_year", slope),
         "slope_difference_p": slope.p,
-    }
-
-
-def _columns_of(name: str, estimate: Estimate) -> dict[str, object]:
-    return {
-        name: estimate.value,
-        f"{name}_ci_lower": estimate.lower,
-        f"{name}_ci_upper": estimate.upper,
     }

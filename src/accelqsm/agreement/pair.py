@@ -14,6 +14,7 @@ from accelqsm.agreement.statistics.coefficients import (
     NAN,
     Estimate,
     Vector,
+    columns_of,
     concordance,
     intraclass,
     is_constant,
@@ -61,6 +62,7 @@ class PairedAgreement:
     bias_ci_lower: float = NAN
     bias_ci_upper: float = NAN
     sd_difference: float = NAN
+    sd_compared: float = NAN
     within_subject_sd: float = NAN
     within_subject_sd_ci_lower: float = NAN
     within_subject_sd_ci_upper: float = NAN
@@ -148,7 +150,7 @@ def paired_agreement(
     constant = is_constant(difference, float(np.abs([x, y]).max()))
     figures = _coefficients(x, y, confidence) | _lines(x, y, confidence)
     figures |= _limits(difference, confidence)
-    figures |= _columns_of("percent_difference", _percent_difference(x, y, confidence))
+    figures |= columns_of("percent_difference", _percent_difference(x, y, confidence))
     half_width = margin_percent / 100 * abs(float(x.mean())) if margin is None else margin
     if constant:
         difference = np.full(n, difference.mean())
@@ -157,14 +159,6 @@ def paired_agreement(
     if half_width > 0:
         figures |= _equivalence(difference, half_width, 1 - confidence, power)
     return replace(described, note=_note(x, y, constant), **figures)
-
-
-def _columns_of(name: str, estimate: Estimate) -> Figures:
-    return {
-        name: estimate.value,
-        f"{name}_ci_lower": estimate.lower,
-        f"{name}_ci_upper": estimate.upper,
-    }
 
 
 def _check(x: Vector, y: Vector, margin: float, confidence: float, power: float) -> None:
@@ -199,13 +193,13 @@ def _coefficients(x: Vector, y: Vector, confidence: float) -> Figures:
     slope = regression_slope((x + y) / 2, y - x, confidence=confidence)
     influence = most_influential(x, y)
     return {
-        **_columns_of("pearson_r", r),
+        **columns_of("pearson_r", r),
         "pearson_p": r.p,
         "influential_pair": influence.index,
         "pearson_r_without": influence.r_without,
-        **_columns_of("icc", intraclass(np.column_stack([x, y]), confidence=confidence)),
-        **_columns_of("ccc", concordance(x, y, confidence=confidence)),
-        **_columns_of("proportional_slope", slope),
+        **columns_of("icc", intraclass(np.column_stack([x, y]), confidence=confidence)),
+        **columns_of("ccc", concordance(x, y, confidence=confidence)),
+        **columns_of("proportional_slope", slope),
         "proportional_slope_p": slope.p,
     }
 
@@ -217,20 +211,21 @@ def _lines(x: Vector, y: Vector, confidence: float) -> Figures:
         "passing_bablok": passing_bablok(x, y, confidence=confidence),
     }
     for name, line in lines.items():
-        figures |= _columns_of(f"{name}_slope", line.slope)
-        figures |= _columns_of(f"{name}_intercept", line.intercept)
+        figures |= columns_of(f"{name}_slope", line.slope)
+        figures |= columns_of(f"{name}_intercept", line.intercept)
     return figures
 
 
 def _limits(difference: Vector, confidence: float) -> Figures:
     limits = limits_of_agreement(difference, confidence=confidence)
     return {
-        **_columns_of("bias", limits.bias),
+        **columns_of("bias", limits.bias),
         "sd_difference": float(difference.std(ddof=1)),
-        **_columns_of("within_subject_sd", limits.within_subject_sd),
+        "sd_compared": float(difference.std(ddof=1)),
+        **columns_of("within_subject_sd", limits.within_subject_sd),
         "repeatability": limits.repeatability.value,
-        **_columns_of("loa_lower", limits.lower),
-        **_columns_of("loa_upper", limits.upper),
+        **columns_of("loa_lower", limits.lower),
+        **columns_of("loa_upper", limits.upper),
     }
 
 

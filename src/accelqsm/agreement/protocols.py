@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 
@@ -12,9 +13,12 @@ from accelqsm.agreement.pair import (
     PairedAgreement,
     paired_agreement,
 )
+from accelqsm.agreement.scans import scans_of_pair
 from accelqsm.agreement.settings import DEFAULTS
+from accelqsm.agreement.statistics.coefficients import Estimate, columns_of
 from accelqsm.agreement.statistics.multiplicity import false_discovery_rate, holm
-from accelqsm.agreement.values import POOLED, Values, check_values
+from accelqsm.agreement.statistics.repeats import coefficient, repeated_agreement
+from accelqsm.agreement.values import POOLED, Values, check_values, number_in
 from accelqsm.errors import InputError
 
 __all__ = ["POOLED", "PairedAgreement", "compare_protocols", "paired_agreement"]
@@ -34,12 +38,16 @@ def compare_protocols(
     """Agreement of each protocol with the reference, per region and pooled over regions.
 
     Each row has the statistics of ``PairedAgreement`` (ppb) over the subjects with a value under
-    both protocols. The rows ``region="all"`` use every subject x region as a point: these points
-    are not independent, so that their intervals are too narrow and their p-values too small, their
-    correlation mostly reflects the differences between regions, and they have no verdict.
+    both protocols. Of repeated scans the means are compared; limits of agreement,
+    ``sd_difference``, ``within_subject_sd`` and ``repeatability`` are those of single scans. The
+    rows ``region="all"`` use every subject x region as a point: these points are not independent,
+    so that their intervals are too narrow and their p-values too small, their correlation mostly
+    reflects the differences between regions, and they have no verdict.
 
     Args:
-        values: columns ``subject, protocol, region, value_ppb``; NaN is a missing value.
+        values: columns ``subject, protocol, region, value_ppb``; NaN is a missing value. Columns
+            ``run`` or ``session`` tell repeated scans apart; ``low_ppb`` and ``high_ppb`` are the
+            interval of a value.
         reference: the protocol to compare with.
         margin_percent: half-width of the equivalence region, in percent of the reference mean.
         margin_ppb: region -> half-width in ppb, where it replaces ``margin_percent``.
@@ -49,7 +57,9 @@ def compare_protocols(
     Returns:
         One row per region and protocol in their order of appearance, then the pooled rows:
         ``region, protocol``, the fields of ``PairedAgreement`` (``influential_subject`` in place
-        of the index, with its region in pooled rows), and the p-values of the t tests and of
+        of the index, with its region in pooled rows), ``rescan_sd_reference`` and ``rescan_sd`` of
+        repeated scans, ``measurement_sd`` and ``measurement_share`` of values with intervals, and
+        the p-values of the t tests and of
         equivalence adjusted over all regions and protocols: ``_fdr`` Benjamini-Hochberg,
         ``_holm`` Holm; pooled rows left out.
 
@@ -72,6 +82,8 @@ def compare_protocols(
                 confidence=confidence,
                 power=power,
             )
+            row |= _of_single_scans(table, region, protocol, confidence)
+            row |= _measured(table, region, protocol, row)
             rows.append({"region": region, "protocol": protocol} | row)
     frame = pd.DataFrame(rows)
     pooled = (frame["region"] == POOLED).to_numpy()
@@ -83,6 +95,43 @@ def compare_protocols(
         frame[f"{name}_holm"] = holm(p_values)
     frame["note"] = frame.pop("note")
     return frame
+
+
+def _of_single_scans(
+    table: Values, region: str, protocol: str, confidence: float
+) -> dict[str, object]:
+    """Limits and SDs of single scans, where the means of several were compared."""
+    again: dict[str, object] = dict.fromkeys(("rescan_sd_reference", "rescan_sd"), np.nan)
+    pair = scans_of_pair(table, region, protocol)
+    if pair is None:
+        return again
+    found = repeated_agreement(*pair, confidence=confidence)
+    sd = found.sd_difference
+    within = Estimate(*(v / math.sqrt(2) for v in (sd.value, sd.lower, sd.upper)))
+    return {
+        "rescan_sd_reference": found.rescan_sd_reference.value,
+        "rescan_sd": found.rescan_sd.value,
+        "sd_difference": sd.value,
+        **columns_of("within_subject_sd", within),
+        "repeatability": coefficient(within).value,
+        **columns_of("loa_lower", found.lower),
+        **columns_of("loa_upper", found.upper),
+    }
+
+
+def _measured(
+    table: Values, region: str, protocol: str, row: Mapping[str, object]
+) -> dict[str, object]:
+    """SD of a difference by the values' own intervals, and the share of its variance observed."""
+    nothing: dict[str, object] = {"measurement_sd": np.nan, "measurement_share": np.nan}
+    if table.noise is None or region == POOLED:
+        return nothing
+    compared = table.region(region)[[table.reference, protocol]].notna().all(axis=1)
+    noise = table.noise.loc[region].reindex(compared.index[compared])
+    variance = float((noise[table.reference] + noise[protocol]).mean())
+    observed = number_in(row, "sd_difference") ** 2
+    share = variance / observed if observed > 0 else np.nan
+    return {"measurement_sd": math.sqrt(variance), "measurement_share": share}
 
 
 def _check_margins(margin_ppb: Mapping[str, float], table: Values) -> Mapping[str, float]:

@@ -41,6 +41,18 @@ def _scan_times(words: Sequence[str]) -> dict[str, float]:
     return named_numbers(words, "--scan-time")
 
 
+def _repeats(words: Sequence[str]) -> dict[str, str]:
+    repeats: dict[str, str] = {}
+    for word in words:
+        name, equals, of = word.partition("=")
+        if not (name and equals and of):
+            raise InputError(f"--repeat: expected NAME=PROTOCOL, found '{word}'")
+        if name in repeats:
+            raise InputError(f"--repeat: expected '{name}' once, found it twice")
+        repeats[name] = of
+    return repeats
+
+
 def _differences(words: Sequence[str]) -> dict[str, float]:
     return named_numbers(words, "--detect-ppb", default=EVERY_REGION)
 
@@ -93,6 +105,13 @@ class CompareSettings(EquivalenceSettings):
         metavar="STUDY",
         former=("beside",),
         help="a published study whose numbers are added to the tables: zhou2025",
+    )
+    repeat: Mapping[str, str] = setting(
+        {},
+        words=_repeats,
+        metavar="NAME=PROTOCOL",
+        help="a protocol NAME of the table is a repeated scan of PROTOCOL; may be given again; a "
+        "column run or session says so as well",
     )
     scan_time_s: Mapping[str, float] = setting(
         {},

@@ -13,6 +13,12 @@ from accelqsm.errors import InputError
 POOLED = "all"
 KEYS = ("subject", "protocol", "region")
 VALUE = "value_ppb"
+RUN = "run"
+SCANS = ("session", RUN)
+"""Columns that tell repeated scans of a subject under one protocol apart."""
+LOW, HIGH = "low_ppb", "high_ppb"
+INTERVAL_SD = 1.96
+"""SDs of a value from its mean to either end of its interval of 95 %."""
 LARGEST_LIKE_PPM = 1.0
 LARGEST_NUMBER = 1e9
 """Of a table: squares and sums of larger ones have no meaning, or no end."""
@@ -28,11 +34,17 @@ class Values:
         wide: ppb, rows (region, subject), columns protocol; NaN where there is no value.
         regions: in order of appearance.
         protocols: in order of appearance, the reference first.
+        scans: rows ``region, subject, protocol, value_ppb`` of single scans that have a value, of
+            which ``wide`` has the means; None where no scan was repeated.
+        noise: in the form of ``wide``, variance of a scan's value in ppb^2 by its own interval;
+            None where values have no interval.
     """
 
     wide: pd.DataFrame
     regions: list[str]
     protocols: list[str]
+    scans: pd.DataFrame | None = None
+    noise: pd.DataFrame | None = None
 
     @property
     def reference(self) -> str:
@@ -53,7 +65,9 @@ def check_values(values: pd.DataFrame, reference: str) -> Values:
     """Check a long table and pivot it.
 
     Args:
-        values: columns ``subject, protocol, region, value_ppb``; NaN is a missing value.
+        values: columns ``subject, protocol, region, value_ppb``; NaN is a missing value. Columns
+            ``session`` or ``run`` tell repeated scans apart; ``low_ppb`` and ``high_ppb`` are the
+            interval of 95 % of a value.
         reference: the protocol to compare with.
 
     Raises:
@@ -64,13 +78,7 @@ def check_values(values: pd.DataFrame, reference: str) -> Values:
     _check_columns(values)
     table = values[[*KEYS, VALUE]].astype(dict.fromkeys(KEYS, str) | {VALUE: float})
     _check_labels(table)
-    repeated = table[table.duplicated(list(KEYS))]
-    if len(repeated):
-        first = repeated.iloc[0]
-        raise InputError(
-            "values: expected one row per subject, protocol and region, found several for "
-            f"'{first.subject}' '{first.protocol}' '{first.region}'"
-        )
+    _check_scans(values, table)
     regions, protocols = (list(dict.fromkeys(table[key])) for key in ("region", "protocol"))
     if reference not in protocols:
         raise InputError(f"reference: expected one of {', '.join(protocols)}, found '{reference}'")
@@ -78,8 +86,53 @@ def check_values(values: pd.DataFrame, reference: str) -> Values:
         raise InputError(f"values: expected a protocol besides '{reference}', found none")
     if POOLED in regions:
         raise InputError(f"region: '{POOLED}' is the name of the pooled rows, expected another")
-    wide = table.pivot(index=["region", "subject"], columns="protocol", values=VALUE)
-    return Values(wide, regions, [reference, *(p for p in protocols if p != reference)])
+    order = [reference, *(p for p in protocols if p != reference)]
+    noise = _noise(values, table)
+    if not table.duplicated(list(KEYS)).any():
+        wide = table.pivot(index=["region", "subject"], columns="protocol", values=VALUE)
+        return Values(wide, regions, order, noise=noise)
+    return Values(_means(table), regions, order, table[table[VALUE].notna()], noise)
+
+
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over scans in wide form; NaN where there is no value."""
+    return table.groupby(["region", "subject", "protocol"])[VALUE].mean().unstack("protocol")
+
+
+def _check_scans(values: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Refuse two rows of one scan."""
+    named = [name for name in SCANS if name in values]
+    labels = table[list(KEYS)].assign(**{n: values[n].fillna("").astype(str) for n in named})
+    repeated = table[labels.duplicated()]
+    if len(repeated):
+        first = repeated.iloc[0]
+        each = ", ".join(["subject", "protocol", *named])
+        how = "" if named else "; a column run or session tells repeated scans apart"
+        raise InputError(
+            f"values: expected one row per {each} and region, found several for "
+            f"'{first.subject}' '{first.protocol}' '{first.region}'{how}"
+        )
+
+
+def _noise(values: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame | None:
+    """Variance of a scan by the interval of its value, averaged over scans, in wide form.
+
+    Raises:
+        InputError: an interval whose lower end is above the upper one, or that is no number.
+    """
+    if LOW not in values or HIGH not in values:
+        return None
+    for name in (LOW, HIGH):
+        check_numbers(values[name], name)
+    width = values[HIGH].astype(float) - values[LOW].astype(float)
+    wrong = np.flatnonzero(width.to_numpy() < 0)
+    if wrong.size:
+        raise InputError(
+            f"{LOW}: expected at most {HIGH}, found {values[LOW].iloc[wrong[0]]:g} above "
+            f"{values[HIGH].iloc[wrong[0]]:g} in row {wrong[0] + 1}"
+        )
+    variances = table[list(KEYS)].assign(**{VALUE: (width / (2 * INTERVAL_SD)) ** 2})
+    return _means(variances) if width.notna().any() else None
 
 
 def _check_columns(values: pd.DataFrame) -> None:

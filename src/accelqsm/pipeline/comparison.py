@@ -11,6 +11,7 @@ from accelqsm.agreement.age import age_associations
 from accelqsm.agreement.people import SUBJECT_NAMES, plain_label
 from accelqsm.agreement.protocols import compare_protocols
 from accelqsm.agreement.published import check_printed_p, published
+from accelqsm.agreement.scans import compare_scans, declared_repeats, scan_means
 from accelqsm.agreement.settings import EVERY_REGION, CompareSettings
 from accelqsm.agreement.tables import age_table, correlation_table, demographics_table, mean_table
 from accelqsm.agreement.values import check_unit, check_values
@@ -29,7 +30,7 @@ def compare(
 
     Args:
         values: columns subject, protocol, region, value_ppb, and optionally note (why a value is
-            missing).
+            missing), run or session (of repeated scans), low_ppb and high_ppb (interval).
         settings: reference, margins, confidence levels.
         participants: columns participant_id, age (years), and optionally sex and others.
         inputs: name -> path (for messages) and SHA-256 of the files of the tables.
@@ -39,19 +40,22 @@ def compare(
     """
     known = {name: dict(record) for name, record in (inputs or {}).items()}
     with naming(_path(known, "values")):
-        check_values(values, settings.reference)
-        check_unit(values)
+        scans = declared_repeats(values, settings.repeat)
+        check_values(scans, settings.reference)
+        check_unit(scans)
+        values = scan_means(scans)
         margins = margin_of_each_region(settings.margin_ppb, values["region"])
         settings = replace(settings, margin_ppb=margins)
         _check_scan_times(settings, values)
         agreement = compare_protocols(
-            values,
+            scans,
             reference=settings.reference,
             margin_percent=settings.margin_percent,
             margin_ppb=settings.margin_ppb,
             confidence=settings.confidence,
             power=settings.power,
         )
+        repeats = compare_scans(scans, reference=settings.reference, confidence=settings.confidence)
     study = published(settings.published) if settings.published else None
     tables = {
         "table-2": correlation_table(agreement, published=study),
@@ -74,6 +78,8 @@ def compare(
         checks=None if study is None else check_printed_p(study),
         values=values,
         participants=participants,
+        scans=None if values is scans else scans,
+        repeats=repeats,
         inputs=known,
     )
 

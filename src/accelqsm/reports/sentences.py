@@ -19,6 +19,8 @@ def tests(comparison: Comparison) -> list[str]:
     """Sentences on tests, ages, influential subjects and published p-values."""
     single = comparison.agreement[comparison.agreement["region"] != POOLED]
     return [
+        *repeats(comparison),
+        *measured(single),
         *tested(single),
         *changed_ages(comparison),
         *influence(single),
@@ -76,6 +78,42 @@ def influence(single: pd.DataFrame) -> list[str]:
         f"{row['pearson_r']:.3f} with and {row['pearson_r_without']:.3f} without "
         f"{row['influential_subject']}."
     ]
+
+
+def repeats(comparison: Comparison) -> list[str]:
+    """Sentences on repeated scans: what was repeated, and what scanning again explains."""
+    found = comparison.repeats
+    if found is None:
+        return []
+    lines = []
+    for protocol, rows in found.groupby("protocol", sort=False):
+        counts = {comparison.reference: rows["scans_reference"], protocol: rows["scans"]}
+        times = [f"{name} was scanned {n.mean():.3g} times" for name, n in counts.items()
+                 if n.max() > 1]  # fmt: skip
+        share = span(100 * rows["share_rescan"])
+        lines.append(
+            f"{' and '.join(times)} in each subject and the means compared; scanning again "
+            f"explains {share} % of the variance of a difference between {protocol} and "
+            f"{comparison.reference}."
+        )
+    return lines
+
+
+def measured(single: pd.DataFrame) -> list[str]:
+    """Sentence on the share of the variance that the intervals of the values explain."""
+    if "measurement_share" not in single or single["measurement_share"].isna().all():
+        return []
+    share = 100 * single["measurement_share"]
+    beyond = " (above 100 %: the intervals count errors that both scans share)"
+    return [
+        f"By their own intervals, the noise of the values explains {span(share)} % of the variance "
+        f"of the differences{beyond if share.max() > 100 else ''}."
+    ]
+
+
+def span(values: pd.Series) -> str:
+    """Range of numbers without decimals: "20 to 35", or one number."""
+    return " to ".join(dict.fromkeys(f"{end:.0f}" for end in (values.min(), values.max())))
 
 
 def misprints(comparison: Comparison) -> list[str]:

@@ -19,6 +19,7 @@ from accelqsm.agreement.people import (
 )
 from accelqsm.agreement.published import published
 from accelqsm.agreement.settings import CompareSettings
+from accelqsm.agreement.values import HIGH, LOW, SCANS
 from accelqsm.agreement.verdict.verdicts import ProtocolVerdict, verdicts
 from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table, write_described_table, write_table
@@ -31,7 +32,8 @@ from accelqsm.results.saved import SavedResult
 
 VALUES = "compared-values.tsv"
 PEOPLE = "compared-participants.tsv"
-AGE, CHECKS = "age.tsv", "published-checks.tsv"
+SINGLE = "compared-scans.tsv"
+AGE, CHECKS, REPEATS = "age.tsv", "published-checks.tsv", "repeats.tsv"
 NOTE = "note"
 LABELS = ("subject", "protocol", "region")
 VALUE_COLUMNS = (*LABELS, "value_ppb")
@@ -40,6 +42,11 @@ AGREEMENT = "agreement.tsv"
 TEXT = (
     "region", "protocol", "influential_subject", "influential_subject_at_equal_sex", "verdict",
     "note",
+)  # fmt: skip
+REPEAT_COLUMNS = (
+    "region", "protocol", "n", "scans_reference", "scans", "rescan_bias", "rescan_sd_reference",
+    "rescan_sd", "repeatability_reference", "repeatability_protocol", "reproducibility",
+    "subject_sd", "protocol_sd", "share_rescan", "note",
 )  # fmt: skip
 LARGEST_FIGURE = 1e30
 """Beyond any statistic of values that were compared."""
@@ -70,9 +77,12 @@ class Comparison(SavedResult):
         ages: correlations with age; None without participants.
         tables: name of each printed table -> table.
         checks: consistency of published p-values; None without a published study.
-        values: the compared values (``subject, protocol, region, value_ppb``); None if the folder
-            does not contain them.
+        values: the compared values (``subject, protocol, region, value_ppb``), means where scans
+            were repeated; None if the folder does not contain them.
         participants: label, age and sex; None without them.
+        scans: values of single scans, told apart by run or session; None without repeats.
+        repeats: variance components and coefficients of repeated scans, one row per region and
+            protocol; None without repeats.
         inputs: name -> path and SHA-256 of the compared files.
         software: versions of the software that computed it.
     """
@@ -84,6 +94,8 @@ class Comparison(SavedResult):
     checks: pd.DataFrame | None
     values: pd.DataFrame | None
     participants: pd.DataFrame | None
+    scans: pd.DataFrame | None = None
+    repeats: pd.DataFrame | None = None
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=software)
 
@@ -120,21 +132,23 @@ class Comparison(SavedResult):
         """Write the tables, each with a JSON file that describes its columns; the settings last.
 
         ``agreement.tsv``, ``table-2.tsv``, ``table-3.tsv``; with participants ``age.tsv``,
-        ``table-1.tsv``, ``table-4.tsv``; with a published study ``published-checks.tsv``; copies of
-        the compared values, and of label, age and sex of the participants.
+        ``table-1.tsv``, ``table-4.tsv``; with a published study ``published-checks.tsv``; with
+        repeated scans ``repeats.tsv``; copies of the compared values, of single scans where they
+        were repeated, and of label, age and sex of the participants.
         """
         frames = {AGREEMENT: self.agreement}
         frames |= {f"{name}.tsv": table for name, table in self.tables.items()}
         frames |= {AGE: self.ages} if self.ages is not None else {}
         frames |= {CHECKS: self.checks} if self.checks is not None else {}
+        frames |= {REPEATS: self.repeats} if self.repeats is not None else {}
         for name, frame in frames.items():
             write_described_table(out / name, frame, column_dictionary(map(str, frame)))
         if self.values is not None:
-            kept = [name for name in (*VALUE_COLUMNS, NOTE) if name in self.values]
-            write_table(out / VALUES, self.values[kept])
+            write_table(out / VALUES, _kept(self.values, VALUE_COLUMNS, NOTE, LOW, HIGH))
+        if self.scans is not None:
+            write_table(out / SINGLE, _kept(self.scans, VALUE_COLUMNS, *SCANS, NOTE, LOW, HIGH))
         if self.participants is not None:
-            kept = [name for name in (*PEOPLE_LABELS, *AGE_NAMES) if name in self.participants]
-            write_table(out / PEOPLE, self.participants[kept])
+            write_table(out / PEOPLE, _kept(self.participants, PEOPLE_LABELS, *AGE_NAMES))
         write_settings(out / SETTINGS, self._record())
 
     def _record(self) -> dict[str, Any]:
@@ -144,6 +158,10 @@ class Comparison(SavedResult):
             "inputs": {name: dict(known) for name, known in self.inputs.items()},
             "software": dict(self.software),
         }
+
+
+def _kept(table: pd.DataFrame, columns: Sequence[str], *others: str) -> pd.DataFrame:
+    return table[[name for name in (*columns, *others) if name in table]]
 
 
 def known_scan_times_s(
@@ -198,6 +216,12 @@ def unchecked_comparison(out: Path) -> Comparison:
         if len(repeated):
             shown = " ".join(str(repeated.iloc[0][name]) for name in LABELS)
             raise InputError(f"{out / VALUES}: expected one row of each value, found two: {shown}")
+    scans = repeats = None
+    if (out / SINGLE).is_file():
+        scans = _read_figures(out / SINGLE, VALUE_COLUMNS, (*LABELS, *SCANS, NOTE))
+    if (out / REPEATS).is_file():
+        repeats = _read_figures(out / REPEATS, REPEAT_COLUMNS, TEXT)
+        repeats = repeats.fillna({NOTE: ""})
     if (out / PEOPLE).is_file():
         people = read_table(out / PEOPLE, text=PEOPLE_LABELS)
     printed = {name: out / f"{name}.tsv" for name in PRINTED}
@@ -209,6 +233,8 @@ def unchecked_comparison(out: Path) -> Comparison:
         checks=checks,
         values=values,
         participants=people,
+        scans=scans,
+        repeats=repeats,
         inputs=_recorded_inputs(record, out / SETTINGS),
         software=_table_in(record, "software", out / SETTINGS),
     )

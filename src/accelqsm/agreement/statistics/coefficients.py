@@ -37,6 +37,15 @@ class Estimate:
     p: float = NAN
 
 
+def columns_of(name: str, estimate: Estimate) -> dict[str, float]:
+    """An estimate and its interval as columns of a table."""
+    return {
+        name: estimate.value,
+        f"{name}_ci_lower": estimate.lower,
+        f"{name}_ci_upper": estimate.upper,
+    }
+
+
 def is_constant(values: Vector, scale: float | None = None) -> bool:
     """Whether values are equal up to the rounding error of numbers of size ``scale``."""
     size = float(np.abs(values).max()) if scale is None else scale

@@ -18,6 +18,9 @@ from accelqsm.units import PPB_PER_PPM
 
 LABELS = ("subject", "protocol", "region")
 VALUE, VALUE_PPM = "value_ppb", "value_ppm"
+SCANS = ("session", "run")
+"""Labels that a long table may have besides, of repeated scans."""
+INTERVAL = ("low_ppb", "high_ppb")
 SPREAD = ("region", "protocol")
 """Labels that may stand in the header instead of in a column."""
 _NO_VALUES = re.compile(
@@ -63,7 +66,8 @@ def read_values(path: Path, names: Mapping[str, str] | None = None) -> pd.DataFr
         check_columns(cells, [*labels[:1], *(n for n in labels[1:] if n != spread), *columns])
         cells = _long(with_numbers(cells, columns), spread, columns, value)
     check_columns(cells, (*LABELS, value), hint=True)
-    table = frame_of(with_numbers(cells, [value]), text=(*LABELS, "note"))
+    numbers = [value, *(name for name in INTERVAL if name in cells.header)]
+    table = frame_of(with_numbers(cells, numbers), text=(*LABELS, *SCANS, "note"))
     if value == VALUE_PPM:
         table[VALUE_PPM] = table[VALUE_PPM].astype(float) * PPB_PER_PPM
         table = table.rename(columns={VALUE_PPM: VALUE})
@@ -72,8 +76,8 @@ def read_values(path: Path, names: Mapping[str, str] | None = None) -> pd.DataFr
 
 def _check_names(names: Mapping[str, str]) -> None:
     for ours in names:
-        if ours not in (*LABELS, VALUE, VALUE_PPM):
-            known = ", ".join((*LABELS, VALUE, VALUE_PPM))
+        if ours not in (*LABELS, *SCANS, VALUE, VALUE_PPM, *INTERVAL):
+            known = ", ".join((*LABELS, *SCANS, VALUE, VALUE_PPM, *INTERVAL))
             raise InputError(f"--columns: expected one of {known}, found {ours}")
 
 
@@ -106,7 +110,7 @@ def _holds_numbers(cells: Cells, name: str) -> bool:
 
 def _long(cells: Cells, label: str, columns: Sequence[str], value: str) -> Cells:
     """One row for each of the columns."""
-    kept = [name for name in LABELS if name in cells.header]
+    kept = [name for name in (*LABELS, *SCANS) if name in cells.header]
     places = [cells.header.index(name) for name in kept]
     rows, numbers = [], []
     for row, number in zip(cells.rows, cells.numbers, strict=True):
