@@ -247,7 +247,7 @@ def first(column: str, value: object) -> Change:
         (
             lambda v: v.drop(columns="region"),
             (),
-            "{values}: expected the tab-separated column(s) region, found subject, protocol, "
+            "{values}: expected column(s) region (in which nucleus), found subject, protocol, "
             "value_ppb",
         ),
         (

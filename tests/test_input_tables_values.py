@@ -121,7 +121,7 @@ def test_a_wide_table_is_recognised_and_said(tmp_path: Path, over: str) -> None:
 def test_columns_of_other_names_are_named_by_option(tmp_path: Path) -> None:
     names = {"subject": "ID", "protocol": "scan", "region": "roi", "value_ppb": "chi"}
     path = write(tmp_path / "v.csv", long().rename(columns=names).to_csv(index=False, sep=";"))
-    with pytest.raises(InputError, match=r"expected the .* subject, .* --columns subject=NAME"):
+    with pytest.raises(InputError, match=r"subject \(who .* --columns subject=ID .*=chi$"):
         read_values(path)
     same(read_values(path, names))
     spread = write(tmp_path / "w.tsv", wide("region").to_csv(sep="\t", index=False))
@@ -232,7 +232,10 @@ def test_a_number_for_a_missing_value_is_refused_by_row_and_column(
         ("sub\xe9\tx\n".encode("latin-1"), "not a tab-separated table in UTF-8"),
         (b"a\tb\n1\t2\t3\n", "expected 2 cells in row 1 as in the header, found 3"),
         (b"a\ta\n1\t2\n", "expected every column once, found a twice"),
-        (b"subject\tprotocol\tchi\n1\tPI\t3\n", "column.s. region, value_ppb, found"),
+        (
+            b"subject\tprotocol\tchi\n1\tPI\t3\n",
+            "column.s. region .in .*, value_ppb .*found",
+        ),
     ],
 )
 def test_what_is_no_such_table_is_refused_in_a_line(
@@ -255,3 +258,69 @@ def test_ages_are_told_by_row(tmp_path: Path) -> None:
         ages = compare(values, reference="PI", participants=write(tmp_path / "p.csv", text)).ages
     assert ages is not None
     assert ages["n"].iloc[0] == 7
+
+
+CROSSED = long().assign(
+    column=lambda v: v["region"].where(v["region"] != "Ca", "L SNc") + "_" + v["protocol"]
+)
+
+
+def in_columns() -> pd.DataFrame:
+    """One row per subject, a column for each nucleus and protocol."""
+    order = list(dict.fromkeys(CROSSED["column"]))
+    table = CROSSED.pivot(index="subject", columns="column", values="value_ppb")[order]
+    return table.rename_axis(None, axis=1).reset_index()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_row_per_subject_with_nuclei_and_protocols_in_the_header_is_read(
+    tmp_path: Path, turned: bool
+) -> None:
+    table = in_columns()
+    names = {n: " - ".join(reversed(n.split("_"))) for n in table if turned and "_" in n}
+    table = table.rename(columns=names).assign(age=50)
+    path = write(tmp_path / "v.csv", table.to_csv(index=False, sep=";"))
+    message = "v.csv: a column for each region and protocol in ppb, .*; not read: age"
+    with pytest.warns(InputWarning, match=message):
+        found = read_values(path)
+    same(found, CROSSED.assign(region=CROSSED["column"].str.partition("_")[0]))
+
+
+def test_headers_are_read_by_the_nuclei_that_they_name_and_else_not_guessed(tmp_path: Path) -> None:
+    table = in_columns().rename(columns=lambda name: name.replace("Pu", "X").replace("RN", "Y"))
+    with pytest.warns(InputWarning, match="so read as X under PI, .* under AF3"):
+        found = read_values(write(tmp_path / "v.csv", table.to_csv(index=False)))
+    assert set(found["region"]) == {"X", "Y", "L SNc"}
+    table = table.rename(columns=lambda name: name.replace("L SNc", "Z"))
+    with pytest.raises(InputError, match=r"expected column.s. protocol .by which scan., region"):
+        read_values(write(tmp_path / "w.csv", table.to_csv(index=False)))
+
+
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [
+        (("ID", "sequence", "ROI", "chi (ppb)"),
+         "subject=ID protocol=sequence region=ROI value_ppb='chi (ppb)'"),
+        (("Patient", "acq", "Nucleus", "chi_ppm"),
+         "subject=Patient protocol=acq region=Nucleus value_ppm=chi_ppm"),
+        (("a", "b", "c", "d"), "subject=NAME protocol=NAME region=NAME value_ppb=NAME"),
+        (("a", "scan", "c", "d"), "protocol=scan"),
+    ],
+)  # fmt: skip
+def test_what_a_table_lacks_is_asked_for_by_its_own_names(
+    tmp_path: Path, names: tuple[str, ...], asked: str
+) -> None:
+    table = long().set_axis(list(names), axis=1)
+    with pytest.raises(InputError) as error:
+        read_values(write(tmp_path / "v.tsv", table.to_csv(sep="\t", index=False)))
+    said = str(error.value)
+    assert said.endswith(f"; say which is which: --columns {asked}")
+    assert "subject (who was scanned), protocol (by which scan), region (in which" in said
+
+
+def test_a_wide_table_keeps_its_runs(tmp_path: Path) -> None:
+    table = pd.concat([wide("protocol").assign(run="01"), wide("protocol").assign(run="02")])
+    with pytest.warns(InputWarning, match="a column for each protocol"):
+        found = read_values(write(tmp_path / "v.csv", table.to_csv(index=False)))
+    assert set(found["run"]) == {"01", "02"}
+    assert len(found) == 2 * len(long())

@@ -13,6 +13,7 @@ import pandas as pd
 from accelqsm.agreement.people import AGE_NAMES
 from accelqsm.agreement.published import published
 from accelqsm.agreement.settings import CompareSettings
+from accelqsm.agreement.values import HIGH, LOW
 from accelqsm.api.types import PathLike
 from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table
@@ -38,7 +39,8 @@ def values(nuclei: Mapping[tuple[str, str], Measured], *, sides: bool = False) -
         sides: one value for each side instead of one for both together.
 
     Returns:
-        Columns subject, protocol, region, value_ppb and note (why a value is missing).
+        Columns subject, protocol, region, value_ppb and note (why a value is missing), and
+        low_ppb and high_ppb where nuclei have intervals.
 
     Raises:
         InputError: no scan, or a table that cannot be used.
@@ -51,17 +53,15 @@ def values(nuclei: Mapping[tuple[str, str], Measured], *, sides: bool = False) -
         kept = table[table["side"].isin(["L", "R", ""] if sides else ["both", ""])]
         region = kept["region"].astype(str)
         named = (kept["side"].astype(str) + " " + region).str.strip() if sides else region
-        parts.append(
-            pd.DataFrame(
-                {
-                    "subject": subject,
-                    "protocol": protocol,
-                    "region": named,
-                    "value_ppb": kept["mean_ppb"],
-                    "note": kept.get("note", ""),
-                }
-            )
-        )
+        columns = {
+            "subject": subject,
+            "protocol": protocol,
+            "region": named,
+            "value_ppb": kept["mean_ppb"],
+            "note": kept.get("note", ""),
+        }
+        columns |= {name: kept[name] for name in (LOW, HIGH) if name in kept}
+        parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -77,12 +77,14 @@ def compare(
 
     Args:
         values: columns subject, protocol, region, value_ppb (``values``), or the file of such a
-            table, long or wide.
+            table, long or wide. Columns run or session tell repeated scans apart; low_ppb and
+            high_ppb are the interval of 95 % of a value.
         reference: the protocol that the others are compared with.
         participants: columns participant_id, age (years) and optionally sex, for correlations
             with age.
-        columns: what the file calls subject, protocol, region or value_ppb (or value_ppm), by
-            these names; region or protocol may be several columns, separated by commas.
+        columns: what the file calls subject, protocol, region or value_ppb (or value_ppm), run
+            and session, by these names; region or protocol may be several columns, separated by
+            commas.
         settings: margins, confidence levels, and a published study to compare with.
 
     Returns:

@@ -86,7 +86,8 @@ def repeats(comparison: Comparison) -> list[str]:
     if found is None:
         return []
     lines = []
-    for protocol, rows in found.groupby("protocol", sort=False):
+    for protocol in map(str, found["protocol"].unique()):
+        rows = found[found["protocol"] == protocol]
         counts = {comparison.reference: rows["scans_reference"], protocol: rows["scans"]}
         times = [f"{name} was scanned {n.mean():.3g} times" for name, n in counts.items()
                  if n.max() > 1]  # fmt: skip

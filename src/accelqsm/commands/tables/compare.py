@@ -20,6 +20,8 @@ from accelqsm.options.arguments import add_settings
 NAME = "compare"
 HELP = "agreement of protocols, nucleus by nucleus"
 EXAMPLE = """accelqsm compare values.tsv out --reference PI
+accelqsm compare values.tsv out --reference PI --scan-time PI=406 --scan-time AF5=131
+accelqsm compare values.tsv out --reference PI --repeat "PI rescan=PI"
 accelqsm compare values.tsv out --reference PI --participants people.tsv --published zhou2025"""
 
 
@@ -29,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "values",
         type=Path,
         metavar="VALUES.tsv",
-        help="columns subject, protocol, region, value_ppb; or one for each protocol or region",
+        help="columns subject, protocol, region, value_ppb; or one for each protocol, region or "
+        "both; run or session of repeated scans",
     )
     add_columns(
         parser,
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "protocol",
         "region",
         "value_ppb (or value_ppm)",
+        "run, session",
         example="subject=ID value_ppb=chi; region=Pu,Ca of a wide table",
     )
     add_out(parser)

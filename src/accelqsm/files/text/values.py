@@ -13,6 +13,7 @@ import pandas as pd
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.tables import check_columns, frame_of
 from accelqsm.files.text.cells import Cells, read_cells
+from accelqsm.files.text.columns import check_meant, crossed
 from accelqsm.files.text.numbers import MISSING, SAID_MISSING, with_numbers
 from accelqsm.units import PPB_PER_PPM
 
@@ -62,10 +63,12 @@ def read_values(path: Path, names: Mapping[str, str] | None = None) -> pd.DataFr
     value = VALUE_PPM if VALUE_PPM in cells.header and VALUE not in cells.header else VALUE
     if spread is None and value not in cells.header:
         spread, columns = _recognised(cells)
+    if spread is None and value not in cells.header:
+        cells = _uncrossed(cells, value)
     if spread is not None:
         check_columns(cells, [*labels[:1], *(n for n in labels[1:] if n != spread), *columns])
         cells = _long(with_numbers(cells, columns), spread, columns, value)
-    check_columns(cells, (*LABELS, value), hint=True)
+    check_meant(cells, (*LABELS, value))
     numbers = [value, *(name for name in INTERVAL if name in cells.header)]
     table = frame_of(with_numbers(cells, numbers), text=(*LABELS, *SCANS, "note"))
     if value == VALUE_PPM:
@@ -101,6 +104,35 @@ def _recognised(cells: Cells) -> tuple[str | None, list[str]]:
     )
     warnings.warn(InputWarning(message), stacklevel=2)
     return missing[0], columns
+
+
+def _uncrossed(cells: Cells, value: str) -> Cells:
+    """A long table from one row per subject with a column for each nucleus and protocol."""
+    if [name for name in LABELS if name in cells.header] != ["subject"]:
+        return cells
+    free = [name for name in cells.header if name not in (*LABELS, *SCANS)]
+    found = crossed([name for name in free if _holds_numbers(cells, name)])
+    if not found:
+        return cells
+    read = ", ".join(f"{region} under {protocol}" for region, protocol in found.values())
+    left_out = [name for name in free if name not in found]
+    but = f"; not read: {', '.join(left_out)}" if left_out else ""
+    message = f"{cells.path}: a column for each region and protocol in ppb, so read as {read}{but}"
+    warnings.warn(InputWarning(message), stacklevel=2)
+    cells = with_numbers(cells, list(found))
+    kept = [name for name in ("subject", *SCANS) if name in cells.header]
+    rows = [
+        (*(row[cells.header.index(name)] for name in kept), *pair, row[cells.header.index(column)])
+        for row in cells.rows
+        for column, pair in found.items()
+    ]
+    return replace(
+        cells,
+        header=(*kept, "region", "protocol", value),
+        rows=tuple(rows),
+        numbers=tuple(number for number in cells.numbers for _ in found),
+        delimiter="\t",
+    )
 
 
 def _holds_numbers(cells: Cells, name: str) -> bool:
