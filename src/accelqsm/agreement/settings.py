@@ -118,7 +118,7 @@ class CompareSettings(EquivalenceSettings):
         above=0,
         most=LARGEST,
         unit="s",
-        flag="--scan-time",
+        flag="scan-time",
         words=_scan_times,
         metavar="PROTOCOL=SECONDS",
         help="of a protocol, to say what a faster one saves; may be repeated; by default that of "

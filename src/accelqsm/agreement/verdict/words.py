@@ -168,4 +168,4 @@ def _merit(verdict: ProtocolVerdict) -> tuple[int, int, float, float]:
 
 
 def _side(value: float, margin: float) -> int:
-    return (value > margin) - (value < margin)
+    return int(value > margin) - int(value < margin)
