@@ -61,9 +61,9 @@ def with_gaps() -> Frame:
     return values[(values["protocol"] == "PI") | (values["subject"] >= "s05")]
 
 
-def with_repeats() -> Frame:
+def with_repeats(bias: float = 1, sd: float = 4) -> Frame:
     """PI was scanned twice: half the noise of scanning goes."""
-    values = cohort(20, 1, 4).assign(run=1)
+    values = cohort(20, bias, sd).assign(run=1)
     again = values[values["protocol"] == "PI"].assign(run=2)
     again["value_ppb"] += 0.02 * again["value_ppb"].mean() * np.tile(exact(20, 9), len(MEANS))
     return pd.concat([values, again])
@@ -108,6 +108,9 @@ COHORTS = {
         f"{TWO}undecided for SNc (0.0 %, interval -14.5 to +14.5; 216 people would decide); ",
     ),
     "repeated scans": Known(with_repeats, EQUIVALENT, 20, f"{ALL}n = 20."),
+    "repeated scans, undecided": Known(
+        lambda: with_repeats(3.5, 8), UNDECIDED, 20, f"{TWO}undecided for SNc (+3."
+    ),
     "one outlier": Known(
         with_outlier, UNDECIDED, 20, f"{TWO}undecided for SNc (+4.0 %, interval -1.4 to +9.4; "
     ),

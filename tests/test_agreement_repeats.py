@@ -256,3 +256,6 @@ def test_repeats_go_through_files_and_are_said(
     four = read_table(tmp_path / "plan.tsv").iloc[0]["sd_compared"]
     within = row["rescan_sd_reference"] ** 2 + row["rescan_sd"] ** 2
     assert four**2 == pytest.approx(row["sd_difference"] ** 2 - 0.75 * within, rel=1e-4)
+    methods = (out / "methods.md").read_text(encoding="utf-8")
+    assert "Of repeated scans the means were compared" in methods
+    assert "zou2013" in (out / "references.bib").read_text(encoding="utf-8")

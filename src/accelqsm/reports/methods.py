@@ -170,6 +170,12 @@ def statistics_text(stored: Comparison) -> str:
         "Hochberg 1995; Holm 1979). "
         "A high correlation, or a paired t test that is not significant, is not agreement."
     )
+    if stored.repeats is not None:
+        text += (
+            " Of repeated scans the means were compared; limits of agreement are those of single "
+            "scans (Bland and Altman 1999), and the variance of scanning again, of protocols and "
+            "of people was estimated by mean squares, with intervals by MOVER (Zou 2013)."
+        )
     if stored.ages is not None:
         text += (
             " Correlation with age was found for every protocol, also at equal sex where sex is "
@@ -208,4 +214,5 @@ def statistics_citations(stored: Comparison) -> list[str]:
     """Citation keys of the statistical analysis of agreement."""
     keys = ["fieller", "bland1986", "carkeet", "icc", "ccc", "linnet", "passing", "tost"]
     keys += ["phillips", "bh", "holm"]
+    keys += ["bland1999", "zou2013"] if stored.repeats is not None else []
     return keys + (["williams", "steiger"] if stored.ages is not None else [])
