@@ -325,7 +325,7 @@ def test_compare_names_what_is_wrong_with_a_table(
     assert "values.tsv: reference: expected one of PI, AF3, found 'XX'" in capsys.readouterr().err
     values.write_text("subject\tregion\n1\tPu\n")
     assert main(["compare", str(values), "--reference", "PI", str(tmp_path / "out")]) == 65
-    assert "column(s) protocol, value_ppb" in capsys.readouterr().err
+    assert "column(s) protocol (by which scan), value_ppb (" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
