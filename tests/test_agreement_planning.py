@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from accelqsm.agreement.columns import column_dictionary
-from accelqsm.agreement.planning import plan_subjects
 from accelqsm.agreement.planning.curve import power_curve
+from accelqsm.agreement.planning.plan import plan_subjects
 from accelqsm.agreement.settings import PlanSettings
 from accelqsm.agreement.statistics.equivalence import equivalence_power, subjects_to_decide
 from accelqsm.agreement.statistics.sample_size import (

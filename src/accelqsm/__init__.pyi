@@ -1,7 +1,10 @@
 from .agreement.age import age_associations as age_associations
-from .agreement.planning import plan_subjects as plan_subjects
+from .agreement.planning.curve import power_curve as power_curve
+from .agreement.planning.plan import plan_subjects as plan_subjects
 from .agreement.protocols import compare_protocols as compare_protocols
+from .agreement.scans import compare_scans as compare_scans
 from .agreement.settings import CompareSettings as CompareSettings
+from .agreement.settings import PlanSettings as PlanSettings
 from .agreement.similarity import similarity_figures as similarity_figures
 from .api.agreement import compare as compare
 from .api.agreement import report as report

@@ -66,16 +66,9 @@ def _margins(words: Sequence[str]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class EquivalenceSettings(Settings):
-    """Settings of the equivalence test: margin, confidence and power."""
+class LevelSettings(Settings):
+    """Settings that comparisons and plans share: margins in ppb, confidence and power."""
 
-    margin_percent: float = setting(
-        5.0,
-        above=0,
-        most=100,
-        unit="%",
-        help="half-width of the equivalence region, of the reference mean",
-    )
     margin_ppb: Mapping[str, float] = setting(
         {},
         above=0,
@@ -87,7 +80,22 @@ class EquivalenceSettings(Settings):
     confidence: float = setting(
         0.95, above=0, below=1, help="level of all intervals; 1 less it is that of each test"
     )
-    power: float = setting(0.8, above=0, below=1, help="power for which sample sizes are computed")
+    power: float = setting(
+        0.8, above=0, below=1, help="probability to reach the goal for which subjects are counted"
+    )
+
+
+@dataclass(frozen=True)
+class EquivalenceSettings(LevelSettings):
+    """Settings of the equivalence test: margin, confidence and power."""
+
+    margin_percent: float = setting(
+        5.0,
+        above=0,
+        most=100,
+        unit="%",
+        help="half-width of the equivalence region, of the reference mean",
+    )
 
 
 DEFAULTS = EquivalenceSettings()
@@ -127,7 +135,7 @@ class CompareSettings(EquivalenceSettings):
 
 
 @dataclass(frozen=True)
-class PlanSettings(Settings):
+class PlanSettings(LevelSettings):
     """Settings of a plan: what it is to reach, and what it assumes besides its pilot."""
 
     margin_percent: float | None = setting(
@@ -138,18 +146,6 @@ class PlanSettings(Settings):
         help="half-width of the equivalence region, of the reference mean; by default the margin "
         "of the pilot, or 5",
     )
-    margin_ppb: Mapping[str, float] = setting(
-        {},
-        above=0,
-        most=1e6,
-        words=_margins,
-        metavar="[REGION=]PPB",
-        help="half-width of a region, or of all, in ppb in its place; may be repeated",
-    )
-    confidence: float = setting(
-        0.95, above=0, below=1, help="level of all intervals; 1 less it is that of each test"
-    )
-    power: float = setting(0.8, above=0, below=1, help="probability to reach the goal")
     detect_ppb: Mapping[str, float] = setting(
         {},
         above=0,
