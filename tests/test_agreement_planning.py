@@ -257,3 +257,32 @@ def test_every_column_of_a_plan_is_described():
         described = column_dictionary(map(str, frame), other="")
         assert all(entry["Description"] for entry in described.values())
     assert column_dictionary(map(str, plan))["time_saved_h"]["Units"] == "h"
+
+
+def test_the_number_of_the_comparison_stands_where_six_digits_would_move_it_by_one():
+    pilot = PILOT.assign(tost_margin=[1.54, 4.995, np.nan], n_to_decide=np.nan)
+    exact = planned(pilot)["n_subjects"]
+    near = planned(pilot.assign(n_to_decide=[exact["Pu"], exact["SNr"] + 1, np.nan]))
+    assert near["n_subjects"].to_dict() == {"Pu": exact["Pu"], "SNr": exact["SNr"] + 1}
+    other = planned(pilot.assign(n_to_decide=[exact["Pu"] + 5, 2 * exact["SNr"], np.nan]))
+    assert other["n_subjects"].to_dict() == exact.to_dict()
+    elsewhere = planned(pilot.assign(n_to_decide=exact["SNr"] + 1), bias_ppb=-4.2)
+    assert elsewhere["n_subjects"]["SNr"] == exact["SNr"]
+
+
+def test_another_design_keeps_what_the_pilot_knows_and_a_given_bias_knows_nothing():
+    pilot = PILOT.assign(n=12, rescan_sd_reference=3.0, rescan_sd=4.0)
+    one, four = (planned(pilot, scans=k).loc["SNr"] for k in (1, 4))
+    sd = math.sqrt(2) * 4.2
+    for row in (one, four):
+        found = assurance(
+            int(row["n_subjects"]),
+            4.995,
+            bias=-4.2,
+            sd_difference=sd,
+            n_pilot=12,
+            shrink=row["sd_compared"] / sd,
+        )
+        assert row["assurance"] == pytest.approx(found)
+    assert four["n_subjects"] < one["n_subjects"]
+    assert planned(pilot, bias_ppb=-4.2)["assurance"].isna().all()

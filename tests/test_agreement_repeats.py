@@ -68,6 +68,19 @@ def test_unequal_numbers_of_measurements_as_in_bland_and_altman_1999() -> None:
     assert found.upper.value == pytest.approx(bias + 1.96 * math.sqrt(variance))
 
 
+def test_each_protocol_counts_with_its_own_number_of_scans() -> None:
+    """Three scans under the reference and two under the protocol, with unequal noise."""
+    rng = np.random.default_rng(5)
+    three, two = of(rng.normal(0, 1, (9, 3))), of(rng.normal(0, 4, (9, 2)))
+    found = repeated_agreement(three, two)
+    means = (two.means - three.means).var(ddof=1)
+    single = means + 2 / 3 * three.within_variance + two.within_variance / 2
+    own = means - three.within_variance / 3 - two.within_variance / 2
+    assert found.sd_difference.value == pytest.approx(math.sqrt(single))
+    assert found.protocol_sd.value == pytest.approx(math.sqrt(max(own, 0) / 2))
+    assert not found.unbalanced
+
+
 def test_variance_components_are_the_published_reml_estimates() -> None:
     """Of three machines: the means over the pairs, since numbers are equal."""
     scans = {name: of(rows) for name, rows in MACHINES.items()}

@@ -94,6 +94,9 @@ def test_of_several_protocols_the_one_that_may_replace_most_comes_first_then_the
     assert line.startswith("AF5 may replace PI for 3 of 5 nuclei within 5 %: not for SNc")
     assert line.endswith("AF3: 2 of 5; AF4: 3 of 5.")
     assert headline(found[:2]).startswith("AF4 may")
+    undecided = table("AF3", Ca="equivalent", SNc="undecided")
+    careful = verdicts(pd.concat([undecided, frames[2]]), reference="PI", scan_time_s=times)
+    assert headline(careful).startswith("AF3 may replace PI for 3 of 5 nuclei")
     assert "scan times of Zhou 2025" in protocol_sentence(
         one(table(), scan_time_s=times, time_source="Zhou 2025")
     )
