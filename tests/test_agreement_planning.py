@@ -286,3 +286,10 @@ def test_another_design_keeps_what_the_pilot_knows_and_a_given_bias_knows_nothin
         assert row["assurance"] == pytest.approx(found)
     assert four["n_subjects"] < one["n_subjects"]
     assert planned(pilot, bias_ppb=-4.2)["assurance"].isna().all()
+
+
+def test_half_the_spread_is_worth_four_times_the_subjects():
+    known = {"bias": -2.0, "sd_difference": 6.0, "n_pilot": 12}
+    half = assurance(400, 5.0, shrink=0.5, **known)
+    assert half == pytest.approx(assurance(1600, 5.0, **known), abs=1e-3)
+    assert half > assurance(400, 5.0, **known) + 0.01

@@ -286,6 +286,21 @@ def test_one_row_per_subject_with_nuclei_and_protocols_in_the_header_is_read(
     same(found, CROSSED.assign(region=CROSSED["column"].str.partition("_")[0]))
 
 
+@pytest.mark.parametrize("side", ["L_SNc_{}", "SNc_L_{}", "{}_SNc_left", "{} - L SNc"])
+def test_a_side_stays_with_its_nucleus_and_a_ratio_of_nuclei_is_no_scan(
+    tmp_path: Path, side: str
+) -> None:
+    table = in_columns()
+    names = {f"L SNc_{p}": side.format(p) for p in PROTOCOLS}
+    table = table.rename(columns=names).assign(Pu_RN=1.5)
+    path = write(tmp_path / "v.csv", table.to_csv(index=False))
+    with pytest.warns(InputWarning, match="not read: Pu_RN"):
+        found = read_values(path)
+    assert set(found["protocol"]) == set(PROTOCOLS)
+    region = side.format("").strip("_- ")
+    assert set(found["region"]) == {"Pu", "RN", region}
+
+
 def test_headers_are_read_by_the_nuclei_that_they_name_and_else_not_guessed(tmp_path: Path) -> None:
     table = in_columns().rename(columns=lambda name: name.replace("Pu", "X").replace("RN", "Y"))
     with pytest.warns(InputWarning, match="so read as X under PI, .* under AF3"):

@@ -67,7 +67,7 @@ def crossed(columns: Sequence[str]) -> dict[str, tuple[str, str]]:
         the same.
     """
     known = {pair for column in columns for pair in _splits(column) if _is_region(pair[0])}
-    protocols = {protocol for _, protocol in known if not _is_region(protocol)}
+    protocols = {name for _, name in known if not (_is_region(name) or _has_side(name))}
     found: dict[str, tuple[str, str]] = {}
     for column in columns:
         pairs = [pair for pair in _splits(column) if pair[1] in protocols]
@@ -85,6 +85,10 @@ def _splits(column: str) -> list[tuple[str, str]]:
         if mark.start() > 0 and mark.end() < len(column)
     ]
     return [pair for first, last in parts for pair in ((first, last), (last, first))]
+
+
+def _has_side(text: str) -> bool:
+    return any(word.casefold() in SIDES for word in BETWEEN.split(text))
 
 
 def _is_region(text: str) -> bool:
