@@ -68,6 +68,7 @@ def age_figure(
         + "; ".join(_in_words(associations, region, protocols) for region in regions)
         + ".",
         png=png,
+        drawing=grid.drawing,
     )
 
 

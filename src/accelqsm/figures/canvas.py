@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 WIDTH_INCHES = 10.0
-DPI = 150
+DPI, PRINT_DPI = 150, 300
 INK, MUTED, FAINT = "#1b2733", "#5b6875", "#d9dfe5"
 # Okabe and Ito's palette for colour-blind readers without yellow, which is too light on white;
 # markers are redundant with colours.
@@ -98,8 +98,16 @@ def panels(
     return Panels(drawing, tuple(rows))
 
 
-def to_png(drawing: Drawing) -> bytes:
+def to_png(drawing: Drawing, *, dpi: int = DPI) -> bytes:
     """Render a drawing as PNG bytes, without a date, so that equal drawings give equal bytes."""
     buffer = io.BytesIO()
-    drawing.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    drawing.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def to_svg(drawing: Drawing) -> bytes:
+    """Render a drawing as SVG bytes with text as text; equal drawings give equal bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "accelqsm"}):
+        drawing.savefig(buffer, format="svg", dpi=PRINT_DPI, metadata={"Date": None})
     return buffer.getvalue()

@@ -117,6 +117,7 @@ def subject_figure(values: pd.DataFrame, largest: LargestDifference, *, referenc
             f"{largest.region}: {_row_in_words(wide, largest.region, protocols)}."
         ),
         png=png,
+        drawing=grid.drawing,
     )
 
 
@@ -191,6 +192,7 @@ def difference_figure(
             f"{window_ppb[0]:g} to {window_ppb[1]:g} ppb, in columns: {', '.join(others)}."
         ),
         png=png,
+        drawing=grid.drawing,
     )
 
 

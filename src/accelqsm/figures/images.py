@@ -114,6 +114,7 @@ def protocol_figure(
             f"{chi_window_ppb[1]:g} ppb."
         ),
         png=png,
+        drawing=drawing,
     )
 
 
@@ -178,6 +179,7 @@ def zoom_figure(
             f"outlined nuclei, in {len(maps)} columns: {', '.join(columns)}."
         ),
         png=png,
+        drawing=drawing,
     )
 
 

@@ -84,6 +84,7 @@ def maps_figure(
         ),
         alt=f"Maps in three planes; the standard deviation over the mask is {level:.0f} ppb.",
         png=png,
+        drawing=grid.drawing,
     )
 
 

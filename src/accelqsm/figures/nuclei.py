@@ -110,6 +110,7 @@ def nuclei_figure(
             f"each without and with coloured, named nuclei: {shown}."
         ),
         png=png,
+        drawing=grid.drawing,
     )
 
 
@@ -169,6 +170,7 @@ def still_figure(
             f"coloured: {', '.join(colours)}."
         ),
         png=png,
+        drawing=drawing,
     )
 
 

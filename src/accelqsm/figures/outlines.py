@@ -78,6 +78,7 @@ def outline_figure(
         ),
         alt=f"Outlines of {', '.join(nuclei)} in axial, coronal and sagittal planes.",
         png=png,
+        drawing=grid.drawing,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -30,6 +30,7 @@ from accelqsm.figures.figure import Figure
 POOLED = "all"
 BAND_ALPHA = 0.18
 FEW_POINTS = 40
+_RESCAN = " Dotted lines: between them lie 95 % of the differences of {0} scanned again from {0}."
 
 
 def bland_altman_figure(
@@ -39,6 +40,7 @@ def bland_altman_figure(
     reference: str,
     regions: Sequence[str] = (POOLED,),
     confidence: float = 0.95,
+    rescan_ppb: Mapping[tuple[str, str], float] | None = None,
 ) -> Figure:
     """Bland-Altman plots, a column per protocol and a row per region.
 
@@ -52,12 +54,15 @@ def bland_altman_figure(
         reference: the protocol that the others are compared with.
         regions: rows; "all" pools every region, with a colour and a marker each.
         confidence: level of the intervals in ``agreement``.
+        rescan_ppb: (region, protocol) -> difference that scanning again under the reference stays
+            below in 95 % of cases; dotted lines.
 
     Raises:
         InputError: a protocol or region that is not in the tables.
     """
     wide = _wide(values, reference)
     protocols = [name for name in wide.columns if name != reference]
+    again = rescan_ppb or {}
     with styled():
         grid = _panel_grid(len(protocols), [2.6 if len(regions) == 1 else 1.75] * len(regions))
         for row, region in zip(grid.axes, regions, strict=True):
@@ -70,6 +75,7 @@ def bland_altman_figure(
                 _points(axes, pair.mean(axis=1), difference, regions=_all_regions(wide))
                 figures = _agreement_row(agreement, region, protocol)
                 _limits(axes, figures)
+                _rescan(axes, again.get((region, protocol), np.nan))
                 axes.set_xlim(low, high)
                 reach = [*difference.abs(), *figures[["loa_lower", "loa_upper"]].abs()]
                 limit = max(limit, 1.25 * max((v for v in reach if np.isfinite(v)), default=1.0))
@@ -87,9 +93,11 @@ def bland_altman_figure(
             f"Difference of each protocol from {reference} against the mean of both, one point per "
             "subject and nucleus. Solid line: bias. Dashed lines: limits of agreement (bias "
             f"± 1.96 SD). Bands: {100 * confidence:g}\N{NO-BREAK SPACE}% confidence intervals."
+            + (_RESCAN.format(reference) if again else "")
         ),
         alt=_limits_in_words(agreement, protocols, regions, reference),
         png=png,
+        drawing=grid.drawing,
     )
 
 
@@ -143,6 +151,7 @@ def scatter_figure(
         ),
         alt=f"Scatter plots against {reference} around the identity line: {found}.",
         png=png,
+        drawing=grid.drawing,
     )
 
 
@@ -224,6 +233,12 @@ def _limits(axes: Axes, figures: pd.Series[Any]) -> None:
             xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
             va="bottom", fontsize=7.5, zorder=5, path_effects=halo,
         )  # fmt: skip
+
+
+def _rescan(axes: Axes, half_width: float) -> None:
+    if np.isfinite(half_width):
+        for value in (-half_width, half_width):
+            axes.axhline(value, color=COLOURS[0], linestyle=":", linewidth=1.1, zorder=4)
 
 
 def _label_row(

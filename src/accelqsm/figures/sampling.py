@@ -63,4 +63,5 @@ def sampling_figure(patterns: Mapping[str, npt.NDArray[Any]]) -> Figure:
         ),
         alt=f"Sampling patterns in ky and kz with their acceleration: {listed}.",
         png=png,
+        drawing=grid.drawing,
     )
