@@ -12,6 +12,7 @@ from accelqsm.results.records import SETTINGS, UNFINISHED
 
 _TABLE = ("tsv", "json")
 _TEXTS = (SETTINGS, UNFINISHED, "methods.md", "references.bib", "report.html")
+_EXPORTS = ("tables.docx", "tables.tex", "figures/*.svg", "figures/*.png")
 _MAPS = (
     "Chimap.nii.gz", "chisd.nii.gz", "fieldmap.nii.gz", "fieldsd.nii.gz", "localfield.nii.gz",
     "fieldmap.json", "fieldsd.json", "localfield.json",
@@ -38,12 +39,12 @@ RESULTS: Mapping[str, tuple[str, ...]] = {
     "map": (*_TEXTS, *_MAPS, *_ECHOES, "nuclei.tsv", "nuclei.json", "nuclei.toml"),
     "recon": (*_TEXTS, *_ECHOES),
     "nuclei": (*_TEXTS, *_NUCLEI),
-    "compare": (*_TEXTS, *_COMPARISON),
+    "compare": (*_TEXTS, *_COMPARISON, *_EXPORTS),
     "cohort": (SETTINGS, UNFINISHED, "values.tsv", "participants.tsv"),
     "simulate": _SCANS,
     "demo": (
-        SETTINGS, UNFINISHED, "report.html", "values.tsv", "values-truth.tsv", "nuclei.tsv",
-        "similarity.tsv", "similarity.json", *(f"scans/{name}" for name in _SCANS),
+        SETTINGS, UNFINISHED, "report.html", *_EXPORTS, "values.tsv", "values-truth.tsv",
+        "nuclei.tsv", "similarity.tsv", "similarity.json", *(f"scans/{name}" for name in _SCANS),
         *(f"{part}/{name}" for part in ("agreement", "accuracy")
           for name in (*_TEXTS, *_COMPARISON)),
         *(f"maps/sub-*/acq-*/{name}" for name in (*_TEXTS, *_MAPS, *_ECHOES, *_NUCLEI)),
@@ -61,7 +62,9 @@ _ALSO_INPUTS = frozenset(
 )  # fmt: skip
 """Names that people give to inputs as well: results only where the folder or the run says so."""
 
-LATER = frozenset(("report.html", "nuclei.tsv", "nuclei.json", "nuclei.toml", UNFINISHED))
+LATER = frozenset(
+    ("report.html", *_EXPORTS, "nuclei.tsv", "nuclei.json", "nuclei.toml", UNFINISHED)
+)
 """Names that a later command writes next to the results of an earlier one."""
 
 CACHES = ("heads",)

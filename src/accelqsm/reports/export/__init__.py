@@ -1,0 +1,1 @@
+"""Tables and figures of a report as files of other formats."""
