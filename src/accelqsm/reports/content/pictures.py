@@ -2,55 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from accelqsm.errors import InputError
-from accelqsm.figures.extreme import LargestDifference, difference_figure
+from accelqsm.figures.extreme import (
+    DIFFERENCE_WINDOW_PPB,
+    LargestDifference,
+    difference_figure,
+)
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.images import ProtocolImages, protocol_figure, zoom_figure
 from accelqsm.figures.nuclei import nuclei_figure, still_figure
 from accelqsm.figures.sampling import sampling_figure
-from accelqsm.figures.slices import DEFAULT_CHI_WINDOW_PPB, views_of
+from accelqsm.figures.slices import DEFAULT_CHI_WINDOW_PPB, brightest, views_of
 from accelqsm.files.compact import compact_nifti
 from accelqsm.files.mrd.lines import read_sampling
-from accelqsm.files.nifti import read_volume
-from accelqsm.files.tables import read_table
+from accelqsm.files.nifti import read_header, read_volume
 from accelqsm.grid import Grid, cut_grid
-from accelqsm.nuclei.measure import split_side
-from accelqsm.reports.page.content import Viewer
+from accelqsm.reports.cells import MINUS
+from accelqsm.reports.content.left_out import LeftOut
+from accelqsm.reports.content.pose import Pose, pose_of_labels, read_in_pose
+from accelqsm.reports.content.scans import StudyFolder
+from accelqsm.reports.page.content import Viewer, ViewerMap
 from accelqsm.results.echoes import last_echo
-from accelqsm.results.maps import CHIMAP, MASK
-from accelqsm.results.study import LOOKUP_NAME, SCANS, TRUTH, ScanFiles, map_folder, scan_files
+from accelqsm.results.study import TRUTH
 from accelqsm.units import PPB_PER_PPM
-from accelqsm.virtual.protocols import PROTOCOLS
 
-VIEWER_STEP_PPB = 0.1
+VIEWER_STEP_PPB, DIFFERENCE_STEP_PPB = 0.1, 0.5
+MAGNITUDE_STEPS = 255.0
+"""Steps of the magnitude from black to white."""
 VIEWER_MARGIN_MM = 10.0
+DIFFERENCES = "Where the maps differ"
+_ELSEWHERE = "Not in the pictures: {0}, whose labels do not match those of {1}."
+_MOVED = (
+    "In the pictures {0} is resampled to the pose of {1}, from which it was {2:.1f} mm and {3:.1f} "
+    "degrees away; its values were measured in its own images."
+)
 Volume = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class StudyFolder:
-    """Folders of the maps and scans of one subject, with the meaning of their labels.
-
-    Attributes:
-        reference: the protocol that the others are compared with.
-        maps: protocol label -> folder of its maps, the reference first.
-        scans: protocol label -> files of its scan.
-        regions: label value -> nucleus.
-        names: label value -> nucleus with its side.
-    """
-
-    reference: str
-    maps: Mapping[str, Path]
-    scans: Mapping[str, ScanFiles]
-    regions: Mapping[int, str]
-    names: Mapping[int, str]
+Box3 = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -62,59 +55,50 @@ class StudyImages:
         chi_ppm: protocol label -> susceptibility in ppm, the reference first.
         labels: integer labels.
         mask: intersection of the masks of all protocols.
+        poses: protocols whose maps were resampled to the reference's pose.
+        notes: what the reader must know of those.
     """
 
     grid: Grid
     chi_ppm: Mapping[str, Volume]
     labels: npt.NDArray[np.int64]
     mask: npt.NDArray[np.bool_]
-
-
-def find_study(out: Path, subject: str, reference: str) -> StudyFolder:
-    """Find the maps and labels of one subject in the folder of a study.
-
-    Raises:
-        InputError: no map of the reference, or no lookup of the labels.
-    """
-    found = {}
-    for name, protocol in PROTOCOLS.items():
-        if (map_folder(out, subject, name) / CHIMAP).is_file():
-            found[protocol.label] = name
-    if reference not in found:
-        raise InputError(
-            f"{out / 'maps' / subject}: expected a {CHIMAP} of {reference}, found none"
-        )
-    order = [reference, *(label for label in found if label != reference)]
-    lookup = read_table(out / SCANS / LOOKUP_NAME, columns=("index", "name"), text=("name",))
-    names = dict(zip(lookup["index"].astype(int), lookup["name"].astype(str), strict=True))
-    return StudyFolder(
-        reference,
-        {label: map_folder(out, subject, found[label]) for label in order},
-        {label: scan_files(out / SCANS, subject, found[label]) for label in order},
-        {index: split_side(name)[0] for index, name in names.items()},
-        names,
-    )
+    poses: Mapping[str, Pose] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def read_images(folder: StudyFolder) -> StudyImages:
-    """Read the maps of the protocols with the same pose as the reference.
+    """Read the maps of all protocols, in the pose of the reference.
+
+    A map whose labels lie elsewhere is resampled for display; without enough labels to know how,
+    it is left out. Both are noted.
 
     Raises:
         InputError: files that cannot be read.
     """
-    first = read_volume(folder.maps[folder.reference] / CHIMAP)
-    labels = _labels(folder, folder.reference, first.grid)
+    reference = folder.reference
+    first = read_volume(folder.scans[reference].chimap)
+    labels = _labels(folder, reference, first.grid)
     chi_ppm: dict[str, Volume] = {}
-    masks = []
-    for label, maps in folder.maps.items():
-        image = read_volume(maps / CHIMAP)
-        if image.grid != first.grid:
-            continue
-        if not np.array_equal(_labels(folder, label, first.grid), labels):
-            continue
-        chi_ppm[label] = np.asarray(image.values, dtype=np.float64)
-        masks.append(np.asarray(read_volume(maps / MASK, grid=first.grid).values) > 0.5)
-    return StudyImages(first.grid, chi_ppm, labels, np.logical_and.reduce(masks))
+    poses: dict[str, Pose] = {}
+    inside, notes = np.ones(labels.shape, dtype=bool), []
+    for label, scan in folder.scans.items():
+        own_grid = read_header(scan.chimap).grid
+        own = _labels(folder, label, own_grid)
+        if own_grid != first.grid or not np.array_equal(own, labels):
+            pose = pose_of_labels(own, own_grid, labels, first.grid)
+            if pose is None:
+                notes.append(_ELSEWHERE.format(label, reference))
+                continue
+            poses[label] = pose
+            notes.append(_MOVED.format(label, reference, pose.shift_mm, pose.turn_deg))
+        read = partial(read_in_pose, grid=first.grid, pose=poses.get(label))
+        chi_ppm[label] = np.asarray(read(scan.chimap), dtype=np.float64)
+        if scan.mask is None:
+            inside &= chi_ppm[label] != 0
+        else:
+            inside &= read(scan.mask, order=1) > 0.5
+    return StudyImages(first.grid, chi_ppm, labels, inside, poses, notes)
 
 
 def figures_of_maps(
@@ -127,14 +111,14 @@ def figures_of_maps(
     def magnified() -> Figure:
         chi = dict(images.chi_ppm)
         truth = folder.scans[folder.reference].truth
-        if truth.is_file():
+        if truth is not None:
             chi[TRUTH] = np.asarray(read_volume(truth, grid=images.grid).values)
         return zoom_figure(
             chi, images.labels, folder.regions, voxel_size_mm=size, mask=images.mask,
             views=views_of(folder.regions.values()),
         )  # fmt: skip
 
-    return {
+    figures: dict[str, Callable[[], Figure]] = {
         "The nuclei": lambda: nuclei_figure(
             folder.reference, images.chi_ppm[folder.reference], images.labels, folder.regions,
             voxel_size_mm=size,
@@ -144,50 +128,91 @@ def figures_of_maps(
             voxel_size_mm=size, mask=images.mask, labels=images.labels,
         ),
         "Nuclei, magnified": magnified,
-        "Where the maps differ": lambda: difference_figure(
+        DIFFERENCES: lambda: difference_figure(
             images.chi_ppm, images.labels, folder.regions, reference=folder.reference, at=at,
             voxel_size_mm=size, mask=images.mask,
         ),
     }  # fmt: skip
+    if len(images.chi_ppm) == 1:
+        del figures[DIFFERENCES]
+    return figures
 
 
 def figure_of_sampling(folder: StudyFolder) -> Figure:
     """Figure of the sampling patterns of all protocols."""
-    return sampling_figure(
-        {label: read_sampling(files.raw) for label, files in folder.scans.items()}
-    )
+    raw = {label: scan.raw for label, scan in folder.scans.items() if scan.raw is not None}
+    return sampling_figure({label: read_sampling(path) for label, path in raw.items()})
 
 
-def viewer_of_maps(folder: StudyFolder, images: StudyImages) -> Viewer:
-    """Interactive viewer of the maps near the nuclei, cropped to exclude the face."""
+def viewer_of_maps(folder: StudyFolder, images: StudyImages, notes: LeftOut) -> Viewer:
+    """Interactive viewer of the maps near the nuclei, cropped to exclude the face.
+
+    Magnitudes that cannot be read are left out, with a note.
+    """
     box = _box(images)
-    grid = cut_grid(images.grid, box)
     labels = images.labels[box]
     at = _middle(labels)
-    chi = {label: PPB_PER_PPM * values[box] for label, values in images.chi_ppm.items()}
-    truth = folder.scans[folder.reference].truth
-    if truth.is_file():
-        values = read_volume(truth, grid=images.grid).values
-        chi[TRUTH] = PPB_PER_PPM * np.asarray(values, dtype=np.float64)[box]
+    start = tuple((i + 0.5) / n for i, n in zip(at, labels.shape, strict=True))
     return Viewer(
         title="Look through the maps",
         caption=(
-            "Susceptibility in ppb around the nuclei, which are overlaid in the colours of the "
-            "figures. Choose a map, fade the nuclei, and move with the sliders, by clicking, or "
-            f"with the mouse wheel; values are rounded to {VIEWER_STEP_PPB:g} ppb. "
+            "Susceptibility around the nuclei, which are overlaid in the colours of the figures. "
+            "Choose a map, set its window, fade the nuclei, and move with the sliders, by "
+            f"clicking, or with the mouse wheel; values are rounded to {VIEWER_STEP_PPB:g} ppb. "
             "The patient's right is on the left. The volumes are inside this file."
         ),
         still=still_figure(
             folder.reference, images.chi_ppm[folder.reference][box], labels, folder.regions,
             voxel_size_mm=images.grid.voxel_size_mm, at=at,
         ),
-        maps={name: compact_nifti(c, grid, step=VIEWER_STEP_PPB) for name, c in chi.items()},
-        labels=compact_nifti(labels, grid),
+        maps=_viewer_maps(folder, images, box) | _magnitudes(folder, images, box, notes),
+        labels=compact_nifti(labels, cut_grid(images.grid, box)),
         regions=folder.regions,
         names=folder.names,
-        window_ppb=DEFAULT_CHI_WINDOW_PPB,
-        start=_relative_position(at, labels.shape),
+        start=(start[0], start[1], start[2]),
     )  # fmt: skip
+
+
+def _viewer_maps(folder: StudyFolder, images: StudyImages, box: Box3) -> dict[str, ViewerMap]:
+    """Susceptibility of each protocol and of the truth, then differences, then magnitudes."""
+    grid, reference = cut_grid(images.grid, box), folder.reference
+    chi = {label: PPB_PER_PPM * values[box] for label, values in images.chi_ppm.items()}
+    truth = folder.scans[reference].truth
+    if truth is not None:
+        values = read_volume(truth, grid=images.grid).values
+        chi[TRUTH] = PPB_PER_PPM * np.asarray(values, dtype=np.float64)[box]
+    maps = {
+        name: ViewerMap(compact_nifti(values, grid, step=VIEWER_STEP_PPB), "Susceptibility", "ppb",
+                        DEFAULT_CHI_WINDOW_PPB)
+        for name, values in chi.items()
+    }  # fmt: skip
+    for label in images.chi_ppm:
+        if label != reference:
+            difference = np.where(images.mask[box], chi[label] - chi[reference], 0.0)
+            packed = compact_nifti(difference, grid, step=DIFFERENCE_STEP_PPB)
+            maps[f"{label} {MINUS} {reference}"] = ViewerMap(
+                packed, "Difference", "ppb", DIFFERENCE_WINDOW_PPB, "difference"
+            )
+    return maps
+
+
+def _magnitudes(
+    folder: StudyFolder, images: StudyImages, box: Box3, notes: LeftOut
+) -> dict[str, ViewerMap]:
+    maps = {}
+    for label in images.chi_ppm:
+        path = folder.scans[label].magnitude or last_echo(folder.maps[label], "mag")
+        if path is None:
+            continue
+        for image in notes.make(
+            f"Magnitude of {label} in the viewer",
+            partial(read_in_pose, path, images.grid, images.poses.get(label)),
+        ):
+            magnitude = np.nan_to_num(np.asarray(image, dtype=np.float64))
+            values = MAGNITUDE_STEPS * magnitude[box] / brightest([magnitude], images.mask)
+            packed = compact_nifti(values, cut_grid(images.grid, box), step=1.0)
+            maps[f"{label} magnitude"] = ViewerMap(packed, "Magnitude", "", (0.0, MAGNITUDE_STEPS))
+    return maps
 
 
 def _labels(folder: StudyFolder, label: str, grid: Grid) -> npt.NDArray[np.int64]:
@@ -196,12 +221,18 @@ def _labels(folder: StudyFolder, label: str, grid: Grid) -> npt.NDArray[np.int64
 
 
 def _with_echoes(folder: StudyFolder, images: StudyImages, label: str) -> ProtocolImages:
-    """Map of a protocol with magnitude and phase of its last echo, if available."""
-    parts = {}
-    for part in ("mag", "phase"):
-        echo = last_echo(folder.maps[label], part)
-        parts[part] = None if echo is None else read_volume(echo, grid=images.grid).values
-    return ProtocolImages(label, images.chi_ppm[label], parts["mag"], parts["phase"])
+    """Map of a protocol with magnitude and phase of its last echo, if available.
+
+    Phase is not shown of a scan in another pose: it cannot be interpolated across its wraps.
+    """
+    pose = images.poses.get(label)
+    magnitude = last_echo(folder.maps[label], "mag") or folder.scans[label].magnitude
+    phase = None if pose else last_echo(folder.maps[label], "phase")
+    shown = (
+        None if path is None else read_in_pose(path, images.grid, pose)
+        for path in (magnitude, phase)
+    )
+    return ProtocolImages(label, images.chi_ppm[label], *shown)
 
 
 def _label_values(folder: StudyFolder, region: str) -> list[int]:
@@ -210,7 +241,7 @@ def _label_values(folder: StudyFolder, region: str) -> list[int]:
     return exact or [value for value, name in folder.regions.items() if name == region]
 
 
-def _box(images: StudyImages) -> tuple[slice, slice, slice]:
+def _box(images: StudyImages) -> Box3:
     sides = []
     for axis, size_mm in enumerate(images.grid.voxel_size_mm):
         other = tuple(a for a in range(3) if a != axis)
@@ -227,10 +258,3 @@ def _middle(labels: npt.NDArray[np.int64]) -> tuple[int, int, int]:
     distance = np.linalg.norm(where - where.mean(axis=0), axis=1)
     x, y, z = where[int(np.argmin(distance))]
     return int(x), int(y), int(z)
-
-
-def _relative_position(
-    at: tuple[int, int, int], shape: tuple[int, ...]
-) -> tuple[float, float, float]:
-    x, y, z = ((i + 0.5) / n for i, n in zip(at, shape, strict=True))
-    return x, y, z
