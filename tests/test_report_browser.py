@@ -118,7 +118,11 @@ def test_another_map_shows_its_own_values_at_the_same_place(page: Page) -> None:
     for index, name in enumerate(names):
         page.evaluate(f"document.getElementsByName('viewer-map')[{index}].click()")
         said[name] = page.evaluate(PLACE).split(" ppb, L Pu")[0]
-    assert said == {"PI": "60", "AF3": "58", "AF5": "48", "truth": "63"}
+    here = {name: value.partition(",")[0] for name, value in said.items()}
+    assert here == {
+        "PI": "60", "AF3": "58", "AF5": "48", "truth": "63", "AF3 − PI": "-2", "AF5 − PI": "-12",
+        "PI magnitude": "255", "AF3 magnitude": "255", "AF5 magnitude": "255",
+    }  # fmt: skip
     page.evaluate("document.getElementsByName('viewer-map')[0].click()")
 
 
@@ -154,14 +158,96 @@ def test_every_picture_is_there_and_has_words(page: Page) -> None:
 
 
 def test_paper_gets_the_still_picture(page: Page) -> None:
-    shown = "getComputedStyle(document.getElementById('{}')).display"
-    assert page.evaluate(shown.format("viewer-static")) == "none"
+    shown = "getComputedStyle(document.getElementById('{}')).{}"
+    assert page.evaluate(shown.format("viewer-static", "visibility")) == "hidden"
+    assert page.evaluate(shown.format("viewer-canvas", "visibility")) == "visible"
     page.send("Emulation.setEmulatedMedia", media="print")
     try:
-        assert page.evaluate(shown.format("viewer-static")) == "block"
-        assert page.evaluate(shown.format("viewer-box")) == "none"
+        assert page.evaluate(shown.format("viewer-static", "visibility")) == "visible"
+        for gone in ("viewer-canvas", "viewer-box"):
+            assert page.evaluate(shown.format(gone, "display")) == "none"
     finally:
         page.send("Emulation.setEmulatedMedia", media="")
+
+
+def test_the_window_is_set_by_its_numbers(page: Page) -> None:
+    drag(page, "viewer-opacity", 0)
+    wide = canvas(page)
+    drag(page, "viewer-high", 50)
+    assert canvas(page).mean() > wide.mean() + 5
+    page.evaluate("document.getElementById('viewer-reset').click()")
+    assert page.evaluate("document.getElementById('viewer-high').value") == "200"
+    np.testing.assert_array_equal(canvas(page), wide)
+    drag(page, "viewer-opacity", 60)
+
+
+def test_a_lost_context_brings_the_still_picture_back(report: Path, tmp_path: Path) -> None:
+    with browser(tmp_path) as opened:
+        opened.open(report.as_uri())
+        opened.wait(STATE)
+        opened.evaluate(
+            "document.getElementById('viewer-canvas').getContext('webgl2')"
+            ".getExtension('WEBGL_lose_context').loseContext()"
+        )
+        opened.wait(f"{STATE} === 'static'")
+        assert share_of(pixels(opened.picture("#viewer-static")), SKY_BLUE) > 0.01
+
+
+def sized(page: Page, width: int) -> None:
+    page.send(
+        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1,
+        mobile=False,
+    )  # fmt: skip
+
+
+def unfold(page: Page, unfolded: bool) -> None:
+    folds = "document.querySelectorAll('details')"
+    page.evaluate(f"{folds}.forEach(d => {{ d.open = {str(unfolded).lower()}; }})")
+
+
+def test_the_page_is_four_screens_and_each_link_unfolds_its_part(page: Page) -> None:
+    sized(page, 1400)
+    folds = "Array.from(document.querySelectorAll('details'))"
+    assert page.evaluate("document.documentElement.scrollHeight") <= 4 * 900
+    assert page.evaluate(f"{folds}.length") >= 7
+    assert not page.evaluate(f"{folds}.some(d => d.open)")
+    names = page.evaluate(f"{folds}.map(d => d.querySelector('section').id)")
+    for name in names:
+        page.evaluate(f"document.querySelector('nav a[href=\"#{name}\"]').click()")
+        page.wait(f"document.getElementById('{name}').parentElement.open", limit_s=5)
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_nothing_is_cut_and_wide_parts_scroll_in_themselves(page: Page, width: int) -> None:
+    sized(page, width)
+    unfold(page, True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    beyond = page.evaluate(
+        "Array.from(document.querySelectorAll('main *')).filter(e => !e.closest('.scroll, .stage') "
+        f"&& e.getBoundingClientRect().right > {width}).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert beyond == []
+    scrolled = page.evaluate(
+        "Array.from(document.querySelectorAll('.scroll'), e => e.scrollWidth > e.clientWidth)"
+    )
+    assert any(scrolled) == (width == 390)
+    unfold(page, False)
+
+
+def test_paper_holds_what_is_unfolded(page: Page) -> None:
+    pages = {}
+    for unfolded in (False, True):
+        unfold(page, unfolded)
+        printed = page.send("Page.printToPDF", preferCSSPageSize=True, printBackground=True)
+        content = base64.b64decode(printed["data"])
+        pages[unfolded] = len(re.findall(rb"/Type\s*/Page\b", content))
+        (width, height) = map(
+            float, re.findall(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", content)[0]
+        )
+        assert (width, height) == pytest.approx((595, 842), abs=1.5)
+    assert pages[False] <= 3
+    assert pages[True] > pages[False] + 3
+    unfold(page, False)
 
 
 def test_without_webgl_the_still_picture_stays(report: Path, tmp_path: Path) -> None:
@@ -195,6 +281,6 @@ def test_a_hostile_participant_does_nothing(tmp_path: Path) -> None:
     out = write_comparison(tmp_path, [EVIL, "sub-02", "sub-03", "sub-04"])
     with browser(tmp_path / "profile") as opened:
         opened.open(rebuild_report(out).as_uri())
-        assert EVIL in opened.evaluate("document.body.innerText")
+        assert EVIL in opened.evaluate("document.body.textContent")
         assert opened.evaluate("typeof window.hacked") == "undefined"
         assert opened.evaluate("document.scripts.length") == 0

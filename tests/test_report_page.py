@@ -12,8 +12,9 @@ import pytest
 from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.sampling import sampling_figure
+from accelqsm.reports.cells import Table
 from accelqsm.reports.page.build import build_page
-from accelqsm.reports.page.content import ReportContent, Table
+from accelqsm.reports.page.content import NO, YES, Answer, Line, ReportContent
 
 EVIL = "<script>alert('&\"')</script>"
 VOID = {"meta", "img", "link", "br"}
@@ -59,8 +60,13 @@ def report():
     return ReportContent(
         title=f"sub-{EVIL}",
         subtitle=EVIL,
+        answer=Answer(
+            f"All nuclei agree. {EVIL}", YES, ["Protocol", "?", EVIL], [Line(EVIL, NO, [EVIL])],
+            [EVIL],
+        ),
+        forest=replace(sampling_figure({"AF3": pattern}), caption=EVIL, title=EVIL, alt=EVIL),
+        terms={EVIL: EVIL},
         summary=["All nuclei agree.", EVIL],
-        highlights={EVIL: EVIL},
         cautions=[EVIL],
         figures=[replace(sampling_figure({EVIL: pattern}), caption=EVIL, title=EVIL)],
         tables=[
@@ -85,8 +91,8 @@ def test_labels_of_users_never_become_markup(page):
     assert not reader.all("script")
     assert not [a for _, attributes in reader.elements for a in attributes if a.startswith("on")]
     joined = "".join(reader.text)
-    assert joined.count(EVIL) >= 14
-    assert reader.all("img")[0]["alt"].count(EVIL) == 1
+    assert joined.count(EVIL) >= 20
+    assert all(image["alt"].count(EVIL) == 1 for image in reader.all("img"))
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -100,12 +106,22 @@ def test_nothing_is_loaded_from_elsewhere(page):
 
 
 def test_pictures_travel_unchanged(report, page):
-    source = Reader(page).all("img")[0]["src"].removeprefix("data:image/png;base64,")
+    source = Reader(page).all("img")[1]["src"].removeprefix("data:image/png;base64,")
     assert base64.b64decode(source) == report.figures[0].png
 
 
 def test_summary_comes_before_figures_and_figures_before_tables(page):
-    names = ("summary", "figures", "tables", "methods", "settings", "provenance", "references")
+    names = (
+        "summary",
+        "forest",
+        "details",
+        "figures",
+        "tables",
+        "methods",
+        "settings",
+        "provenance",
+        "references",
+    )
     order = [page.index(f'id="{name}"') for name in names]
     assert order == sorted(order)
     assert "not a medical device" in page
@@ -135,7 +151,7 @@ def test_page_can_be_read_without_eyes_or_mouse(page):
 
 
 def test_shortest_report_is_a_whole_page():
-    page = build_page(ReportContent(title="Empty", summary=["Nothing was measured."]))
+    page = build_page(ReportContent(title="Empty", answer=Answer("Nothing was measured.")))
     reader = Reader(page)
     assert not reader.all("img")
     assert not reader.all("table")
@@ -149,10 +165,10 @@ def test_same_report_gives_the_same_bytes(report, page):
 def test_bad_figures_are_one_line():
     figure = Figure("Maps", "caption", "words", b"JFIF")
     with pytest.raises(InputError, match="figure 'Maps': expected PNG bytes"):
-        build_page(ReportContent(title="t", summary=[], figures=[figure]))
+        build_page(ReportContent(title="t", answer=Answer(""), figures=[figure]))
     blind = replace(figure, alt=" ", png=b"\x89PNG\r\n\x1a\n" + bytes(20))
     with pytest.raises(InputError, match="figure 'Maps': expected an alternative text"):
-        build_page(ReportContent(title="t", summary=[], figures=[blind]))
+        build_page(ReportContent(title="t", answer=Answer(""), figures=[blind]))
 
 
 def test_report_needs_neither_torch_nor_pyplot():

@@ -20,6 +20,7 @@ from accelqsm.cli import main
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.figures.extreme import largest_difference
 from accelqsm.files.tables import read_table, write_table
+from accelqsm.reports.cells import typeset
 from accelqsm.reports.checklists.items import CLAIM, GRRAS, OPEN
 from accelqsm.reports.rebuild import rebuild_report
 from accelqsm.results.comparison import read_comparison
@@ -108,7 +109,7 @@ def test_verdict_comes_first_and_says_what_the_table_says(
     table = read_table(compared / "agreement.tsv")
     table = table[table["region"] != "all"]
     assert (table["verdict"] == "not equivalent").any()
-    line = headline(read_comparison(compared).verdicts)
+    line = typeset(headline(read_comparison(compared).verdicts))
     assert line.endswith("AF5: 0 of 4.")
     first = str(page).index(line)
     assert first < str(page).index("Figures")
@@ -144,7 +145,7 @@ def test_figures_follow_the_paper_and_have_words(page_of_compared: str, study: P
         "Where the maps differ",
     ]
     alternatives = re.findall(r"<img[^>]* alt=\"([^\"]*)\"", page)
-    assert len(alternatives) == 7
+    assert len(alternatives) == 8
     assert min(map(len, alternatives)) > 40
     assert len(page) < 8e6
 
@@ -250,7 +251,11 @@ def test_hostile_folder_name_stays_a_word_beside_scripts(tmp_path: Path) -> None
 def test_viewer_holds_the_maps_around_the_nuclei(study: Path) -> None:
     page = (study / "report.html").read_text(encoding="utf-8")
     facts = json.loads(re.search(r'id="viewer-facts">([^<]*)', page)[1])
-    assert facts["maps"] == ["PI", "AF3", "AF5", "truth"]
+    assert [(m["name"], m["unit"], m["colours"]) for m in facts["maps"]] == [
+        *((name, "ppb", "gray") for name in ("PI", "AF3", "AF5", "truth")),
+        *((f"{name} − PI", "ppb", "difference") for name in ("AF3", "AF5")),
+        *((f"{name} magnitude", "", "gray") for name in ("PI", "AF3", "AF5")),
+    ]
     assert facts["colours"]["labels"] == ["", "L Pu", "R Pu", "L RN", "R RN"]
     assert facts["colours"]["I"] == [0, 1, 2, 3, 4]
     same = [facts["colours"][channel][1] == facts["colours"][channel][2] for channel in "RGB"]

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from accelqsm.reports.tables import agreement_tables, nuclei_table, show, similarity_table
+from accelqsm.reports.cells import show
+from accelqsm.reports.tables import agreement_tables, nuclei_table, similarity_table
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from accelqsm.figures.slices import region_colours, views_of
 from accelqsm.files.compact import compact_nifti
 from accelqsm.grid import cut_grid
 from accelqsm.reports.page.bundle import read_bundle, viewer_bundle
-from accelqsm.reports.page.content import Viewer
+from accelqsm.reports.page.content import Viewer, ViewerMap
 from accelqsm.reports.page.viewer import own_script, script_policy, viewer_context
 from report_study import GRID, LOOKUP, SHAPE, chi_map, head_labels
 
@@ -108,7 +108,7 @@ def test_viewer_refuses_what_is_no_volume() -> None:
     with pytest.raises(InputError, match="viewer: expected at least one map, found none"):
         viewer_context(Viewer("t", "c", still, {}, volume, REGIONS))
     with pytest.raises(InputError, match="viewer: PI: expected a compressed NIfTI"):
-        viewer_context(Viewer("t", "c", still, {"PI": b"no volume"}, volume, REGIONS))
+        viewer_context(Viewer("t", "c", still, {"PI": ViewerMap(b"no volume")}, volume, REGIONS))
 
 
 @pytest.mark.parametrize("radiological", [True, False])

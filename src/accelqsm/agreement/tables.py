@@ -214,8 +214,8 @@ def _text(value: object, spec: str) -> str:
 
 
 def _plus_minus(mean: object, sd: object) -> str:
-    parts = _text(mean, ".1f"), _text(sd, ".1f")
-    return MISSING if parts[0] == MISSING else "±".join(parts)
+    parts = [_text(mean, ".1f"), _text(sd, ".1f")]
+    return "±".join(parts if parts[1] != MISSING else parts[:1])
 
 
 def _p(value: float) -> str:

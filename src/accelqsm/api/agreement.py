@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -115,11 +115,14 @@ def compare(
     return compare_tables(table, wanted, participants=people, inputs=inputs)
 
 
-def report(folder: PathLike) -> Path:
+def report(folder: PathLike, *, tables: Sequence[str] = (), figures: bool = False) -> Path:
     """Rebuild the report of a comparison or demo from its folder.
 
     Args:
         folder: output folder of ``compare`` or ``demo``.
+        tables: formats of a file with the tables of the page: "docx" (needs python-docx) or "tex".
+        figures: write the figures to ``figures`` in the folder, as SVG and as PNG of 300 dpi,
+            with a picture of the answer for a slide.
 
     Returns:
         Path of the HTML file.
@@ -132,7 +135,7 @@ def report(folder: PathLike) -> Path:
     """
     from accelqsm.reports.rebuild import rebuild_report
 
-    return rebuild_report(Path(folder))
+    return rebuild_report(Path(folder), tables=tables, figures=figures)
 
 
 def _table(measured: Measured) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from accelqsm.agreement.columns import column_dictionary
+from accelqsm.agreement.settings import CompareSettings
 from accelqsm.agreement.similarity import similarity_figures
 from accelqsm.api.agreement import compare, values
 from accelqsm.api.images import map_susceptibility, read_mrd
 from accelqsm.api.nuclei import mapped_head, measure_nuclei
+from accelqsm.files.mrd.lines import read_sampling
 from accelqsm.files.nifti import read_volume
 from accelqsm.files.tables import write_described_table, write_table
 from accelqsm.files.toml import write_settings
@@ -38,9 +40,10 @@ from accelqsm.results.study import (
     map_folder,
 )
 from accelqsm.runtime.progress import step
-from accelqsm.virtual.protocols import PROTOCOLS
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.scans import simulate_study
 
+DEMO_PRESET = "demo"
 DEMO_PROTOCOLS = ("pi", "af3", "af4", "af5")
 REFERENCE = "PI"
 
@@ -61,12 +64,12 @@ def run_demo(out: Path, *, seed: int) -> Path:
     """
     with step("Scanning: parallel imaging AF 2, Poisson disk AF 3, 4, 5"):
         scans = simulate_study(
-            out / "scans", n_subjects=1, seed=seed, preset="demo", protocols=DEMO_PROTOCOLS
+            out / "scans", n_subjects=1, seed=seed, preset=DEMO_PRESET, protocols=DEMO_PROTOCOLS
         )
     for scan in scans:
         map_scan(out, scan)
     with step("Nuclei, and their agreement with PI and with the truth"):
-        compare_nuclei(out, measure_scans(out, scans))
+        compare_nuclei(out, measure_scans(out, scans), scan_times_s(scans))
         compare_maps(out, scans)
     write_settings(out / SETTINGS, {"command": "demo", "seed": seed, "software": software()})
     with step("Report"):
@@ -116,14 +119,25 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
     return nuclei
 
 
-def compare_nuclei(out: Path, nuclei: pd.DataFrame) -> None:
+def scan_times_s(scans: Sequence[ScanFiles]) -> dict[str, float]:
+    """Protocol label -> duration of its scan: one repetition per sampled position."""
+    repetition_time_s = PRESETS[DEMO_PRESET].repetition_time_s
+    return {
+        PROTOCOLS[scan.protocol].label: repetition_time_s
+        * int((read_sampling(scan.raw) != 0).sum())
+        for scan in scans
+    }
+
+
+def compare_nuclei(out: Path, nuclei: pd.DataFrame, times_s: Mapping[str, float]) -> None:
     """Compare each nucleus and side with parallel imaging and with the truth."""
     scans = nuclei.groupby(["subject", "protocol"], sort=False)
     tables = {(str(subject), str(protocol)): table for (subject, protocol), table in scans}
     table = values(tables, sides=True).drop(columns="note")
     write_table(out / VALUES_AND_TRUTH, table)
     write_table(out / VALUES, table[table["protocol"] != TRUTH])
-    compare(out / VALUES, reference=REFERENCE).write(out / AGREEMENT)
+    timed = CompareSettings(reference=REFERENCE, scan_time_s=times_s)
+    compare(out / VALUES, settings=timed).write(out / AGREEMENT)
     compare(out / VALUES_AND_TRUTH, reference=TRUTH).write(out / ACCURACY)
 
 

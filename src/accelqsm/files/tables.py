@@ -14,6 +14,9 @@ from accelqsm.files.atomic import write_text
 from accelqsm.files.text.cells import Cells, inert, read_cells
 from accelqsm.files.text.numbers import with_numbers, with_points
 
+DIGITS = "%.6g"
+"""How numbers are written."""
+
 
 def read_table(
     path: Path,
@@ -90,6 +93,12 @@ def frame_of(cells: Cells, *, text: Sequence[str] = ()) -> pd.DataFrame:
         raise InputError(f"{cells.path}: not a tab-separated table ({reason})") from error
 
 
+def as_written(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its numbers as ``table_text`` writes them, for which others round them."""
+    numbers = table.select_dtypes("float").columns
+    return table.assign(**{name: table[name].map(lambda x: float(DIGITS % x)) for name in numbers})
+
+
 def table_text(table: pd.DataFrame) -> str:
     """Format a table as tab-separated text with six significant digits and ``n/a``.
 
@@ -99,7 +108,7 @@ def table_text(table: pd.DataFrame) -> str:
     safe = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
     safe.columns = [inert(str(name)) for name in table.columns]
     safe.to_csv(
-        buffer, sep="\t", index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n"
+        buffer, sep="\t", index=False, na_rep="n/a", float_format=DIGITS, lineterminator="\n"
     )
     return buffer.getvalue()
 

@@ -16,6 +16,7 @@ from accelqsm.agreement.settings import EVERY_REGION, CompareSettings
 from accelqsm.agreement.tables import age_table, correlation_table, demographics_table, mean_table
 from accelqsm.agreement.values import check_unit, check_values
 from accelqsm.errors import InputError, naming
+from accelqsm.files.tables import as_written
 from accelqsm.results.comparison import Comparison
 
 
@@ -55,6 +56,8 @@ def compare(
             confidence=settings.confidence,
             power=settings.power,
         )
+        # Rounded here, once, so that terminal, tables and page round the same numbers further.
+        agreement = as_written(agreement)
         repeats = compare_scans(scans, reference=settings.reference, confidence=settings.confidence)
     study = published(settings.published) if settings.published else None
     tables = {
@@ -65,8 +68,10 @@ def compare(
     if participants is not None:
         with naming(_path(known, "participants")):
             people = _participants_with_values(participants, values)
-            ages = age_associations(
-                values, people, reference=settings.reference, confidence=settings.confidence
+            ages = as_written(
+                age_associations(
+                    values, people, reference=settings.reference, confidence=settings.confidence
+                )
             )
             tables["table-1"] = demographics_table(people, published=study)
         tables["table-4"] = age_table(ages, published=study)
@@ -79,7 +84,7 @@ def compare(
         values=values,
         participants=participants,
         scans=None if values is scans else scans,
-        repeats=repeats,
+        repeats=None if repeats is None else as_written(repeats),
         inputs=known,
     )
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
 from accelqsm.reports.content.comparison import comparison_content
+from accelqsm.reports.content.forest import slide
+from accelqsm.reports.export.figures import write_figures
+from accelqsm.reports.export.tables import write_tables
 from accelqsm.reports.page.build import build_page
 from accelqsm.results.comparison import AGREEMENT as COMPARED
 from accelqsm.results.comparison import is_comparison, unchecked_comparison
@@ -19,10 +22,15 @@ from accelqsm.results.records import SETTINGS, UNFINISHED
 from accelqsm.results.study import ACCURACY, AGREEMENT, MAPS, REPORT, SCANS
 
 
-def rebuild_report(out: Path) -> Path:
+def rebuild_report(out: Path, *, tables: Sequence[str] = (), figures: bool = False) -> Path:
     """Check the results in a folder of ``demo`` or ``compare``, and write ``report.html`` there.
 
     Parts whose files are missing are left out and listed on the page.
+
+    Args:
+        out: the folder.
+        tables: formats ("docx", "tex") of a file with the tables of the page.
+        figures: write the figures as SVG and as PNG of 300 dpi, and a picture for a slide.
 
     Returns:
         Path of the page.
@@ -37,28 +45,36 @@ def rebuild_report(out: Path) -> Path:
     folders = _folders_of(out)
     with locked_folder(out):
         gone = check_folders(folders)
-        return write_report(out, gone)
+        return write_report(out, gone, tables=tables, figures=figures)
 
 
-def write_report(out: Path, gone: Sequence[str] = ()) -> Path:
+def write_report(
+    out: Path, gone: Sequence[str] = (), *, tables: Sequence[str] = (), figures: bool = False
+) -> Path:
     """Write ``report.html`` from results that are known to belong together.
 
     Args:
         out: folder of ``demo`` or ``compare``.
         gone: files that were there, which the page lists as left out.
+        tables, figures: as for ``rebuild_report``.
 
     Raises:
         InputError: no results there, or results that cannot be read.
     """
     if is_comparison(out):
-        content = comparison_content(unchecked_comparison(out))
+        stored = unchecked_comparison(out)
+        content = comparison_content(stored, out)
     elif is_comparison(out / AGREEMENT):
         # Imported here, as its figures need modules that a comparison of values does not.
         from accelqsm.reports.content.study import study_content
 
+        stored = unchecked_comparison(out / AGREEMENT)
         content = study_content(out)
     else:
         raise _no_results(out)
+    write_tables(content.tables, out, tables)
+    if figures:
+        write_figures(content, slide(stored, content.answer), out)
     lost = [f"Left out: {name} (no such file, but its run wrote it)." for name in gone]
     page = out / REPORT
     write_text(page, build_page(replace(content, cautions=[*content.cautions, *lost])))

@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import pandas as pd
 
-from accelqsm.reports.page.content import Table
+from accelqsm.reports.cells import MINUS, MISSING, Table, show
 
-MISSING = "n/a"
 FORMATS = {"PSNR": ".2f", "NRMSE": ".1f"}
 Row = dict[str, object]
-MINUS = "\N{MINUS SIGN}"
-
-
-def show(value: object, spec: str = ".4g") -> str:
-    """Format a table cell: rounded, with a minus sign, n/a when missing; ``p`` for p-values."""
-    if value is None or value is pd.NA:
-        return MISSING
-    if isinstance(value, str | bool):
-        return str(value)
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return str(value)
-    if math.isnan(number):
-        return MISSING
-    if spec == "p":
-        return "<0.001" if number < 0.001 else f"{number:.3f}"
-    if math.isinf(number):
-        return "∞" if number > 0 else f"{MINUS}∞"
-    if spec == ".4g" and number == int(number) and abs(number) < 1e15:
-        return str(int(number)).replace("-", MINUS)
-    text = format(number, spec)
-    # The sign of a rounded zero, "-0.0", has no meaning.
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
 
 
 def nuclei_table(frame: pd.DataFrame, *, title: str = "Susceptibility of the nuclei") -> Table:
@@ -178,11 +153,11 @@ def age_table(frame: pd.DataFrame, *, reference: str) -> Table:
     )
 
 
-def checks_table(frame: pd.DataFrame) -> Table:
+def checks_table(frame: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
     """Report table of published p-values and those computed from the published correlations.
 
     ``frame``: one row per region and protocol with ``r, printed_p, p_from_r, p_from_r_lower,
-    p_from_r_upper, consistent``.
+    p_from_r_upper, consistent``; ``notes``: sentences on those that do not follow.
     """
     cells = [
         {
@@ -198,7 +173,47 @@ def checks_table(frame: pd.DataFrame) -> Table:
     return Table(
         title="Published p-values, checked",
         frame=pd.DataFrame(cells),
-        caption="Whether a printed p-value can follow from its correlation as printed.",
+        caption=" ".join(
+            ["Whether a printed p-value can follow from its correlation as printed.", *notes]
+        ),
+    )
+
+
+def repeats_table(frame: pd.DataFrame, *, reference: str, unit: str = "ppb") -> Table:
+    """Report table of repeated scans: what scanning again explains of a difference.
+
+    ``frame``: one row per region and protocol with ``n, scans_reference, scans,
+    rescan_sd_reference, rescan_sd, repeatability_reference, repeatability_protocol,
+    reproducibility, protocol_sd`` and their intervals, and ``share_rescan``.
+    """
+    cells = [
+        {
+            "Nucleus": row["region"],
+            "Protocol": row["protocol"],
+            "n": show(row["n"]),
+            f"Scans of {reference}": show(row["scans_reference"], ".2f"),
+            "Scans": show(row["scans"], ".2f"),
+            f"Re-scan SD, {reference} ({unit})": _with_interval(row, "rescan_sd_reference", ".1f"),
+            f"Re-scan SD ({unit})": _with_interval(row, "rescan_sd", ".1f"),
+            f"Repeatability, {reference} ({unit})": _with_interval(
+                row, "repeatability_reference", ".1f"
+            ),
+            f"Repeatability ({unit})": _with_interval(row, "repeatability_protocol", ".1f"),
+            f"Reproducibility ({unit})": _with_interval(row, "reproducibility", ".1f"),
+            f"Protocol SD ({unit})": _with_interval(row, "protocol_sd", ".1f"),
+            "Share of re-scan (%)": show(100 * float(str(row["share_rescan"])), ".0f"),
+        }
+        for row in _rows(frame)
+    ]
+    return Table(
+        title="Repeated scans",
+        frame=pd.DataFrame(cells),
+        caption=(
+            "Brackets hold confidence intervals. Repeatability: two scans of a person under one "
+            "protocol differ by less than this in 95 % of cases; reproducibility: the same for one "
+            f"scan under each. Share of re-scan: part of the variance of a difference from "
+            f"{reference} that scanning again explains.{_notes(frame)}"
+        ),
     )
 
 

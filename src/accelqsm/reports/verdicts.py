@@ -6,8 +6,7 @@ import math
 
 import pandas as pd
 
-from accelqsm.reports.page.content import Table
-from accelqsm.reports.tables import MISSING
+from accelqsm.reports.cells import MISSING, Table
 
 SIGNS = {"equivalent": "✓", "not equivalent": "✗", "undecided": "?"}
 

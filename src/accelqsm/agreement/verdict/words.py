@@ -18,13 +18,25 @@ def headline(verdicts: Sequence[ProtocolVerdict]) -> str:
 
     Most equivalent nuclei, then fewest that are not, most time saved, least risk.
     """
-    best = max(verdicts, key=_merit)
+    best = best_of(verdicts)
+    if len(verdicts) > 1 and all(len(one.without) == len(one.nuclei) for one in verdicts):
+        sentences = [protocol_sentence(one) for one in verdicts]
+        said = {
+            sentence.replace(f" on {one.protocol}", "", 1)
+            for one, sentence in zip(verdicts, sentences, strict=True)
+        }
+        return " ".join(said if len(said) == 1 else sentences)
     others = [
         f"{one.protocol}: {len(one.equivalent)} of {len(one.nuclei)}"
         for one in verdicts
         if one is not best
     ]
     return " ".join([protocol_sentence(best), *([f"{'; '.join(others)}."] if others else [])])
+
+
+def best_of(verdicts: Sequence[ProtocolVerdict]) -> ProtocolVerdict:
+    """The protocol of the line: that which may replace the reference in most nuclei."""
+    return max(verdicts, key=_merit)
 
 
 def protocol_sentence(verdict: ProtocolVerdict) -> str:

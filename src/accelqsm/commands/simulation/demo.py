@@ -42,8 +42,8 @@ def run(options: argparse.Namespace) -> None:
 
         print("accelqsm demo: one digital head, scanned with four protocols", flush=True)
         report = run_demo(options.out, seed=options.seed)
-        from accelqsm.reports.content.study import finding_lines
+        from accelqsm.reports.content.study import pooled_lines
 
-        for line in finding_lines(options.out):
+        for line in pooled_lines(options.out):
             print(line, flush=True)
         print(report)

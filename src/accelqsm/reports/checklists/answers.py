@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from accelqsm.agreement.values import POOLED
+from accelqsm.reports.cells import Table
 from accelqsm.reports.checklists.items import checklist_tables
-from accelqsm.reports.page.content import Table
 from accelqsm.reports.sentences import LEAST_PEOPLE, margin_text
 from accelqsm.results.comparison import Comparison
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from accelqsm.reports.page.content import Table
+from accelqsm.reports.cells import Table
 
 OPEN = "for the authors to write"
 

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from accelqsm import __version__
 from accelqsm.agreement.flow import left_out
 from accelqsm.agreement.values import POOLED
-from accelqsm.agreement.verdict.words import headline, protocol_sentence
+from accelqsm.agreement.verdict.words import protocol_sentence
 from accelqsm.errors import InputError
 from accelqsm.figures.ages import age_figure
 from accelqsm.figures.extreme import largest_difference, subject_figure
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.plots import bland_altman_figure
+from accelqsm.figures.summary.strips import strips_figure
 from accelqsm.reports import tables as report_tables
 from accelqsm.reports.bibliography import references
+from accelqsm.reports.cells import Table, typeset
 from accelqsm.reports.checklists.answers import checklists
+from accelqsm.reports.content.first_screen import answer, terms
+from accelqsm.reports.content.forest import forest
+from accelqsm.reports.content.illustrations import Illustrations, illustrations, subject_shown
 from accelqsm.reports.content.left_out import LeftOut
 from accelqsm.reports.content.record import comparison_provenance, comparison_settings
+from accelqsm.reports.content.scans import measured_scans, measured_study, quality_of
 from accelqsm.reports.methods import statistics_citations, statistics_text
-from accelqsm.reports.page.content import ReportContent, Table
+from accelqsm.reports.page.content import ReportContent
 from accelqsm.reports.sentences import (
     LEAST_PEOPLE,
+    changed_ages,
+    influence,
     margin_text,
-    tests,
+    measured,
+    misprints,
+    repeats,
+    tested,
 )
 from accelqsm.reports.verdicts import verdict_table
 from accelqsm.results.comparison import Comparison
@@ -31,7 +44,6 @@ from accelqsm.results.comparison import Comparison
 CHECKLISTS = ("grras", "claim")
 """Citation keys of the reporting checklists."""
 
-RESEARCH_ONLY = "Research software, not a medical device."
 TABLE_TITLES = {
     "table-1": ("Participants", "Mean ± SD (range), or count (percent)."),
     "table-2": ("Pearson correlation with {reference}", "A high correlation is not agreement."),
@@ -43,20 +55,31 @@ TABLE_TITLES = {
 }
 
 
-def comparison_content(stored: Comparison) -> ReportContent:
-    """Report content of a comparison of values without maps."""
+def comparison_content(stored: Comparison, out: Path) -> ReportContent:
+    """Report content of a comparison of values, with the maps behind them if they are found.
+
+    Args:
+        stored: the comparison.
+        out: its folder.
+    """
     notes = LeftOut()
-    figures = comparison_figures(stored, notes)
+    pictures, quality = _pictures_of(stored, out, notes)
+    figures = [
+        *pictures.maps, *comparison_figures(stored, notes), *pictures.differences, *quality
+    ]  # fmt: skip
+    plots = [plot for made in notes.make("Forest plot", lambda: forest(stored)) for plot in made]
     gaps = people_left_out(stored)
     cited = ["zhou2025"] if stored.settings.published else []
     return ReportContent(
         title=f"Agreement with {stored.reference}",
         subtitle=f"{_protocols(stored)}, compared by accelqsm {__version__}",
-        summary=verdict_lines(stored),
-        highlights=verdict_highlights(stored),
-        verdict=verdict(stored),
-        cautions=[*comparison_cautions(stored), *notes.lines, RESEARCH_ONLY],
-        figures=figures,
+        answer=answer(stored),
+        forest=next(iter(plots), None),
+        terms=terms(stored),
+        cautions=[*comparison_cautions(stored), *pictures.notes, *notes.lines],
+        viewer=pictures.viewer,
+        summary=finding_lines(stored),
+        figures=[*figures, *plots[1:]],
         tables=comparison_tables(stored),
         people=people_lines(stored, gaps),
         people_table=people_table(gaps),
@@ -68,44 +91,55 @@ def comparison_content(stored: Comparison) -> ReportContent:
     )
 
 
+def _pictures_of(
+    stored: Comparison, out: Path, notes: LeftOut
+) -> tuple[Illustrations, list[Figure]]:
+    """Pictures of the subject with the largest difference among those with maps; quality of all."""
+    scans = measured_scans(stored, out)
+    subjects = sorted({s.subject for s in scans if s.protocol == stored.reference})
+    if not subjects:
+        return Illustrations(), []
+    largest = subject_shown(stored, subjects)
+    subject = subjects[0] if largest is None else largest.subject
+    folder = notes.make(
+        "Pictures of the maps", lambda: measured_study(scans, subject, stored.reference)
+    )
+    quality = quality_of(scans)
+    strips = [] if quality.empty else notes.make("Quality", lambda: strips_figure(quality))
+    if not folder:
+        return Illustrations(), strips
+    return illustrations(folder[0], notes, largest), strips
+
+
 def single_rows(stored: Comparison) -> pd.DataFrame:
     """Rows of the agreement table per nucleus, without the pooled rows."""
     rows = stored.agreement
     return rows[rows["region"] != POOLED]
 
 
-def verdict_lines(stored: Comparison) -> list[str]:
-    """Sentences of the verdict: the headline, then each protocol, then tests."""
+def finding_lines(stored: Comparison) -> list[str]:
+    """Sentences on each protocol and on single nuclei without a yes, then tests."""
     found = stored.verdicts
     if not any(nucleus.decision for one in found for nucleus in one.nuclei):
-        return [headline(found)]
+        return []
     each = [protocol_sentence(one) for one in found] if len(found) > 1 else []
-    return [headline(found), *each, *tests(stored)]
-
-
-def verdict_highlights(stored: Comparison) -> dict[str, str]:
-    """Number of equivalent nuclei of each protocol."""
-    return {
-        f"nuclei equivalent under {one.protocol}": f"{len(one.equivalent)} of {judged}"
-        for one in stored.verdicts
-        if (judged := len(one.nuclei) - len(one.without))
-    }
-
-
-def verdict(stored: Comparison) -> Table | None:
-    """Table of the verdict per nucleus and protocol; None without any verdict."""
     single = single_rows(stored)
-    if not (single["verdict"] != "").any():
-        return None
-    return verdict_table(single, reference=stored.reference, margin=margin_text(stored))
+    more = [
+        *repeats(stored), *measured(single), *tested(single), *changed_ages(stored),
+        *influence(single),
+    ]  # fmt: skip
+    return [typeset(line) for line in [*each, *more]]
 
 
 def comparison_cautions(stored: Comparison) -> list[str]:
     """Cautions that apply to every comparison."""
+    again = (
+        "Without a repeated scan under the reference, the effect of a protocol cannot be told from "
+        "that of scanning again."
+    )
     return [
         f"{stored.reference} is the reference, not the truth: equal values may be equally wrong.",
-        "Without a repeated scan under the reference, the effect of a protocol cannot be told from "
-        "that of scanning again.",
+        *([again] if stored.repeats is None else []),
     ]
 
 
@@ -125,6 +159,7 @@ def comparison_figures(stored: Comparison, notes: LeftOut) -> list[Figure]:
             reference=reference,
             regions=regions,
             confidence=stored.settings.confidence,
+            rescan_ppb=rescan_ppb(stored),
         ),
     )
     figures += notes.make(
@@ -139,11 +174,22 @@ def comparison_figures(stored: Comparison, notes: LeftOut) -> list[Figure]:
     return figures
 
 
+def rescan_ppb(stored: Comparison) -> dict[tuple[str, str], float]:
+    """Region and protocol -> repeatability of the reference, where it was scanned repeatedly."""
+    if stored.repeats is None:
+        return {}
+    known = stored.repeats.dropna(subset=["repeatability_reference"])
+    names = zip(known["region"].astype(str), known["protocol"].astype(str), strict=True)
+    return dict(zip(names, known["repeatability_reference"].astype(float), strict=True))
+
+
 def comparison_tables(stored: Comparison) -> list[Table]:
     """Tables of the published study's form, then all statistics of agreement."""
     single = single_rows(stored)
     enough = bool((single["n"] >= LEAST_PEOPLE).any())
     tables = []
+    if (single["verdict"] != "").any():
+        tables.append(verdict_table(single, reference=stored.reference, margin=margin_text(stored)))
     for name, frame in stored.tables.items():
         if name == "table-2" and not enough:
             continue
@@ -153,10 +199,12 @@ def comparison_tables(stored: Comparison) -> list[Table]:
         tables += report_tables.agreement_tables(
             single, reference=stored.reference, confidence=stored.settings.confidence
         )
+    if stored.repeats is not None:
+        tables.append(report_tables.repeats_table(stored.repeats, reference=stored.reference))
     if stored.ages is not None:
         tables.append(report_tables.age_table(stored.ages, reference=stored.reference))
     if stored.checks is not None:
-        tables.append(report_tables.checks_table(stored.checks))
+        tables.append(report_tables.checks_table(stored.checks, misprints(stored)))
     return tables
 
 

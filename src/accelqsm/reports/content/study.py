@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,44 +11,44 @@ import pandas as pd
 
 from accelqsm.agreement.similarity import FIGURE_COLUMNS
 from accelqsm.agreement.values import POOLED
-from accelqsm.figures.extreme import largest_difference
+from accelqsm.agreement.verdict.words import signed
+from accelqsm.figures.extreme import LargestDifference, largest_difference
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.plots import scatter_figure
 from accelqsm.files.tables import read_table
 from accelqsm.reports import tables as report_tables
 from accelqsm.reports.bibliography import references
+from accelqsm.reports.cells import Table, typeset
 from accelqsm.reports.checklists.answers import checklists
 from accelqsm.reports.content.comparison import (
-    RESEARCH_ONLY,
     comparison_cautions,
     comparison_figures,
     comparison_tables,
+    finding_lines,
     people_left_out,
     people_lines,
     people_table,
     single_rows,
-    verdict,
-    verdict_highlights,
-    verdict_lines,
 )
+from accelqsm.reports.content.first_screen import answer, saved_text, terms
+from accelqsm.reports.content.forest import forest
+from accelqsm.reports.content.illustrations import Illustrations, illustrations
 from accelqsm.reports.content.left_out import LeftOut
-from accelqsm.reports.content.pictures import (
-    StudyFolder,
-    StudyImages,
-    figure_of_sampling,
-    figures_of_maps,
-    find_study,
-    read_images,
-    viewer_of_maps,
-)
+from accelqsm.reports.content.pictures import figure_of_sampling
+from accelqsm.reports.content.scans import StudyFolder, simulated_study
 from accelqsm.reports.content.study_records import StudyRecords
-from accelqsm.reports.page.content import ReportContent, Table, Viewer
+from accelqsm.reports.page.content import NONE, Answer, Line, ReportContent
 from accelqsm.results.comparison import Comparison, is_comparison, unchecked_comparison
 from accelqsm.results.study import ACCURACY, AGREEMENT, NUCLEI, SIMILARITY, TRUTH, VALUES_AND_TRUTH
 
 SIMULATED = (
     "Simulated data: digital heads, made by the software that measures them. They show that the "
     "chain works and what it loses against a known truth, not how it does in people."
+)
+POOLED_HEADINGS = ("Nuclei", "Mean difference", "Limits of agreement over nuclei", "Saves")
+POOLED_NOTE = (
+    "Without enough people there is no yes or no. The rows show the differences over the nuclei, "
+    "which say how far the protocols lie apart, not whether one may replace the other."
 )
 ONE_HEAD = (
     "The nuclei of one head span a wide range of susceptibility, so that a correlation over them "
@@ -60,19 +61,27 @@ def study_content(out: Path) -> ReportContent:
     stored = unchecked_comparison(out / AGREEMENT)
     notes = LeftOut()
     folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
-    figures, viewers = _pictures(out, stored, folder, notes)
+    pictures = Illustrations()
+    if folder is not None:
+        pictures = illustrations(folder, notes, _largest(stored))
+    figures = [
+        *pictures.maps, *comparison_figures(stored, notes), *pictures.differences,
+        *_figures_of_simulation(out, folder, notes),
+    ]  # fmt: skip
+    plots = [plot for made in notes.make("Forest plot", lambda: forest(stored)) for plot in made]
     similarity = _similarity_tables(out, notes)
     gaps = people_left_out(stored)
     records = StudyRecords.of(out, {} if folder is None else folder.maps)
     return ReportContent(
         title=f"Accelerated QSM against {stored.reference}",
         subtitle=_subtitle(stored, records.scans),
-        summary=[*verdict_lines(stored), *finding_lines(out)],
-        highlights=verdict_highlights(stored) or _pooled_highlights(out, stored.reference),
-        verdict=verdict(stored),
-        cautions=_cautions(stored, records.scans, notes),
-        figures=figures,
-        viewer=next(iter(viewers), None),
+        answer=_answer(out, stored),
+        forest=next(iter(plots), None),
+        terms=terms(stored),
+        cautions=[*_cautions(stored, records.scans), *pictures.notes, *notes.lines],
+        viewer=pictures.viewer,
+        summary=[typeset(line) for line in [*finding_lines(stored), *pooled_lines(out)]],
+        figures=[*figures, *plots[1:]],
         tables=[*_nuclei_tables(out), *_pooled_tables(out, stored), *similarity],
         people=people_lines(stored, gaps),
         people_table=people_table(gaps),
@@ -108,7 +117,7 @@ def pooled_rows(out: Path) -> pd.DataFrame:
     return frame.reindex(columns=[*columns, *({"truth_r", "truth_slope"} - set(columns))])
 
 
-def finding_lines(out: Path) -> list[str]:
+def pooled_lines(out: Path) -> list[str]:
     """Sentences on the pooled agreement of each protocol, the reference last."""
     reference = unchecked_comparison(out / AGREEMENT).reference
     lines, last = [], []
@@ -135,47 +144,51 @@ def _pooled(stored: Comparison) -> pd.DataFrame:
     return rows[rows["region"] == POOLED].set_index("protocol")
 
 
-def _pooled_highlights(out: Path, reference: str) -> dict[str, str]:
-    return {
-        f"{protocol} against {reference}": f"r {row['r']:.3f}, {row['percent_difference']:+.1f} %"
-        for protocol, row in pooled_rows(out).iterrows()
-        if protocol != reference
-    }
+def _answer(out: Path, stored: Comparison) -> Answer:
+    """The answer; without a verdict the pooled differences of each protocol in its rows."""
+    found = answer(stored)
+    if found.outcome is not NONE:
+        return found
+    rows = {str(name): row for name, row in pooled_rows(out).iterrows()}
+    saved = {one.protocol: one.time_saved_s for one in stored.verdicts}
+    lines = [
+        Line(name, NONE, [typeset(cell) for cell in _pooled_cells(rows[name], saved[name])])
+        for name in saved
+    ]
+    headings = ["Protocol", f"May it replace {stored.reference}?", *POOLED_HEADINGS]
+    return replace(found, headings=headings, lines=lines, notes=[POOLED_NOTE])
+
+
+def _pooled_cells(row: pd.Series[Any], saved_s: float) -> list[str]:
+    limits = f"{signed(row['loa_lower'])} to {signed(row['loa_upper'])} ppb"
+    difference = f"{signed(row['percent_difference'])} %"
+    return [f"{row['n']:.0f}", difference, limits, saved_text(saved_s)]
+
+
+def _largest(stored: Comparison) -> LargestDifference | None:
+    if stored.values is None:
+        return None
+    return largest_difference(stored.values, reference=stored.reference)
 
 
 def _folder(out: Path, stored: Comparison) -> StudyFolder:
     """Folder of the subject with the largest difference between protocols."""
-    if stored.values is None:
+    largest = _largest(stored)
+    if largest is None:
         subject = min(path.name for path in (out / "maps").iterdir())
     else:
-        subject = largest_difference(stored.values, reference=stored.reference).subject
-    return find_study(out, subject, stored.reference)
+        subject = largest.subject
+    return simulated_study(out, subject, stored.reference)
 
 
-def _pictures(
-    out: Path, stored: Comparison, folder: StudyFolder | None, notes: LeftOut
-) -> tuple[list[Figure], list[Viewer]]:
-    """Figures in the order of the published study, then those of simulations; and the viewer."""
-    figures: dict[str, list[Figure]] = {}
-    viewers: list[Viewer] = []
-    images: list[StudyImages] = []
-    if folder is not None:
-        images = notes.make("Pictures of the maps", lambda: read_images(folder))
-    largest = None
-    if stored.values is not None:
-        largest = largest_difference(stored.values, reference=stored.reference)
-    if folder is not None and images:
-        for title, draw in figures_of_maps(folder, images[0], largest).items():
-            figures[title] = notes.make(title, draw)
-        viewers = notes.make("Viewer", lambda: viewer_of_maps(folder, images[0]))
-    differences = figures.pop("Where the maps differ", [])
-    ordered = [figure for made in figures.values() for figure in made]
-    ordered += [*comparison_figures(stored, notes), *differences]
+def _figures_of_simulation(out: Path, folder: StudyFolder | None, notes: LeftOut) -> list[Figure]:
+    """Accuracy against the truth, and sampling patterns."""
+    figures: list[Figure] = []
     if is_comparison(out / ACCURACY):
-        ordered += notes.make("Accuracy", lambda: _accuracy_figure(out))
+        figures += notes.make("Accuracy", lambda: _accuracy_figure(out))
     if folder is not None:
-        ordered += notes.make("Sampling patterns", lambda: figure_of_sampling(folder))
-    return ordered, viewers
+        figures += notes.make("Sampling patterns", lambda: figure_of_sampling(folder))
+    return figures
 
 
 def _accuracy_figure(out: Path) -> Figure:
@@ -227,14 +240,12 @@ def _similarity_tables(out: Path, notes: LeftOut) -> list[Table]:
     )
 
 
-def _cautions(stored: Comparison, scans: Mapping[str, Any], notes: LeftOut) -> list[str]:
+def _cautions(stored: Comparison, scans: Mapping[str, Any]) -> list[str]:
     one = stored.values is not None and stored.values["subject"].nunique() == 1
     return [
         *([SIMULATED] if scans else []),
         *([ONE_HEAD] if one else []),
         *comparison_cautions(stored),
-        *notes.lines,
-        RESEARCH_ONLY,
     ]
 
 

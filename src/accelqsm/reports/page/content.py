@@ -5,28 +5,75 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pandas as pd
-
 from accelqsm.figures.figure import Figure
+from accelqsm.reports.cells import Table
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table with a caption; missing values are shown as n/a.
+class Outcome:
+    """Overall decision on a protocol, in a sign, a word and a colour that say the same.
 
     Attributes:
-        title: short heading.
-        frame: the rows, shown without their index; the first column names the row.
-        caption: what the columns mean, with units.
-        headings: column name -> heading, where they differ.
-        formats: column name -> format such as ".1f", or "p" for p-values; ".4g" when absent.
+        tone: class of the style sheet that has the colour.
     """
 
-    title: str
-    frame: pd.DataFrame
-    caption: str = ""
-    headings: Mapping[str, str] = field(default_factory=dict)
-    formats: Mapping[str, str] = field(default_factory=dict)
+    sign: str
+    word: str
+    tone: str
+
+
+YES = Outcome("✓", "Yes", "yes")
+PARTLY = Outcome("◐", "For some nuclei", "partly")
+OPEN = Outcome("?", "Undecided", "open")
+NO = Outcome("✗", "No", "no")
+NONE = Outcome("–", "No verdict", "none")
+
+
+@dataclass(frozen=True)
+class Line:
+    """Row of the answer: a protocol, its outcome, and a cell per further heading."""
+
+    protocol: str
+    outcome: Outcome
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The first screen: one line, and a row per protocol.
+
+    Attributes:
+        text: the line.
+        outcome: sign, word and colour of the line.
+        headings: of the rows: protocol, outcome, and the further cells.
+        lines: rows.
+        notes: what the rows mean, in a sentence or two.
+    """
+
+    text: str
+    outcome: Outcome = NONE
+    headings: Sequence[str] = ()
+    lines: Sequence[Line] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ViewerMap:
+    """A volume of the viewer.
+
+    Attributes:
+        volume: compressed NIfTI.
+        kind: what it shows; maps of a kind are listed together.
+        unit: unit of its values, or empty.
+        window: values shown black and white.
+        colours: colour map of the viewer's script.
+    """
+
+    volume: bytes
+    kind: str = "Susceptibility"
+    unit: str = "ppb"
+    window: tuple[float, float] = (-100.0, 200.0)
+    colours: str = "gray"
 
 
 @dataclass(frozen=True)
@@ -37,38 +84,37 @@ class Viewer:
         title: short heading.
         caption: what is shown and how to read it.
         still: static figure of the same, for print and where scripts cannot run.
-        maps: name -> susceptibility as compressed NIfTI in ppb, all on one grid.
+        maps: name -> map, all on one grid.
         labels: compressed NIfTI of integer labels on that grid.
         regions: label value -> region; both sides of a nucleus have one region.
         names: label value -> displayed name, where it differs from the region.
-        window_ppb: values shown black and white.
         start: initial position of the crosshair, as a fraction (0 to 1) of each axis.
     """
 
     title: str
     caption: str
     still: Figure
-    maps: Mapping[str, bytes]
+    maps: Mapping[str, ViewerMap]
     labels: bytes
     regions: Mapping[int, str]
     names: Mapping[int, str] = field(default_factory=dict)
-    window_ppb: tuple[float, float] = (-100.0, 200.0)
     start: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Content of a report, in the order of the page.
+    """Content of a report, in the order of the page; what follows the viewer is folded.
 
     Attributes:
         title: heading of the page.
-        subtitle: one line below it: participant, date, software.
-        summary: the findings, one sentence each, the most important first.
-        highlights: label -> value, shown large next to the summary (at most four).
-        verdict: the verdict per nucleus and protocol, shown next to the summary.
+        answer: line one, and a row per protocol.
+        subtitle: one line: participant, date, software.
+        forest: difference of every nucleus against the margin.
+        terms: what the reader must know to read the first two, each in a sentence.
         cautions: limitations that the reader must know.
+        viewer: interactive viewer.
+        summary: the findings in sentences.
         figures: figures in order.
-        viewer: interactive viewer, after the figures.
         tables: tables in order.
         people: sentences on the subjects compared and excluded.
         people_table: one row per excluded subject and protocol.
@@ -80,13 +126,14 @@ class ReportContent:
     """
 
     title: str
-    summary: Sequence[str]
+    answer: Answer
     subtitle: str = ""
-    highlights: Mapping[str, str] = field(default_factory=dict)
-    verdict: Table | None = None
+    forest: Figure | None = None
+    terms: Mapping[str, str] = field(default_factory=dict)
     cautions: Sequence[str] = ()
-    figures: Sequence[Figure] = ()
     viewer: Viewer | None = None
+    summary: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     people: Sequence[str] = ()
     people_table: Table | None = None

@@ -1,8 +1,10 @@
-// Starts the viewer from what lies in this page; without WebGL 2 the static picture stays.
+// Starts the viewer from what lies in this page. The static picture stays until all is drawn, and
+// comes back if WebGL 2 is not there or is lost.
 (() => {
   "use strict";
   const find = (id) => document.getElementById(id);
   const box = find("viewer-box");
+  const canvas = find("viewer-canvas");
   const status = find("viewer-status");
   const facts = JSON.parse(find("viewer-facts").textContent);
   const packed = (id) => find(id).textContent.trim();
@@ -31,9 +33,11 @@
   const volume = (id, name, options) =>
     niivue.NVImage.loadFromBase64({ base64: packed(id), name: name + ".nii.gz", ...options });
 
-  const loadMap = (index) => volume("viewer-map-" + index, "map-" + index, {
-    colormap: "gray", cal_min: facts.window_ppb[0], cal_max: facts.window_ppb[1],
+  const loadMap = (map, index) => volume("viewer-map-" + index, "map-" + index, {
+    colormap: map.colours, cal_min: map.window[0], cal_max: map.window[1],
   });
+
+  const shown = () => Number(document.querySelector("[name=viewer-map]:checked").value);
 
   const loadLabels = async () => {
     const labels = await volume("viewer-labels", "labels", { colorbarVisible: false });
@@ -50,6 +54,16 @@
     place.forEach((share, axis) => { viewer.scene.crosshairPos[axis] = share; });
     viewer.createOnLocationChange();
     viewer.drawScene();
+    find("viewer-low").value = map.cal_min;
+    find("viewer-high").value = map.cal_max;
+    find("viewer-unit").textContent = facts.maps[shown()].unit;
+  };
+
+  const setWindow = (viewer, map, low, high) => {
+    if (!(low < high)) return;
+    map.cal_min = low;
+    map.cal_max = high;
+    viewer.updateGLVolume();
   };
 
   const say = (place) => {
@@ -57,7 +71,8 @@
     const entry = facts.colours.I.indexOf(Math.round(label));
     const region = facts.colours.labels[entry] || "outside the nuclei";
     const mm = Array.from(place.mm).slice(0, 3).map((x) => x.toFixed(0)).join(", ");
-    find("viewer-place").textContent = `${value.toFixed(0)} ppb, ${region} (${mm} mm)`;
+    const unit = facts.maps[shown()].unit;
+    find("viewer-place").textContent = `${value.toFixed(0)}${unit && " " + unit}, ${region} (${mm} mm)`;
     ["x", "y", "z"].forEach((axis, i) => {
       find("viewer-" + axis).value = String(Math.round(place.frac[i] * 1000));
     });
@@ -66,6 +81,15 @@
   const connect = (viewer, maps, labels) => {
     document.getElementsByName("viewer-map").forEach((radio, index) => {
       radio.addEventListener("change", () => show(viewer, maps[index], labels));
+    });
+    ["viewer-low", "viewer-high"].forEach((id) => {
+      find(id).addEventListener("input", () => setWindow(
+        viewer, maps[shown()], find("viewer-low").valueAsNumber, find("viewer-high").valueAsNumber,
+      ));
+    });
+    find("viewer-reset").addEventListener("click", () => {
+      setWindow(viewer, maps[shown()], ...facts.maps[shown()].window);
+      show(viewer, maps[shown()], labels);
     });
     find("viewer-opacity").addEventListener("input", (event) => {
       viewer.setOpacity(1, Number(event.target.value) / 100);
@@ -87,25 +111,34 @@
     const viewer = new niivue.Niivue({
       backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 1], crosshairWidth: 0.5,
       dragAndDropEnabled: false, isColorbar: true, isRadiologicalConvention: true,
-      isResizeCanvas: true, loadingText: "", multiplanarLayout: 3, multiplanarShowRender: 0,
+      isResizeCanvas: true, loadingText: "", multiplanarShowRender: 0,
+      multiplanarLayout: 0,
     });
-    box.hidden = false;
-    await viewer.attachToCanvas(find("viewer-canvas"));
-    const maps = await Promise.all(facts.maps.map((_, index) => loadMap(index)));
+    viewer.addColormap("difference", facts.difference);
+    await viewer.attachToCanvas(canvas);
+    const maps = await Promise.all(facts.maps.map(loadMap));
     const labels = await loadLabels();
     viewer.onLocationChange = say;
     viewer.setSliceType(viewer.sliceTypeMultiplanar);
     facts.start.forEach((share, axis) => { viewer.scene.crosshairPos[axis] = share; });
     show(viewer, maps[0], labels);
     connect(viewer, maps, labels);
-    find("viewer-static").classList.add("replaced");
+    canvas.addEventListener("webglcontextlost", () => rest("the graphics of this browser stopped"));
+    canvas.tabIndex = 0;
+    canvas.parentElement.classList.add("ready");
+    box.hidden = false;
     box.dataset.state = "ready";
     status.textContent = "";
   };
 
-  start().catch((error) => {
+  const rest = (reason) => {
+    canvas.parentElement.classList.remove("ready");
+    canvas.tabIndex = -1;
     box.hidden = true;
     box.dataset.state = "static";
-    status.textContent = `A static picture is shown: ${error.message}.`;
-  });
+    find("viewer-place").textContent = "";
+    status.textContent = `A static picture is shown: ${reason}.`;
+  };
+
+  start().catch((error) => rest(error.message));
 })();

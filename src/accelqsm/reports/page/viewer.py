@@ -14,6 +14,14 @@ from accelqsm.reports.page.content import Viewer
 
 GZIP_SIGNATURE = b"\x1f\x8b"
 BLACK = "#000000"
+DIFFERENCE_COLOURS = {
+    "R": [45, 95, 153, 207, 247, 254, 238, 189, 127],
+    "G": [0, 58, 144, 207, 247, 213, 155, 97, 59],
+    "B": [75, 145, 191, 229, 246, 159, 57, 9, 8],
+    "A": [255] * 9,
+    "I": [0, 32, 64, 96, 128, 159, 191, 223, 255],
+}
+"""Purple where lower and orange where higher, as in the figure of differences."""
 
 
 def viewer_context(viewer: Viewer) -> dict[str, object]:
@@ -24,18 +32,22 @@ def viewer_context(viewer: Viewer) -> dict[str, object]:
     """
     if not viewer.maps:
         raise InputError("viewer: expected at least one map, found none")
-    for name, volume in {**viewer.maps, "labels": viewer.labels}.items():
+    volumes = {name: shown.volume for name, shown in viewer.maps.items()}
+    for name, volume in {**volumes, "labels": viewer.labels}.items():
         if not volume.startswith(GZIP_SIGNATURE):
             raise InputError(f"viewer: {name}: expected a compressed NIfTI, found something else")
     return {
-        "names": list(viewer.maps),
-        "maps": [_text(volume) for volume in viewer.maps.values()],
+        "kinds": _kinds(viewer),
+        "maps": [_text(volume) for volume in volumes.values()],
         "labels": _text(viewer.labels),
         "bundle": _text(viewer_bundle().packed),
         "script": own_script(),
         "facts": {
-            "maps": list(viewer.maps),
-            "window_ppb": list(viewer.window_ppb),
+            "maps": [
+                {"name": name, "unit": m.unit, "window": list(m.window), "colours": m.colours}
+                for name, m in viewer.maps.items()
+            ],
+            "difference": DIFFERENCE_COLOURS,
             "start": list(viewer.start),
             "colours": label_colours(viewer),
         },
@@ -70,6 +82,14 @@ def label_colours(viewer: Viewer) -> dict[str, Sequence[object]]:
         "I": values,
         "labels": ["", *(viewer.names.get(v, viewer.regions[v]) for v in values[1:])],
     }
+
+
+def _kinds(viewer: Viewer) -> dict[str, list[tuple[int, str]]]:
+    """Kind -> number and name of each of its maps."""
+    kinds: dict[str, list[tuple[int, str]]] = {}
+    for i, (name, shown) in enumerate(viewer.maps.items()):
+        kinds.setdefault(shown.kind, []).append((i, name))
+    return kinds
 
 
 def _text(content: bytes) -> str:
