@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from accelqsm.reports.cells import show
+from accelqsm.reports.cells import show, typeset
 from accelqsm.reports.tables import agreement_tables, nuclei_table, similarity_table
 
 
@@ -91,3 +91,10 @@ def test_similarity_table_keeps_range_and_region_beside_the_figures():
         ["NRMSE", "%", "mask", "300", "n/a", "12.3", ""],
     ]
     assert list(table.frame)[-2:] == ["AF 3", "AF 5"]
+
+
+def test_sentences_keep_numbers_with_their_signs_and_units():
+    said = "AF-5 of sub-01: -8.4 %, -11.0 to +5.2 ppb; 4:35 min; n = 30"
+    assert typeset(said) == (
+        "AF-5 of sub-01: −8.4\xa0%, −11.0 to +5.2\xa0ppb; 4:35\xa0min; n\xa0=\xa030"
+    )

@@ -13,6 +13,7 @@ import pandas as pd
 MISSING = "n/a"
 MINUS = "\N{MINUS SIGN}"
 HYPHEN = re.compile(r"(?<![\w-])-(?=\.?\d)")
+UNIT = re.compile(r"(?<=\d) (?=%|ppb\b|min\b)|(?<=\bn) (?== )|(?<=\bn =) (?=\d)")
 NUMBER = re.compile(r"[-+<\N{MINUS SIGN}]?[\d.∞]+( [\[(][^\])]*[\])])?")
 
 
@@ -105,8 +106,8 @@ def show(value: object, spec: str = ".4g") -> str:
 
 
 def typeset(sentence: str) -> str:
-    """Sentence with a minus sign in place of each hyphen before a number."""
-    return HYPHEN.sub(MINUS, sentence)
+    """Sentence with minus signs for hyphens before numbers, and numbers kept with their units."""
+    return UNIT.sub("\N{NO-BREAK SPACE}", HYPHEN.sub(MINUS, sentence))
 
 
 def _is_numeric(column: pd.Series[Any]) -> bool:

@@ -17,7 +17,9 @@ from accelqsm.figures.figure import Figure
 
 WIDTH_INCHES = 6.2
 LINE_INCHES, TOP_INCHES, BOTTOM_INCHES = 0.2, 0.05, 0.5
-LEFT_INCHES, RIGHT_INCHES = 0.75, 1.85
+LEFT_INCHES, RIGHT_INCHES = (0.75, 2.2), 1.85
+LETTER_INCHES = 0.082
+"""Room for the names of protocols, least and most, and for a letter."""
 FONT_SIZE = 9.5
 REACH = 1.12
 """How far the axis goes beyond the longest interval."""
@@ -74,6 +76,12 @@ class Forest:
         return [(str(name), part) for name, part in self.rows.groupby("region", sort=False)]
 
     @property
+    def left_inches(self) -> float:
+        """Room for the longest name of a protocol."""
+        longest = max(map(len, self.rows["protocol"].astype(str)), default=0)
+        return float(np.clip(LETTER_INCHES * (longest + 2), *LEFT_INCHES))
+
+    @property
     def height_inches(self) -> float:
         """Height of a line for every row and every region."""
         lines = len(self.rows) + len(self.groups)
@@ -109,12 +117,13 @@ def draw_forest(
 ) -> None:
     """Draw a forest plot into a box (left, bottom, width, height) of a drawing, in inches."""
     left, bottom, width, height = box_inches
+    names = forest.left_inches
     across, up = drawing.get_size_inches()
     axes = drawing.add_axes(
         (
-            (left + LEFT_INCHES) / across,
+            (left + names) / across,
             (bottom + BOTTOM_INCHES) / up,
-            (width - LEFT_INCHES - RIGHT_INCHES) / across,
+            (width - names - RIGHT_INCHES) / across,
             (height - TOP_INCHES - BOTTOM_INCHES) / up,
         )
     )
@@ -122,7 +131,7 @@ def draw_forest(
     line = 0
     for region, part in forest.groups:
         title = f"{region}  {forest.names[region]}" if region in forest.names else region
-        beyond = (LEFT_INCHES - 0.08) / (width - LEFT_INCHES - RIGHT_INCHES)
+        beyond = (names - 0.08) / (width - names - RIGHT_INCHES)
         _text(axes, -beyond, line, title, weight="bold", ha="left")
         margin = float(part["margin"].iloc[0])
         top, bottom = line + 0.55, line + len(part) + 0.5
@@ -153,8 +162,13 @@ def _line(axes: Axes, row: Mapping[str, object], y: int) -> None:
             middle, y, marker=mark.marker, color=mark.colour, markersize=5.5, zorder=4,
             markeredgecolor="white", markeredgewidth=0.6,
         )  # fmt: skip
-    _text(axes, -0.02, y, str(row["protocol"]), ha="right")
+    _text(axes, -0.02, y, _shortened(str(row["protocol"])), ha="right")
     _text(axes, 1.02, y, f"{mark.sign} {row['text']}".strip(), ha="left", color=mark.colour)
+
+
+def _shortened(name: str) -> str:
+    most = int(LEFT_INCHES[1] / LETTER_INCHES) - 2
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _text(

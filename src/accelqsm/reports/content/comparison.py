@@ -41,6 +41,8 @@ from accelqsm.reports.sentences import (
 from accelqsm.reports.verdicts import verdict_table
 from accelqsm.results.comparison import Comparison
 
+MOST_NAMES = 4
+"""Protocols that are named below the title."""
 CHECKLISTS = ("grras", "claim")
 """Citation keys of the reporting checklists."""
 
@@ -254,4 +256,5 @@ def _no_values() -> Figure:
 
 
 def _protocols(stored: Comparison) -> str:
-    return ", ".join(dict.fromkeys(single_rows(stored)["protocol"].astype(str)))
+    names = list(dict.fromkeys(single_rows(stored)["protocol"].astype(str)))
+    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} protocols"

@@ -21,6 +21,8 @@ from accelqsm.reports.sentences import margin_text
 from accelqsm.results.comparison import Comparison
 
 NOBODY = "–"
+MOST_DETAILS = 2
+"""Undecided nuclei that are each given the number of people who would decide."""
 
 
 def answer(stored: Comparison) -> Answer:
@@ -80,12 +82,11 @@ def terms(stored: Comparison) -> dict[str, str]:
 
 
 def _line(verdict: ProtocolVerdict, stored: Comparison, *, timed: bool) -> Line:
-    undecided = [f"{one.region} ({decide_text(one)})" for one in verdict.undecided]
     bad = verdict.not_equivalent
     cells = [
         _names(verdict.equivalent, len(verdict.nuclei)),
         "; ".join(f"{one.region} ({_difference(one, unit_of(stored))})" for one in bad) or NOBODY,
-        "; ".join(undecided) or NOBODY,
+        _undecided(verdict.undecided),
         *([saved_text(verdict.time_saved_s)] if timed else []),
         _one_person(verdict, stored),
         *_again(verdict, stored),
@@ -105,6 +106,15 @@ def _difference(nucleus: NucleusVerdict, unit: str) -> str:
     if unit == "%":
         return f"{signed(nucleus.bias_percent, nucleus.margin_percent)} %"
     return f"{signed(nucleus.bias_ppb, nucleus.margin_ppb)} ppb"
+
+
+def _undecided(nuclei: Sequence[NucleusVerdict]) -> str:
+    """Undecided nuclei with what would decide each, or all of many."""
+    needed = [nucleus.n_to_decide for nucleus in nuclei]
+    if len(nuclei) <= MOST_DETAILS or any(map(math.isnan, needed)):
+        return "; ".join(f"{one.region} ({decide_text(one)})" for one in nuclei) or NOBODY
+    names = ", ".join(nucleus.region for nucleus in nuclei)
+    return f"{names} ({min(needed):.0f} to {max(needed):.0f} people would decide)"
 
 
 def _names(nuclei: Sequence[NucleusVerdict], n: int) -> str:
