@@ -11,7 +11,7 @@ import jinja2
 from accelqsm.errors import InputError
 from accelqsm.figures.canvas import DPI, WIDTH_INCHES
 from accelqsm.figures.figure import Figure
-from accelqsm.reports.cells import shown
+from accelqsm.reports.cells import shown, typeset
 from accelqsm.reports.page.content import ReportContent, Viewer
 from accelqsm.reports.page.viewer import script_policy, viewer_context
 
@@ -99,7 +99,7 @@ def _figure(figure: Figure) -> dict[str, object]:
     width, height = struct.unpack(">II", figure.png[16:24])
     return {
         "title": figure.title,
-        "caption": figure.caption,
+        "caption": typeset(figure.caption),
         "alt": figure.alt,
         "source": "data:image/png;base64," + base64.b64encode(figure.png).decode("ascii"),
         "width": min(round(width * SCREEN_SCALE), PAGE_WIDTH_PX),
