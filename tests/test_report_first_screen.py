@@ -154,6 +154,27 @@ def test_reference_means_of_zero_leave_ppb() -> None:
     assert rows.rows["margin"].eq(5).all()
 
 
+def test_a_repeated_reference_stands_beside_each_protocol(tmp_path: Path) -> None:
+    once = table(SHIFT_PPB)
+    again = once[once["protocol"] == "PI"].assign(protocol="rescan")
+    again["value_ppb"] += np.tile([1.5, -1.5, -1.5, 1.5], 9)
+    both = pd.concat([once, again])
+    settings = CompareSettings(reference="PI", repeat={"rescan": "PI"})
+    stored = compare(both, settings=settings)
+    content = comparison_content(stored, tmp_path)
+    assert "PI again" in content.answer.headings
+    place = list(content.answer.headings).index("PI again") - 2
+    half = float(stored.repeats["repeatability_reference"].iloc[0])
+    assert spaced(content.answer.lines[0].cells[place]).startswith(f"−{half:.1f} to +{half:.1f} %")
+    assert "Repeated scans" in [shown.title for shown in content.tables]
+    assert not any("Without a repeated scan" in line for line in content.cautions)
+    assert any("scanning again explains" in line for line in content.summary)
+    plain = comparison_content(compare(once, reference="PI"), tmp_path)
+    assert any("Without a repeated scan" in line for line in plain.cautions)
+    assert "Dotted lines" in content.figures[0].caption
+    assert "Dotted lines" not in plain.figures[0].caption
+
+
 def test_published_misprints_stand_beside_their_table_and_not_beside_the_answer(
     tmp_path: Path,
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from accelqsm.api.agreement import compare, values
+from accelqsm.errors import InputWarning
 from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.files.toml import write_settings
@@ -169,3 +170,12 @@ def test_a_head_that_moved_is_shown_in_the_pose_of_the_reference(tmp_path: Path)
     assert "degrees away; its values were measured in its own images" in said
     assert content.viewer is not None
     assert list(content.viewer.maps)[:3] == ["PI", "AF3", "AF3 − PI"]
+
+
+def test_a_damaged_record_costs_the_pictures_and_no_more(tmp_path: Path) -> None:
+    out = write_compared(tmp_path)
+    (tmp_path / "nuclei" / "sub-02-af3" / "settings.toml").write_text("[source\n")
+    with pytest.warns(InputWarning, match="Left out: Maps behind the values"):
+        page = rebuild_report(out).read_text(encoding="utf-8")
+    assert "sub-02-af3/settings.toml" in page
+    assert titles(page)[0] == "Bland-Altman: difference from PI"

@@ -97,7 +97,8 @@ def _pictures_of(
     stored: Comparison, out: Path, notes: LeftOut
 ) -> tuple[Illustrations, list[Figure]]:
     """Pictures of the subject with the largest difference among those with maps; quality of all."""
-    scans = measured_scans(stored, out)
+    found = notes.make("Maps behind the values", lambda: measured_scans(stored, out))
+    scans = found[0] if found else []
     subjects = sorted({s.subject for s in scans if s.protocol == stored.reference})
     if not subjects:
         return Illustrations(), []
@@ -106,11 +107,10 @@ def _pictures_of(
     folder = notes.make(
         "Pictures of the maps", lambda: measured_study(scans, subject, stored.reference)
     )
-    quality = quality_of(scans)
-    strips = [] if quality.empty else notes.make("Quality", lambda: strips_figure(quality))
-    if not folder:
-        return Illustrations(), strips
-    return illustrations(folder[0], notes, largest), strips
+    strips = []
+    if any(scan.paths.quality for scan in scans):
+        strips = notes.make("Quality", lambda: strips_figure(quality_of(scans)))
+    return (illustrations(folder[0], notes, largest) if folder else Illustrations()), strips
 
 
 def single_rows(stored: Comparison) -> pd.DataFrame:
