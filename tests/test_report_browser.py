@@ -245,6 +245,15 @@ def test_paper_holds_what_is_unfolded(page: Page) -> None:
             float, re.findall(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", content)[0]
         )
         assert (width, height) == pytest.approx((595, 842), abs=1.5)
+    page.evaluate("document.querySelector('details').open = false")
+    page.send("Emulation.setEmulatedMedia", media="print")
+    try:
+        shown = page.evaluate(
+            "Array.from(document.querySelectorAll('details'), d => d.checkVisibility())"
+        )
+        assert shown == [False, *[True] * (len(shown) - 1)]
+    finally:
+        page.send("Emulation.setEmulatedMedia", media="")
     assert pages[False] <= 3
     assert pages[True] > pages[False] + 3
     unfold(page, False)
