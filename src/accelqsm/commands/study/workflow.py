@@ -1,0 +1,40 @@
+"""``accelqsm workflow``: a study by Snakemake, on one machine or a cluster."""
+
+from __future__ import annotations
+
+import argparse
+
+from accelqsm.commands.study.common import (
+    add_selection,
+    add_study,
+    add_study_settings,
+    open_study,
+    selection_of,
+)
+
+NAME = "workflow"
+HELP = "a study as jobs of Snakemake: one for each scan, participant and the group"
+EXAMPLE = """accelqsm workflow bids out -- --cores 2
+accelqsm workflow bids out -- --profile slurm --jobs 50"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of dataset, selection and settings, and Snakemake's own."""
+    add_study(parser)
+    parser.add_argument(
+        "snakemake",
+        nargs="*",
+        metavar="OPTION",
+        help="after --, options of Snakemake, such as --cores 2; the profile slurm is the "
+        "package's",
+    )
+    add_selection(parser)
+    add_study_settings(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run Snakemake, and tell what was not done."""
+    from accelqsm.study.engine import run_workflow
+    from accelqsm.study.plan import NUCLEI
+
+    run_workflow(open_study(options, write=True), selection_of(options, NUCLEI), options.snakemake)

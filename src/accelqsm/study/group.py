@@ -1,0 +1,153 @@
+"""Group stage: nuclei of all participants joined, protocols compared, the report written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from accelqsm.errors import InputError
+from accelqsm.files.tables import read_table, write_described_table, write_table
+from accelqsm.options.table import plain
+from accelqsm.results.folder import results_folder
+from accelqsm.results.nuclei import QUALITY, TABLE
+from accelqsm.study.context import Context
+from accelqsm.study.keys import code_version, step_key
+from accelqsm.study.plan import NUCLEI, Selection
+from accelqsm.study.publish import GROUP, PAGE, publish_dataset
+from accelqsm.study.run import plan_states
+from accelqsm.study.state import State, Status
+from accelqsm.study.tables import VALUE_MEANINGS
+
+if TYPE_CHECKING:
+    from accelqsm.results.comparison import Comparison
+
+VALUES, QUALITY_TABLE, AGREEMENT = "values.tsv", "quality.tsv", "agreement"
+STUDY_INPUT = "study"
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the group stage came to.
+
+    Attributes:
+        page: the report.
+        left_out: scan -> why it has no values.
+    """
+
+    page: Path
+    left_out: Mapping[str, str]
+
+
+def run_group(context: Context, selection: Selection) -> Group:
+    """Join the nuclei of a selection, compare the protocols, and write the report.
+
+    Raises:
+        InputError: no finished scan, or several sessions of a participant.
+    """
+    publish_dataset(context)
+    found = [status for status in plan_states(context, selection) if status.step.kind == NUCLEI]
+    _check_sessions(found)
+    table = join_nuclei(context, found)
+    folder = context.out / GROUP
+    write_described_table(folder / VALUES, table, VALUE_MEANINGS)
+    quality = _quality(context, found)
+    if quality is not None:
+        write_table(folder / QUALITY_TABLE, quality)
+    page = _compare(context, folder / AGREEMENT, table, found)
+    return Group(page, {s.step.scan.name(): s.why for s in found if s.state != State.FINISHED})
+
+
+def join_nuclei(context: Context, found: list[Status]) -> pd.DataFrame:
+    """Table of values; a scan that is not finished has n/a in every region, and why as its note.
+
+    Raises:
+        InputError: no scan is finished.
+    """
+    from accelqsm.api.agreement import values
+
+    done = {
+        (s.step.scan.subject, s.step.scan.protocol): context.folder(s.step) / TABLE
+        for s in found
+        if s.state == State.FINISHED
+    }
+    if not done:
+        some = next((f": {s.step.label}: {s.why}" for s in found), "")
+        raise InputError(
+            f"{context.out}: expected the nuclei of one scan or more, found none{some}"
+        )
+    table = values(done)
+    regions = list(dict.fromkeys(table["region"]))
+    empty = [
+        {"subject": s.step.scan.subject, "protocol": s.step.scan.protocol, "region": region,
+         "value_ppb": float("nan"), "note": s.why}
+        for s in found if s.state != State.FINISHED for region in regions
+    ]  # fmt: skip
+    joined = pd.concat([table, pd.DataFrame(empty, columns=table.columns).astype(table.dtypes)])
+    return joined.sort_values(["subject", "protocol"], kind="stable", ignore_index=True)
+
+
+def _compare(context: Context, folder: Path, table: pd.DataFrame, found: list[Status]) -> Path:
+    """Compare the protocols, unless that was done with the same values and settings."""
+    key = _key(context, table)
+    page = folder / PAGE
+    if page.is_file() and _done_key(folder) == key:
+        return page
+    from accelqsm.api.agreement import compare, report
+    from accelqsm.reports.boilerplate import write_methods
+
+    people = context.dataset.participants
+    made: Comparison = compare(table, participants=people, settings=context.study.compare)
+    inputs = {STUDY_INPUT: {"path": "bids::", "sha256": key}}
+    with results_folder(folder, "compare", overwrite=True) as staging:
+        replace(made, inputs=inputs).write(staging)
+        write_methods(staging)
+    return report(folder)
+
+
+def _key(context: Context, table: pd.DataFrame) -> str:
+    people = context.dataset.participants
+    inputs: dict[str, Any] = {
+        "values": json.loads(table.to_json(orient="split", double_precision=15)),
+        "participants": "" if people is None else context.sums.of(people),
+    }
+    return step_key(plain(context.study.compare), inputs, "", code_version())
+
+
+def _done_key(folder: Path) -> str | None:
+    from accelqsm.results.comparison import read_comparison
+
+    try:
+        return read_comparison(folder).inputs.get(STUDY_INPUT, {}).get("sha256")
+    except InputError:
+        return None
+
+
+def _quality(context: Context, found: list[Status]) -> pd.DataFrame | None:
+    """Quality metrics of all finished scans in one long table; None without any."""
+    tables = []
+    for status in found:
+        path = context.folder(status.step) / QUALITY
+        if status.state == State.FINISHED and path.is_file():
+            table = read_table(path, columns=("metric", "value", "unit"), text=("metric", "unit"))
+            table.insert(0, "protocol", status.step.scan.protocol)
+            table.insert(0, "subject", status.step.scan.subject)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def _check_sessions(found: list[Status]) -> None:
+    """Refuse several sessions of one participant, whose values would be counted twice."""
+    sessions: dict[str, set[str]] = {}
+    for status in found:
+        sessions.setdefault(status.step.scan.subject, set()).add(status.step.scan.session)
+    for subject, own in sessions.items():
+        if len(own) > 1:
+            raise InputError(
+                f"{subject}: expected one session of a participant in the comparison, found "
+                f"{', '.join(sorted(own))}; --session-label takes one"
+            )
