@@ -56,19 +56,24 @@ COMMANDS = (
 )
 """Modules of ``accelqsm.commands``, in the order in which ``--help`` lists them."""
 
+PASSING_ON = ("workflow",)
+"""Commands whose words after ``--`` belong to another program."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     0: done; 1: some participants of a study failed, 75: another attempt may end otherwise, each
-    with its line; 65: unusable input, 73: no place for the results, 74: a full disk, each with one
+    with its line; 65: unusable input, 66: no data set, 73: no place for the results, 74: a full disk, each with one
     line on stderr; 70: an error of this software, with one line and how to report it (``--debug``:
     with its traceback); 130: interrupted. A command line that cannot be read ends with 2
     (``SystemExit``).
     """
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parser().parse_args(given)
+        own, passed_on = _split(given)
+        options = parser().parse_args(own)
+        options.passed_on = passed_on
     except InputError as error:
         return _refuse(error)
     keep_freed_memory()
@@ -81,6 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, said = _unexpected(options, error)
         print(f"accelqsm: {_one_line(said)}", file=sys.stderr)
         return status
+
+
+def _split(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of a command, and those after ``--`` that it passes on to another program."""
+    words = list(given)
+    if "--" in words and any(name in words[:2] for name in PASSING_ON):
+        place = words.index("--")
+        return words[:place], words[place + 1 :]
+    return words, []
 
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:

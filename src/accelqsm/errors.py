@@ -20,6 +20,13 @@ class InputError(ValueError):
     """EX_DATAERR of sysexits.h."""
 
 
+class MissingError(InputError):
+    """A data set that is not there."""
+
+    status = 66
+    """EX_NOINPUT."""
+
+
 class OutputError(InputError):
     """A place where results cannot be made: read-only, of others, or below a file."""
 

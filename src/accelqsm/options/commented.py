@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -11,8 +11,6 @@ from accelqsm.options.setting import (
     Setting,
     Settings,
     default_of,
-    kind_text,
-    kinds,
     nested,
     one_of,
     settings_in,
@@ -22,23 +20,26 @@ from accelqsm.options.table import simple
 WIDTH = 96
 
 
-def commented(settings: Settings, section: str) -> str:
+def commented(settings: Settings, section: str, *, without: Container[str] = ()) -> str:
     """TOML table of a record, in which every field is told and those at their default are comments.
 
     Args:
         settings: the record.
         section: name of the table, such as "qsm".
+        without: nested tables that are left out.
     """
-    return "\n".join(_table(settings, section)) + "\n"
+    return "\n".join(_table(settings, section, without)) + "\n"
 
 
-def _table(settings: Settings, section: str) -> Iterator[str]:
+def _table(settings: Settings, section: str, without: Container[str] = ()) -> Iterator[str]:
     kind = type(settings)
     yield f"[{section}]"
-    inner: dict[str, Settings] = {name: getattr(settings, name) for name in nested(kind)}
+    inner: dict[str, Settings] = {
+        name: getattr(settings, name) for name in nested(kind) if name not in without
+    }
     for name, known in settings_in(kind).items():
         value, default = getattr(settings, name), default_of(kind, name)
-        yield from _comment(name, known, kinds(kind)[name])
+        yield from _comment(known)
         yield _line(name, value, is_default=value == default)
         own = getattr(settings, name + OWN_SETTINGS, None)
         if own is not None and fields(own):
@@ -48,13 +49,13 @@ def _table(settings: Settings, section: str) -> Iterator[str]:
         yield from _table(record, f"{section}.{name}")
 
 
-def _comment(name: str, known: Setting, kind: Any) -> Iterator[str]:
+def _comment(known: Setting) -> Iterator[str]:
     if known.registry is not None or known.choices:
         within = one_of(known.offered)
     else:
-        within = f"{known.range_text} {known.unit}".strip() or kind_text(kind)
+        within = f"{known.range_text} {known.unit}".strip()
     line = "#"
-    for word in f"{known.help} ({within})".split():
+    for word in (f"{known.help} ({within})" if within else known.help).split():
         if len(line) + len(word) >= WIDTH:
             yield line
             line = "#"

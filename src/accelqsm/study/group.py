@@ -80,14 +80,15 @@ def join_nuclei(context: Context, found: list[Status]) -> pd.DataFrame:
         raise InputError(
             f"{context.out}: expected the nuclei of one scan or more, found none{some}"
         )
-    table = values(done)
+    table = values(done).astype({"value_ppb": float})
     regions = list(dict.fromkeys(table["region"]))
     empty = [
         {"subject": s.step.scan.subject, "protocol": s.step.scan.protocol, "region": region,
          "value_ppb": float("nan"), "note": s.why}
         for s in found if s.state != State.FINISHED for region in regions
     ]  # fmt: skip
-    joined = pd.concat([table, pd.DataFrame(empty, columns=table.columns).astype(table.dtypes)])
+    left_out = [pd.DataFrame(empty, columns=table.columns)] if empty else []
+    joined = pd.concat([table, *left_out])
     return joined.sort_values(["subject", "protocol"], kind="stable", ignore_index=True)
 
 

@@ -67,6 +67,8 @@ class Sums:
         return self._known[folder]
 
     def _keep(self, folder: Path) -> None:
+        if not self.folder.parents[1].is_dir():  # nothing is made for a plan
+            return
         write_text(self._file(folder), json.dumps(self._known[folder], indent=0))
 
     def _file(self, folder: Path) -> Path:

@@ -98,12 +98,11 @@ def _map_sidecars(context: Context, source: Path, stem: str) -> dict[str, dict[s
     record = read_settings(source / SETTINGS)
     made: Mapping[str, Any] = record.get("source", {})
     times_s = list(made.get("echo_times_s", []))
-    sources: Any = made.get("scan") or next(iter(made.get("files", {}).values()), [])
     known: dict[str, Any] = {
         "SkullStripped": True,
         "MagneticFieldStrength": made.get("b0_tesla"),
         "EchoTime": times_s,
-        "Sources": sources if isinstance(sources, list) else [sources],
+        "Sources": _raw_files(made),
     }
     qsm = record.get("qsm", {})
     algorithm = f"{qsm.get('background', '')}, {qsm.get('inversion', '')}".strip(", ")
@@ -127,6 +126,12 @@ def _map_sidecars(context: Context, source: Path, stem: str) -> dict[str, dict[s
         for part, unit in units.items():
             sidecars[f"{stem}_echo-{echo}_part-{part}_MEGRE.json"] = own | unit
     return {name: {k: v for k, v in f.items() if v is not None} for name, f in sidecars.items()}
+
+
+def _raw_files(source: Mapping[str, Any]) -> list[str]:
+    """Files of the dataset among the inputs of a record."""
+    values = [v for one in source.values() for v in (one if isinstance(one, list) else [one])]
+    return [v for v in values if isinstance(v, str) and v.startswith("bids:raw:")]
 
 
 def _label_sidecars(stem: str) -> dict[str, dict[str, Any]]:

@@ -15,8 +15,9 @@ from accelqsm.files.atlases import DEFAULT as DEFAULT_ATLAS
 from accelqsm.files.settings import read_settings_tables, settings_from
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.options.commented import commented
-from accelqsm.options.setting import Settings, setting
+from accelqsm.options.setting import Settings, nested, setting
 from accelqsm.qsm.settings import QsmSettings
+from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -129,8 +130,15 @@ def study_text(study: Study, notes: Mapping[str, str] | None = None) -> str:
     parts = ["# Settings of a study. A line of the form `# name = value` has its default.\n"]
     for name, record in tables.items():
         remark = f"# {said[name]}\n" if name in said else ""
-        parts.append(remark + commented(record, name))
+        parts.append(remark + commented(record, name, without=_unused(record)))
     return "\n".join(parts)
+
+
+def _unused(record: Settings) -> set[str]:
+    """Tables of a reconstruction that its method does not read."""
+    if not isinstance(record, ReconSettings):
+        return set()
+    return set(nested(ReconSettings)) - set(RECONSTRUCTIONS[record.method].uses)
 
 
 def _one_reference(made: Study, path: Path) -> Study:

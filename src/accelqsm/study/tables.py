@@ -69,11 +69,8 @@ def _tables(path: Path) -> Iterator[Path]:
 def _subject(table: Path) -> str:
     entities = entities_of(table.resolve())
     if "sub" not in entities:
-        raise InputError(
-            f"{table}: expected sub- in its name or above it, or --subject, found none"
-        )
-    session = f"_ses-{entities['ses']}" if "ses" in entities else ""
-    return f"sub-{entities['sub']}{session}"
+        raise InputError(f"{table}: expected sub- in its path, or --subject, found neither")
+    return f"sub-{entities['sub']}"
 
 
 def _protocol(table: Path) -> str:

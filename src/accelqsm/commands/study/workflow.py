@@ -13,21 +13,14 @@ from accelqsm.commands.study.common import (
 )
 
 NAME = "workflow"
-HELP = "a study as jobs of Snakemake: one for each scan, participant and the group"
+HELP = "a study as jobs of Snakemake, whose options follow --"
 EXAMPLE = """accelqsm workflow bids out -- --cores 2
 accelqsm workflow bids out -- --profile slurm --jobs 50"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of dataset, selection and settings, and Snakemake's own."""
+    """Add the arguments of dataset, selection and settings; what follows -- is Snakemake's."""
     add_study(parser)
-    parser.add_argument(
-        "snakemake",
-        nargs="*",
-        metavar="OPTION",
-        help="after --, options of Snakemake, such as --cores 2; the profile slurm is the "
-        "package's",
-    )
     add_selection(parser)
     add_study_settings(parser)
 
@@ -37,4 +30,4 @@ def run(options: argparse.Namespace) -> None:
     from accelqsm.study.engine import run_workflow
     from accelqsm.study.plan import NUCLEI
 
-    run_workflow(open_study(options, write=True), selection_of(options, NUCLEI), options.snakemake)
+    run_workflow(open_study(options, write=True), selection_of(options, NUCLEI), options.passed_on)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from accelqsm import __version__
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, MissingError
 from accelqsm.files.atomic import write_text
 from accelqsm.files.text.json_object import read_json_object
 
@@ -64,12 +64,14 @@ def check_description(folder: Path) -> None:
     """Check that a folder is a BIDS dataset.
 
     Raises:
+        MissingError: no such folder.
         InputError: no ``dataset_description.json``, or one that is not of a dataset.
     """
     path = folder / DESCRIPTION
     if not path.is_file():
-        where = "no such folder" if not folder.is_dir() else f"found no {DESCRIPTION}"
-        raise InputError(f"{folder}: expected a BIDS dataset, {where}")
+        if not folder.is_dir():
+            raise MissingError(f"{folder}: expected a BIDS dataset, found no such folder")
+        raise InputError(f"{path}: expected the description of a BIDS dataset, found none")
     if "BIDSVersion" not in read_json_object(path):
         raise InputError(f"{path}: expected BIDSVersion, found none")
 
