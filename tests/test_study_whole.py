@@ -118,14 +118,14 @@ def test_a_dry_run_tells_states_and_writes_nothing(
     assert "waits     needs sub-02 acq-af3 map" in states["sub-02 acq-af3 nuclei"]
     assert printed.splitlines()[-1] == "6 finished, 1 failed, 1 waits"
     new = tmp_path / "new"
-    assert main(["run", str(bids), str(new), "participant", "--settings", settings, "--dry-run"]) == 0
+    assert (
+        main(["run", str(bids), str(new), "participant", "--settings", settings, "--dry-run"]) == 0
+    )
     assert not new.exists()
 
 
 @pytest.mark.slow
-def test_a_second_run_elsewhere_gives_the_same_bytes(
-    bids: Path, out: Path, settings: str
-) -> None:
+def test_a_second_run_elsewhere_gives_the_same_bytes(bids: Path, out: Path, settings: str) -> None:
     other = bids.parent / "again"
     words = ["--settings", settings, "--participant-label", "sub-01"]
     assert main(["run", str(bids), str(other), "participant", *words]) == 0
@@ -141,6 +141,8 @@ def test_a_second_run_elsewhere_gives_the_same_bytes(
 def test_snakemake_on_two_cores_gives_the_same_bytes(bids: Path, out: Path, settings: str) -> None:
     main(["run", str(bids), str(out), "group"])
     other = bids.parent / "workflow"
-    assert main(["workflow", str(bids), str(other), "--settings", settings, "--", "--cores", "2"]) == 1
+    assert (
+        main(["workflow", str(bids), str(other), "--settings", settings, "--", "--cores", "2"]) == 1
+    )
     one, two = results(out), results(other)
     assert [name for name in one if one[name] != two.get(name)] == []

@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     0: done; 1: some participants of a study failed, 75: another attempt may end otherwise, each
-    with its line; 65: unusable input, 66: no data set, 73: no place for the results, 74: a full disk, each with one
-    line on stderr; 70: an error of this software, with one line and how to report it (``--debug``:
+    with its line; 65: unusable input, 66: no data set, 73: no place for the results, 74: a full
+    disk, each with one line on stderr; 70: an error of this software, with one line and how to report it (``--debug``:
     with its traceback); 130: interrupted. A command line that cannot be read ends with 2
     (``SystemExit``).
     """
