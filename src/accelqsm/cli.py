@@ -56,8 +56,21 @@ COMMANDS = (
 )
 """Modules of ``accelqsm.commands``, in the order in which ``--help`` lists them."""
 
-PASSING_ON = ("workflow",)
-"""Commands whose words after ``--`` belong to another program."""
+
+class _CommandParser(argparse.ArgumentParser):
+    """Parser of a command; one with the default ``passed_on`` leaves words after ``--`` there."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Namespace of the words, and those that are not known."""
+        words = list(args)
+        passed_on: list[str] = []
+        if self.get_default("passed_on") is not None and "--" in words:
+            place = words.index("--")
+            words, passed_on = words[:place], words[place + 1 :]
+        found, unknown = super().parse_known_args(words, namespace)
+        if passed_on:
+            found.passed_on = passed_on
+        return found, unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,15 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done; 1: some participants of a study failed, 75: another attempt may end otherwise, each
     with its line; 65: unusable input, 66: no data set, 73: no place for the results, 74: a full
-    disk, each with one line on stderr; 70: an error of this software, with one line and how to report it (``--debug``:
-    with its traceback); 130: interrupted. A command line that cannot be read ends with 2
-    (``SystemExit``).
+    disk, each with one line on stderr; 70: an error of this software, with one line and how to
+    report it (``--debug``: with its traceback); 130: interrupted. A command line that cannot be
+    read ends with 2 (``SystemExit``).
     """
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        own, passed_on = _split(given)
-        options = parser().parse_args(own)
-        options.passed_on = passed_on
+        options = parser().parse_args(given)
     except InputError as error:
         return _refuse(error)
     keep_freed_memory()
@@ -86,15 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, said = _unexpected(options, error)
         print(f"accelqsm: {_one_line(said)}", file=sys.stderr)
         return status
-
-
-def _split(given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of a command, and those after ``--`` that it passes on to another program."""
-    words = list(given)
-    if "--" in words and any(name in words[:2] for name in PASSING_ON):
-        place = words.index("--")
-        return words[:place], words[place + 1 :]
-    return words, []
 
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
@@ -153,7 +155,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--debug", action="store_true", help="show the traceback of an error of this software"
     )
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=_CommandParser
+    )
     for command in all_commands():
         added = commands.add_parser(
             command.NAME,

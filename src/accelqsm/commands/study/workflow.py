@@ -21,6 +21,7 @@ accelqsm workflow bids out -- --profile slurm --jobs 50"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of dataset, selection and settings; what follows -- is Snakemake's."""
     add_study(parser)
+    parser.set_defaults(passed_on=[])
     add_selection(parser)
     add_study_settings(parser)
 
