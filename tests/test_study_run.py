@@ -15,6 +15,7 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.nuclei.settings import MeasureSettings
+from accelqsm.results.folder import results_folder
 from accelqsm.results.lock import locked
 from accelqsm.study.context import Context
 from accelqsm.study.group import join_nuclei
@@ -27,7 +28,7 @@ EVERYTHING = Selection()
 
 
 def ran(context: Context, selection: Selection = EVERYTHING) -> list[str]:
-    return run_participants(context, selection, do=do_nothing).ran
+    return run_participants(context, selection, do=do_nothing, page=False).ran
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_a_failure_stays_with_its_step_and_is_told(tmp_path: Path) -> None:
             raise InputError("raw.h5: expected samples, found none")
         do_nothing(context, step, key)
 
-    outcome = run_participants(context, EVERYTHING, do=failing)
+    outcome = run_participants(context, EVERYTHING, do=failing, page=False)
     assert outcome.status == 1
     assert len(outcome.ran) == 8
     assert outcome.failed == {
@@ -135,18 +136,35 @@ def test_want_of_memory_or_space_may_be_tried_again(tmp_path: Path, error: Excep
     def failing(context: Context, step: Step, key: str) -> None:
         raise error
 
-    assert run_participants(context, EVERYTHING, do=failing).status == 75
+    assert run_participants(context, EVERYTHING, do=failing, page=False).status == 75
+
+
+def test_an_interrupted_step_leaves_nothing_and_is_run_again(tmp_path: Path) -> None:
+    """SIGTERM and Ctrl-C are KeyboardInterrupt here."""
+    context = context_of(write_raw(tmp_path / "bids", 1, ("pi",)), tmp_path / "out")
+
+    def interrupted(context: Context, step: Step, key: str) -> None:
+        with results_folder(context.folder(step), step.kind, overwrite=True) as folder:
+            (folder / "Chimap.nii.gz").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_participants(context, EVERYTHING, do=interrupted, page=False)
+    left = {path.name for path in (context.out / "steps/sub-01").rglob("*") if path.is_file()}
+    assert left == {"map.log.jsonl"}
+    assert {s.state for s in plan_states(context, EVERYTHING)} == {State.TO_DO, State.WAITS}
+    assert len(ran(context)) == 3
 
 
 def test_a_scan_that_another_run_works_on_is_left_to_it(done: Context) -> None:
     raw = done.dataset.root / "sourcedata/sub-01/anat/sub-01_acq-pi_MEGRE.h5"
     raw.write_text("another scan")
     with locked(done.out / "steps/sub-01/.acq-pi.lock", Path("acq-pi")):
-        outcome = run_participants(again(done), EVERYTHING, do=do_nothing)
+        outcome = run_participants(again(done), EVERYTHING, do=do_nothing, page=False)
         assert outcome.status == 75
         assert outcome.ran == []
         only_af3 = Selection(protocols=("af3",), until=MAP)
-        assert run_participants(again(done), only_af3, do=do_nothing).status == 0
+        assert run_participants(again(done), only_af3, do=do_nothing, page=False).status == 0
     assert len(ran(again(done))) == 4
 
 
@@ -154,7 +172,7 @@ def test_a_subject_without_the_reference_is_told_and_its_maps_are_made(tmp_path:
     root = write_raw(tmp_path / "bids")
     (root / "sourcedata/sub-02/anat/sub-02_acq-pi_MEGRE.h5").unlink()
     context = context_of(root, tmp_path / "out")
-    outcome = run_participants(context, EVERYTHING, do=do_nothing)
+    outcome = run_participants(context, EVERYTHING, do=do_nothing, page=False)
     assert outcome.failed == {
         "sub-02 acq-af3 nuclei": "sub-02: expected acq-pi, the reference, found af3"
     }
@@ -178,7 +196,7 @@ def test_a_selection_takes_what_it_needs(done: Context) -> None:
         "sub-01 acq-af3 map", "sub-01 acq-pi map", "sub-01 registration", "sub-01 acq-af3 nuclei",
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"--participant-label: expected .*01, 02.*, found 7"):
-        run_participants(done, Selection(subjects=("7",)), do=do_nothing)
+        run_participants(done, Selection(subjects=("7",)), do=do_nothing, page=False)
 
 
 SLOWLY = """
@@ -195,7 +213,7 @@ def slowly(context, step, key):
 
 root, out = map(Path, sys.argv[1:])
 print("ready", flush=True)
-run.run_participants(context_of(root, out), Selection(), do=slowly)
+run.run_participants(context_of(root, out), Selection(), do=slowly, page=False)
 """
 
 

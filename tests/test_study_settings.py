@@ -20,11 +20,11 @@ from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.nuclei import write_nuclei
 from accelqsm.study.defaults import complete
-from accelqsm.study.engine import jobs_of
 from accelqsm.study.plan import Selection
 from accelqsm.study.run import plan_states, run_participants
 from accelqsm.study.settings import Study, StudySettings, read_study, study_text
 from accelqsm.study.tables import join_tables
+from accelqsm.workflow.engine import jobs_of
 from scan_files import write_json
 from scan_files import write_scan as write_images
 from study_folder import context_of, do_nothing, write_raw
@@ -201,7 +201,7 @@ def test_tables_of_anyone_are_joined_by_their_names(
 
 def test_jobs_hold_what_is_not_finished(tmp_path: Path) -> None:
     context = context_of(write_raw(tmp_path / "bids"), tmp_path / "out")
-    run_participants(context, Selection(subjects=("01",)), do=do_nothing)
+    run_participants(context, Selection(subjects=("01",)), do=do_nothing, page=False)
     everything = Selection()
     jobs = jobs_of(context, everything, plan_states(context, everything))
     assert set(jobs["subjects"]) == {"sub-02"}

@@ -88,6 +88,19 @@ def test_derivatives_have_bids_names_and_units(bids: Path, out: Path) -> None:
     assert not [text for text in records if str(bids.parent) in text]
 
 
+def test_each_participant_has_a_page_with_what_failed_and_pictures(out: Path) -> None:
+    page = (out / "sub-02.html").read_text(encoding="utf-8")
+    assert "2 of 4 steps are finished" in page
+    assert "sub-02 acq-af3 map: failed:" in page
+    assert "truncated or damaged gzip file" in page
+    assert page.count("data:image/png") == 2  # maps and labels of the scan that is there
+    assert "N3" in page
+    whole = (out / "sub-01.html").read_text(encoding="utf-8")
+    assert "4 of 4 steps are finished" in whole
+    assert whole.count("data:image/png") == 4
+    assert "Mask, ml" in whole
+
+
 def test_the_group_compares_who_is_there_and_names_who_is_not(
     out: Path, bids: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

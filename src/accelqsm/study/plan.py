@@ -64,6 +64,11 @@ class Selection:
     protocols: tuple[str, ...] = ()
     until: str = NUCLEI
 
+    @property
+    def whole(self) -> bool:
+        """Whether all scans of a participant are taken, to the last step."""
+        return not self.sessions and not self.protocols and self.until == NUCLEI
+
     def takes(self, scan: Scan) -> bool:
         """Whether a scan is chosen."""
         return all(

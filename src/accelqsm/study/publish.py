@@ -26,7 +26,7 @@ from accelqsm.study.plan import MAP, NUCLEI, STEPS, Step
 
 GROUP, PAGE, STUDY_FILE = "group", "report.html", "study.toml"
 NUCLEI_ENDING = "_desc-nuclei_stats.tsv"
-IGNORED = (STEPS, GROUP, STUDY_FILE, "**/*_stats.tsv", "**/*_stats.json", "**/*.html")
+IGNORED = (STEPS, GROUP, STUDY_FILE, "**/*_stats.tsv", "**/*_stats.json", "*.html")
 README = """Susceptibility maps, nuclei and their agreement, made by accelqsm from the dataset that
 `dataset_description.json` links to. `study.toml` holds all settings. `sub-*` holds maps (ppm),
 images of every echo (phase in radians), masks, labels of nuclei and their values

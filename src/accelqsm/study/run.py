@@ -13,6 +13,7 @@ from accelqsm.results.lock import InUse, locked
 from accelqsm.runtime.disk import no_space
 from accelqsm.runtime.progress import step as timed
 from accelqsm.study.context import Context
+from accelqsm.study.page import write_page
 from accelqsm.study.plan import MAP, STEPS, Selection, Step, chosen, scan_folder
 from accelqsm.study.publish import publish, publish_dataset
 from accelqsm.study.state import State, Status, log, note_failure, state_of, states
@@ -74,13 +75,16 @@ def plan_states(context: Context, selection: Selection) -> list[Status]:
     return found
 
 
-def run_participants(context: Context, selection: Selection, *, do: Do = do) -> Outcome:
+def run_participants(
+    context: Context, selection: Selection, *, do: Do = do, page: bool = True
+) -> Outcome:
     """Run all steps of a selection that are not finished, participant by participant.
 
     Args:
         context: the study.
         selection: what is run.
         do: computes a step.
+        page: write the page of each participant of whom all is run.
 
     Raises:
         InputError: settings or labels that cannot be used.
@@ -91,13 +95,17 @@ def run_participants(context: Context, selection: Selection, *, do: Do = do) -> 
         steps = chosen(context.steps(subject), selection)
         try:
             with _locks(context, steps):
-                _run_steps(context, steps, outcome, do)
+                found = _run_steps(context, steps, outcome, do)
+                if page and selection.whole:
+                    write_page(context, subject, found.values())
         except InUse as error:
             outcome.fail(steps[0], str(error), again=True)
     return outcome
 
 
-def _run_steps(context: Context, steps: Iterable[Step], outcome: Outcome, do: Do) -> None:
+def _run_steps(
+    context: Context, steps: Iterable[Step], outcome: Outcome, do: Do
+) -> dict[Path, Status]:
     known: dict[Path, Status] = {}
     for step in steps:
         status = state_of(context, step, known)
@@ -108,6 +116,7 @@ def _run_steps(context: Context, steps: Iterable[Step], outcome: Outcome, do: Do
         if status.state == State.FINISHED:
             publish(context, step)
         known[step.folder] = status
+    return known
 
 
 def _run_step(context: Context, status: Status, outcome: Outcome, do: Do) -> Status:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run Snakemake, and tell what was not done."""
-    from accelqsm.study.engine import run_workflow
     from accelqsm.study.plan import NUCLEI
+    from accelqsm.workflow.engine import run_workflow
 
     run_workflow(open_study(options, write=True), selection_of(options, NUCLEI), options.passed_on)
