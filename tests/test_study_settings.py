@@ -165,6 +165,20 @@ def test_names_of_bids_are_in_the_order_of_bids() -> None:
     }  # fmt: skip
 
 
+def test_paths_of_a_study_are_uris_and_other_words_stay(tmp_path: Path) -> None:
+    context = context_of(write_raw(tmp_path / "bids", 1), tmp_path / "out")
+    record = {
+        "scan": str(tmp_path / "bids/sourcedata/a.h5"),
+        "maps": [str(tmp_path / "out/steps/x.nii"), "1//s", "https://doi.org/10"],
+        "n": 3,
+    }
+    assert context.uris(record) == {
+        "scan": "bids:raw:sourcedata/a.h5",
+        "maps": ["bids::steps/x.nii", "1//s", "https://doi.org/10"],
+        "n": 3,
+    }
+
+
 def nuclei_at(path: Path, value: float) -> Path:
     rows = [
         {"region": "Pu", "side": side, "mean_ppb": value + i}

@@ -117,7 +117,10 @@ class Context:
             return {name: self.uris(one) for name, one in value.items()}
         if isinstance(value, list | tuple):
             return [self.uris(one) for one in value]
-        return self.uri(Path(value)) if isinstance(value, str) and "/" in value else value
+        if not (isinstance(value, str) and "/" in value):
+            return value
+        uri = self.uri(Path(value))
+        return uri if uri.startswith("bids:") else value
 
     def _shared(self, step: Step) -> dict[str, list[Path]]:
         """Files that all subjects share: those of the atlas, or the names of labels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -130,7 +131,7 @@ def _run_step(context: Context, status: Status, outcome: Outcome, do: Do) -> Sta
     except Exception as error:
         line, again = _line_of(error)
         note_failure(context, step, line)
-        log(context, step, "failed", line=line)
+        log(context, step, "failed", line=line, traceback=traceback.format_exc())
         outcome.fail(step, line, again=again)
         return Status(step, State.FAILED, status.key, line)
     note_failure(context, step, "")
