@@ -114,6 +114,34 @@ def test_images_do_not_tell_the_reference(tmp_path: Path) -> None:
         complete(Study(), read_dataset(tmp_path))
 
 
+def test_init_writes_what_a_run_would_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_description(tmp_path, name="images", kind="raw", readme="")
+    write_images(tmp_path / "sub-01/anat", "sub-01_acq-pi")
+    out = tmp_path / "study.toml"
+    assert main(["init", str(tmp_path), str(out), "--runs", "last"]) == 0
+    assert "the only protocol is the reference" in capsys.readouterr().out
+    read = read_study(out)
+    assert (read.study.reference, read.study.runs) == ("pi", "last")
+    before = out.read_text()
+    assert main(["init", str(tmp_path), str(out)]) == 65
+    assert "expected no file, found one" in capsys.readouterr().err
+    assert out.read_text() == before
+
+
+def test_workflow_without_snakemake_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_description(tmp_path / "bids", name="images", kind="raw", readme="")
+    write_images(tmp_path / "bids/sub-01/anat", "sub-01_acq-pi")
+    monkeypatch.setattr("accelqsm.workflow.engine.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    words = ["workflow", str(tmp_path / "bids"), str(tmp_path / "out"), "--", "--cores", "1"]
+    assert main(words) == 65
+    assert "expected Snakemake, found none (pip install" in capsys.readouterr().err
+
+
 def test_dataset_tells_scans_sessions_and_what_it_leaves(tmp_path: Path) -> None:
     root = write_raw(tmp_path / "bids", 1)
     folder = root / "sub-01/ses-2/anat"
