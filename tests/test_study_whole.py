@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_each_participant_has_a_page_with_what_failed_and_pictures(out: Path) ->
     whole = (out / "sub-01.html").read_text(encoding="utf-8")
     assert "4 of 4 steps are finished" in whole
     assert whole.count("data:image/png") == 4
-    assert "Mask, ml" in whole
+    assert "mask (ml)" in whole
 
 
 def test_the_group_compares_who_is_there_and_names_who_is_not(
@@ -107,7 +108,13 @@ def test_the_group_compares_who_is_there_and_names_who_is_not(
     capsys.readouterr()
     assert main(["run", str(bids), str(out), "group"]) == 1
     said = capsys.readouterr()
-    assert said.out.strip().endswith("report.html")
+    assert said.out.strip() == str(out / "index.html")
+    index = (out / "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([^"]+)"', index)
+    assert set(links) == {"group/agreement/report.html", "sub-01.html", "sub-02.html"}
+    assert all((out / link).is_file() for link in links)
+    assert "<title>sub-02 pi: " in index
+    assert "sub-02_acq-af3: needs sub-02 acq-af3 map:" in index
     assert "sub-02_acq-af3: left out: needs sub-02 acq-af3 map:" in said.err
     values = read_table(out / "group/values.tsv", text=("note",))
     assert len(values) == len(SUBJECTS) * len(PROTOCOLS) * 5

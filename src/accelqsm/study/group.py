@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from accelqsm.errors import InputError
-from accelqsm.files.tables import read_table, write_described_table, write_table
+from accelqsm.files.atomic import write_text
+from accelqsm.files.tables import write_described_table, write_table
 from accelqsm.options.table import plain
+from accelqsm.reports.page.overview import Overview, build_overview
 from accelqsm.results.folder import results_folder
-from accelqsm.results.nuclei import QUALITY, TABLE
+from accelqsm.results.nuclei import TABLE, read_nuclei
 from accelqsm.study.context import Context
 from accelqsm.study.keys import code_version, step_key
+from accelqsm.study.page import image_figures, page_of
 from accelqsm.study.plan import NUCLEI, Selection
 from accelqsm.study.publish import GROUP, PAGE, publish_dataset
 from accelqsm.study.run import plan_states
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from accelqsm.results.comparison import Comparison
 
 VALUES, QUALITY_TABLE, AGREEMENT = "values.tsv", "quality.tsv", "agreement"
+OVERVIEW = "index.html"
 STUDY_INPUT = "study"
 
 
@@ -35,7 +39,7 @@ class Group:
     """What the group stage came to.
 
     Attributes:
-        page: the report.
+        page: page of the study, with a link to the report.
         left_out: scan -> why it has no values.
     """
 
@@ -56,9 +60,9 @@ def run_group(context: Context, selection: Selection) -> Group:
     folder = context.out / GROUP
     write_described_table(folder / VALUES, table, VALUE_MEANINGS)
     quality = _quality(context, found)
-    if quality is not None:
-        write_table(folder / QUALITY_TABLE, quality)
-    page = _compare(context, folder / AGREEMENT, table, found)
+    write_table(folder / QUALITY_TABLE, quality)
+    report = _compare(context, folder / AGREEMENT, table)
+    page = _write_overview(context, found, quality, report)
     return Group(page, {s.step.scan.name(): s.why for s in found if s.state != State.FINISHED})
 
 
@@ -92,7 +96,7 @@ def join_nuclei(context: Context, found: list[Status]) -> pd.DataFrame:
     return joined.sort_values(["subject", "protocol"], kind="stable", ignore_index=True)
 
 
-def _compare(context: Context, folder: Path, table: pd.DataFrame, found: list[Status]) -> Path:
+def _compare(context: Context, folder: Path, table: pd.DataFrame) -> Path:
     """Compare the protocols, unless that was done with the same values and settings."""
     key = _key(context, table)
     page = folder / PAGE
@@ -128,17 +132,44 @@ def _done_key(folder: Path) -> str | None:
         return None
 
 
-def _quality(context: Context, found: list[Status]) -> pd.DataFrame | None:
-    """Quality metrics of all finished scans in one long table; None without any."""
-    tables = []
+def _quality(context: Context, found: list[Status]) -> pd.DataFrame:
+    """Figures of images and registration of all finished scans in one long table."""
+    rows = []
     for status in found:
-        path = context.folder(status.step) / QUALITY
-        if status.state == State.FINISHED and path.is_file():
-            table = read_table(path, columns=("metric", "value", "unit"), text=("metric", "unit"))
-            table.insert(0, "protocol", status.step.scan.protocol)
-            table.insert(0, "subject", status.step.scan.subject)
-            tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else None
+        if status.state != State.FINISHED:
+            continue
+        scan, folder = status.step.scan, context.folder(status.step)
+        own = image_figures(context.out / status.step.needs["map"])
+        own += [(m, v, u) for m, v, u in read_nuclei(folder).quality]
+        rows += [(scan.subject, scan.protocol, *figure) for figure in own]
+    return pd.DataFrame(rows, columns=["subject", "protocol", "metric", "value", "unit"])
+
+
+def _write_overview(
+    context: Context, found: list[Status], quality: pd.DataFrame, report: Path
+) -> Path:
+    """Write the page of the study, with links to the report and to the participants."""
+    states: dict[str, dict[str, str]] = {}
+    strips: dict[str, list[tuple[str, float]]] = {}
+    for status in found:
+        scan = status.step.scan
+        states.setdefault(scan.subject, {})[scan.protocol] = status.state.value
+    for row in quality.to_dict("records"):
+        metric = f"{row['metric']} ({row['unit']})" if row["unit"] else str(row["metric"])
+        name = f"{row['subject']} {row['protocol']}"
+        strips.setdefault(metric, []).append((name, float(row["value"])))
+    pages = {who: page_of(context, who) for who in states}
+    overview = Overview(
+        title="Study",
+        report=report.relative_to(context.out).as_posix(),
+        people={who: page.name if page.is_file() else "" for who, page in pages.items()},
+        states=states,
+        left_out=[f"{s.step.scan.name()}: {s.why}" for s in found if s.state != State.FINISHED],
+        strips=strips,
+    )
+    path = context.out / OVERVIEW
+    write_text(path, build_overview(overview))
+    return path
 
 
 def _check_sessions(found: list[Status]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 
 PERCENTILES = (1.0, 99.0)
 FROM_RECORD = {
-    "acceleration": "Acceleration",
-    "held_out_error": "Error on samples held out",
-    "unexplained": "Share of voxels that sensitivities do not explain",
+    "acceleration": "acceleration",
+    "held_out_error": "error on samples held out",
+    "unexplained": "share of voxels that sensitivities do not explain",
 }
+
+
+def page_of(context: Context, subject: str) -> Path:
+    """Path of the page of a participant."""
+    return context.out / f"{subject}.html"
 
 
 def write_page(context: Context, subject: str, found: Iterable[Status]) -> Path:
@@ -44,7 +49,7 @@ def write_page(context: Context, subject: str, found: Iterable[Status]) -> Path:
         found: state of all of its steps.
     """
     statuses = list(found)
-    page = context.out / f"{subject}.html"
+    page = page_of(context, subject)
     key = _key(statuses)
     if page.is_file() and key in page.read_text(encoding="utf-8"):
         return page
@@ -73,8 +78,16 @@ def participant_content(context: Context, subject: str, found: list[Status]) -> 
     flags = [line for name, result in nuclei.items() for line in _flags(name, result)]
     tables = [
         Table("Nuclei, ppb", _values(nuclei), "Mean susceptibility; both sides joined."),
-        Table("Images", _image_quality(maps), "Within the mask; one column for each scan."),
-        Table("Registration", _quality(nuclei), "Of the labels to each scan."),
+        Table(
+            "Images",
+            _by_scan({name: image_figures(folder) for name, folder in maps.items()}),
+            "Within the mask; one column for each scan.",
+        ),
+        Table(
+            "Registration",
+            _by_scan({name: result.quality for name, result in nuclei.items()}),
+            "Of the labels to each scan.",
+        ),
     ]
     return ReportContent(
         title=subject,
@@ -133,33 +146,34 @@ def _values(nuclei: dict[str, NucleiResult]) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("region").reset_index() if columns else pd.DataFrame()
 
 
-def _quality(nuclei: dict[str, NucleiResult]) -> pd.DataFrame:
+def _by_scan(figures: Mapping[str, Iterable[tuple[str, float, str]]]) -> pd.DataFrame:
+    """Figures of each scan as a table with one column for each scan."""
     columns = {
-        name: pd.Series({f"{m}, {unit}".rstrip(", "): v for m, v, unit in result.quality})
-        for name, result in nuclei.items()
-        if result.quality
+        name: {f"{figure} ({unit})" if unit else figure: value for figure, value, unit in own}
+        for name, own in figures.items()
     }
-    return pd.DataFrame(columns).rename_axis("metric").reset_index() if columns else pd.DataFrame()
-
-
-def _image_quality(maps: dict[str, Path]) -> pd.DataFrame:
-    """Mask, field and noise of each scan, and what its reconstruction left in the record."""
-    columns: dict[str, dict[str, Any]] = {}
-    for name, folder in maps.items():
-        mask = np.asarray(read_volume(folder / MASK).values) > 0.5
-        grid = read_volume(folder / MASK).grid
-        own: dict[str, Any] = {"Mask, ml": mask.sum() * grid.voxel_volume_mm3 / 1000}
-        field = _optional(folder / FIELD)
-        if field is not None and mask.any():
-            low, high = np.percentile(field[mask], PERCENTILES)
-            own["Field, 1st to 99th percentile, Hz"] = float(high - low)
-        noise = _optional(folder / FIELD_SD)
-        if noise is not None and mask.any():
-            own["Standard deviation of the field, median, Hz"] = float(np.median(noise[mask]))
-        source = read_settings(folder / SETTINGS).get("source", {})
-        own |= {text: source[key] for key, text in FROM_RECORD.items() if key in source}
-        columns[name] = own
     return pd.DataFrame(columns).rename_axis("figure").reset_index() if columns else pd.DataFrame()
+
+
+def image_figures(folder: Path) -> list[tuple[str, float, str]]:
+    """Mask, field and noise of a scan's maps, and what its reconstruction left in the record.
+
+    Returns:
+        Name, value and unit of each figure.
+    """
+    image = read_volume(folder / MASK)
+    mask = np.asarray(image.values) > 0.5
+    found = [("mask", float(mask.sum()) * image.grid.voxel_volume_mm3 / 1000, "ml")]
+    field, noise = _optional(folder / FIELD), _optional(folder / FIELD_SD)
+    if field is not None and mask.any():
+        low, high = np.percentile(field[mask], PERCENTILES)
+        found.append(("field, 1st to 99th percentile", float(high - low), "Hz"))
+    if noise is not None and mask.any():
+        found.append(
+            ("standard deviation of the field, median", float(np.median(noise[mask])), "Hz")
+        )
+    source = read_settings(folder / SETTINGS).get("source", {})
+    return found + [(text, float(source[k]), "") for k, text in FROM_RECORD.items() if k in source]
 
 
 def _optional(path: Path) -> Any:
