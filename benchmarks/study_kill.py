@@ -25,8 +25,9 @@ import numpy as np
 CLI = (sys.executable, "-m", "accelqsm.cli")
 OUTSIDE = (".sums", ".workflow")
 """Folders of caches, and of what the engine leaves."""
-LONGEST_FIRST_S = 30.0
-"""The first moment of a kill is drawn from no less than this, so that jobs have begun."""
+SHARE = (0.2, 1.6)
+"""Moments are drawn from these shares of the undisturbed time over the number of kills, so that all
+of them come to four fifths of it or so."""
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -80,7 +81,7 @@ def main() -> int:
     subprocess.run(workflow(bids, whole, options.cores), check=True, stdout=subprocess.DEVNULL)
     took_s = time.perf_counter() - start
     print(f"undisturbed: {took_s:.0f} s, {sum(ends(whole).values())} steps", flush=True)
-    moments = rng.uniform(0.02, 0.2, options.kills) * took_s + min(LONGEST_FIRST_S, took_s / 20)
+    moments = rng.uniform(*SHARE, options.kills) * took_s / options.kills
     for number, moment in enumerate(moments, start=1):
         was = run_killed(workflow(bids, killed, options.cores), work / "killed.log", float(moment))
         state = "killed" if was else "ended before"

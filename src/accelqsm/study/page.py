@@ -14,6 +14,7 @@ import pandas as pd
 from accelqsm.files.atomic import write_text
 from accelqsm.files.nifti import read_volume
 from accelqsm.files.toml import read_settings
+from accelqsm.results.echoes import last_echo
 from accelqsm.results.maps import CHIMAP, FIELD, FIELD_SD, MAGNITUDE, MASK, R2STAR
 from accelqsm.results.nuclei import read_nuclei
 from accelqsm.results.records import SETTINGS
@@ -130,12 +131,27 @@ def _figures(maps: dict[str, Path], nuclei: dict[str, NucleiResult]) -> Iterator
             magnitude=_optional(folder / MAGNITUDE),
             r2star_per_s=_optional(folder / R2STAR),
             voxel_size_mm=chi.grid.voxel_size_mm,
+            others=_other_maps(folder),
         )
         yield replace(made, title=f"{name}: maps")
         if name in nuclei:
             labels = nuclei[name].figure
             alt = labels.alt or f"Outlines of the nuclei of {name} on susceptibility and magnitude."
             yield replace(labels, title=f"{name}: labels", alt=alt)
+
+
+def _other_maps(folder: Path) -> dict[str, tuple[Any, tuple[float, float]]]:
+    """Mask, field and phase of a scan, each with the values that are black and white."""
+    mask = np.asarray(read_volume(folder / MASK).values) > 0.5
+    found: dict[str, tuple[Any, tuple[float, float]]] = {"mask": (mask, (0.0, 1.0))}
+    field = _optional(folder / FIELD)
+    if field is not None and mask.any():
+        most = float(np.percentile(np.abs(field[mask]), PERCENTILES[1])) or 1.0
+        found[f"field, ±{most:.0f} Hz"] = (field, (-most, most))
+    last = last_echo(folder, "phase")
+    if last is not None:
+        found["phase of the last echo, ±π"] = (_optional(last), (-np.pi, np.pi))
+    return found
 
 
 def _values(nuclei: dict[str, NucleiResult]) -> pd.DataFrame:
