@@ -285,8 +285,8 @@ def nuclei_commands(side: Checkout, given: Given, out: Path) -> list[Command]:
     maps, scans = given.scan("pi"), given.demo / "scans"
     own = (
         "nuclei", str(maps / "Chimap.nii.gz"), "--mask", str(maps / "mask.nii.gz"),
-        "--labels", str(scans / "sub-01" / "sub-01_acq-pi_desc-nuclei_dseg.nii.gz"),
-        "--lookup", str(scans / "dseg.tsv"),
+        "--labels", str(next(scans.rglob("sub-01_acq-pi_desc-nuclei_dseg.nii.gz"))),
+        "--lookup", str(next(scans.rglob("*dseg.tsv"))),
     )  # fmt: skip
     of_own: dict[str, tuple[str, ...]] = {
         "labels": (),

@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelqsm.results.study import LOOKUP_NAME, scan_files
+
 PROTOCOLS = {"pi": "grappa", "af3": "reconnet3d", "af4": "reconnet3d", "af5": "reconnet3d"}
 
 
@@ -48,14 +50,14 @@ def main() -> None:
     scans, maps = folder / "scans", folder / "maps"
     costs = [measured("simulate", str(scans), "--protocols", *PROTOCOLS)]
     for protocol, method in PROTOCOLS.items():
-        raw = scans / "sub-01" / f"sub-01_acq-{protocol}_MEGRE.h5"
+        raw = scan_files(scans, "sub-01", protocol).raw
         words = ("map", str(raw), str(maps / protocol), "--method", method)
         if protocol == "pi":
             measured(*words)
         costs.append(measured(*words, *(("--overwrite",) if protocol == "pi" else ())))
-    labels = scans / "sub-01" / "sub-01_acq-pi_desc-nuclei_dseg.nii.gz"
+    labels = scan_files(scans, "sub-01", "pi").labels
     chimap = str(maps / "pi" / "Chimap.nii.gz")
-    table = ("--labels", str(labels), "--lookup", str(scans / "dseg.tsv"))
+    table = ("--labels", str(labels), "--lookup", str(scans / LOOKUP_NAME))
     costs.append(measured("nuclei", chimap, *table, str(folder / "nuclei.tsv")))
     print("| Command | Wall s | CPU s | Peak GB |\n|---|---:|---:|---:|")
     for cost in costs:

@@ -39,12 +39,12 @@ def notebook(folder: Path, atlas: str = "cit168") -> Path:
 def scan_digital_head(folder: Path) -> None:
     """Scan a digital head at AF 5 as raw data, at AF 2 as images, and T1-weighted."""
     from accelqsm.cli import main
-    from accelqsm.results.study import scan_files
+    from accelqsm.results.study import scan_files, t1w_file
 
     scans = folder / "scans"
-    main(["simulate", str(scans), "--protocols", "pi", "af5", "--seed", "11", "--t1w"])
+    main(["simulate", str(scans), "--protocols", "pi", "af5", "--seed", "11"])
     scan_files(scans, "sub-01", "af5").raw.rename(folder / "scan.h5")
-    (scans / "sub-01" / "sub-01_T1w.nii.gz").rename(folder / "T1w.nii.gz")
+    t1w_file(scans, "sub-01").rename(folder / "T1w.nii.gz")
     raw = aq.read_mrd(scan_files(scans, "sub-01", "pi").raw)
     images = aq.reconstruct_echoes(raw, method="grappa")
     images.save_bids(folder / "sub-01" / "anat", subject="sub-01", acq="pi")

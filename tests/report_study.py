@@ -12,6 +12,7 @@ from accelqsm.files.nifti import write_image
 from accelqsm.files.tables import write_table
 from accelqsm.files.toml import write_settings
 from accelqsm.grid import centred_grid
+from accelqsm.results.study import LOOKUP_NAME, scan_files
 from output_folders import resealed
 
 SHAPE = (40, 44, 24)
@@ -83,11 +84,11 @@ def write_study(out: Path, subjects: list[str]) -> Path:
     for subject in subjects:
         for protocol, gain in GAIN.items():
             _write_maps(out / "maps" / subject / f"acq-{protocol}", protocol, gain)
-            stem = out / "scans" / subject / f"{subject}_acq-{protocol}"
-            write_image(Path(f"{stem}_desc-nuclei_dseg.nii.gz"), head_labels(), GRID)
-            write_image(Path(f"{stem}_desc-truth_Chimap.nii.gz"), chi_map(1.05), GRID)
+            scan = scan_files(out / "scans", subject, protocol)
+            write_image(scan.labels, head_labels(), GRID)
+            write_image(scan.truth, chi_map(1.05), GRID)
     lookup = pd.DataFrame({"index": list(LOOKUP), "name": list(LOOKUP.values())})
-    write_table(out / "scans" / "dseg.tsv", lookup)
+    write_table(out / "scans" / LOOKUP_NAME, lookup)
     scanner = {
         "shape": list(SHAPE), "voxel_size_mm": [2.0, 2.0, 2.0], "echo_times_s": [0.004, 0.011],
         "repetition_time_s": 0.031, "flip_angle_deg": 17.0, "n_channels": 6, "snr": 90.0,

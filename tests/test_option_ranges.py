@@ -116,7 +116,10 @@ def test_an_option_of_numbers_refuses_what_is_outside(
 ) -> None:
     """65 for every number that it cannot take, setting or not; 2 for a word that is no number."""
     n_checked = 0
-    for action in commands()[name]._actions:
+    actions = commands()[name]._actions
+    places = [next(iter(a.choices)) if a.choices else "0" for a in actions if not a.option_strings]
+    given = [name, *places, *["0"] * (9 - len(places))]
+    for action in actions:
         flag = (action.option_strings or [""])[-1]
         if action.type in (None, Path, str) or not flag:
             continue
@@ -124,13 +127,13 @@ def test_an_option_of_numbers_refuses_what_is_outside(
         is_setting = action.dest.startswith("setting:")
         n_values = action.nargs if isinstance(action.nargs, int) else 1
         for value in ("nan", "inf", "-inf", "-1e300", "1e300", "1" * 400):
-            words = [name, *["0"] * 9, f"{flag}={value}"]
+            words = [*given, f"{flag}={value}"]
             if n_values > 1:
-                words = [name, *["0"] * 9, flag, *["1"] * (n_values - 1), value]
+                words = [*given, flag, *["1"] * (n_values - 1), value]
             if not is_setting and (n_values == 1 or value[0] != "-"):  # else it is an option
                 assert refused(words, capsys) == (65, flag), (flag, value)
                 n_checked += 1
-        words = [name, *["0"] * 9, flag, *["abc"] * n_values]
+        words = [*given, flag, *["abc"] * n_values]
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 2

@@ -158,7 +158,7 @@ def test_every_file_that_results_are_written_to_is_known_as_one(tmp_path: Path) 
             (folder / name).write_text("")
         assert {path.name for path in results_in(folder, command)} == set(names), command
     scan = study.scan_files(tmp_path / "simulate", "sub-01", "af3")
-    t1w = scan.raw.parent / "sub-01_T1w.nii.gz"
+    t1w = study.t1w_file(tmp_path / "simulate", "sub-01")
     for path in (scan.raw, scan.labels, scan.truth, t1w):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")

@@ -79,7 +79,7 @@ def test_the_study_scans_a_head_t1_weighted_in_a_pose_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert T1W_GRID.voxel_size_mm == (1.0, 1.0, 1.0)
-    monkeypatch.setattr(virtual, "T1W_GRID", GRID)
+    monkeypatch.setattr(virtual, "t1w_grid", lambda _: GRID)
     subject = Subject("sub-01", 45.0, "F", 5, {})
     path = virtual.simulate_t1w(tmp_path, subject)
     assert path.name == "sub-01_T1w.nii.gz"

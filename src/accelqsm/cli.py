@@ -20,7 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from accelqsm import __version__
-from accelqsm.errors import InputError, InputWarning, output_error
+from accelqsm.errors import InputError, InputWarning, PartlyFailed, output_error
 from accelqsm.runtime.disk import no_space
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.runtime.progress import progress_shown, stage
@@ -35,6 +35,10 @@ LONGEST_LINE = 1200
 UNUSABLE_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 COMMANDS = (
     "simulation.demo",
+    "study.run",
+    "study.init",
+    "study.values",
+    "study.workflow",
     "images.dicom_import",
     "images.map",
     "images.recon",
@@ -53,13 +57,30 @@ COMMANDS = (
 """Modules of ``accelqsm.commands``, in the order in which ``--help`` lists them."""
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """Parser of a command; one with the default ``passed_on`` leaves words after ``--`` there."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Namespace of the words, and those that are not known."""
+        words = list(args)
+        passed_on: list[str] = []
+        if self.get_default("passed_on") is not None and "--" in words:
+            place = words.index("--")
+            words, passed_on = words[:place], words[place + 1 :]
+        found, unknown = super().parse_known_args(words, namespace)
+        if passed_on:
+            found.passed_on = passed_on
+        return found, unknown
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done; 65: unusable input, 73: no place for the results, 74: a full disk, each with one line
-    on stderr; 70: an error of this software, with one line and how to report it (``--debug``: with
-    its traceback); 130: interrupted. A command line that cannot be read ends with 2
-    (``SystemExit``).
+    0: done; 1: some participants of a study failed, 75: another attempt may end otherwise, each
+    with its line; 65: unusable input, 66: no data set, 73: no place for the results, 74: a full
+    disk, each with one line on stderr; 70: an error of this software, with one line and how to
+    report it (``--debug``: with its traceback); 130: interrupted. A command line that cannot be
+    read ends with 2 (``SystemExit``).
     """
     given = sys.argv[1:] if arguments is None else arguments
     try:
@@ -101,7 +122,8 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
 def _refuse(error: InputError) -> int:
     """Say in one line what cannot be used; the exit status."""
     stage()
-    print(f"accelqsm: {_one_line(str(error))}", file=sys.stderr)
+    for line in error.lines if isinstance(error, PartlyFailed) else (str(error),):
+        print(f"accelqsm: {_one_line(line)}", file=sys.stderr)
     return error.status
 
 
@@ -133,7 +155,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--debug", action="store_true", help="show the traceback of an error of this software"
     )
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=_CommandParser
+    )
     for command in all_commands():
         added = commands.add_parser(
             command.NAME,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,13 @@ class InputError(ValueError):
     """EX_DATAERR of sysexits.h."""
 
 
+class MissingError(InputError):
+    """A data set that is not there."""
+
+    status = 66
+    """EX_NOINPUT."""
+
+
 class OutputError(InputError):
     """A place where results cannot be made: read-only, of others, or below a file."""
 
@@ -32,6 +39,20 @@ class DiskError(OutputError):
 
     status = 74
     """EX_IOERR."""
+
+
+class PartlyFailed(InputError):
+    """Some parts of a run failed, the others are done; one line for each.
+
+    Attributes:
+        lines: what failed, and why.
+        status: exit status: 1, or 75 where another attempt may end otherwise.
+    """
+
+    def __init__(self, lines: Sequence[str], status: int = 1) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = tuple(lines)
+        self.status = status
 
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

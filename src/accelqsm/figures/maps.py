@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ def maps_figure(
     magnitude: Volume | None = None,
     r2star_per_s: Volume | None = None,
     voxel_size_mm: Triple,
+    others: Mapping[str, tuple[Volume, tuple[float, float]]] = MappingProxyType({}),
 ) -> Figure:
     """Figure of each map in three planes through the centre of the mask, cropped to it.
 
@@ -36,6 +39,7 @@ def maps_figure(
         magnitude: (x, y, z), any scale.
         r2star_per_s: (x, y, z) in 1/s.
         voxel_size_mm: edge lengths of a voxel in mm.
+        others: name with its unit -> values (x, y, z), and those shown black and white.
 
     Raises:
         InputError: shapes that differ, or an empty mask.
@@ -47,6 +51,7 @@ def maps_figure(
         volumes["magnitude"] = (magnitude, (0.0, _bright(magnitude, mask)))
     if r2star_per_s is not None:
         volumes["R2*, 1/s"] = (r2star_per_s, R2STAR_WINDOW_PER_S)
+    volumes |= others
     for name, (values, _) in volumes.items():
         if values.shape != mask.shape:
             raise InputError(

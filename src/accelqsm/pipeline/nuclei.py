@@ -122,10 +122,34 @@ def measure_atlas(
     Raises:
         InputError: images that do not fit each other, or nuclei outside the scan.
     """
-    head = _within_brain(head)
-    rows = select_rows(atlas.lookup, settings.regions or seven_or_all(atlas.lookup))
-    level_ppm = head.reference_ppm(settings.reference)
+    _ready(head, atlas, settings)
     registered = register_atlas(head.chi, magnitude_of(head), head.brain, atlas, t1w=t1w, syn=syn)
+    return measure_registered(head, atlas, registered, settings=settings, syn=syn, source=source)
+
+
+def measure_registered(
+    head: MappedHead,
+    atlas: Atlas,
+    registered: RegisteredHead,
+    *,
+    settings: MeasureSettings = DEFAULT,
+    syn: SynSettings = SYN,
+    source: Mapping[str, Any] | None = None,
+) -> NucleiResult:
+    """Measure nuclei with the labels of an atlas that the head is registered to already.
+
+    Args:
+        head: map and magnitude of one scan.
+        atlas: template and labels.
+        registered: the scan, with its transform to the template.
+        settings: settings of the measurement.
+        syn: settings that the head was registered with.
+        source: record of the inputs.
+
+    Raises:
+        InputError: images that do not fit each other, or nuclei outside the scan.
+    """
+    head, rows, level_ppm = _ready(head, atlas, settings)
     with step("Labels to the map, values, quality"):
         propagated = propagate_to_head(head, atlas, registered.transform, settings)
         placed = place_labels(head, propagated, rows, settings)
@@ -142,6 +166,15 @@ def measure_atlas(
             notes=notes_of(table),
             source=dict(source or {}) | _registered_source(registered, atlas, syn),
         )
+
+
+def _ready(
+    head: MappedHead, atlas: Atlas, settings: MeasureSettings
+) -> tuple[MappedHead, pd.DataFrame, float]:
+    """The head within its brain, the labels to measure, and the reference's level in ppm."""
+    head = _within_brain(head)
+    rows = select_rows(atlas.lookup, settings.regions or seven_or_all(atlas.lookup))
+    return head, rows, head.reference_ppm(settings.reference)
 
 
 def measure_coregistered(

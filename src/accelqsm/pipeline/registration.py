@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,19 @@ class Transform:
             lambda points: other.to_template(self.forward(points)),
             lambda points: self.inverse(other.from_template(points)),
         )
+
+
+class HeadTransforms(Protocol):
+    """Transforms that all scans of a head share (``results.registration``)."""
+
+    @property
+    def to_head(self) -> Matrix: ...
+
+    @property
+    def to_template(self) -> TemplateMap: ...
+
+    @property
+    def contrasts(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,34 @@ def register_atlas(
         to_template = _syn(atlas, images, affine, syn)
     shared = tuple(name for name in atlas.templates if name in images) or (contrast,)
     return RegisteredHead(images, to_head, to_template, magnitude, shared)
+
+
+def scan_of_head(
+    chi: Volume,
+    magnitude: Volume,
+    head: HeadTransforms,
+    *,
+    t1w: Volume | None,
+    reference: Volume | None = None,
+    to_reference: Matrix | None = None,
+) -> RegisteredHead:
+    """A scan of a head of which one scan, the reference, was registered to a template.
+
+    Args:
+        chi, magnitude: images of the scan, on one grid.
+        head: transforms of the head, from the reference scan.
+        t1w: the T1-weighted image that the head was registered with, if there was one.
+        reference: magnitude of the reference scan; None where this is the reference.
+        to_reference: 4 x 4, takes world points of the scan to those of the reference.
+    """
+    own = {"magnitude": magnitude, "susceptibility": chi}
+    to_head = head.to_head if to_reference is None else head.to_head @ to_reference
+    anchor = t1w if t1w is not None else reference
+    if anchor is not None:
+        inverse = affine_transform(np.linalg.inv(to_head))
+        own = {name: resample_to(image, anchor.grid, inverse) for name, image in own.items()}
+    images = own if t1w is None else {"T1w": t1w} | own
+    return RegisteredHead(images, to_head, head.to_template, magnitude, tuple(head.contrasts))
 
 
 def _images(chi: Volume, magnitude: Volume, t1w: Volume | None) -> tuple[dict[str, Volume], Matrix]:

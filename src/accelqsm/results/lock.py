@@ -12,6 +12,10 @@ from pathlib import Path
 from accelqsm.errors import InputError
 
 
+class InUse(InputError):
+    """Results that another run is writing."""
+
+
 @contextmanager
 def locked(path: Path, what: Path) -> Iterator[None]:
     """Context manager that holds the lock file ``path`` of ``what``.
@@ -20,7 +24,7 @@ def locked(path: Path, what: Path) -> Iterator[None]:
     Where the file system has no locks, the process that the file names is looked for.
 
     Raises:
-        InputError: another run owns ``what``; names its process.
+        InUse: another run owns ``what``; names its process.
     """
     handle = _owned(path, what)
     try:
@@ -57,10 +61,10 @@ def _is_still(path: Path, handle: int) -> bool:
         return False
 
 
-def _in_use(path: Path, what: Path, handle: int) -> InputError:
+def _in_use(path: Path, what: Path, handle: int) -> InUse:
     process, host, started = _owner(handle)
     os.close(handle)
-    return InputError(
+    return InUse(
         f"{what}: expected no other run with this OUT, found process {process or 'of another run'}"
         f"{f' on {host}' if host else ''}{f' since {started}' if started else ''} (lock {path})"
     )

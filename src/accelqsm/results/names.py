@@ -30,15 +30,20 @@ _COMPARISON = (
     *(f"{stem}.{end}" for stem in ("agreement", "age", "table-[1-9]", "published-checks")
       for end in _TABLE),
 )  # fmt: skip
+_DATASET = ("dataset_description.json", "README.md", ".bidsignore")
 _SCANS = (
-    SETTINGS, UNFINISHED, "participants.tsv", "dseg.tsv", "sub-*/sub-*_acq-*_MEGRE.h5",
-    "sub-*/sub-*_acq-*_desc-nuclei_dseg.nii.gz", "sub-*/sub-*_acq-*_desc-truth_Chimap.nii.gz",
-    "sub-*/sub-*_T1w.nii.gz",
+    SETTINGS, UNFINISHED, "participants.tsv", "participants.json", *_DATASET,
+    "sourcedata/sub-*/anat/sub-*_acq-*_MEGRE.h5", "sub-*/anat/sub-*_T1w.nii.gz",
+    "sub-*/anat/sub-*_T1w.json", *(f"derivatives/truth/{name}" for name in _DATASET),
+    "derivatives/truth/desc-nuclei_dseg.tsv",
+    *(f"derivatives/truth/sub-*/anat/sub-*_acq-*_desc-{what}.{end}"
+      for what in ("nuclei_dseg", "truth_Chimap") for end in ("nii.gz", "json")),
 )  # fmt: skip
 RESULTS: Mapping[str, tuple[str, ...]] = {
     "map": (*_TEXTS, *_MAPS, *_ECHOES, "nuclei.tsv", "nuclei.json", "nuclei.toml"),
     "recon": (*_TEXTS, *_ECHOES),
     "nuclei": (*_TEXTS, *_NUCLEI),
+    "registration": (SETTINGS, UNFINISHED, "to-template.nii.gz", "from-template.nii.gz"),
     "compare": (*_TEXTS, *_COMPARISON, *_EXPORTS),
     "cohort": (SETTINGS, UNFINISHED, "values.tsv", "participants.tsv"),
     "simulate": _SCANS,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-LOOKUP_NAME = "dseg.tsv"
+SOURCE, TRUE = "sourcedata", "derivatives/truth"
+"""Parts of a simulated dataset: raw data, and the dataset of what is true of it."""
+LOOKUP_NAME = f"{TRUE}/desc-nuclei_dseg.tsv"
 SCANS, MAPS, AGREEMENT, ACCURACY = "scans", "maps", "agreement", "accuracy"
 SIMILARITY, NUCLEI = "similarity.tsv", "nuclei.tsv"
 VALUES, VALUES_AND_TRUTH = "values.tsv", "values-truth.tsv"
@@ -22,7 +24,7 @@ class ScanFiles:
         subject: label such as "sub-01".
         protocol: name such as "af3".
         raw: MRD file.
-        labels: NIfTI of nuclei, indices as in ``dseg.tsv``.
+        labels: NIfTI of nuclei, indices as in ``LOOKUP_NAME``.
         truth: NIfTI of the true susceptibility in ppm at the scan's resolution, inside the brain.
     """
 
@@ -34,15 +36,21 @@ class ScanFiles:
 
 
 def scan_files(folder: Path, subject: str, protocol: str) -> ScanFiles:
-    """File names of one scan under ``folder``."""
-    stem = folder / subject / f"{subject}_acq-{protocol.replace('-', '')}"
+    """File names of one scan of a simulated BIDS dataset in ``folder``."""
+    name = f"{subject}_acq-{protocol.replace('-', '')}"
+    truth = folder / TRUE / subject / "anat"
     return ScanFiles(
         subject=subject,
         protocol=protocol,
-        raw=Path(f"{stem}_MEGRE.h5"),
-        labels=Path(f"{stem}_desc-nuclei_dseg.nii.gz"),
-        truth=Path(f"{stem}_desc-truth_Chimap.nii.gz"),
+        raw=folder / SOURCE / subject / "anat" / f"{name}_MEGRE.h5",
+        labels=truth / f"{name}_desc-nuclei_dseg.nii.gz",
+        truth=truth / f"{name}_desc-truth_Chimap.nii.gz",
     )
+
+
+def t1w_file(folder: Path, subject: str) -> Path:
+    """File name of the T1-weighted image of one subject of a simulated dataset."""
+    return folder / subject / "anat" / f"{subject}_T1w.nii.gz"
 
 
 def map_folder(out: Path, subject: str, protocol: str) -> Path:

@@ -21,6 +21,12 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def use_threads(number: int) -> None:
+    """Compute on the CPU with so many threads, on which the last digits of sums depend."""
+    if torch.get_num_threads() != number:
+        torch.set_num_threads(number)
+
+
 def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> tuple[Value, torch.device]:
     """Run ``compute(device)`` on the best device, or on the CPU if the GPU's memory is too small.
 

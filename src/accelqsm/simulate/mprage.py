@@ -15,7 +15,16 @@ from accelqsm.simulate.heads.head import Head
 
 WHITE_MATTER_T1_S = 1.0
 BIAS_LARGEST = 0.25
-T1W_GRID: Grid = centred_grid((192, 240, 200), (1.0, 1.0, 1.0), centre_mm=(0.0, -17.0, 0.0))
+FIELD_OF_VIEW_MM = (192, 240, 200)
+
+
+def t1w_grid(voxel_mm: float = 1.0) -> Grid:
+    """Grid of isotropic voxels over a whole head."""
+    x, y, z = (round(extent / voxel_mm) for extent in FIELD_OF_VIEW_MM)
+    return centred_grid((x, y, z), (voxel_mm,) * 3, centre_mm=(0.0, -17.0, 0.0))
+
+
+T1W_GRID = t1w_grid()
 """Grid of 1 mm voxels over a whole head."""
 
 

@@ -55,6 +55,7 @@ class Preset:
         calibration: fully sampled centre of a Poisson-disk pattern along (y, z), up to 0.09
             cycles/mm; a larger one leaves too few samples for the edges of small nuclei at AF 5.
         moves_between_scans: whether the head is in a different pose for every protocol.
+        t1w_voxel_mm: voxel size of the T1-weighted image.
     """
 
     shape: Shape
@@ -68,6 +69,7 @@ class Preset:
     calibration_lines: int
     calibration: tuple[int, int]
     moves_between_scans: bool
+    t1w_voxel_mm: float = 1.0
 
     def scan_bytes(self, protocol: str) -> int:
         """Least size of a scan's file: its samples, complex in single precision."""
@@ -95,6 +97,20 @@ HEAD_CENTRE_MM = (0.0, -16.0, 8.0)
 # SNR grows with the voxel's volume and the root of the number of samples: 60 at the paper's grid
 # would be 130 at the demo's.
 PRESETS = {
+    "small": Preset(
+        shape=(54, 66, 40),
+        voxel_size_mm=(3.2, 3.2, 4.0),
+        echo_times_s=(0.004, 0.010, 0.016),
+        repetition_time_s=0.0302,
+        flip_angle_deg=15.0,
+        n_channels=3,
+        snr=120.0,
+        refinement=(2, 2, 2),
+        calibration_lines=12,
+        calibration=(12, 12),
+        moves_between_scans=False,
+        t1w_voxel_mm=2.0,
+    ),
     "demo": Preset(
         shape=(84, 264, 76),
         voxel_size_mm=(2.0, 0.8, 2.0),

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -14,7 +13,6 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.files.nifti import write_image
-from accelqsm.files.tables import write_table
 from accelqsm.files.toml import write_settings
 from accelqsm.fourier import centred_slice, fft, ifft
 from accelqsm.grid import Grid
@@ -22,12 +20,13 @@ from accelqsm.options.table import simple
 from accelqsm.pipeline.maps import as_array
 from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
-from accelqsm.results.study import LOOKUP_NAME, ScanFiles, scan_files
+from accelqsm.results.study import ScanFiles, scan_files, t1w_file
 from accelqsm.runtime.progress import track
 from accelqsm.simulate.cohort import Subject, draw_cohort, random_pose
-from accelqsm.simulate.heads.head import LOOKUP, UPRIGHT, Head, Pose, digital_head
-from accelqsm.simulate.mprage import T1W_GRID, t1w_scan
+from accelqsm.simulate.heads.head import UPRIGHT, Head, Pose, digital_head
+from accelqsm.simulate.mprage import t1w_grid, t1w_scan
 from accelqsm.simulate.scanner import scan
+from accelqsm.virtual.dataset import write_dataset, write_t1w_sidecar
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset
 from accelqsm.virtual.sampling import sampling_pattern
 
@@ -46,11 +45,11 @@ def simulate_study(
     """Draw a cohort and scan every subject with every protocol.
 
     Args:
-        out: folder for ``participants.tsv``, ``dseg.tsv``, ``settings.toml`` and one folder per
-            subject.
+        out: folder for a BIDS dataset: raw data in ``sourcedata``, T1-weighted images, what is
+            true of them in ``derivatives/truth``, and ``settings.toml``.
         n_subjects: number of heads, 1 or more.
         seed: seed of the cohort; the same seed gives the same files.
-        preset: "demo" or "paper".
+        preset: "small", "demo" or "paper".
         protocols: names of ``PROTOCOLS``.
         t1w: add a T1-weighted scan of every subject (1 mm, in a pose of its own).
 
@@ -73,10 +72,8 @@ def simulate_study(
     ]
     if t1w:
         for subject in track(subjects, "T1-weighted scans", len(subjects)):
-            simulate_t1w(out, subject)
-    lookup = pd.DataFrame([{"index": index, "name": name} for index, name in LOOKUP])
-    write_table(out / LOOKUP_NAME, lookup)
-    write_table(out / "participants.tsv", _participants(subjects))
+            simulate_t1w(out, subject, voxel_mm=chosen.t1w_voxel_mm)
+    write_dataset(out, subjects, scans, field_strength_t=chosen.acquisition.field_strength_t)
     write_settings(
         out / SETTINGS,
         {
@@ -125,18 +122,20 @@ def simulate_subject(
             yield files
 
 
-def simulate_t1w(out: Path, subject: Subject) -> Path:
-    """Scan one head T1-weighted, in a pose of its own, and write ``<subject>_T1w.nii.gz``."""
+def simulate_t1w(out: Path, subject: Subject, *, voxel_mm: float = 1.0) -> Path:
+    """Scan one head T1-weighted, in a pose of its own, and write it with its sidecar."""
     seed = int(np.random.SeedSequence([subject.seed, len(PROTOCOLS)]).generate_state(1)[0])
+    grid = t1w_grid(voxel_mm)
     head = digital_head(
-        T1W_GRID,
+        grid,
         seed=subject.seed,
         pose=random_pose(seed),
         age_years=subject.age_years,
         nuclei_chi_ppm=subject.nuclei_chi_ppm,
     )
-    path = out / subject.label / f"{subject.label}_T1w.nii.gz"
-    write_image(path, as_array(t1w_scan(head, snr=T1W_SNR, seed=seed)), T1W_GRID)
+    path = t1w_file(out, subject.label)
+    write_image(path, as_array(t1w_scan(head, snr=T1W_SNR, seed=seed)), grid)
+    write_t1w_sidecar(path)
     return path
 
 
@@ -181,9 +180,3 @@ def _seed(subject: Subject, protocol: str) -> int:
     """Seed of a scan, so that no two scans share noise, pattern or pose."""
     position = list(PROTOCOLS).index(protocol)
     return int(np.random.SeedSequence([subject.seed, position]).generate_state(1)[0])
-
-
-def _participants(subjects: Sequence[Subject]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [{"participant_id": s.label, "age": round(s.age_years, 1), "sex": s.sex} for s in subjects]
-    )

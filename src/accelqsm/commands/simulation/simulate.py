@@ -9,8 +9,8 @@ from accelqsm.options.arguments import SEED, number
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 
 NAME = "simulate"
-HELP = "simulate scans of digital heads, as MRD files with ground truth"
-EXAMPLE = "accelqsm simulate scans --subjects 2 --protocols pi af5 --t1w"
+HELP = "simulate scans of digital heads: a BIDS dataset of MRD files with ground truth"
+EXAMPLE = "accelqsm simulate bids --subjects 2 --protocols pi af5"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=PRESETS,
         default="demo",
-        help="small and quick, or the size of the published study (default demo)",
+        help="size of a scan: quick to try, of the demo, or of the published study (default demo)",
     )
     parser.add_argument(
         "--protocols",
@@ -43,7 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["pi", "af3", "af4", "af5"],
         help="protocols of each head (default pi af3 af4 af5)",
     )
-    parser.add_argument("--t1w", action="store_true", help="add a T1-weighted scan, as NIfTI")
+    parser.add_argument(
+        "--t1w",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a T1-weighted image of each head, as NIfTI (default yes; a dataset without any image "
+        "is no valid BIDS)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

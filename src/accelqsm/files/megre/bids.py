@@ -23,7 +23,7 @@ class BidsName:
     """Parsed BIDS file name, such as ``sub-01_echo-2_part-mag_MEGRE.nii.gz``.
 
     Attributes:
-        stem: the name without ``.nii.gz``, ``.nii`` or ``.json``.
+        stem: the name without its ending: that of an image, ``.json``, ``.h5`` or ``.tsv``.
         entities: key and label in order, such as (("sub", "01"), ("echo", "2"), ("part", "mag")).
         suffix: what follows the last underscore, such as "MEGRE"; "" where that is an entity.
     """
@@ -81,7 +81,7 @@ def bids_name(path: Path) -> BidsName:
     Source: Gorgolewski et al. 2016, Sci Data 3:160044, doi 10.1038/sdata.2016.44.
     """
     stem = path.name
-    for ending in (*IMAGE_ENDINGS, ".json"):
+    for ending in (*IMAGE_ENDINGS, ".json", ".h5", ".tsv"):
         stem = stem.removesuffix(ending)
     *pieces, suffix = stem.split("_")
     if pieces and "-" in suffix:

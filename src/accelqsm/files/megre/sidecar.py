@@ -71,7 +71,7 @@ def read_sidecar(image: Path) -> Sidecar:
     """
     fields: dict[str, Any] = {}
     sources: dict[str, Path] = {}
-    for path in _applicable(image):
+    for path in applicable_sidecars(image):
         for key, value in read_json_object(path).items():
             if key in sources and key in USED and value != fields[key]:
                 _check_rank(image, key, sources[key], path)
@@ -218,7 +218,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _applicable(image: Path) -> list[Path]:
+def applicable_sidecars(image: Path) -> list[Path]:
     """JSON files that apply to an image, the most general first."""
     paths: list[Path] = []
     for folder in _folders(image):

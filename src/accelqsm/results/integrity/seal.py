@@ -8,6 +8,7 @@ from pathlib import Path
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import write_text
+from accelqsm.files.bids.description import IGNORED
 from accelqsm.files.toml import read_settings
 from accelqsm.results.records import CHECKSUMS, FILES, SETTINGS, UNFINISHED
 from accelqsm.results.study import REPORT
@@ -89,7 +90,8 @@ def sha256(path: Path) -> str:
 
 
 def _is_named(path: Path, record: Path) -> bool:
-    if path == record or path.name in UNSEALED or path.name.startswith("."):
+    hidden = path.name.startswith(".") and path.name != IGNORED
+    if path == record or path.name in UNSEALED or hidden:
         return False
     below = [above for above in path.parents if record.parent in above.parents]
     owned = [above / SETTINGS for above in below if (above / SETTINGS).is_file()]

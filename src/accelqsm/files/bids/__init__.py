@@ -1,0 +1,1 @@
+"""BIDS datasets: their description, and the index of their files."""
