@@ -102,6 +102,8 @@ def resample_to(
     volume: Volume, grid: Grid, mapping: Mapping | None = None, *, order: int = 1
 ) -> Volume:
     """Resample a volume to a grid; ``mapping`` takes world points of the grid to the volume's."""
+    if mapping is None and grid == volume.grid:
+        return Volume(volume.values.astype(np.float32, copy=False), grid)
     out = np.empty(grid.shape, dtype=np.float32)
     for start, stop in slabs(grid):
         points = grid_points(grid, start, stop)
