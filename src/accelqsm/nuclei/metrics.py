@@ -70,9 +70,7 @@ def similarity_fall(
     return similarity(np.zeros(3)) / float(np.mean(apart)) if np.mean(apart) > 0 else 1.0
 
 
-def scan_fall(
-    fixed: Volume, moving: Volume, brain: npt.NDArray[np.bool_], matrix: Matrix
-) -> float:
+def scan_fall(fixed: Volume, moving: Volume, brain: npt.NDArray[np.bool_], matrix: Matrix) -> float:
     """``similarity_fall`` of two images of one head in the brain, at 2 mm.
 
     Args:
@@ -136,9 +134,7 @@ def template_metrics(
     return metrics
 
 
-def affine_metrics(
-    atlas_brain: Volume, scan_brain: Volume, affine: Matrix
-) -> Metrics:
+def affine_metrics(atlas_brain: Volume, scan_brain: Volume, affine: Matrix) -> Metrics:
     """Overlap of the brains (Dice) in the image, and the scales of the affine transform.
 
     Args:

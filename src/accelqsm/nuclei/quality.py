@@ -115,9 +115,9 @@ def flags(
         doubtful: whether the registration is; every row says so.
 
     Returns:
-        One text per row: a doubtful registration, size beyond 0.6 to 1.67 of the expected one, position more than 6 mm from
-        it, sides that differ by a factor of 1.6 in size, values beyond four SD of adults, or sides
-        that differ by three SD of adults.
+        One text per row: a doubtful registration, size beyond 0.6 to 1.67 of the expected one,
+        position more than 6 mm from it, sides that differ by a factor of 1.6 in size, values
+        beyond four SD of adults, or sides that differ by three SD of adults.
     """
     index = {
         split_side(str(n)): int(i) for i, n in zip(lookup["index"], lookup["name"], strict=True)

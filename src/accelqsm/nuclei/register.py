@@ -202,9 +202,11 @@ def near_nuclei(template: Named[str, Volume], box: Grid, spacing_mm: float) -> d
 
     Images that lie there already stay as they are.
     """
-    grid = isotropic_grid(box, spacing_mm)
+    grid, still = isotropic_grid(box, spacing_mm), np.eye(4)
     return {
-        name: image if image.grid == grid else resample_to(_smooth(image, spacing_mm), grid, order=3)
+        name: image
+        if image.grid == grid
+        else resample_to(_crop_smoothed(image, grid, still), grid, order=3)
         for name, image in template.items()
     }
 

@@ -217,9 +217,7 @@ def measure_coregistered(
             ("similarity_fall_scans", fall, "1"),
         ]
         status = registration_status(head.name, metrics)
-        table["flag"] = flags(
-            table, rows, expected={}, centres_mm={}, doubtful=status != PLAUSIBLE
-        )
+        table["flag"] = flags(table, rows, expected={}, centres_mm={}, doubtful=status != PLAUSIBLE)
         return result_of(
             head,
             table,
