@@ -66,18 +66,18 @@ class SynSettings(Settings):
         1.25, least=0.01, most=20, unit="mm", help="voxel size at which images are compared"
     )
     iterations: tuple[int, ...] = setting(
-        (40, 20, 3), least=0, most=10_000, help="iterations at each resolution, coarsest first"
+        (40, 20, 4), least=0, most=10_000, help="iterations at each resolution, coarsest first"
     )
     step: float = setting(0.25, above=0, most=10, unit="voxels", help="gradient step")
     radius: int = setting(
         1, least=1, most=20, unit="voxels", help="radius of the local correlation window"
     )
     smoothing_voxels: float = setting(
-        4.0,
+        2.5,
         least=0,
         most=100,
-        unit="voxels",
-        help="standard deviation of the smoothing of each update",
+        unit="voxels^2",
+        help="variance of the smoothing of each update",
     )
     margin_mm: float = setting(
         10.0,
