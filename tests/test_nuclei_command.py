@@ -12,11 +12,14 @@ import pytest
 
 from accelqsm.api.nuclei import as_atlas, locate_nuclei, mapped_head
 from accelqsm.cli import main
+from accelqsm.errors import InputWarning
 from accelqsm.files.atlas import read_atlas
 from accelqsm.files.nifti import read_image, write_image
 from accelqsm.files.tables import read_table
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.nuclei.atlas import SEVEN, Atlas, one_hot, paste, propagate_labels
+from accelqsm.nuclei.metrics import scan_fall
+from accelqsm.nuclei.quality import registration_doubts
 from accelqsm.nuclei.register import SynSettings, motion_of
 from accelqsm.nuclei.volume import Volume, affine_transform
 from accelqsm.pipeline import nuclei as pipeline
@@ -128,6 +131,8 @@ def test_results_say_what_they_are(results: Path) -> None:
     assert set(meanings) == set(table.columns)
     assert meanings["mean_ppb"]["Units"] == "ppb"
     settings = tomllib.loads((results / "settings.toml").read_text())
+    assert settings["source"]["registration"] == "plausible"
+    assert not any("doubtful" in str(flag) for flag in table["flag"])
     assert settings["source"]["contrasts"] == ["T1w", "magnitude"]
     assert settings["nuclei"]["reference"] == "brain"
     assert settings["software"]["antspyx"] != "missing"
@@ -250,6 +255,35 @@ def test_a_cropped_brain_gives_no_number_for_what_is_cut_off(inputs: Path, tmp_p
     assert np.isnan(snr["mean_ppb"])
     assert "of it lies outside the image" in snr["note"]
     assert np.isfinite(table.loc[("Ca", "both"), "mean_ppb"])
+
+
+def test_a_scan_upside_down_is_doubtful_in_every_row(inputs: Path, tmp_path: Path) -> None:
+    """The labels lie in a brain, and have values, which are no nuclei's."""
+    for name in ("Chimap", "mag"):
+        image = read_image(inputs / "scan" / f"{name}.nii.gz")
+        write_image(tmp_path / f"{name}.nii.gz", image.values[:, :, ::-1], image.grid)
+    head = mapped_head(tmp_path / "Chimap.nii.gz", magnitude=tmp_path / "mag.nii.gz")
+    with pytest.warns(InputWarning, match="registration is doubtful.*head and template agree"):
+        found = locate_nuclei(head, atlas=inputs / "atlas", syn=COARSE)
+    assert all("registration doubtful" in flag for flag in found.table["flag"])
+    assert found.source["registration"].startswith("doubtful: head and template agree")
+
+
+def test_a_t1w_of_somebody_else_or_turned_over_is_doubtful() -> None:
+    scan, brain = magnitude(5, UPRIGHT), head(5, UPRIGHT).brain.numpy()
+    own, other = t1w(5, T1W_POSE, noise_seed=6), t1w(9, UPRIGHT, noise_seed=6)
+
+    def doubts(image: Volume, matrix: np.ndarray) -> list[str]:
+        fall = scan_fall(scan, image, brain, matrix)
+        return registration_doubts([("similarity_fall_t1w_magnitude", fall, "1")])
+
+    to_t1w = pose_matrix(T1W_POSE)
+    assert doubts(own, to_t1w) == []
+    shading = np.exp(np.linspace(-0.7, 0.7, GRID.shape[1]))[:, None]
+    assert doubts(Volume(own.values * shading, GRID), to_t1w) == []
+    assert doubts(other, np.eye(4)) != []
+    for axes in ((0,), (1,), (2,), (0, 1)):
+        assert doubts(Volume(np.flip(own.values, axes), GRID), to_t1w) != [], axes
 
 
 def test_labels_without_a_voxel_are_refused(

@@ -18,11 +18,11 @@ from accelqsm.grid import Grid, centred_grid
 from accelqsm.nuclei import engine, register
 from accelqsm.nuclei.register import (
     BRAIN_MARGIN_MM,
-    _coarse,
     _crop_smoothed,
     _middle,
     _smooth,
     _strip_skull,
+    coarse_image,
     mutual_information,
 )
 from accelqsm.nuclei.settings import SynSettings
@@ -205,7 +205,7 @@ def test_smoothing_makes_up_the_difference_in_resolution_along_each_axis() -> No
 
 def test_the_coarse_image_is_smoothed_like_any_other() -> None:
     image = Volume(texture(1).values[:30], centred_grid((30, 44, 36), (1.0, 0.8, 2.5)))
-    found = _coarse(image)
+    found = coarse_image(image)
     wanted = resample_to(_smooth(image, 2.0), isotropic_grid(image.grid, 2.0))
     np.testing.assert_allclose(found.values, wanted.values, rtol=1e-6)
 
@@ -259,11 +259,16 @@ def test_a_few_extreme_values_leave_the_histogram_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spacing_mm", "last"), [(0.4, 0), (0.8, 0), (1.0, 0), (1.1, 5), (2.0, 5), (4.0, 5)]
+    ("spacing_mm", "first_pass"),
+    [(0.4, (40, 10, 0)), (1.25, (40, 10, 0)), (1.3, (40, 25, 5)), (4.0, (40, 25, 5))],
 )
 def test_the_first_pass_leaves_out_the_finest_level_where_the_next_is_fine(
-    spacing_mm: float, last: int
+    spacing_mm: float, first_pass: tuple[int, ...]
 ) -> None:
     settings = SynSettings(spacing_mm=spacing_mm, iterations=(40, 25, 5))
-    assert settings.coarse.iterations == (40, 25, last)
+    assert settings.coarse.iterations == first_pass
     assert settings.coarse.spacing_mm == spacing_mm
+    # Few iterations stay as they are, and a single level is the finest one.
+    few = SynSettings(spacing_mm=1.0, iterations=(4, 3, 2)).coarse
+    assert few.iterations == (4, 3, 0)
+    assert SynSettings(spacing_mm=1.0, iterations=(7,)).coarse.iterations == (0,)

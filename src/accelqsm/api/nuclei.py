@@ -265,7 +265,8 @@ def as_atlas(images: AtlasImages, *, name: str = "") -> Atlas:
     templates = {name: _volume(image) for name, image in images.templates.items()}
     first = next(iter(templates.values()))
     brain = first if images.brain is None else Volume(images.brain.values, images.brain.grid)
-    inside = brain.values > (0 if images.brain is None else 0.5)
+    # A susceptibility map, too, is a template: it is below zero in half of the brain.
+    inside = brain.values != 0 if images.brain is None else brain.values > 0.5
     indices = [int(i) for i in images.lookup["index"]]
     if images.labels is None:
         probabilities = {i: Volume(p, images.label_grid) for i, p in images.probabilities.items()}

@@ -56,11 +56,7 @@ class Atlas:
 
     def box(self, margin_mm: float) -> Grid:
         """Bounding box of all labels in the template, with a margin."""
-        first = next(iter(self.probabilities.values()))
-        anything = np.zeros(first.grid.shape, dtype=bool)
-        for probability in self.probabilities.values():
-            anything |= probability.values > 0
-        return box_around(Volume(anything, first.grid), margin_mm=margin_mm)
+        return box_around(self.union(self.probabilities), margin_mm=margin_mm)
 
     def union(self, indices: Iterable[int]) -> Volume:
         """Largest probability over some labels in each voxel."""

@@ -36,12 +36,13 @@ def match_contrast(
 
     Args:
         scan: image of the contrast of ``template``, or of inverted contrast.
-        template: image to be changed.
+        template: image to be changed, on any grid.
         probabilities: label probabilities by index, all on one grid.
         transform: from the scan to the template, approximately correct.
 
     Returns:
-        The template on its own grid; unchanged where either image has no contrast outside nuclei.
+        The template on the grid of ``transform``; unchanged where either image has no contrast
+        outside nuclei.
     """
     of_scan = resample_to(scan, transform.grid, transform.from_template).values.astype(np.float64)
     own = resample_to(template, transform.grid).values.astype(np.float64)
@@ -60,10 +61,8 @@ def match_contrast(
     weights = labels / labels.sum((1, 2, 3), keepdims=True)
     mixing = np.einsum("ixyz,jxyz->ij", weights, labels) + RIDGE * np.eye(len(large))
     missing = np.einsum("ixyz,xyz->i", weights, wanted - own)
-    changes = zip(large, np.linalg.solve(mixing, missing), strict=True)
-    raised = sum(np.float32(change) * probabilities[index].values for index, change in changes)
-    added = resample_to(Volume(np.asarray(raised), probabilities[large[0]].grid), template.grid)
-    return Volume(template.values + added.values, template.grid)
+    changed = own + np.einsum("i,ixyz->xyz", np.linalg.solve(mixing, missing), labels)
+    return Volume(changed.astype(np.float32), transform.grid)
 
 
 def _away_from(

@@ -120,7 +120,7 @@ def deformable_registration(
         iterations: per resolution, coarsest first; each is twice as fine as the one before.
         step: gradient step, voxels.
         radius: of the window of the local correlation, voxels.
-        smoothing_voxels: standard deviation by which each update is smoothed.
+        smoothing_voxels: variance of the smoothing of each update, voxels^2.
 
     Returns:
         Forward and inverse displacement fields (3, x, y, z) in mm (RAS+) on the grid of ``fixed``,

@@ -1,4 +1,4 @@
-"""Plausibility flags of nuclei: size, position and value compared with atlas and adults."""
+"""Plausibility of nuclei and of their registration, compared with atlas and adults."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from accelqsm.grid import Grid
 from accelqsm.nuclei.measure import split_side
+from accelqsm.nuclei.metrics import Metrics
 from accelqsm.nuclei.volume import affine_transform
 
 SIZE_RATIO = (0.6, 1.67)
@@ -31,6 +32,13 @@ ADULT_PPB: Mapping[str, tuple[float, float]] = {
     "SNr": (99.9, 25.4),
 }
 SD_FLOOR_PPB = 12.0
+
+DOUBTFUL = "registration doubtful"
+LEAST_FALL = {"t1w_magnitude": 2.5, "scans": 2.5, "template": 2.0}
+"""Of ``nuclei.metrics.similarity_fall``, by the pair of images."""
+
+LEAST_BRAIN_OVERLAP = 0.85
+AFFINE_SCALES = (0.7, 1.4)
 
 
 @dataclass(frozen=True)
@@ -54,12 +62,48 @@ def centre_mm(labels: npt.NDArray[Any], index: int, grid: Grid) -> npt.NDArray[n
     return affine_transform(grid.matrix)(where.mean(1, keepdims=True))[:, 0]
 
 
+def registration_doubts(metrics: Metrics) -> list[str]:
+    """Reasons to doubt a registration; none where nothing is conspicuous.
+
+    Args:
+        metrics: of ``nuclei.metrics``; those that are missing are not judged.
+
+    Returns:
+        One text per reason, with the value found and the one expected.
+    """
+    values = {name: value for name, value, _ in metrics}
+    falls = {
+        "T1w and magnitude": ("t1w_magnitude", values.get("similarity_fall_t1w_magnitude")),
+        "the two scans": ("scans", values.get("similarity_fall_scans")),
+        "head and template": (
+            "template",
+            # One contrast that fits is enough: the other may be one that the scan hardly has.
+            max((v for n, v in values.items() if n.startswith("similarity_fall_template")),
+                default=None),
+        ),
+    }  # fmt: skip
+    reasons = [
+        f"{images} agree {fall:.1f} times as well as when displaced (at least {LEAST_FALL[pair]})"
+        for images, (pair, fall) in falls.items()
+        if fall is not None and not fall >= LEAST_FALL[pair]
+    ]
+    overlap = values.get("brain_overlap", 1.0)
+    if not overlap >= LEAST_BRAIN_OVERLAP:
+        reasons.append(f"the brains overlap by {overlap:.2f} (at least {LEAST_BRAIN_OVERLAP})")
+    low, high = AFFINE_SCALES
+    for name in ("affine_scale_least", "affine_scale_largest"):
+        if not low <= values.get(name, 1.0) <= high:
+            reasons.append(f"the head is scaled by {values[name]:.2f} ({low} to {high})")
+    return reasons
+
+
 def flags(
     table: pd.DataFrame,
     lookup: pd.DataFrame,
     *,
     expected: Mapping[int, Expected],
     centres_mm: Mapping[int, npt.NDArray[np.float64]],
+    doubtful: bool = False,
 ) -> list[str]:
     """Plausibility flag of each row of a table of nuclei, "" where nothing is conspicuous.
 
@@ -68,11 +112,12 @@ def flags(
         lookup: columns index and name.
         expected: size and position predicted by the affine transform, by index; may be empty.
         centres_mm: centre of each label by index.
+        doubtful: whether the registration is; every row says so.
 
     Returns:
-        One text per row: size beyond 0.6 to 1.67 of the expected one, position more than 6 mm from
-        it, sides that differ by a factor of 1.6 in size, values beyond four SD of adults, or sides
-        that differ by three SD of adults.
+        One text per row: a doubtful registration, size beyond 0.6 to 1.67 of the expected one,
+        position more than 6 mm from it, sides that differ by a factor of 1.6 in size, values
+        beyond four SD of adults, or sides that differ by three SD of adults.
     """
     index = {
         split_side(str(n)): int(i) for i, n in zip(lookup["index"], lookup["name"], strict=True)
@@ -82,7 +127,8 @@ def flags(
     for region, side in zip(table["region"], table["side"], strict=True):
         row = rows.loc[(region, side)]
         label = index.get((region, side), -1)
-        reasons = _size_and_place(row, expected.get(label), centres_mm.get(label))
+        reasons = [DOUBTFUL] if doubtful else []
+        reasons += _size_and_place(row, expected.get(label), centres_mm.get(label))
         reasons += _value(region, float(row["mean_ppb"]))
         if side == "both":
             reasons += _sides(region, rows.loc[(region, "L")], rows.loc[(region, "R")])

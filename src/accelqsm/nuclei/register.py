@@ -91,7 +91,7 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
     Source: Jenkinson et al. 2002, NeuroImage 17:825, doi 10.1006/nimg.2002.1132 (what FLIRT
     does); Mattes et al. 2003, IEEE Trans Med Imaging 22:120, doi 10.1109/TMI.2003.809072.
     """
-    coarse_fixed, coarse_moving = _coarse(fixed), _coarse(moving)
+    coarse_fixed, coarse_moving = coarse_image(fixed), coarse_image(moving)
     shift = np.eye(4)
     shift[:3, 3] = _middle(coarse_moving) - _middle(coarse_fixed)
     starts = [
@@ -122,7 +122,7 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         _smooth(moving, spacing_mm),
         kind="Rigid",
         initial=near,
-        iterations=(40,),
+        iterations=(10,),
         shrink=(1,),
         sampling_rate=0.1,
     )
@@ -140,8 +140,8 @@ def register_affine(
     Returns:
         4 x 4, takes world points of the template to those of the scan.
     """
-    fixed = _coarse(_strip_skull(template, template_brain))
-    moving = _coarse(_strip_skull(scan, scan_brain))
+    fixed = _strip_skull(coarse_image(template), template_brain)
+    moving = _strip_skull(coarse_image(scan), scan_brain)
     shift = np.eye(4)
     shift[:3, 3] = _middle(moving) - _middle(fixed)
     matrix = shift
@@ -183,11 +183,11 @@ def register_template(
 
     Source: Avants et al. 2008, Med Image Anal 12:26, doi 10.1016/j.media.2007.06.004.
     """
-    fixed_grid = isotropic_grid(box, settings.spacing_mm)
     names = [name for name in template if name in scan]
+    fixed = near_nuclei({name: template[name] for name in names}, box, settings.spacing_mm)
     forward, inverse, grid = deformable_registration(
-        [_resample_smoothed(template[name], fixed_grid) for name in names],
-        [_crop_smoothed(scan[name], fixed_grid, affine) for name in names],
+        [fixed[name] for name in names],
+        [_crop_smoothed(scan[name], fixed[name].grid, affine) for name in names],
         initial=affine,
         iterations=settings.iterations,
         step=settings.step,
@@ -195,6 +195,20 @@ def register_template(
         smoothing_voxels=settings.smoothing_voxels,
     )
     return TemplateMap(np.asarray(np.linalg.inv(affine), dtype=np.float64), inverse, forward, grid)
+
+
+def near_nuclei(template: Named[str, Volume], box: Grid, spacing_mm: float) -> dict[str, Volume]:
+    """Smooth images of a template and resample them to cubic voxels of ``box``, as SyN sees them.
+
+    Images that lie there already stay as they are.
+    """
+    grid, still = isotropic_grid(box, spacing_mm), np.eye(4)
+    return {
+        name: image
+        if image.grid == grid
+        else resample_to(_crop_smoothed(image, grid, still), grid, order=3)
+        for name, image in template.items()
+    }
 
 
 def paired_contrasts(
@@ -243,8 +257,12 @@ def motion_of(matrix: Matrix, centre: npt.ArrayLike) -> tuple[float, float]:
     return float(np.linalg.norm(displacement)), angle
 
 
-def _coarse(volume: Volume) -> Volume:
-    """Smooth a volume against aliasing and resample it to 2 mm."""
+def coarse_image(volume: Volume) -> Volume:
+    """Smooth an image against aliasing and resample it to 2 mm.
+
+    Raises:
+        InputError: an image without contrast.
+    """
     with naming("registration"):
         check_grid(volume.grid)
     values = volume.values.astype(np.float32)
@@ -288,11 +306,6 @@ def _smooth(volume: Volume, spacing_mm: float) -> Volume:
     return Volume(ndimage.gaussian_filter(volume.values.astype(np.float32), width), volume.grid)
 
 
-def _resample_smoothed(volume: Volume, grid: Grid) -> Volume:
-    """Smooth a volume and resample it to a coarser or equal isotropic grid."""
-    return resample_to(_smooth(volume, grid.voxel_size_mm[0]), grid, order=3)
-
-
 def _crop_smoothed(volume: Volume, box: Grid, matrix: Matrix) -> Volume:
     """Smooth a volume and crop it to where ``matrix`` maps the box, without resampling.
 
@@ -309,9 +322,8 @@ def _crop_smoothed(volume: Volume, box: Grid, matrix: Matrix) -> Volume:
             "registration: expected the nuclei inside the image, found the head elsewhere"
         )
     part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    smooth = _smooth(volume, box.voxel_size_mm[0])
     grid = part_of(volume.grid, [int(v) for v in low], [int(v) for v in high])
-    return Volume(smooth.values[part], grid)
+    return _smooth(Volume(volume.values[part], grid), box.voxel_size_mm[0])
 
 
 def _displacement(field: npt.NDArray[np.float32], grid: Grid, points: Points) -> Points:

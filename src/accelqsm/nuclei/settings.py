@@ -12,6 +12,10 @@ from accelqsm.reference.registry import REFERENCES
 COARSE_MM = 2.0
 """Voxel size of the coarse registration."""
 
+FIRST_PASS_MM, FIRST_PASS_ITERATIONS = 2.5, 10
+"""Voxel size at which a first pass of SyN may end, and its iterations below the coarsest level: it
+tells how bright each nucleus is, for which its place to a voxel suffices."""
+
 
 def _names(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for word in words for name in word.split(",") if name)
@@ -59,21 +63,21 @@ class SynSettings(Settings):
     """Settings of the deformable registration (SyN) near the nuclei."""
 
     spacing_mm: float = setting(
-        1.0, least=0.01, most=20, unit="mm", help="voxel size at which images are compared"
+        1.25, least=0.01, most=20, unit="mm", help="voxel size at which images are compared"
     )
     iterations: tuple[int, ...] = setting(
-        (40, 25, 5), least=0, most=10_000, help="iterations at each resolution, coarsest first"
+        (40, 20, 4), least=0, most=10_000, help="iterations at each resolution, coarsest first"
     )
     step: float = setting(0.25, above=0, most=10, unit="voxels", help="gradient step")
     radius: int = setting(
         1, least=1, most=20, unit="voxels", help="radius of the local correlation window"
     )
     smoothing_voxels: float = setting(
-        4.0,
+        2.5,
         least=0,
         most=100,
-        unit="voxels",
-        help="standard deviation of the smoothing of each update",
+        unit="voxels^2",
+        help="variance of the smoothing of each update",
     )
     margin_mm: float = setting(
         10.0,
@@ -85,7 +89,9 @@ class SynSettings(Settings):
 
     @property
     def coarse(self) -> SynSettings:
-        """Settings without the finest level, for a first pass, if the next one is 2 mm or finer."""
-        if 2 * self.spacing_mm > COARSE_MM:
+        """Settings of a first pass: no finest level, if the next one is 2.5 mm or finer."""
+        if 2 * self.spacing_mm > FIRST_PASS_MM:
             return self
-        return replace(self, iterations=(*self.iterations[:-1], 0))
+        coarsest, between = self.iterations[:1], self.iterations[1:-1]
+        fewer = (min(n, FIRST_PASS_ITERATIONS) for n in between)
+        return replace(self, iterations=(*coarsest[: len(self.iterations) - 1], *fewer, 0))

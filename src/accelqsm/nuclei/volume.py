@@ -102,6 +102,8 @@ def resample_to(
     volume: Volume, grid: Grid, mapping: Mapping | None = None, *, order: int = 1
 ) -> Volume:
     """Resample a volume to a grid; ``mapping`` takes world points of the grid to the volume's."""
+    if mapping is None and grid == volume.grid:
+        return Volume(volume.values.astype(np.float32, copy=False), grid)
     out = np.empty(grid.shape, dtype=np.float32)
     for start, stop in slabs(grid):
         points = grid_points(grid, start, stop)
@@ -138,9 +140,11 @@ def crop_to_nonzero(volume: Volume, *, margin_mm: float) -> Volume:
 
 
 def _bounds(volume: Volume, margin_mm: float) -> tuple[list[int], list[int]]:
-    where = np.nonzero(volume.values)
-    if not len(where[0]):
+    labelled = volume.values != 0
+    if not labelled.any():
         raise InputError("labels: expected labelled voxels, found none")
+    axes = ((1, 2), (0, 2), (0, 1))
+    where = [np.flatnonzero(labelled.any(others)) for others in axes]
     margins = [int(np.ceil(margin_mm / size)) for size in volume.grid.voxel_size_mm]
     low = [max(0, int(w.min()) - m) for w, m in zip(where, margins, strict=True)]
     high = [

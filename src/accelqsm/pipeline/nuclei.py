@@ -20,15 +20,18 @@ from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste
 from accelqsm.nuclei.interval import interval_ppb
 from accelqsm.nuclei.labels import erode, labels_outside, narrow_labels, select_rows
 from accelqsm.nuclei.measure import measure_nuclei, split_side
+from accelqsm.nuclei.metrics import scan_fall
 from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.nuclei.volume import Volume, centre_of, resample_to
 from accelqsm.pipeline.quality import (
+    PLAUSIBLE,
     atlas_metrics,
     expected_nuclei,
     notes_of,
     quality_figure,
+    registration_status,
 )
 from accelqsm.pipeline.registration import RegisteredHead, Transform, register_atlas
 from accelqsm.reference.region import reference_region
@@ -155,16 +158,26 @@ def measure_registered(
         placed = place_labels(head, propagated, rows, settings)
         table = measure_with_reference(head, placed, rows, settings, level_ppm)
         expected, centres_mm = expected_nuclei(atlas, registered, propagated, rows)
-        table["flag"] = flags(table, rows, expected=expected, centres_mm=centres_mm)
+        metrics = atlas_metrics(atlas, registered, head.brain, placed.labels, rows)
+        status = registration_status(head.name, metrics)
+        table["flag"] = flags(
+            table,
+            rows,
+            expected=expected,
+            centres_mm=centres_mm,
+            doubtful=status != PLAUSIBLE,
+        )
         return result_of(
             head,
             table,
             placed.labels,
             rows,
             settings=settings,
-            quality=atlas_metrics(atlas, registered, head.brain, placed.labels, rows),
+            quality=metrics,
             notes=notes_of(table),
-            source=dict(source or {}) | _registered_source(registered, atlas, syn),
+            source=dict(source or {})
+            | _registered_source(registered, atlas, syn)
+            | {"registration": status},
         )
 
 
@@ -212,6 +225,7 @@ def measure_coregistered(
     with step("Scan to reference scan: rigid"):
         forward = register_rigid(magnitude_of(head), reference_magnitude)
     transform = Transform.of_matrix(forward)
+    fall = scan_fall(magnitude_of(head), reference_magnitude, head.brain, forward)
     with step("Values and quality"):
         if resample:
             head = _resample_head(head, labels, transform)
@@ -224,28 +238,32 @@ def measure_coregistered(
             placed = place_labels(head, propagated, rows, settings)
             reference_on_grid = resample_to(reference_magnitude, head.chi.grid, transform.forward)
         table = measure_with_reference(head, placed, rows, settings, level_ppm)
-        table["flag"] = flags(table, rows, expected={}, centres_mm={})
         brain, inverse = head.brain, np.asarray(np.linalg.inv(forward), dtype=np.float64)
         shift_mm, turn_deg = motion_of(inverse, centre_of(reference_magnitude.grid))
         similarity = mutual_information(
             magnitude_of(head).values[brain], reference_on_grid.values[brain]
         )
+        metrics = [
+            ("motion_shift", shift_mm, "mm"),
+            ("motion_turn", turn_deg, "degree"),
+            ("mutual_information_scans", similarity, "nat"),
+            ("similarity_fall_scans", fall, "1"),
+        ]
+        status = registration_status(head.name, metrics)
+        table["flag"] = flags(table, rows, expected={}, centres_mm={}, doubtful=status != PLAUSIBLE)
         return result_of(
             head,
             table,
             placed.labels,
             rows,
             settings=settings,
-            quality=[
-                ("motion_shift", shift_mm, "mm"),
-                ("motion_turn", turn_deg, "degree"),
-                ("mutual_information_scans", similarity, "nat"),
-            ],
-            notes={},
+            quality=metrics,
+            notes=notes_of(table),
             source=dict(source or {})
             | {
                 "moved": "map" if resample else "labels",
                 "to_reference": [[float(v) for v in row] for row in forward],
+                "registration": status,
             },
         )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import ndimage
 
+from accelqsm.errors import InputWarning
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.outlines import outline_figure
 from accelqsm.grid import centred_grid
@@ -16,16 +19,24 @@ from accelqsm.nuclei.atlas import Atlas, PropagatedLabels
 from accelqsm.nuclei.measure import split_side
 from accelqsm.nuclei.metrics import (
     Metrics,
+    affine_metrics,
     jacobian_metrics,
     t1w_metrics,
     template_metrics,
     tissue_metrics,
 )
-from accelqsm.nuclei.quality import Expected, centre_mm
-from accelqsm.nuclei.volume import Volume, affine_transform, box_around, resample_to
+from accelqsm.nuclei.quality import Expected, centre_mm, registration_doubts
+from accelqsm.nuclei.volume import (
+    Volume,
+    affine_transform,
+    box_around,
+    crop_to_nonzero,
+    resample_to,
+)
 from accelqsm.pipeline.registration import RegisteredHead
 
 FIGURE_MARGIN_MM = 30.0
+PLAUSIBLE = "plausible"
 
 
 def expected_nuclei(
@@ -38,11 +49,9 @@ def expected_nuclei(
     volumes_mm3 = atlas.volumes_mm3()
     expected, centres_mm = {}, {}
     for index in (int(i) for i in rows["index"]):
-        probability = atlas.probabilities[index]
-        total = probability.values.sum(dtype=np.float64)
-        voxels = np.indices(probability.values.shape)
-        centre = [float((voxels[a] * probability.values).sum() / total) for a in range(3)]
-        world = affine_transform(probability.grid.matrix)(np.asarray(centre)[:, None])
+        label = crop_to_nonzero(atlas.probabilities[index], margin_mm=0.0)
+        centre = np.asarray(ndimage.center_of_mass(label.values))
+        world = affine_transform(label.grid.matrix)(centre[:, None])
         x, y, z = to_scan(world)[:, 0].tolist()
         expected[index] = Expected(volumes_mm3[index] * volume_ratio, (x, y, z))
         centres_mm[index] = centre_mm(propagated.labels, index, propagated.grid)
@@ -72,9 +81,35 @@ def atlas_metrics(
     return [
         *([] if t1w is None else t1w_metrics(t1w, magnitude, brain, registered.to_head)),
         *template_metrics(atlas.templates, images, registered.to_template),
+        *affine_metrics(
+            atlas.brain,
+            Volume(brain.astype(np.float32), magnitude.grid),
+            registered.to_template.affine @ registered.to_head,
+        ),
         *jacobian_metrics(registered.to_template, atlas, rows),
         *tissue_metrics(labels, rows, brain, t1w_signal=signal),
     ]
+
+
+def registration_status(name: str, metrics: Metrics) -> str:
+    """Status of a registration: "plausible", or "doubtful" with the reasons.
+
+    Args:
+        name: of the map, for the warning.
+        metrics: quality metrics of the registration.
+
+    Warns:
+        InputWarning: a doubtful registration.
+    """
+    doubts = registration_doubts(metrics)
+    if not doubts:
+        return PLAUSIBLE
+    said = "; ".join(doubts)
+    warnings.warn(
+        InputWarning(f"{name}: the registration is doubtful, and so are all values: {said}"),
+        stacklevel=3,
+    )
+    return f"doubtful: {said}"
 
 
 def notes_of(table: pd.DataFrame) -> dict[str, str]:

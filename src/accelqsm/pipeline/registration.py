@@ -14,6 +14,7 @@ from accelqsm.nuclei.contrast import match_contrast
 from accelqsm.nuclei.register import (
     Matrix,
     TemplateMap,
+    near_nuclei,
     paired_contrasts,
     register_affine,
     register_rigid,
@@ -105,7 +106,10 @@ def register_atlas(
         t1w: T1-weighted image of the same head, in any pose and grid.
         syn: settings of the deformable registration.
     """
-    images, to_head = _images(chi, magnitude, t1w)
+    own = {"magnitude": magnitude, "susceptibility": chi}
+    if t1w is not None:
+        own = {name: image for name, image in own.items() if name in atlas.templates}
+    images, to_head = _images(own, magnitude, t1w)
     with step("Head to template: affine"):
         first = next(iter(atlas.templates))
         contrast = "T1w" if "T1w" in images and "T1w" in atlas.templates else first
@@ -149,11 +153,12 @@ def scan_of_head(
     return RegisteredHead(images, to_head, head.to_template, magnitude, tuple(head.contrasts))
 
 
-def _images(chi: Volume, magnitude: Volume, t1w: Volume | None) -> tuple[dict[str, Volume], Matrix]:
+def _images(
+    own: Mapping[str, Volume], magnitude: Volume, t1w: Volume | None
+) -> tuple[dict[str, Volume], Matrix]:
     """Images of the head by contrast in one space, and the matrix from the map's space to it."""
-    own = {"magnitude": magnitude, "susceptibility": chi}
     if t1w is None:
-        return own, np.eye(4)
+        return dict(own), np.eye(4)
     with step("T1w to magnitude: rigid"):
         to_head = register_rigid(magnitude, t1w)
     inverse = affine_transform(np.linalg.inv(to_head))
@@ -168,10 +173,12 @@ def _syn(
     box = atlas.box(syn.margin_mm)
     templates, paired = paired_contrasts(atlas.templates, images)
     if atlas.templates.keys() & images.keys():
+        templates = near_nuclei(templates, box, syn.spacing_mm)
         coarse = register_template(templates, paired, box=box, affine=affine, settings=syn.coarse)
+        probabilities = {i: resample_to(p, coarse.grid) for i, p in atlas.probabilities.items()}
         templates = {
             name: match_contrast(
-                paired[name], template, probabilities=atlas.probabilities, transform=coarse
+                paired[name], template, probabilities=probabilities, transform=coarse
             )
             for name, template in templates.items()
         }
