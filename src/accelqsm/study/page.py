@@ -25,7 +25,7 @@ from accelqsm.study.state import State, Status
 
 if TYPE_CHECKING:
     from accelqsm.figures.figure import Figure
-    from accelqsm.reports.page.content import ReportContent
+    from accelqsm.reports.page.content import Answer, ReportContent
     from accelqsm.results.nuclei import NucleiResult
 
 PERCENTILES = (1.0, 99.0)
@@ -70,7 +70,8 @@ def participant_content(context: Context, subject: str, found: list[Status]) -> 
         found: state of all of its steps.
     """
     from accelqsm import __version__
-    from accelqsm.reports.page.content import ReportContent, Table
+    from accelqsm.reports.cells import Table
+    from accelqsm.reports.page.content import ReportContent
 
     done = [status for status in found if status.state == State.FINISHED]
     maps = {_name(s): context.folder(s.step) for s in done if s.step.kind == MAP}
@@ -93,14 +94,25 @@ def participant_content(context: Context, subject: str, found: list[Status]) -> 
     return ReportContent(
         title=subject,
         subtitle=f"{', '.join(maps) or 'no scan'}; accelqsm {__version__}",
-        summary=[
-            f"{len(done)} of {len(found)} steps are finished, {len(flags)} values are flagged.",
-            *failed,
-        ],
-        cautions=[*flags, "Research software, not a medical device."],
+        answer=_answer(len(done), len(found), failed, flags),
+        cautions=flags,
         figures=list(_figures(maps, nuclei)),
         tables=[table for table in tables if len(table.frame)],
+        unfolded=("figures", "tables"),
     )
+
+
+def _answer(n_done: int, n_steps: int, failed: list[str], flags: list[str]) -> Answer:
+    from accelqsm.reports.page.content import Answer, Outcome
+
+    if failed:
+        outcome = Outcome("✗", "Not finished", "no")
+    elif flags:
+        outcome = Outcome("◐", "Finished, with flags", "partly")
+    else:
+        outcome = Outcome("✓", "Finished", "yes")
+    text = f"{n_done} of {n_steps} steps are finished, {len(flags)} values are flagged."
+    return Answer(text, outcome, notes=failed)
 
 
 def _key(found: Iterable[Status]) -> str:

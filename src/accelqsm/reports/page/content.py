@@ -103,7 +103,7 @@ class Viewer:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Content of a report, in the order of the page; what follows the viewer is folded.
+    """Content of a report, in the order of the page; what follows the viewer can be folded.
 
     Attributes:
         title: heading of the page.
@@ -123,6 +123,7 @@ class ReportContent:
         provenance: software versions, seeds, checksums of weights and inputs, name -> value.
         methods: paragraphs of a methods section.
         references: lines of the reference list.
+        unfolded: parts that are not folded at first, by their anchors ("figures", "tables").
     """
 
     title: str
@@ -142,3 +143,4 @@ class ReportContent:
     provenance: Mapping[str, object] = field(default_factory=dict)
     methods: Sequence[str] = ()
     references: Sequence[str] = ()
+    unfolded: Sequence[str] = ()
