@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from accelqsm.options.registry import Choice, Registry
 from accelqsm.options.setting import NoSettings, Settings
-from accelqsm.recon.method_settings import GrappaSettings, SenseSettings, WaveletSettings
+from accelqsm.recon.method_settings import (
+    EchoWaveletSettings,
+    GrappaSettings,
+    SenseSettings,
+    WaveletSettings,
+)
 from accelqsm.recon.network.architecture import Architecture
 
 
@@ -79,6 +84,19 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "et al. 2014)",
             citations=("l1-wavelet", "espirit"),
             settings=WaveletSettings,
+            pattern="variable density with a fully sampled centre",
+            gives="one image",
+            uses=("sensitivities",),
+        ),
+        Reconstruction(
+            "l1-echoes",
+            "accelqsm.recon.methods.l1_echoes:l1_echoes_blocks",
+            "compressed sensing of all echoes together (Lustig et al. 2007; principal components "
+            "of the demodulated echoes after Huang et al. 2012; lambda {regularisation} of the "
+            "largest magnitude, two rounds of {n_iterations} iterations) with sensitivities by "
+            "ESPIRiT (Uecker et al. 2014)",
+            citations=("l1-wavelet", "repcom", "espirit"),
+            settings=EchoWaveletSettings,
             pattern="variable density with a fully sampled centre",
             gives="one image",
             uses=("sensitivities",),
