@@ -37,18 +37,17 @@ ECHO_TIMES_S = (0.004, 0.010, 0.016, 0.022)
 CALIBRATION, N_CHANNELS, SIGNAL_SHARE = (16, 12), 8, 0.1
 METHODS = {
     "CG-SENSE": ReconSettings("cg-sense"),
-    "L1-wavelet": ReconSettings("l1-wavelet"),
     **{
-        f"L1-wavelet, 60 iterations, lambda {share}": ReconSettings(
-            "l1-wavelet", WaveletSettings(60, share)
+        f"L1-wavelet, lambda {share}": ReconSettings(
+            "l1-wavelet", WaveletSettings(regularisation=share)
         )
-        for share in (0.004, 0.006)
+        for share in (0.002, 0.004, 0.006)
     },
     **{
         f"L1 over echoes, lambda {share}": ReconSettings(
             "l1-echoes", EchoWaveletSettings(regularisation=share)
         )
-        for share in (0.004, 0.006)
+        for share in (0.002, 0.004, 0.006)
     },
     "ReconNet3D, joint": ReconSettings("reconnet3d"),
 }
@@ -143,6 +142,7 @@ def in_a_process(kspace: KSpace, settings: ReconSettings) -> tuple[Tensor, float
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_reconstruct, args=(theirs, kspace, settings))
     process.start()
+    theirs.close()
     found, cpu_s, mb = ours.recv()
     process.join()
     return torch.from_numpy(found), cpu_s, mb

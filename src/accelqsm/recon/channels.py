@@ -85,7 +85,7 @@ def calibration_samples(
     if kspace.calibration is not None:
         apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
         return kspace.gain * torch.from_numpy(np.ascontiguousarray(apart)).to(device)
-    sampled = kspace.sampled.cpu()
+    sampled = kspace.pattern(echo).cpu()
     columns = sample_index(sampled)[calibration_box(sampled)].numpy()
     chosen = kspace.samples[channels, echo, x][..., columns]
     return kspace.gain * torch.from_numpy(np.ascontiguousarray(chosen)).to(device)
@@ -114,7 +114,7 @@ def low_resolution(
     Source: McKenzie et al. 2002, Magn Reson Med 47:529, doi 10.1002/mrm.10087.
     """
     centre = calibration_samples(kspace, echo=echo, channels=channels, x=x)
-    planes = centre.new_zeros(*centre.shape[:-2], *kspace.sampled.shape)
+    planes = centre.new_zeros(*centre.shape[:-2], *kspace.plane)
     y, z = (centred_slice(n, m) for n, m in zip(planes.shape[-2:], centre.shape[-2:], strict=True))
     planes[..., y, z] = centre
     window = hann_window(planes.shape[-2:], centre.shape[-2:])

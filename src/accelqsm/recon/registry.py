@@ -25,11 +25,13 @@ class Reconstruction(Choice):
     Attributes:
         pattern: the sampling pattern that it needs.
         gives: "channels", an image of every channel, or "one image", a joint image of all.
+        shared_pattern: whether it needs one sampling pattern for all echoes.
         uses: the tables of ``ReconSettings`` that it reads: "sensitivities", "network".
     """
 
     pattern: str = "any"
     gives: str = "channels"
+    shared_pattern: bool = True
     uses: tuple[str, ...] = ()
 
 
@@ -54,6 +56,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "zero-filled",
             "accelqsm.recon.methods.zero_filled:zero_filled_blocks",
             "zero filling",
+            shared_pattern=False,
         ),
         Reconstruction(
             "grappa",
@@ -74,6 +77,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             settings=SenseSettings,
             pattern="any with a fully sampled centre",
             gives="one image",
+            shared_pattern=False,
             uses=("sensitivities",),
         ),
         Reconstruction(
@@ -86,6 +90,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             settings=WaveletSettings,
             pattern="variable density with a fully sampled centre",
             gives="one image",
+            shared_pattern=False,
             uses=("sensitivities",),
         ),
         Reconstruction(
@@ -99,6 +104,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             settings=EchoWaveletSettings,
             pattern="variable density with a fully sampled centre",
             gives="one image",
+            shared_pattern=False,
             uses=("sensitivities",),
         ),
         NetworkReconstruction(

@@ -42,16 +42,17 @@ def l1_echoes_blocks(
     """
     few = compress_channels(kspace, settings.sensitivities.n_virtual)
     found = espirit_in_slabs(few, settings.sensitivities)
-    encoding = Encoding(found.supported, few.sampled)
     echoes = range(few.acquisition.n_echoes)
-    plane = few.sampled.shape
+    encodings = [Encoding(found.supported, few.pattern(echo)) for echo in echoes]
     centre = calibration_samples(few, echo=0, channels=slice(1), x=slice(1)).shape[-2:]
-    known = [min(n, KNOWN_BEYOND_CENTRE * m) for n, m in zip(plane, centre, strict=True)]
+    known = [min(n, KNOWN_BEYOND_CENTRE * m) for n, m in zip(few.plane, centre, strict=True)]
     images = l1_echoes(
-        torch.stack([encoding.adjoint(few.planes(echoes=slice(e, e + 1))[:, 0]) for e in echoes]),
-        [encoding] * len(echoes),
+        torch.stack(
+            [encodings[e].adjoint(few.planes(echoes=slice(e, e + 1))[:, 0]) for e in echoes]
+        ),
+        encodings,
         torch.stack([(found.maps.conj() * low_resolution(few, echo=e)).sum(0) for e in echoes]),
-        window=hann_window(plane, known).to(few.sampled.device),
+        window=hann_window(few.plane, known).to(few.sampled.device),
         settings=settings.method_settings,
     )
     yield ImageBlock(None, all_readouts(few), found.support * images[None])

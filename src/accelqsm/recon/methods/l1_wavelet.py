@@ -42,7 +42,9 @@ def l1_wavelet_blocks(
     images = maps.new_empty(1, n_echoes, *few.acquisition.grid.shape)
     for echo in track(range(n_echoes), "L1-wavelet", n_echoes):
         measured = few.planes(echoes=slice(echo, echo + 1))[:, 0]
-        image = l1_wavelet(measured, maps, sampled=few.sampled, settings=settings.method_settings)
+        image = l1_wavelet(
+            measured, maps, sampled=few.pattern(echo), settings=settings.method_settings
+        )
         images[0, echo] = found.support * image
     yield ImageBlock(None, all_readouts(few), images)
 

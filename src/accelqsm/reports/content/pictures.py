@@ -153,8 +153,14 @@ def figures_of_maps(
 
 def figure_of_sampling(folder: StudyFolder) -> Figure:
     """Figure of the sampling patterns of all protocols."""
+    patterns = {label: read_sampling(files.raw) for label, files in folder.scans.items()}
     return sampling_figure(
-        {label: read_sampling(files.raw) for label, files in folder.scans.items()}
+        {
+            label if pattern.ndim == 2 else f"{label}, echo 1": pattern.reshape(
+                -1, *pattern.shape[-2:]
+            )[0]
+            for label, pattern in patterns.items()
+        }
     )
 
 
