@@ -6,6 +6,7 @@ process of its own. As a Markdown table: complex NRMSE of each echo's image wher
 and their mean, error of the phase from first to last echo weighted by its magnitude, CPU seconds
 with the sensitivities, and the memory that the method adds.
 Usage: OMP_NUM_THREADS=1 python benchmarks/recon_echoes.py [--head N] [--snr SNR] [--af AF ...]
+    [--of-each-echo, a pattern for each echo, by the methods that can use it]
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import EchoWaveletSettings, WaveletSettings
 from accelqsm.recon.reconstruct import reconstruct
+from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import unit_maps
 from accelqsm.recon.settings import ReconSettings
@@ -59,15 +61,19 @@ def main() -> None:
     parser.add_argument("--head", type=int, default=62)
     parser.add_argument("--snr", type=float, default=100.0)
     parser.add_argument("--af", type=int, nargs="+", default=[3, 5, 8])
+    parser.add_argument("--of-each-echo", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     echoes, maps = brain(options.head)
     print("| AF | method | NRMSE % | of each echo | phase, rad | CPU s | MB |")
     print("|---|---|---:|---:|---:|---:|---:|")
     for acceleration in options.af:
-        kspace = measured(echoes, maps, acceleration, snr=options.snr, seed=options.head)
+        sampled = pattern(acceleration, seed=options.head, of_each_echo=options.of_each_echo)
+        kspace = measured(echoes, maps, sampled, snr=options.snr, seed=options.head)
         estimated = espirit_in_slabs(kspace).maps
         for name, settings in METHODS.items():
+            if options.of_each_echo and RECONSTRUCTIONS[settings.method].shared_pattern:
+                continue
             image, cpu_s, mb = in_a_process(kspace, settings)
             combined = (maps.conj() * estimated).sum(0) * image
             nrmse, phase_rad = errors(echoes, combined)
@@ -99,21 +105,29 @@ def brain(seed: int) -> tuple[Tensor, Tensor]:
     return echoes, unit_maps(torch.stack(list(coil)).to(torch.complex64))
 
 
-def measured(echoes: Tensor, maps: Tensor, acceleration: float, *, snr: float, seed: int) -> KSpace:
+def pattern(acceleration: float, *, seed: int, of_each_echo: bool) -> Tensor:
+    """Poisson disk for all echoes, or one for each of which the first is the same."""
+    disks = [
+        poisson_disk(
+            (SHAPE[1], SHAPE[2]),
+            acceleration=acceleration,
+            calibration=CALIBRATION,
+            seed=seed + 1000 * echo,
+            voxel_size_mm=SIZE_MM[1:],
+        )
+        for echo in range(len(ECHO_TIMES_S) if of_each_echo else 1)
+    ]
+    return torch.stack(disks) if of_each_echo else disks[0]
+
+
+def measured(echoes: Tensor, maps: Tensor, sampled: Tensor, *, snr: float, seed: int) -> KSpace:
     """Noisy samples; the noise of the combined image is the first echo's mean signal over SNR."""
-    plane = (SHAPE[1], SHAPE[2])
-    sampled = poisson_disk(
-        plane,
-        acceleration=acceleration,
-        calibration=CALIBRATION,
-        seed=seed,
-        voxel_size_mm=SIZE_MM[1:],
-    )
     noise_sd = float(echoes[0].abs()[with_signal(echoes)].mean()) / snr
     images = maps[:, None] * echoes
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(*images.shape, generator=generator, dtype=torch.complex64) * noise_sd
-    samples = (fft(images, PHASE_ENCODES) + noise)[..., sampled]
+    spectra, patterns = fft(images, PHASE_ENCODES) + noise, sampled.expand(len(echoes), -1, -1)
+    samples = torch.stack([spectra[:, e][..., each] for e, each in enumerate(patterns)], dim=1)
     return KSpace(acquisition(), sampled, samples.numpy())
 
 

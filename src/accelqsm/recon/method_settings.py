@@ -88,7 +88,7 @@ class EchoWaveletSettings(Settings):
         30, least=1, most=10_000, help="iterations of FISTA in each of two rounds"
     )
     regularisation: float = setting(
-        0.006,
+        0.004,
         least=0,
         most=1,
         help="weight of the L1 norm of the wavelet coefficients, relative to the largest "
