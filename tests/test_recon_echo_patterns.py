@@ -98,9 +98,9 @@ def test_methods_of_single_echoes_use_the_pattern_of_each(method: str) -> None:
 
 
 def test_echoes_together_gain_from_patterns_that_differ() -> None:
-    images = channel_images((12, 48, 40), 6)
+    images = channel_images((8, 40, 32), 4)
     patterns = [
-        poisson_disk((48, 40), acceleration=6, calibration=(12, 12), seed=seed) for seed in (1, 2)
+        poisson_disk((40, 32), acceleration=5, calibration=(10, 10), seed=seed) for seed in (1, 2)
     ]
 
     def error(kspace: KSpace) -> float:

@@ -17,9 +17,9 @@ from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import Encoding, unit_maps
 from recon_phantom import channel_images
 
-SHAPE = (12, 48, 40)
-PATTERN = poisson_disk(SHAPE[1:], acceleration=4, calibration=(16, 16), seed=1)
-WINDOW = hann_window(SHAPE[1:], (40, 40))
+SHAPE = (8, 40, 32)
+PATTERN = poisson_disk(SHAPE[1:], acceleration=4, calibration=(12, 12), seed=1)
+WINDOW = hann_window(SHAPE[1:], (36, 32))
 ECHO_TIMES_S = torch.tensor([0.004, 0.010, 0.016, 0.022])
 
 
