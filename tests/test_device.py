@@ -58,6 +58,7 @@ def _network(consistency: str = "per-coil") -> ReconNet3D:
         ("grappa", "per-coil"),
         ("cg-sense", "per-coil"),
         ("l1-wavelet", "per-coil"),
+        ("l1-echoes", "per-coil"),
         ("reconnet3d", "per-coil"),
         ("reconnet3d", "joint"),
     ],

@@ -114,6 +114,7 @@ def scan(method: str) -> KSpace:
         ("grappa", False),
         ("cg-sense", False),
         ("l1-wavelet", False),
+        ("l1-echoes", False),
         ("reconnet3d", False),
         ("reconnet3d", True),
     ],

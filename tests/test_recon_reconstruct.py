@@ -15,6 +15,7 @@ from accelqsm.options.setting import Settings
 from accelqsm.recon.blocks import ImageBlock, combine
 from accelqsm.recon.espirit import espirit_maps
 from accelqsm.recon.method_settings import (
+    EchoWaveletSettings,
     GrappaSettings,
     NetworkSettings,
     SenseSettings,
@@ -137,7 +138,7 @@ def _blocks_of_one_image(kspace: KSpace, method: str) -> Iterator[ImageBlock]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet", "reconnet3d"])
+@pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet", "l1-echoes", "reconnet3d"])
 def test_one_image_of_all_channels_covers_the_scan(method: str) -> None:
     kspace = _scan(method)
     covered = torch.zeros(SHAPE[0])
@@ -151,7 +152,7 @@ def test_one_image_of_all_channels_covers_the_scan(method: str) -> None:
     assert (covered == 1).all()
 
 
-@pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet"])
+@pytest.mark.parametrize("method", ["cg-sense", "l1-wavelet", "l1-echoes"])
 def test_one_image_has_the_phase_and_size_of_the_combined_channels(method: str) -> None:
     """Fully sampled and without noise, both ways to combine give the same image."""
     full = torch.ones(24, 16, dtype=torch.bool)
@@ -214,7 +215,7 @@ def test_combined_image_does_not_depend_on_the_order_of_blocks(method: str) -> N
 
 def test_unknown_methods_are_refused_at_once() -> None:
     with pytest.raises(
-        InputError, match="expected zero-filled, grappa, cg-sense, l1-wavelet or reconnet3d, found"
+        InputError, match=r"expected zero-filled, grappa, .*, l1-echoes or reconnet3d, found"
     ):
         reconstruct(_scan("grappa"), "sense")
 
@@ -281,6 +282,8 @@ def _images(settings: ReconSettings) -> torch.Tensor:
         ("cg-sense", SenseSettings(weight=0.1)),
         ("l1-wavelet", WaveletSettings(n_iterations=3)),
         ("l1-wavelet", WaveletSettings(regularisation=0.1)),
+        ("l1-echoes", EchoWaveletSettings(n_iterations=3)),
+        ("l1-echoes", EchoWaveletSettings(regularisation=0.1)),
     ],
 )
 def test_every_setting_of_a_method_reaches_it(method: str, own: Settings) -> None:

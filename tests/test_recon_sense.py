@@ -191,7 +191,9 @@ def test_air_that_is_not_trusted_leaves_tissue_less_noise() -> None:
     assert errors[0] < 0.75 * errors[1]
 
 
-@pytest.mark.parametrize(("method", "largest"), [("cg-sense", 0.45), ("l1-wavelet", 0.25)])
+@pytest.mark.parametrize(
+    ("method", "largest"), [("cg-sense", 0.45), ("l1-wavelet", 0.25), ("l1-echoes", 0.25)]
+)
 def test_methods_bring_missing_samples_back(method: str, largest: float) -> None:
     images = channel_images(SHAPE, 6)
     sampled = pattern(3.0)

@@ -214,3 +214,24 @@ def test_scan_refuses_what_does_not_fit() -> None:
     shifted = ball(centred_grid(head.grid.shape, head.grid.voxel_size_mm))
     with pytest.raises(InputError, match="head grid"):
         scan(shifted, acquisition(), full(), n_channels=2, snr=9, seed=1)
+
+
+def test_each_echo_is_scanned_with_its_own_pattern() -> None:
+    """Samples are those of a scan with the echo's pattern; the same patterns change nothing."""
+    head, of_scan = ball(GRID.refined(FACTORS)), acquisition()
+    first = torch.rand(GRID.shape[1:], generator=torch.Generator().manual_seed(0)) < 0.5
+    second = first.roll(1, 0)
+
+    def scanned(pattern: torch.Tensor, snr: float = NOISELESS) -> KSpace:
+        return scan(head, of_scan, {"a": pattern}, n_channels=2, snr=snr, seed=1)["a"]
+
+    apart = scanned(torch.stack([first, second]))
+    largest = float(np.abs(apart.samples).max())
+    for echo, pattern in enumerate((first, second)):
+        expected = scanned(pattern).samples[:, echo]
+        np.testing.assert_allclose(apart.samples[:, echo], expected, atol=1e-6 * largest)
+    assert np.abs(apart.samples[:, 1] - scanned(first).samples[:, 1]).max() > 0.1 * largest
+    same = scanned(first.expand(2, -1, -1), snr=30.0)
+    np.testing.assert_array_equal(same.samples, scanned(first, snr=30.0).samples)
+    with pytest.raises(InputError, match="pattern a: expected as many samples in every echo"):
+        scanned(torch.stack([first, ~first]))

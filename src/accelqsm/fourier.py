@@ -38,6 +38,16 @@ def centred_slice(full: int, size: int) -> slice:
     return slice(start, start + size)
 
 
+def hann_window(full: Sequence[int], size: Sequence[int]) -> Tensor:
+    """Hann window over the middle ``size`` samples of each axis, zero beyond, float32."""
+    window = torch.ones(())
+    for n, m in zip(full, size, strict=True):
+        line = torch.zeros(n)
+        line[centred_slice(n, m)] = torch.hann_window(m + 2, periodic=False)[1:-1]
+        window = window[..., None] * line
+    return window
+
+
 def even_fast_size(n: int) -> int:
     """Smallest even number >= ``n`` with no prime factor above 5, a fast size for the FFT."""
     candidate = n + n % 2

@@ -31,10 +31,11 @@ class KSpace:
 
     Attributes:
         acquisition: grid, echo times and field strength; ``acquisition.grid.shape`` is (x, y, z).
-        sampled: bool (y, z), True where (ky, kz) was measured; shared by all channels and echoes.
-            ``planes`` returns its result on the device of this tensor.
+        sampled: bool, True where (ky, kz) was measured in all channels: (y, z), shared by all
+            echoes, or (echo, y, z), a pattern of as many samples for each echo. ``planes`` returns
+            its result on the device of this tensor.
         samples: complex64 (channel, echo, x, sample), in the row-major order of
-            ``sampled.nonzero()``; an array or a memory map.
+            ``pattern(echo).nonzero()``; an array or a memory map.
         noise_samples: complex64 (channel, sample) measured without excitation, or None where
             there is no such scan or the samples have been whitened with it.
         calibration: complex64 (channel, echo, x, ky, kz), a fully sampled centre of k-space from
@@ -60,12 +61,8 @@ class KSpace:
 
     def __post_init__(self) -> None:
         x, y, z = self.acquisition.grid.shape
-        if self.sampled.dtype != torch.bool or tuple(self.sampled.shape) != (y, z):
-            raise InputError(
-                f"k-space pattern: expected bool {(y, z)}, "
-                f"found {self.sampled.dtype} {tuple(self.sampled.shape)}"
-            )
-        expected = (self.acquisition.n_echoes, x, int(self.sampled.sum()))
+        check_pattern("k-space pattern", self.sampled, (y, z), self.acquisition.n_echoes)
+        expected = (self.acquisition.n_echoes, x, int(self.pattern(0).sum()))
         if self.samples.ndim != 4 or self.samples.shape[1:] != expected:
             raise InputError(
                 f"k-space samples: expected (channel, {', '.join(map(str, expected))}), "
@@ -97,6 +94,20 @@ class KSpace:
         """Acceleration factor: positions of the full (ky, kz) plane over sampled positions."""
         return self.sampled.numel() / int(self.sampled.sum())
 
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Size (y, z) of the full (ky, kz) plane."""
+        return self.acquisition.grid.shape[1], self.acquisition.grid.shape[2]
+
+    @property
+    def shared_pattern(self) -> bool:
+        """Whether one pattern is shared by all echoes."""
+        return self.sampled.ndim == 2
+
+    def pattern(self, echo: int) -> Tensor:
+        """Sampling pattern of one echo, bool (y, z)."""
+        return self.sampled if self.shared_pattern else self.sampled[echo]
+
     def on(self, device: torch.device) -> KSpace:
         """Copy of the record whose samples are reconstructed on ``device``."""
         return replace(self, sampled=self.sampled.to(device))
@@ -124,16 +135,46 @@ class KSpace:
         """
         chosen = torch.from_numpy(np.ascontiguousarray(self.samples[channels, echoes, x]))
         chosen = chosen.to(self.sampled.device)
-        planes = chosen.new_zeros(*chosen.shape[:3], *self.sampled.shape)
-        planes[..., self.sampled] = chosen * self.gain
+        planes = chosen.new_zeros(*chosen.shape[:3], *self.plane)
+        if self.shared_pattern:
+            planes[..., self.sampled] = chosen * self.gain
+            return planes
+        for n, sampled in enumerate(self.sampled[echoes]):
+            planes[:, n, :, sampled] = chosen[:, n] * self.gain
         return planes
 
 
+def check_pattern(name: str, sampled: Tensor, plane: tuple[int, int], n_echoes: int) -> None:
+    """Check that a sampling pattern is of all echoes, or one of as many samples for each.
+
+    Args:
+        name: named in errors.
+        sampled: bool (y, z) or (echo, y, z).
+        plane: (y, z).
+        n_echoes: number of echoes.
+
+    Raises:
+        InputError: another type, shape, or number of samples in some echo.
+    """
+    shapes = (plane, (n_echoes, *plane))
+    if sampled.dtype != torch.bool or tuple(sampled.shape) not in shapes:
+        raise InputError(
+            f"{name}: expected bool {plane} or {shapes[1]}, "
+            f"found {sampled.dtype} {tuple(sampled.shape)}"
+        )
+    counts = sampled.reshape(-1, *plane).sum((1, 2)).tolist()
+    for echo, count in enumerate(counts, start=1):
+        if count != counts[0]:
+            raise InputError(
+                f"{name}: expected as many samples in every echo, "
+                f"found {counts[0]} in echo 1 and {count} in echo {echo}"
+            )
+
+
 def sample_index(sampled: Tensor) -> Tensor:
-    """Index of each position of a pattern among the samples, int (y, z); -1 where not sampled."""
-    index = torch.full(sampled.shape, -1)
-    index[sampled] = torch.arange(int(sampled.sum()))
-    return index
+    """Index of each position among the samples of its echo, int (..., y, z); -1 elsewhere."""
+    index = sampled.flatten(-2).cumsum(-1).reshape(sampled.shape) - 1
+    return index.masked_fill(~sampled, -1)
 
 
 def calibration_box(sampled: Tensor) -> tuple[slice, slice]:

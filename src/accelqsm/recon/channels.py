@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from accelqsm.errors import InputError
-from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, hann_window, ifft
 from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
 
 READOUTS_AT_ONCE = 16
@@ -85,7 +85,7 @@ def calibration_samples(
     if kspace.calibration is not None:
         apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
         return kspace.gain * torch.from_numpy(np.ascontiguousarray(apart)).to(device)
-    sampled = kspace.sampled.cpu()
+    sampled = kspace.pattern(echo).cpu()
     columns = sample_index(sampled)[calibration_box(sampled)].numpy()
     chosen = kspace.samples[channels, echo, x][..., columns]
     return kspace.gain * torch.from_numpy(np.ascontiguousarray(chosen)).to(device)
@@ -114,14 +114,11 @@ def low_resolution(
     Source: McKenzie et al. 2002, Magn Reson Med 47:529, doi 10.1002/mrm.10087.
     """
     centre = calibration_samples(kspace, echo=echo, channels=channels, x=x)
-    windows = [
-        torch.hann_window(n + 2, periodic=False, device=centre.device)[1:-1]
-        for n in centre.shape[-2:]
-    ]
-    planes = centre.new_zeros(*centre.shape[:-2], *kspace.sampled.shape)
+    planes = centre.new_zeros(*centre.shape[:-2], *kspace.plane)
     y, z = (centred_slice(n, m) for n, m in zip(planes.shape[-2:], centre.shape[-2:], strict=True))
-    planes[..., y, z] = centre * torch.outer(windows[0], windows[1])
-    return ifft(planes, PHASE_ENCODES)
+    planes[..., y, z] = centre
+    window = hann_window(planes.shape[-2:], centre.shape[-2:])
+    return ifft(planes * window.to(planes.device), PHASE_ENCODES)
 
 
 def virtual_reference(kspace: KSpace) -> Tensor:

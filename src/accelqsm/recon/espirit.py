@@ -147,7 +147,7 @@ def _check(centre: Tensor, kspace: KSpace, kernel: int) -> None:
             f"calibration: expected {kernel} x {kernel} samples or more for the sensitivities, "
             f"found {centre.shape[-2]} x {centre.shape[-1]}"
         )
-    n_y, n_z = kspace.sampled.shape
+    n_y, n_z = kspace.plane
     if min(n_y, n_z) < 2 * kernel - 1:
         raise InputError(
             f"sensitivities: expected {2 * kernel - 1} positions or more along ky and kz for a "

@@ -81,6 +81,22 @@ class WaveletSettings(Settings):
 
 
 @dataclass(frozen=True)
+class EchoWaveletSettings(Settings):
+    """Settings of compressed sensing over echoes."""
+
+    n_iterations: int = setting(
+        30, least=1, most=10_000, help="iterations of FISTA in each of two rounds"
+    )
+    regularisation: float = setting(
+        0.004,
+        least=0,
+        most=1,
+        help="weight of the L1 norm of the wavelet coefficients, relative to the largest "
+        "magnitude of the zero-filled images",
+    )
+
+
+@dataclass(frozen=True)
 class SensitivitySettings(Settings):
     """Settings of the receive sensitivities (ESPIRiT)."""
 

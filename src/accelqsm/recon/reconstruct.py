@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from accelqsm.errors import InputError
 from accelqsm.kspace import KSpace
+from accelqsm.options.setting import one_of
 from accelqsm.recon.blocks import ImageBlock
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.network.run import reconstruct_network
@@ -35,6 +36,12 @@ def reconstruct(
     """
     settings = as_recon(method)
     row = RECONSTRUCTIONS[settings.method]
+    if row.shared_pattern and not kspace.shared_pattern:
+        users = one_of(other.name for other in RECONSTRUCTIONS if not other.shared_pattern)
+        raise InputError(
+            f"{kspace.name}: expected one sampling pattern for all echoes with method {row.name}, "
+            f"found one for each; use {users}"
+        )
     if isinstance(row, NetworkReconstruction):
         chosen = network_of(settings, device=kspace.sampled.device, network=network)
         return reconstruct_network(kspace, settings, chosen)

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from accelqsm.options.registry import Choice, Registry
 from accelqsm.options.setting import NoSettings, Settings
-from accelqsm.recon.method_settings import GrappaSettings, SenseSettings, WaveletSettings
+from accelqsm.recon.method_settings import (
+    EchoWaveletSettings,
+    GrappaSettings,
+    SenseSettings,
+    WaveletSettings,
+)
 from accelqsm.recon.network.architecture import Architecture
 
 
@@ -20,11 +25,13 @@ class Reconstruction(Choice):
     Attributes:
         pattern: the sampling pattern that it needs.
         gives: "channels", an image of every channel, or "one image", a joint image of all.
+        shared_pattern: whether it needs one sampling pattern for all echoes.
         uses: the tables of ``ReconSettings`` that it reads: "sensitivities", "network".
     """
 
     pattern: str = "any"
     gives: str = "channels"
+    shared_pattern: bool = True
     uses: tuple[str, ...] = ()
 
 
@@ -49,6 +56,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "zero-filled",
             "accelqsm.recon.methods.zero_filled:zero_filled_blocks",
             "zero filling",
+            shared_pattern=False,
         ),
         Reconstruction(
             "grappa",
@@ -69,6 +77,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             settings=SenseSettings,
             pattern="any with a fully sampled centre",
             gives="one image",
+            shared_pattern=False,
             uses=("sensitivities",),
         ),
         Reconstruction(
@@ -81,6 +90,21 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             settings=WaveletSettings,
             pattern="variable density with a fully sampled centre",
             gives="one image",
+            shared_pattern=False,
+            uses=("sensitivities",),
+        ),
+        Reconstruction(
+            "l1-echoes",
+            "accelqsm.recon.methods.l1_echoes:l1_echoes_blocks",
+            "compressed sensing of all echoes together (Lustig et al. 2007; principal components "
+            "of the demodulated echoes after Huang et al. 2012; lambda {regularisation} of the "
+            "largest magnitude, two rounds of {n_iterations} iterations) with sensitivities by "
+            "ESPIRiT (Uecker et al. 2014)",
+            citations=("l1-wavelet", "repcom", "espirit"),
+            settings=EchoWaveletSettings,
+            pattern="variable density with a fully sampled centre",
+            gives="one image",
+            shared_pattern=False,
             uses=("sensitivities",),
         ),
         NetworkReconstruction(

@@ -14,14 +14,15 @@ class Encoding:
 
     Attributes:
         maps: complex (channel, ..., x, y, z), sum |C_c|^2 <= 1.
-        sampled: bool (ky, kz).
+        sampled: bool (ky, kz), or (echo, ky, kz) for images of all echoes.
     """
 
     def __init__(self, maps: Tensor, sampled: Tensor) -> None:
         self.maps = maps
         # Centring multiplies spectra by phases, which commute with the mask: shifting only the
         # mask saves four shifts of the data.
-        self._mask = torch.fft.ifftshift(sampled, dim=PHASE_ENCODES).to(maps.real.dtype)
+        mask = torch.fft.ifftshift(sampled, dim=PHASE_ENCODES).to(maps.real.dtype)
+        self._mask = mask if mask.ndim == 2 else mask[:, None]
 
     def adjoint(self, measured: Tensor) -> Tensor:
         """Adjoint A^H y = sum_c conj(C_c) F^-1 y_c, of samples that are zero where not sampled."""

@@ -93,10 +93,10 @@ def _noise_energy(measured: Tensor, sampled: Tensor) -> float:
 
 def _held_out(kspace: KSpace) -> Tensor | None:
     """Samples that are drawn, bool (y, z); None where there are too few."""
-    outside = kspace.sampled.clone()
+    outside = kspace.pattern(0).clone()
     if kspace.calibration is None:
         try:
-            outside[calibration_box(kspace.sampled)] = False
+            outside[calibration_box(kspace.pattern(0))] = False
         except InputError:
             return None
     y, z = outside.shape
@@ -129,6 +129,7 @@ def _some_readouts(kspace: KSpace) -> KSpace:
     return replace(
         kspace,
         acquisition=acquisition,
+        sampled=kspace.pattern(0),
         samples=np.ascontiguousarray(kspace.samples[:, :1, x]),
         calibration=None if apart is None else np.ascontiguousarray(apart[:, :1, x]),
         sensitivities=None if maps is None else np.ascontiguousarray(maps[:, x]),

@@ -14,7 +14,7 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.fourier import READOUT, centred_slice, fft, ifft
 from accelqsm.grid import Shape
-from accelqsm.kspace import KSpace
+from accelqsm.kspace import KSpace, check_pattern
 from accelqsm.simulate.coils import HeadCoil, head_coil
 from accelqsm.simulate.field import field_map
 from accelqsm.simulate.heads.head import Head
@@ -48,7 +48,8 @@ def scan(
     Args:
         head: tissue on ``acquisition.grid.refined(factors)`` for some whole factors.
         acquisition: grid, echo times, field strength, repetition time and flip angle.
-        patterns: name -> bool (y, z) of each scan, True where (ky, kz) is sampled.
+        patterns: name -> pattern of each scan, as that of ``KSpace``: bool (y, z), or
+            (echo, y, z).
         n_channels: number of receive loops.
         snr: signal of white matter at echo time zero, in the optimally combined fully sampled
             image, over the standard deviation of its noise per real component.
@@ -128,22 +129,19 @@ def _noiseless_samples(
     """Signal of every channel at the sampled positions, (channel, echo, x, sample) by name."""
     shape = acquisition.grid.shape
     for name, sampled in patterns.items():
-        if tuple(sampled.shape) != shape[1:] or sampled.dtype != torch.bool:
-            raise InputError(
-                f"pattern {name}: expected bool {shape[1:]}, "
-                f"found {sampled.dtype} {tuple(sampled.shape)}"
-            )
+        check_pattern(f"pattern {name}", sampled, (shape[1], shape[2]), acquisition.n_echoes)
+    of_echoes = {
+        name: sampled.expand(acquisition.n_echoes, *shape[1:]) for name, sampled in patterns.items()
+    }
     samples = {
-        name: np.empty(
-            (len(coil), acquisition.n_echoes, shape[0], int(sampled.sum())), dtype=np.complex64
-        )
-        for name, sampled in patterns.items()
+        name: np.empty((len(coil), len(each), shape[0], int(each[0].sum())), dtype=np.complex64)
+        for name, each in of_echoes.items()
     }
     for channel, sensitivity in enumerate(coil):
         for number, echo in enumerate(echoes):
             hybrid = acquire(sensitivity * echo, shape)
-            for name, sampled in patterns.items():
-                samples[name][channel, number] = hybrid[:, sampled].numpy()
+            for name, each in of_echoes.items():
+                samples[name][channel, number] = hybrid[:, each[number]].numpy()
     return samples
 
 

@@ -188,12 +188,12 @@ def _image(kspace: KSpace, echo: int, channel: int | None, maps: Tensor | None) 
 
 def _sensitivities(kspace: KSpace, centre: tuple[int, int]) -> Sensitivities:
     """ESPIRiT sensitivities from a centre of k-space."""
-    y, z = kspace.sampled.shape
-    inside = torch.zeros_like(kspace.sampled)
+    (y, z), sampled = kspace.plane, kspace.pattern(0)
+    inside = torch.zeros_like(sampled)
     inside[centred_slice(y, min(y, centre[0])), centred_slice(z, min(z, centre[1]))] = True
-    inside &= kspace.sampled
+    inside &= sampled
     first = kspace.acquisition.echo_times_s[:1]
-    samples = kspace.samples[:, :1][..., inside[kspace.sampled].numpy()]
+    samples = kspace.samples[:, :1][..., inside[sampled].numpy()]
     acquisition = replace(kspace.acquisition, echo_times_s=first)
     return espirit(KSpace(acquisition, inside, np.ascontiguousarray(samples)))
 

@@ -45,7 +45,7 @@ def align_readouts(
     Args:
         path: named in errors and warnings.
         samples: hybrid space, complex (channel, echo, x, sample).
-        sampled: bool (y, z).
+        sampled: bool (y, z), or (echo, y, z).
         flagged: the share of the lines of each echo that are flagged as reversed.
         echo_times_s: of each echo.
         n_readout: samples of a readout, oversampling included.
@@ -82,17 +82,18 @@ def align_readouts(
 
 def _coarse_images(samples: npt.NDArray[np.complex64], sampled: Tensor) -> list[Tensor]:
     """Images of few voxels along y and z of every echo, complex (channel, x, y, z)."""
-    box = calibration_box(sampled)
+    patterns = sampled.expand(samples.shape[1], *sampled.shape[-2:])
+    box = calibration_box(patterns.all(0))
     few = tuple(
         slice(side.start + part.start, side.start + part.stop)
         for side in box
         for part in [centred_slice(side.stop - side.start, min(side.stop - side.start, CENTRE))]
     )
-    columns = sample_index(sampled)[few].flatten().numpy()
+    columns = [sample_index(pattern)[few].flatten().numpy() for pattern in patterns]
     shape = (few[0].stop - few[0].start, few[1].stop - few[1].start)
     images = []
     for echo in range(samples.shape[1]):
-        centre = torch.from_numpy(np.ascontiguousarray(samples[:, echo][..., columns]))
+        centre = torch.from_numpy(np.ascontiguousarray(samples[:, echo][..., columns[echo]]))
         scale = centre.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
         images.append(ifft((centre / scale).reshape(*centre.shape[:-1], *shape), PHASE_ENCODES))
     return images

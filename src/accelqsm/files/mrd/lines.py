@@ -32,10 +32,13 @@ _NOT_IMAGE = (NOISE, 23, 24, 26, 27, 28, 29, 30, 31)
 correction and phase stabilisation."""
 
 SAME_FIELD_OF_VIEW = 0.01
+LEAST_APART = 0.05
+"""Positions at which patterns of two echoes differ, of the lines of one: fewer are lines that are
+missing or misplaced."""
 
 
 def read_sampling(path: Path) -> npt.NDArray[np.bool_]:
-    """Sampling pattern in (ky, kz) of a scan, bool (y, z), without reading its samples.
+    """Sampling pattern in (ky, kz) of a scan, as that of ``KSpace``, without its samples.
 
     Raises:
         InputError: as ``read_mrd``.
@@ -70,7 +73,7 @@ class Lines:
         heads: of all lines.
         is_image, is_calibration: which lines belong to the image, and to the calibration.
         ky, kz: of every line, on the image's grid.
-        sampled: bool (y, z).
+        sampled: bool (y, z), or (echo, y, z) where the echoes' patterns differ.
     """
 
     data: h5py.Dataset
@@ -126,7 +129,7 @@ def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines
     with naming(path):
         acquisition = encoding.acquisition(directions, centre_mm(heads[is_image][0]))
     ky, kz = _positions(encoding, encodings[-1], heads, second)
-    sampled = _shared_pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
+    sampled = _pattern(path, encoding, heads["idx"]["contrast"], ky, kz, is_image)
     apart = encodings[-1] if second.any() else encoding
     return Lines(
         group["data"],
@@ -296,7 +299,7 @@ def _positions(
     return found[0], found[1]
 
 
-def _shared_pattern(
+def _pattern(
     path: Path,
     encoding: Encoding,
     contrast: npt.NDArray[np.uint16],
@@ -317,15 +320,15 @@ def _shared_pattern(
         )
     patterns = np.zeros((n_echoes, ny, nz), dtype=bool)
     patterns[contrast[is_image].astype(int), ky[is_image], kz[is_image]] = True
-    for echo, pattern in enumerate(patterns):
-        missing = int((pattern != patterns[0]).sum())
-        if missing:
+    counts, apart = patterns.sum((1, 2)), (patterns != patterns[0]).sum((1, 2))
+    for echo, (count, missing) in enumerate(zip(counts, apart, strict=True), start=1):
+        if missing and (count != counts[0] or missing < LEAST_APART * count):
             raise InputError(
-                f"{path}: echo {echo + 1} differs from echo 1 at {missing} (ky, kz) positions; "
-                "expected one pattern for all echoes"
+                f"{path}: echo {echo} differs from echo 1 at {missing} (ky, kz) positions; "
+                "expected one pattern for all echoes, or another of as many lines for each"
             )
-    shared: npt.NDArray[np.bool_] = patterns[0]
-    return shared
+    found_pattern: npt.NDArray[np.bool_] = patterns if apart.any() else patterns[0]
+    return found_pattern
 
 
 def _warn(message: str) -> None:

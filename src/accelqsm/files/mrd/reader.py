@@ -59,11 +59,13 @@ def _read(path: Path, file: h5py.File, b0_direction: Triple | None) -> KSpace:
     lines = survey.data
     n_channels = survey.n_channels
     pattern = torch.from_numpy(sampled)
-    order = sample_index(pattern).numpy()
-    shape = (n_channels, survey.acquisition.n_echoes, survey.encoding.image[0], order.max() + 1)
+    n_echoes = survey.acquisition.n_echoes
+    order = sample_index(pattern).expand(n_echoes, -1, -1).numpy()
+    shape = (n_channels, n_echoes, survey.encoding.image[0], order.max() + 1)
     samples = scratch(shape)
     positions = np.full(len(heads), -1)
-    positions[is_image] = order[survey.ky[is_image], survey.kz[is_image]]
+    echo = heads["idx"]["contrast"][is_image].astype(int)
+    positions[is_image] = order[echo, survey.ky[is_image], survey.kz[is_image]]
     grid = ReadoutGrid.of(survey.encoding, survey.encoding)
     check_repeats(path, survey, positions, grid)
     _average(path, survey, positions, samples, grid)
@@ -115,11 +117,11 @@ def _check_echoes(
         if not peak.any():
             raise InputError(f"{path}: echo {echo}: expected signal, found zeros alone")
     check_like(peaks.max(axis=1).tolist(), [str(path)] * len(peaks), "a largest sample")
-    places = np.argwhere(sampled)
-    central = (np.abs(places / sampled.shape - 0.5) < CENTRAL).all(axis=1)
-    if not central.any() or central.all():
-        return
     for echo, peak in enumerate(peaks, start=1):
+        places = np.argwhere(sampled if sampled.ndim == 2 else sampled[echo - 1])
+        central = (np.abs(places / sampled.shape[-2:] - 0.5) < CENTRAL).all(axis=1)
+        if not central.any() or central.all():
+            continue
         middle, beyond = float(peak[central].max()), float(peak[~central].max())
         if beyond > MOST_BEYOND * middle:
             ky, kz = places[~central][int(peak[~central].argmax())]

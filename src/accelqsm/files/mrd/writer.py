@@ -52,7 +52,8 @@ def write_mrd(path: str | Path, kspace: KSpace) -> None:
         acquisition, n_channels=kspace.n_channels, acceleration=kspace.acceleration
     )
     noise = _noise_lines(kspace)
-    positions = kspace.sampled.nonzero().cpu().numpy()
+    patterns = [kspace.pattern(echo).cpu().numpy() for echo in range(acquisition.n_echoes)]
+    positions = np.stack([np.argwhere(pattern) for pattern in patterns], axis=1)
     n_lines = len(noise) + len(positions) * acquisition.n_echoes
     values = 8 * kspace.n_channels * acquisition.grid.shape[0]
     n_bytes = int(1.05 * n_lines * (acquisition_dtype.itemsize + values + HEAP_BYTES))
@@ -116,7 +117,12 @@ def _noise_lines(kspace: KSpace) -> npt.NDArray[np.void]:
 def _image_lines(
     kspace: KSpace, positions: npt.NDArray[np.int64]
 ) -> Iterator[npt.NDArray[np.void]]:
-    """Iterate over blocks of image lines in acquisition order, echo by echo for each (ky, kz)."""
+    """Iterate over blocks of image lines in acquisition order, all echoes of each sample.
+
+    Args:
+        kspace: the samples.
+        positions: (ky, kz) of each sample and echo, (sample, echo, 2).
+    """
     n_echoes, n_x = kspace.acquisition.n_echoes, kspace.acquisition.grid.shape[0]
     step = max(1, lines_at_once(kspace.n_channels, n_x) // n_echoes)
     for start in range(0, len(positions), step):
@@ -126,8 +132,8 @@ def _image_lines(
         values = samples.reshape(len(part) * n_echoes, -1).contiguous().numpy().view(np.float32)
         lines = _blank_lines(len(values), n_x, kspace)
         index = lines["head"]["idx"]
-        index["kspace_encode_step_1"] = np.repeat(part[:, 0], n_echoes)
-        index["kspace_encode_step_2"] = np.repeat(part[:, 1], n_echoes)
+        index["kspace_encode_step_1"] = part[..., 0].ravel()
+        index["kspace_encode_step_2"] = part[..., 1].ravel()
         index["contrast"] = np.tile(np.arange(n_echoes), len(part))
         for n, row in enumerate(values):
             lines["data"][n] = row

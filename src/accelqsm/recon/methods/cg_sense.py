@@ -59,7 +59,7 @@ def cg_sense(
         measured: hybrid-space samples, complex (channel, ..., x, ky, kz), with white noise, zero
             where not sampled.
         maps: complex (channel, x, y, z) or with the axes of the samples, sum |C_c|^2 <= 1.
-        sampled: bool (ky, kz).
+        sampled: bool (ky, kz), or (echo, ky, kz) of samples (channel, echo, x, ky, kz).
         start: x0, (..., x, y, z); zero if absent.
         settings: Tikhonov weight, and number of iterations of conjugate gradients.
 

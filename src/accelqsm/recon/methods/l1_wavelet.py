@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from accelqsm.kspace import KSpace
@@ -13,6 +11,7 @@ from accelqsm.recon.blocks import ImageBlock, all_readouts
 from accelqsm.recon.channels import compress_channels
 from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import MethodSettings, WaveletSettings
+from accelqsm.recon.methods.fista import fista
 from accelqsm.recon.methods.wavelet import Wavelet
 from accelqsm.recon.sense import Encoding
 from accelqsm.runtime.progress import track
@@ -43,7 +42,9 @@ def l1_wavelet_blocks(
     images = maps.new_empty(1, n_echoes, *few.acquisition.grid.shape)
     for echo in track(range(n_echoes), "L1-wavelet", n_echoes):
         measured = few.planes(echoes=slice(echo, echo + 1))[:, 0]
-        image = l1_wavelet(measured, maps, sampled=few.sampled, settings=settings.method_settings)
+        image = l1_wavelet(
+            measured, maps, sampled=few.pattern(echo), settings=settings.method_settings
+        )
         images[0, echo] = found.support * image
     yield ImageBlock(None, all_readouts(few), images)
 
@@ -71,20 +72,16 @@ def l1_wavelet(
     Returns:
         complex (x, y, z).
 
-    Source: Lustig et al. 2007, Magn Reson Med 58:1182, doi 10.1002/mrm.21391; Beck and Teboulle
-    2009, SIAM J Imaging Sci 2:183, doi 10.1137/080716542.
+    Source: Lustig et al. 2007, Magn Reson Med 58:1182, doi 10.1002/mrm.21391.
     """
     encoding = Encoding(maps, sampled)
     wanted = encoding.adjoint(measured)
     threshold = settings.regularisation * float(wanted.abs().max())
     wavelet = Wavelet((wanted.shape[0], wanted.shape[1], wanted.shape[2]))
-    generator = torch.Generator().manual_seed(0)
-    image, ahead, momentum = wanted, wanted, 1.0
-    for _ in range(settings.n_iterations):
-        shift = torch.randint(wavelet.period, (3,), generator=generator).tolist()
-        proposed = ahead + wanted - encoding.normal(ahead)
-        shrunk = wavelet.shrink(proposed, threshold, (shift[0], shift[1], shift[2]))
-        next_momentum = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = shrunk + (momentum - 1) / next_momentum * (shrunk - image)
-        image, momentum = shrunk, next_momentum
-    return image
+    shifts = wavelet.shifts()
+    return fista(
+        encoding.normal,
+        wanted,
+        lambda image: wavelet.shrink(image, threshold, next(shifts)),
+        n_iterations=settings.n_iterations,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -49,6 +50,13 @@ class Wavelet:
         coefficients[coarsest] = kept
         result = self.inverse(coefficients)
         return result.roll([-s for s in shift], axes) if any(shift) else result
+
+    def shifts(self) -> Iterator[Shape]:
+        """Random shifts, the same at every call, which make thresholding nearly shift-invariant."""
+        generator = torch.Generator().manual_seed(0)
+        while True:
+            x, y, z = torch.randint(self.period, (3,), generator=generator).tolist()
+            yield x, y, z
 
     def forward(self, volume: Tensor) -> Tensor:
         """Wavelet coefficients, the coarsest at low indices, of the extended size of the volume."""

@@ -141,7 +141,15 @@ def figures_of_maps(
 def figure_of_sampling(folder: StudyFolder) -> Figure:
     """Figure of the sampling patterns of all protocols."""
     raw = {label: scan.raw for label, scan in folder.scans.items() if scan.raw is not None}
-    return sampling_figure({label: read_sampling(path) for label, path in raw.items()})
+    patterns = {label: read_sampling(path) for label, path in raw.items()}
+    return sampling_figure(
+        {
+            label if pattern.ndim == 2 else f"{label}, echo 1": pattern.reshape(
+                -1, *pattern.shape[-2:]
+            )[0]
+            for label, pattern in patterns.items()
+        }
+    )
 
 
 def viewer_of_maps(folder: StudyFolder, images: StudyImages, notes: LeftOut) -> Viewer:
