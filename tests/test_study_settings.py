@@ -44,19 +44,24 @@ def scattered() -> np.ndarray:
 
 
 def test_patterns_tell_the_reconstruction_and_the_reference(tmp_path: Path) -> None:
-    root = write_raw(tmp_path / "bids", 1, ("af4", "full", "pi"))
-    patterns = {"af4": scattered(), "full": np.ones((48, 20), dtype=bool), "pi": lines(2)}
+    root = write_raw(tmp_path / "bids", 1, ("af4", "each", "full", "pi"))
+    of_each_echo = np.stack([scattered(), scattered()[:, ::-1]])
+    full = np.ones((48, 20), dtype=bool)
+    patterns = {"af4": scattered(), "each": of_each_echo, "full": full, "pi": lines(2)}
 
     def sampling(path: Path) -> np.ndarray:
         return patterns[path.name.split("acq-")[1].removesuffix("_MEGRE.h5")]
 
     study, notes = complete(Study(), read_dataset(root), sampling=sampling)
     methods = {protocol: recon.method for protocol, recon in study.recon.items()}
-    assert methods == {"af4": "reconnet3d", "full": "zero-filled", "pi": "grappa"}
+    expected = {
+        "af4": "reconnet3d", "each": "l1-echoes", "full": "zero-filled", "pi": "grappa",
+    }  # fmt: skip
+    assert methods == expected
     assert study.study.reference == study.compare.reference == "full"
     assert study.recon["af4"].network.weights == "joint"  # the same on machines with a GPU
     assert "assumed: full" in notes["study"]
-    assert set(notes) == {"study", "recon.af4", "recon.full", "recon.pi"}
+    assert set(notes) == {"study", *(f"recon.{name}" for name in expected)}
     again, said = complete(study, read_dataset(root), sampling=sampling)
     assert again == study
     assert said == {}

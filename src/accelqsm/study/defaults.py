@@ -26,8 +26,8 @@ def complete(
     """Settings in which every protocol has a reconstruction, and there is a reference.
 
     The first scan of a protocol tells: zero filling where all of the (ky, kz) plane is sampled,
-    GRAPPA where whole lines are, ReconNet3D elsewhere. The reference is the protocol with the
-    least acceleration.
+    GRAPPA where whole lines are, L1 over echoes where each has a pattern of its own, ReconNet3D
+    elsewhere. The reference is the protocol with the least acceleration.
 
     Args:
         study: settings as given.
@@ -81,6 +81,8 @@ def complete(
 def _method(sampled: Sampling) -> str:
     if sampled.all():
         return "zero-filled"
+    if sampled.ndim > 2:
+        return "l1-echoes"
     import torch
 
     from accelqsm.recon.methods.grappa import line_step
