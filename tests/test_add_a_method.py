@@ -146,6 +146,7 @@ def test_a_reconstruction_or_a_network_is_a_file_and_a_row(
     np.testing.assert_allclose(ours[middle], 4 * plain[middle], rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*the registration is doubtful")  # three balls in a ramp
 def test_a_named_atlas_is_a_function_and_a_row(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from accelqsm.files.nifti import write_image
 from accelqsm.files.settings import read_settings_tables
 from accelqsm.files.tables import read_table, write_table
 from accelqsm.grid import as_affine, centred_grid
-from accelqsm.nuclei.register import _coarse
+from accelqsm.nuclei.register import coarse_image
 from accelqsm.nuclei.volume import Volume, isotropic_grid
 from accelqsm.qsm.background.settings import VsharpSettings
 from accelqsm.qsm.background.vsharp import vsharp
@@ -120,7 +120,7 @@ def test_heads_of_micrometres_are_not_registered() -> None:
     image = np.random.default_rng(0).normal(size=SMALL.shape)
     grid = type(SMALL)(SMALL.shape, as_affine(np.diag([2e-3, 2e-3, 2e-3, 1.0])))
     with pytest.raises(InputError, match=r"^registration: voxel size: expected 0\.01 to 20 mm"):
-        _coarse(Volume(image, grid))
+        coarse_image(Volume(image, grid))
 
 
 @pytest.mark.parametrize("size", [0.002, 0.009, 21.0])

@@ -69,6 +69,7 @@ def _no_syn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*the registration is doubtful")  # it is left out here
 @pytest.mark.usefixtures("_no_syn")
 def test_the_notebook_runs_and_prints_nothing(
     example: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -87,7 +87,7 @@ LABELS = ("nuclei", "@/chi.nii.gz", "@/out.tsv", "--labels")
             ("nuclei", "@/chi.nii.gz", "@/out", "--magnitude", "@/chi.nii.gz", "--atlas", "@/no"),
             "no: expected a folder with an atlas or cit168, found none",
         ),
-        (("compare", "@/lookup.tsv", "@/out", "--reference", "PI"), "expected the tab-separated"),
+        (("compare", "@/lookup.tsv", "@/out", "--reference", "PI"), "expected column(s) subject"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_little_time(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -107,9 +108,12 @@ def _pictures_of(
     folder = notes.make(
         "Pictures of the maps", lambda: measured_study(scans, subject, stored.reference)
     )
-    strips = []
-    if any(scan.paths.quality for scan in scans):
-        strips = notes.make("Quality", lambda: strips_figure(quality_of(scans)))
+    strips = [
+        figure
+        for quality in notes.make("Quality", lambda: quality_of(scans))
+        if quality["value"].notna().any()
+        for figure in notes.make("Quality", partial(strips_figure, quality))
+    ]
     return (illustrations(folder[0], notes, largest) if folder else Illustrations()), strips
 
 

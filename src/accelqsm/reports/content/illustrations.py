@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from accelqsm.errors import InputError
 from accelqsm.figures.extreme import LargestDifference, largest_difference
 from accelqsm.figures.figure import Figure
 from accelqsm.reports.content.left_out import LeftOut
@@ -66,8 +67,11 @@ def illustrations(
 
 
 def subject_shown(stored: Comparison, subjects: Sequence[str]) -> LargestDifference | None:
-    """The largest difference among some subjects; None without values."""
+    """The largest difference among some subjects; None where none has a pair of values."""
     if stored.values is None:
         return None
     own = stored.values[stored.values["subject"].astype(str).isin(subjects)]
-    return largest_difference(own, reference=stored.reference)
+    try:
+        return largest_difference(own, reference=stored.reference)
+    except InputError:
+        return None
