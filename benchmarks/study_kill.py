@@ -48,10 +48,11 @@ def ends(out: Path) -> Counter[str]:
     return Counter(event["step"] for event in events if event["event"] == "end")
 
 
-def workflow(bids: Path, out: Path, cores: int) -> list[str]:
+def workflow(bids: Path, out: Path, options: argparse.Namespace) -> list[str]:
     """Command that runs the study on some cores."""
     words = [*CLI, "workflow", str(bids), str(out), "--labels", "derivatives/truth"]
-    return [*words, "--", "--cores", str(cores), "--quiet", "all"]
+    words += ["--threads", str(options.threads)]
+    return [*words, "--", "--cores", str(options.cores), "--quiet", "all"]
 
 
 def run_killed(command: Sequence[str], log: Path, after_s: float) -> bool:
@@ -78,17 +79,17 @@ def main() -> int:
         words = ["--subjects", str(options.subjects), "--preset", options.preset]
         subprocess.run([*CLI, "simulate", str(bids), *words], check=True)
     start = time.perf_counter()
-    subprocess.run(workflow(bids, whole, options.cores), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(workflow(bids, whole, options), check=True, stdout=subprocess.DEVNULL)
     took_s = time.perf_counter() - start
     print(f"undisturbed: {took_s:.0f} s, {sum(ends(whole).values())} steps", flush=True)
     moments = rng.uniform(*SHARE, options.kills) * took_s / options.kills
     for number, moment in enumerate(moments, start=1):
-        was = run_killed(workflow(bids, killed, options.cores), work / "killed.log", float(moment))
+        was = run_killed(workflow(bids, killed, options), work / "killed.log", float(moment))
         state = "killed" if was else "ended before"
         print(f"{number}: {state} after {moment:.1f} s, {sum(ends(killed).values())} steps ended",
               flush=True)  # fmt: skip
     start = time.perf_counter()
-    subprocess.run(workflow(bids, killed, options.cores), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(workflow(bids, killed, options), check=True, stdout=subprocess.DEVNULL)
     print(f"last restart: {time.perf_counter() - start:.0f} s", flush=True)
     return _compare(whole, killed)
 
@@ -110,6 +111,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each job")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     return parser.parse_args()
 

@@ -143,7 +143,7 @@ def test_blocks_of_any_size_give_the_same_average(
         warnings.simplefilter("ignore")
         whole = read_mrd(tmp_path / "scan.h5")
         for size in (1, 1000, 10_000):
-            monkeypatch.setattr(reader, "CHUNK_BYTES", size)
+            monkeypatch.setattr(reader, "BLOCK_BYTES", size)
             part = read_mrd(tmp_path / "scan.h5")
             np.testing.assert_allclose(part.samples, whole.samples, atol=1e-6)
     found = fft(whole.planes(), (-3,)).numpy()[:, 0]
@@ -151,7 +151,7 @@ def test_blocks_of_any_size_give_the_same_average(
 
 
 def test_a_block_of_lines_fits_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "CHUNK_BYTES", 8 * 4 * 100 * 7 + 5)
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 8 * 4 * 100 * 7 + 5)
     assert lines_at_once(4, 100) == 7  # complex64 of four channels and a hundred samples
     assert lines_at_once(4, 10_000) == 1
 

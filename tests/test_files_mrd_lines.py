@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -354,7 +355,7 @@ def test_a_large_scan_is_never_whole_in_memory(
     twice = [*lines, lines[17]]  # an average of two, of which the second comes late
     write_lines(tmp_path / "scan.h5", Scan(space, space, (15, 10)), twice)
     whole = read_mrd(tmp_path / "scan.h5")
-    monkeypatch.setattr(mrd, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(mrd, "BLOCK_BYTES", 100_000)
     monkeypatch.setattr(kspace, "LARGEST_IN_MEMORY_BYTES", 1000)
     tracemalloc.start()
     mapped = read_mrd(tmp_path / "scan.h5")
@@ -438,3 +439,26 @@ def test_an_echo_of_fewer_samples_is_said(tmp_path: Path) -> None:
         InputWarning, match="echo 1: readouts of 5 samples where other echoes have 8"
     ):
         read_mrd(tmp_path / "scan.h5")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is not told")
+def test_a_scan_that_was_read_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    """Not even where its heads alone are read."""
+    rng = np.random.default_rng(0)
+    matrix = (256, 24, 16)
+    values = rng.normal(size=(8, *matrix, 2)).astype(np.float32).view(np.complex64)[..., 0]
+    space = Space(matrix, (256.0, 24.0, 16.0))
+    write_lines(tmp_path / "scan.h5", Scan(space, space, (12, 8)), lines_of(values))
+
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def read_often() -> None:
+        for _ in range(4):
+            read_mrd(tmp_path / "scan.h5")
+            read_sampling(tmp_path / "scan.h5")
+
+    read_often()
+    before = resident_bytes()
+    read_often()
+    assert resident_bytes() - before < 3 * values.nbytes  # of eight readings

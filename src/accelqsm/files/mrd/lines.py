@@ -31,6 +31,9 @@ _NOT_IMAGE = (NOISE, 23, 24, 26, 27, 28, 29, 30, 31)
 """Flags (ismrmrd.h) of noise, navigation, phase correction, feedback, dummies, surface coil
 correction and phase stabilisation."""
 
+BLOCK_BYTES = 2**26
+"""Size of the blocks in which lines are read."""
+
 SAME_FIELD_OF_VIEW = 0.01
 LEAST_APART = 0.05
 """Positions at which patterns of two echoes differ, of the lines of one: fewer are lines that are
@@ -107,7 +110,7 @@ def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines
     encodings = parse_header(path, header_text(path, group))
     check_stored(path, group["data"])
     check_values(path, group["data"])
-    heads = group["data"].fields("head")[:]
+    heads = _heads(path, group["data"])
     is_image = ~np.any([has_flag(heads, flag) for flag in _NOT_IMAGE], axis=0)
     # A readout that is discarded as a whole was not measured.
     is_image &= _kept(heads)[0] > 0
@@ -143,6 +146,19 @@ def survey_lines(path: Path, file: h5py.File, *, b0_said: bool = False) -> Lines
         kz,
         sampled,
     )
+
+
+def _heads(path: Path, data: h5py.Dataset) -> npt.NDArray[np.void]:
+    """Heads of all lines.
+
+    h5py reads a field alone by reading all of them, and never frees the variable-length ones among
+    those that it leaves out. So blocks of whole lines are read.
+    """
+    step = max(1, BLOCK_BYTES * len(data) // max(1, path.stat().st_size))
+    heads = np.empty(len(data), data.dtype["head"])
+    for start in range(0, len(data), step):
+        heads[start : start + step] = data[start : start + step]["head"]
+    return heads
 
 
 def _second_encoding(

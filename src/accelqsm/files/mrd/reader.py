@@ -15,14 +15,19 @@ import torch
 from accelqsm.errors import InputError
 from accelqsm.files.megre.signal import check_like
 from accelqsm.files.mrd.alignment import align_readouts
-from accelqsm.files.mrd.lines import NOISE, REVERSE, Lines, has_flag, open_mrd, survey_lines
+from accelqsm.files.mrd.lines import (
+    BLOCK_BYTES,
+    NOISE,
+    REVERSE,
+    Lines,
+    has_flag,
+    open_mrd,
+    survey_lines,
+)
 from accelqsm.files.mrd.readouts import ReadoutGrid, images_of, samples_of
 from accelqsm.files.mrd.repeats import check_repeats
 from accelqsm.grid import Triple
 from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
-
-CHUNK_BYTES = 2**26
-"""Size of the blocks in which samples are read or written."""
 
 CENTRAL, MOST_BEYOND = 0.25, 100.0
 """The half of k-space about its zero frequency has the largest samples: beyond it, none is so many
@@ -195,8 +200,8 @@ def _average(
 
 
 def lines_at_once(n_channels: int, n_samples: int) -> int:
-    """Number of lines in a block of ``CHUNK_BYTES``."""
-    return max(1, CHUNK_BYTES // (8 * n_channels * n_samples))
+    """Number of lines in a block of ``BLOCK_BYTES``."""
+    return max(1, BLOCK_BYTES // (8 * n_channels * n_samples))
 
 
 def _sum_repeats(
