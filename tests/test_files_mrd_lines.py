@@ -453,12 +453,10 @@ def test_a_scan_that_was_read_leaves_nothing_in_memory(tmp_path: Path) -> None:
     def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    def read_often() -> None:
-        for _ in range(4):
-            read_mrd(tmp_path / "scan.h5")
-            read_sampling(tmp_path / "scan.h5")
-
-    read_often()
-    before = resident_bytes()
-    read_often()
-    assert resident_bytes() - before < 3 * values.nbytes  # of eight readings
+    resident = []
+    for _ in range(9):
+        read_mrd(tmp_path / "scan.h5")
+        read_sampling(tmp_path / "scan.h5")
+        resident.append(resident_bytes())
+    # The allocator keeps some and gives some back, so that a single step tells nothing.
+    assert np.median(np.diff(resident)) < 0.5 * values.nbytes
