@@ -17,7 +17,7 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.options.table import from_table, plain
 from accelqsm.qsm.background.settings import VsharpSettings
-from accelqsm.qsm.chain import DEFAULT, QsmResult, iron_magnitude, susceptibility
+from accelqsm.qsm.chain import DEFAULT, QsmResult, iron_magnitude, susceptibility, total_field
 from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.settings import QsmSettings
@@ -126,6 +126,17 @@ def test_without_a_least_coherence_a_given_mask_stays_whole(products: LagProduct
     assert torch.equal(found.brain, brain(GRID))
 
 
+@pytest.mark.parametrize(("noise_sd", "n_channels"), [(0.01, 2), (0.1, 8)])
+def test_the_snr_of_the_first_echo_is_found(noise_sd: float, n_channels: int) -> None:
+    noisy = scan(GRID, noise_sd=noise_sd, n_channels=n_channels)
+    found = total_field(noisy, grid=GRID, field_strength_t=3.0, mask=brain(GRID))
+    assert found.subject.noise is not None
+    signal = math.exp(-20 * ECHO_TIMES_S[0])
+    assert found.subject.noise.snr == pytest.approx(signal / noise_sd, rel=0.1)
+    kept = float(found.subject.brain.sum() / brain(GRID).sum())
+    assert found.incoherent_share == pytest.approx(1 - kept, abs=1e-6)
+
+
 def test_the_field_holds_the_air_ball_and_the_local_field_does_not(result: QsmResult) -> None:
     field_hz = AIR_PPM * 127.732434 * sphere_field_ppm(GRID, AIR_MM, AIR_RADIUS_MM)
     near_air = result.mask & (field_hz.abs() > 20)
@@ -149,6 +160,8 @@ def test_nothing_beyond_an_incoherent_rim_of_a_given_mask_reaches_the_nuclei(
     broken = replace(products, products=torch.where(rim, 1e-3 * noise, island_turned))
     found = susceptibility(broken, grid=GRID, field_strength_t=3.0, mask=brain(GRID))
     assert not (found.brain & (rim | island)).any()
+    lost = ((rim | island) & brain(GRID)).sum() / brain(GRID).sum()
+    assert found.incoherent_share == pytest.approx(float(lost), abs=0.002)
     assert nuclei_ppm(found, GRID) == pytest.approx(nuclei_ppm(result, GRID), abs=0.002)
 
 

@@ -55,12 +55,18 @@ def as_maps(
         echoes=echoes,
         settings=result.settings,
         recon=recon,
-        source=dict(source),
+        source={**source, **found_figures(result)},
         device=device,
         command=command,
     )
     maps.check(name)
     return maps
+
+
+def found_figures(result: QsmResult) -> dict[str, float]:
+    """What the chain found of the quality of the images, for the record."""
+    found = {"incoherent_share": round(result.incoherent_share, 4)}
+    return found if result.snr is None else found | {"snr": float(f"{result.snr:.3g}")}
 
 
 def as_field_maps(

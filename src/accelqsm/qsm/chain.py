@@ -50,6 +50,9 @@ class QsmResult:
             noise unknown: it is then taken as that of ``field.noise``.
         r2star_per_s: decay rate in 1/s in ``brain``, zero outside; None for a single echo.
         magnitude: root of the sum over channels and echoes of |S|^2.
+        incoherent_share: of the voxels of the mask that was given or found, those whose phase was
+            too incoherent for ``brain``.
+        snr: of the first echo (``field.noise``); None where the noise is not known.
         settings: that were used, with lengths in mm in proportion to the object.
     """
 
@@ -62,6 +65,8 @@ class QsmResult:
     field_sd_hz: Tensor
     r2star_per_s: Tensor | None
     magnitude: Tensor
+    incoherent_share: float
+    snr: float | None
     settings: QsmSettings
 
 
@@ -109,6 +114,7 @@ class TotalField:
     field_hz: Tensor
     field_sd_hz: Tensor
     magnitude: Tensor
+    incoherent_share: float
     subject: Subject
 
 
@@ -176,6 +182,8 @@ def mapped(total: TotalField) -> QsmResult:
         field_sd_hz=total.field_sd_hz,
         r2star_per_s=subject.r2star_per_s,
         magnitude=total.magnitude,
+        incoherent_share=total.incoherent_share,
+        snr=None if subject.noise is None else subject.noise.snr,
         settings=subject.settings,
     )
 
@@ -218,6 +226,7 @@ def total_field(
         field_hz=field_hz,
         field_sd_hz=torch.where(brain, at_most_random_hz(noise.uncertainty_hz, products), 0),
         magnitude=magnitude,
+        incoherent_share=1 - float(brain.sum() / found.mask.sum()),
         subject=Subject(
             brain=brain,
             brain_is_found=mask is None,

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PERCENTILES = (1.0, 99.0)
 FROM_RECORD = {
     "acceleration": "acceleration",
+    "snr": "SNR of the first echo, median",
+    "incoherent_share": "share of the mask that incoherent phase took",
     "held_out_error": "error on samples held out",
     "unexplained": "share of voxels that sensitivities do not explain",
 }

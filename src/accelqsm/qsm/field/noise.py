@@ -36,11 +36,14 @@ class Noise:
             where there is no signal.
         uncertainty_hz: standard deviation that also includes the misfit of the signal model.
         r2star_per_s: decay rate, or None for a single echo.
+        snr: signal of the first echo over the noise, median of the brain; None where fewer than
+            three echoes leave the noise unknown.
     """
 
     bound_hz: Tensor
     uncertainty_hz: Tensor
     r2star_per_s: Tensor | None
+    snr: float | None = None
 
     @classmethod
     def of(cls, products: LagProducts, field_hz: Tensor, brain: Tensor) -> Noise:
@@ -63,6 +66,7 @@ class Noise:
             volume(field_sd_hz(row, noise_sd=sd)),
             volume(field_uncertainty_hz(row, row_hz, rate_per_s, noise_sd=sd)),
             volume(rate_per_s),
+            _snr(row, sd),
         )
 
     def inversion_weight(self, brain: Tensor, size_mm: Triple) -> Tensor:
@@ -91,6 +95,14 @@ class Noise:
         voxel_hz = ppm_to_hz(FIELD_SD_PPM, field_strength_t)
         weight = _relative_weight((self.bound_hz.square() + voxel_hz**2).sqrt(), brain)
         return weight * spike_weight(field_ppm, brain)
+
+
+def _snr(products: LagProducts, sd: float) -> float | None:
+    """Median over voxels of the signal of all channels in the first echo, over its noise."""
+    if sd == 0:
+        return None
+    of_noise = 2 * products.n_channels * sd**2
+    return float((products.echo_power[0] - of_noise).clamp_min(0).median().sqrt()) / sd
 
 
 def _relative_weight(sd: Tensor, mask: Tensor) -> Tensor:
