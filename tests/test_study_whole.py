@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,8 @@ def test_the_group_compares_who_is_there_and_names_who_is_not(
     links = re.findall(r'href="([^"]+)"', index)
     assert set(links) == {"group/agreement/report.html", "sub-01.html", "sub-02.html"}
     assert all((out / link).is_file() for link in links)
-    assert "<title>sub-02 pi: " in index
+    assert 'alt="Strip plots of mask' in index
+    assert "default-src 'none'" in index
     assert "sub-02_acq-af3: needs sub-02 acq-af3 map:" in index
     assert "sub-02_acq-af3: left out: needs sub-02 acq-af3 map:" in said.err
     values = read_table(out / "group/values.tsv", text=("note",))
@@ -125,6 +127,25 @@ def test_the_group_compares_who_is_there_and_names_who_is_not(
     before = os.stat(out / "group/agreement/report.html").st_mtime_ns
     assert main(["run", str(bids), str(out), "group"]) == 1
     assert os.stat(out / "group/agreement/report.html").st_mtime_ns == before
+
+
+def test_a_group_of_some_compares_their_ages_and_names_nobody_else(
+    out: Path, bids: Path, tmp_path: Path
+) -> None:
+    people = bids / "participants.tsv"
+    people.write_text("participant_id\tage\nsub-01\t30\nsub-02\t40\nsub-09\t50\n")
+    try:
+        other = Path(shutil.copytree(out, tmp_path / "out"))
+        assert main(["run", str(bids), str(other), "group", "--participant-label", "01"]) == 0
+        assert main(["run", str(bids), str(out), "group"]) == 1
+    finally:
+        people.unlink()
+    kept = [read_table(o / "group/agreement/compared-participants.tsv", text=("participant_id",))
+            for o in (other, out)]  # fmt: skip
+    assert [list(table["participant_id"]) for table in kept] == [
+        ["sub-01"],
+        ["sub-01", "sub-02", "sub-09"],
+    ]
 
 
 def test_a_dry_run_tells_states_and_writes_nothing(

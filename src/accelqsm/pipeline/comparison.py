@@ -67,7 +67,7 @@ def compare(
     ages = None
     if participants is not None:
         with naming(_path(known, "participants")):
-            people = _participants_with_values(participants, values)
+            people = participants_with_values(participants, values)
             ages = as_written(
                 age_associations(
                     values, people, reference=settings.reference, confidence=settings.confidence
@@ -109,7 +109,7 @@ def margin_of_each_region(margin_ppb: Mapping[str, float], regions: pd.Series) -
     return {str(region): shared for region in regions.dropna().unique()} | given
 
 
-def _participants_with_values(people: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+def participants_with_values(people: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """Participants who have values; all of them if none has."""
     label = next((name for name in SUBJECT_NAMES if name in people), None)
     if label is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from accelqsm.study.state import State, Status
 from accelqsm.study.tables import VALUE_MEANINGS
 
 if TYPE_CHECKING:
+    from accelqsm.figures.figure import Figure
     from accelqsm.results.comparison import Comparison
 
 VALUES, QUALITY_TABLE, AGREEMENT = "values.tsv", "quality.tsv", "agreement"
@@ -61,7 +62,7 @@ def run_group(context: Context, selection: Selection) -> Group:
     write_described_table(folder / VALUES, table, VALUE_MEANINGS)
     quality = _quality(context, found)
     write_table(folder / QUALITY_TABLE, quality)
-    report = _compare(context, folder / AGREEMENT, table)
+    report = _compare(context, folder / AGREEMENT, table, selection)
     page = _write_overview(context, found, quality, report)
     return Group(page, {s.step.scan.name(): s.why for s in found if s.state != State.FINISHED})
 
@@ -96,17 +97,20 @@ def join_nuclei(context: Context, found: list[Status]) -> pd.DataFrame:
     return joined.sort_values(["subject", "protocol"], kind="stable", ignore_index=True)
 
 
-def _compare(context: Context, folder: Path, table: pd.DataFrame) -> Path:
+def _compare(context: Context, folder: Path, table: pd.DataFrame, selection: Selection) -> Path:
     """Compare the protocols, unless that was done with the same values and settings."""
-    key = _key(context, table)
+    key = _key(context, table, selection)
     page = folder / PAGE
     if page.is_file() and _done_key(folder) == key:
         return page
     from accelqsm.api.agreement import compare, report
+    from accelqsm.pipeline.comparison import participants_with_values
     from accelqsm.reports.boilerplate import write_methods
 
     people = context.dataset.participants
     made: Comparison = compare(table, participants=people, settings=context.study.compare)
+    if selection.subjects and made.participants is not None:
+        made = replace(made, participants=participants_with_values(made.participants, table))
     inputs = {STUDY_INPUT: {"path": "bids::", "sha256": key}}
     with results_folder(folder, "compare", overwrite=True) as staging:
         replace(made, inputs=inputs).write(staging)
@@ -114,11 +118,12 @@ def _compare(context: Context, folder: Path, table: pd.DataFrame) -> Path:
     return report(folder)
 
 
-def _key(context: Context, table: pd.DataFrame) -> str:
+def _key(context: Context, table: pd.DataFrame, selection: Selection) -> str:
     people = context.dataset.participants
     inputs: dict[str, Any] = {
         "values": json.loads(table.to_json(orient="split", double_precision=15)),
         "participants": "" if people is None else context.sums.of(people),
+        "selected": sorted(selection.subjects),
     }
     return step_key(plain(context.study.compare), inputs, "", code_version())
 
@@ -150,14 +155,9 @@ def _write_overview(
 ) -> Path:
     """Write the page of the study, with links to the report and to the participants."""
     states: dict[str, dict[str, str]] = {}
-    strips: dict[str, list[tuple[str, float]]] = {}
     for status in found:
         scan = status.step.scan
         states.setdefault(scan.subject, {})[scan.protocol] = status.state.value
-    for row in quality.to_dict("records"):
-        metric = f"{row['metric']} ({row['unit']})" if row["unit"] else str(row["metric"])
-        name = f"{row['subject']} {row['protocol']}"
-        strips.setdefault(metric, []).append((name, float(row["value"])))
     pages = {who: page_of(context, who) for who in states}
     overview = Overview(
         title="Study",
@@ -165,11 +165,22 @@ def _write_overview(
         people={who: page.name if page.is_file() else "" for who, page in pages.items()},
         states=states,
         left_out=[f"{s.step.scan.name()}: {s.why}" for s in found if s.state != State.FINISHED],
-        strips=strips,
+        quality=list(_strips(quality)),
     )
     path = context.out / OVERVIEW
     write_text(path, build_overview(overview))
     return path
+
+
+def _strips(quality: pd.DataFrame) -> Iterator[Figure]:
+    """Strip plots of all metrics that have values, some in each figure."""
+    from accelqsm.figures.summary.strips import MOST_PANELS, strips_figure
+
+    known = quality.dropna(subset=["value"])
+    metrics = list(dict.fromkeys(known["metric"]))
+    for start in range(0, len(metrics), MOST_PANELS):
+        some = metrics[start : start + MOST_PANELS]
+        yield strips_figure(known[known["metric"].isin(some)])
 
 
 def _check_sessions(found: list[Status]) -> None:

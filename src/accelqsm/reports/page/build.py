@@ -54,10 +54,10 @@ def build_page(report: ReportContent) -> str:
     context = {
         "report": report,
         "answer": report.answer.outcome,
-        "forest": None if forest is None else _figure(forest),
+        "forest": None if forest is None else shown_figure(forest),
         "script_policy": "" if viewer is None else script_policy(),
         "viewer": None if viewer is None else _viewer(viewer),
-        "figures": [_figure(figure) for figure in report.figures],
+        "figures": [shown_figure(figure) for figure in report.figures],
         "tables": [shown(table) for table in report.tables],
         "people": report.people,
         "people_table": None if report.people_table is None else shown(report.people_table),
@@ -82,7 +82,7 @@ def _source(name: str) -> str:
 
 
 def _viewer(viewer: Viewer) -> dict[str, object]:
-    still = _figure(viewer.still)
+    still = shown_figure(viewer.still)
     return viewer_context(viewer) | {
         "title": viewer.title,
         "caption": viewer.caption,
@@ -91,7 +91,12 @@ def _viewer(viewer: Viewer) -> dict[str, object]:
     }
 
 
-def _figure(figure: Figure) -> dict[str, object]:
+def shown_figure(figure: Figure) -> dict[str, object]:
+    """A figure as templates show it.
+
+    Raises:
+        InputError: no PNG, or no text in its place.
+    """
     if not figure.png.startswith(PNG_SIGNATURE):
         raise InputError(f"figure '{figure.title}': expected PNG bytes, found something else")
     if not figure.alt.strip():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 
 import jinja2
 
-WIDTH, HEIGHT, MARGIN = 420, 22, 8
-"""Size of a strip in pixels."""
+from accelqsm.figures.figure import Figure
+from accelqsm.reports.page.build import shown_figure
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Overview:
         people: participant -> link to its page, or "".
         states: participant -> protocol -> state of its nuclei.
         left_out: a sentence for each scan without values.
-        strips: metric with its unit -> name of each scan and its value.
+        quality: figures of quality over the scans.
     """
 
     title: str
@@ -30,7 +30,7 @@ class Overview:
     people: Mapping[str, str]
     states: Mapping[str, Mapping[str, str]]
     left_out: Sequence[str] = ()
-    strips: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
+    quality: Sequence[Figure] = ()
 
 
 def build_overview(overview: Overview) -> str:
@@ -46,22 +46,5 @@ def build_overview(overview: Overview) -> str:
         overview=overview,
         style=source.joinpath("style.css").read_text("utf-8"),
         protocols=list(dict.fromkeys(p for own in overview.states.values() for p in own)),
-        strips=list(_strips(overview.strips)),
-        width=WIDTH,
-        height=HEIGHT,
+        quality=[shown_figure(figure) for figure in overview.quality],
     )
-
-
-def _strips(strips: Mapping[str, Sequence[tuple[str, float]]]) -> Iterator[dict[str, object]]:
-    """Each metric with its range, and the place of each scan in it."""
-    for metric, values in strips.items():
-        finite = [(name, value) for name, value in values if value == value]
-        if not finite:
-            continue
-        low, high = min(v for _, v in finite), max(v for _, v in finite)
-        scale = (WIDTH - 2 * MARGIN) / ((high - low) or 1.0)
-        dots = [
-            {"x": round(MARGIN + (value - low) * scale, 1), "name": name, "value": f"{value:.4g}"}
-            for name, value in finite
-        ]
-        yield {"metric": metric, "low": f"{low:.4g}", "high": f"{high:.4g}", "dots": dots}
