@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from accelqsm.errors import InputError
-from accelqsm.simulate.cohort import draw_cohort, nuclei_correlation, random_pose
+from accelqsm.files.tables import write_table
+from accelqsm.files.text.distributions import read_distributions
+from accelqsm.simulate.cohort import Distribution, draw_cohort, nuclei_correlation, random_pose
 from accelqsm.simulate.heads.nuclei import NUCLEI
 
 # Zhou et al. 2025, doi 10.3389/fnins.2025.1522227, Tables 3 and 4, PI columns (ppb, r with age).
@@ -72,3 +77,36 @@ def test_poses_spread_by_a_millimetre_and_a_degree() -> None:
 def test_nobody_is_refused() -> None:
     with pytest.raises(InputError, match="subjects"):
         draw_cohort(0, seed=1)
+
+
+def test_nuclei_of_another_distribution(tmp_path: Path) -> None:
+    rows = [(name, mean * 2, sd, 0.5) for name, (mean, sd, _) in PUBLISHED.items()]
+    table = pd.DataFrame(rows, columns=["region", "mean_ppb", "sd_ppb", "r_age"])
+    write_table(tmp_path / "nuclei.tsv", table.iloc[::-1])
+    read = read_distributions(tmp_path / "nuclei.tsv", NUCLEI)
+    assert list(read.index) == list(NUCLEI)
+    given = {name: Distribution(*figures) for name, *figures in read.itertuples()}
+    cohort = draw_cohort(6000, seed=2, nuclei=given)
+    ages = np.array([subject.age_years for subject in cohort])
+    for name, (mean, sd, _) in PUBLISHED.items():
+        chi_ppb = np.array([s.nuclei_chi_ppm[name] for s in cohort]) * 1000
+        assert chi_ppb.mean() == pytest.approx(2 * mean, rel=0.03)
+        assert chi_ppb.std() == pytest.approx(sd, rel=0.05)
+        assert np.corrcoef(ages, chi_ppb)[0, 1] == pytest.approx(0.5, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mean_ppb": 2000.0}, "mean_ppb: expected a number from 0 to 1000, found 2000 for Pu"),
+        ({"sd_ppb": -1.0}, "sd_ppb: expected a number from 0 to 1000, found -1 for Pu"),
+        ({"r_age": 1.5}, "r_age: expected a number from -1 to 1, found 1.5 for Pu"),
+        ({"region": "GPe"}, "region: expected Pu, Ca, .* each once, found GPe, Ca"),
+    ],
+)
+def test_a_table_of_nuclei_is_checked(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    rows = [{"region": name, "mean_ppb": 50.0, "sd_ppb": 9.0, "r_age": 0.1} for name in NUCLEI]
+    rows[0] |= change
+    write_table(tmp_path / "nuclei.tsv", pd.DataFrame(rows))
+    with pytest.raises(InputError, match=f"nuclei.tsv: {said}"):
+        read_distributions(tmp_path / "nuclei.tsv", NUCLEI)

@@ -235,3 +235,32 @@ def test_each_echo_is_scanned_with_its_own_pattern() -> None:
     np.testing.assert_array_equal(same.samples, scanned(first, snr=30.0).samples)
     with pytest.raises(InputError, match="pattern a: expected as many samples in every echo"):
         scanned(torch.stack([first, ~first]))
+
+
+def test_scans_that_are_drawn_from_a_session_have_its_samples_noise_and_all() -> None:
+    head, of_scan = ball(GRID.refined(FACTORS)), acquisition()
+    generator = torch.Generator().manual_seed(0)
+    own, one, two = (torch.rand(GRID.shape[1:], generator=generator) < p for p in (0.5, 0.6, 0.7))
+    patterns = {"session": own, "one": one, "two": two}
+
+    def scanned(sessions: dict[str, str]) -> dict[str, KSpace]:
+        return scan(
+            head, of_scan, patterns, n_channels=2, snr=20.0, seed=1, sessions=sessions
+        )  # fmt: skip
+
+    drawn, apart = scanned({"one": "session", "two": "session"}), scanned({})
+    np.testing.assert_array_equal(drawn["session"].samples, apart["session"].samples)
+    planes = {name: kspace.planes() for name, kspace in drawn.items()}
+    for first, second in (("session", "one"), ("session", "two"), ("one", "two")):
+        shared = patterns[first] & patterns[second]
+        torch.testing.assert_close(
+            planes[first][..., shared], planes[second][..., shared], rtol=0, atol=0
+        )
+    shared = own & one
+    assert (apart["one"].planes() - planes["one"])[..., shared].abs().min() > 0
+    # Beyond the session's own samples the noise is as strong, and not that within.
+    clean = scan(head, of_scan, patterns, n_channels=2, snr=NOISELESS, seed=1)["one"].planes()
+    noise = planes["one"] - clean
+    within, beyond = (noise[..., one & part].abs().square().mean() for part in (own, ~own))
+    assert float(beyond / within) == pytest.approx(1, abs=0.1)
+    np.testing.assert_array_equal(drawn["one"].noise_samples, drawn["session"].noise_samples)

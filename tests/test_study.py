@@ -158,7 +158,29 @@ def test_simulate_refuses_nobody_and_protocols_named_twice(
     assert "--subjects: expected 1 or more, found 0" in capsys.readouterr().err
     assert main(["simulate", str(tmp_path / "a"), "--protocols", "pi", "pi"]) == 65
     assert "expected each once" in capsys.readouterr().err
+    assert main(["simulate", str(tmp_path / "a"), "--protocols", "full", "af3-retro"]) == 65
+    assert "expected pi, from whose scan af3-retro is drawn" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
+def test_a_scan_drawn_from_a_session_has_its_pose_and_samples(tmp_path: Path) -> None:
+    out = tmp_path / "bids"
+    words = ["--preset", "small", "--motion", "--no-t1w", "--protocols"]
+    assert main(["simulate", str(out), *words, "af3-retro", "af3", "pi"]) == 0
+    scans = {name: virtual.scan_files(out, "sub-01", name) for name in ("pi", "af3", "af3-retro")}
+    labels = {name: np.asarray(read_volume(scan.labels).values) for name, scan in scans.items()}
+    np.testing.assert_array_equal(labels["pi"], labels["af3-retro"])
+    assert (labels["pi"] != labels["af3"]).any()
+    pi, retro = (read_mrd(scans[name].raw) for name in ("pi", "af3-retro"))
+    shared = pi.sampled & retro.sampled
+    assert shared.sum() > 100
+    largest = float(np.abs(pi.samples).max())
+    one, two = (kspace.planes()[..., shared].numpy() for kspace in (pi, retro))
+    np.testing.assert_allclose(one, two, atol=1e-5 * largest)
+    record = tomllib.loads((out / "settings.toml").read_text())
+    assert record["nuclei"]["Pu"]["mean_ppm"] == 0.0308
+    assert record["scanner"]["moves_between_scans"]
 
 
 def test_doctor_reports_versions_device_and_verified_weights(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,9 @@ FEMALE_FRACTION = 37 / 59
 
 # Zhou et al. 2025, doi 10.3389/fnins.2025.1522227: Table 3 (PI mean and SD, ppm) and Table 4
 # (PI correlation with age), in the order of NUCLEI.
-MEAN_PPM = (0.0308, 0.0296, 0.1202, 0.0923, 0.0651, 0.0846, 0.0999)
-SD_PPM = (0.0129, 0.0063, 0.0343, 0.0260, 0.0231, 0.0272, 0.0254)
-AGE_CORRELATION = (0.631, 0.273, 0.182, 0.002, 0.504, 0.328, 0.093)
+_MEAN_PPM = (0.0308, 0.0296, 0.1202, 0.0923, 0.0651, 0.0846, 0.0999)
+_SD_PPM = (0.0129, 0.0063, 0.0343, 0.0260, 0.0231, 0.0272, 0.0254)
+_AGE_CORRELATION = (0.631, 0.273, 0.182, 0.002, 0.504, 0.328, 0.093)
 LEAST_PPM = 0.004
 
 # Correlations between nuclei at equal age are unpublished: an assumption.
@@ -41,6 +41,22 @@ PAIR_CORRELATION: Mapping[tuple[str, str], float] = {
 POSE_SHIFT_SD_MM = 1.0
 POSE_ROTATION_SD_DEG = 1.0
 POSE_LIMIT_SD = 3.0
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Mean and SD (ppm) of a nucleus over subjects, and its correlation with their age."""
+
+    mean_ppm: float
+    sd_ppm: float
+    age_correlation: float
+
+
+PUBLISHED: Mapping[str, Distribution] = {
+    name: Distribution(*each)
+    for name, *each in zip(NUCLEI, _MEAN_PPM, _SD_PPM, _AGE_CORRELATION, strict=True)
+}
+"""What the study measured under parallel imaging, taken for true."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +78,10 @@ class Subject:
     nuclei_chi_ppm: Mapping[str, float]
 
 
-def draw_cohort(n_subjects: int, *, seed: int) -> list[Subject]:
-    """Draw subjects with the published means and correlations of nuclei and age.
+def draw_cohort(
+    n_subjects: int, *, seed: int, nuclei: Mapping[str, Distribution] = PUBLISHED
+) -> list[Subject]:
+    """Draw subjects whose nuclei have given means, SDs and correlations with age.
 
     chi_i = mean_i + SD_i (r_i a + sqrt(1 - r_i^2) e_i), a the standardised age and e correlated
     unit normals. Ages are quantiles of their distribution, so that any number covers the range.
@@ -71,6 +89,7 @@ def draw_cohort(n_subjects: int, *, seed: int) -> list[Subject]:
     Args:
         n_subjects: at least 1.
         seed: seed of the order of ages, the nuclei, and the seeds of the subjects.
+        nuclei: distribution of each of ``NUCLEI``.
 
     Raises:
         InputError: fewer than one subject.
@@ -83,7 +102,7 @@ def draw_cohort(n_subjects: int, *, seed: int) -> list[Subject]:
     ages = rng.permutation(_ages_years(n_subjects))
     sexes = np.where(np.arange(n_subjects) < round(FEMALE_FRACTION * n_subjects), "F", "M")
     sexes = rng.permutation(sexes)
-    chi_ppm = _nuclei_chi_ppm(ages, rng)
+    chi_ppm = _nuclei_chi_ppm(ages, [nuclei[name] for name in NUCLEI], rng)
     seeds = rng.choice(2**31, size=n_subjects, replace=False)
     digits = max(2, len(str(n_subjects)))
     return [
@@ -130,13 +149,15 @@ def _ages_years(n_subjects: int) -> npt.NDArray[np.float64]:
 
 
 def _nuclei_chi_ppm(
-    ages_years: npt.NDArray[np.float64], rng: np.random.Generator
+    ages_years: npt.NDArray[np.float64],
+    nuclei: Sequence[Distribution],
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
     """Susceptibility of the nuclei of every subject in ppm, (subject, nucleus)."""
     root = np.linalg.cholesky(nuclei_correlation())
     at_equal_age = rng.standard_normal((len(ages_years), len(NUCLEI))) @ root.T
     age = (ages_years[:, None] - AGE_MEAN_YEARS) / AGE_SD_YEARS
-    r = np.asarray(AGE_CORRELATION)
+    mean, sd, r = (np.asarray(column) for column in zip(*map(astuple, nuclei), strict=True))
     standard = r * age + np.sqrt(1 - r**2) * at_equal_age
-    chi_ppm: npt.NDArray[np.float64] = np.asarray(MEAN_PPM) + np.asarray(SD_PPM) * standard
+    chi_ppm: npt.NDArray[np.float64] = mean + sd * standard
     return np.maximum(chi_ppm, LEAST_PPM)

@@ -39,8 +39,9 @@ def scan(
     snr: float,
     seed: int,
     coil_seed: int = 0,
+    sessions: Mapping[str, str] | None = None,
 ) -> dict[str, KSpace]:
-    """Scan a head once per sampling pattern: the same signal with independent noise.
+    """Scan a head once per sampling pattern: the same signal, with noise of each session.
 
     S_ce = C_c M exp(-TE_e R2*) exp(i (phi_c + 2 pi df TE_e)) on the fine grid of the head, Fourier
     transformed and cropped to the acquired k-space, plus noise of covariance sigma^2 Psi.
@@ -55,6 +56,8 @@ def scan(
             image, over the standard deviation of its noise per real component.
         seed: seed of shim and noise, which differ between scans.
         coil_seed: seed of the coil, which is the same for all scans.
+        sessions: name -> name of the scan whose k-space it is drawn from, noise included, as if
+            that had been sampled fully; by default each is a scan of its own.
 
     Returns:
         Hybrid-space samples and a noise scan, by pattern name.
@@ -79,8 +82,15 @@ def scan(
     mixing = np.linalg.cholesky(coil.noise_covariance) * sigma
     scans = {}
     for name, sampled in patterns.items():
-        rng = np.random.default_rng([seed, 6, zlib.crc32(name.encode())])
-        _add_noise(samples[name], mixing, rng)
+        session = (sessions or {}).get(name, name)
+        key = zlib.crc32(session.encode())
+        rng = np.random.default_rng([seed, 6, key])
+        if session == name:
+            _add_noise(samples[name], mixing, rng)
+        else:
+            both = (p.expand(acquisition.n_echoes, -1, -1) for p in (patterns[session], sampled))
+            rngs = rng, np.random.default_rng([seed, 9, key])
+            _add_noise_of_session(samples[name], mixing, *both, rngs=rngs)
         noise_scan = _noise(mixing, (NOISE_SAMPLES,), rng)
         scans[name] = KSpace(acquisition, sampled, samples[name], noise_scan)
     return scans
@@ -179,6 +189,35 @@ def _add_noise(
         for start in range(0, n_readout, READOUTS_AT_ONCE):
             part = samples[:, echo, start : start + READOUTS_AT_ONCE]
             part += _noise(mixing, (part.shape[1], n_samples), rng)
+
+
+def _add_noise_of_session(
+    samples: npt.NDArray[np.complex64],
+    mixing: npt.NDArray[np.complexfloating],
+    own: Tensor,
+    drawn: Tensor,
+    *,
+    rngs: tuple[np.random.Generator, np.random.Generator],
+) -> None:
+    """Add the noise of a session to samples that are drawn from it, in place.
+
+    Args:
+        samples: (channel, echo, x, sample).
+        mixing: as in ``_noise``.
+        own, drawn: bool (echo, y, z), where the session was sampled, and what is drawn from it.
+        rngs: of the noise at the session's own samples, and at all others.
+    """
+    lines = samples.shape[:3]
+    parts = []
+    for here, rng in zip((own, ~own), rngs, strict=True):
+        part = np.zeros((*lines, int(here[0].sum())), dtype=np.complex64)
+        _add_noise(part, mixing, rng)
+        parts.append((here.numpy(), part))
+    for echo, wanted in enumerate(drawn.numpy()):
+        plane = np.empty((lines[0], lines[2], *wanted.shape), dtype=np.complex64)
+        for places, part in parts:
+            plane[..., places[echo]] = part[:, echo]
+        samples[:, echo] += plane[..., wanted]
 
 
 def _noise(

@@ -20,23 +20,35 @@ class Protocol:
         label: label in tables and figures.
         acceleration: positions of the full (ky, kz) plane over sampled positions.
         method: "zero-filled" (fully sampled), "grappa" or "reconnet3d".
+        place: tells its noise, pattern and pose from those of other protocols of a head.
+        session: protocol whose scan it is drawn from, with its noise and pose, as if that had been
+            sampled fully; itself where it is empty.
     """
 
     name: str
     label: str
     acceleration: float
     method: str
+    place: int
+    session: str = ""
 
+
+T1W_PLACE = 6
+"""Of the T1-weighted scan."""
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("full", "full", 1.0, "zero-filled"),
-        Protocol("pi", "PI", 2.0, "grappa"),
-        Protocol("pi-rescan", "PI rescan", 2.0, "grappa"),
-        Protocol("af3", "AF3", 3.0, "reconnet3d"),
-        Protocol("af4", "AF4", 4.0, "reconnet3d"),
-        Protocol("af5", "AF5", 5.0, "reconnet3d"),
+        Protocol("full", "full", 1.0, "zero-filled", 0),
+        Protocol("pi", "PI", 2.0, "grappa", 1),
+        Protocol("pi-rescan", "PI rescan", 2.0, "grappa", 2),
+        Protocol("af3", "AF3", 3.0, "reconnet3d", 3),
+        Protocol("af4", "AF4", 4.0, "reconnet3d", 4),
+        Protocol("af5", "AF5", 5.0, "reconnet3d", 5),
+        Protocol("af8", "AF8", 8.0, "reconnet3d", 7),
+        Protocol("af3-retro", "AF3 of PI", 3.0, "reconnet3d", 8, session="pi"),
+        Protocol("af4-retro", "AF4 of PI", 4.0, "reconnet3d", 9, session="pi"),
+        Protocol("af5-retro", "AF5 of PI", 5.0, "reconnet3d", 10, session="pi"),
     )
 }
 

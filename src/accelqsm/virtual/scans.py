@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,12 @@ from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
 from accelqsm.results.study import ScanFiles, scan_files, t1w_file
 from accelqsm.runtime.progress import track
-from accelqsm.simulate.cohort import Subject, draw_cohort, random_pose
+from accelqsm.simulate.cohort import PUBLISHED, Distribution, Subject, draw_cohort, random_pose
 from accelqsm.simulate.heads.head import UPRIGHT, Head, Pose, digital_head
 from accelqsm.simulate.mprage import t1w_grid, t1w_scan
 from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.dataset import write_dataset, write_t1w_sidecar
-from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, Preset
+from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, T1W_PLACE, Preset
 from accelqsm.virtual.sampling import sampling_pattern
 
 T1W_SNR = 25.0
@@ -41,6 +42,8 @@ def simulate_study(
     preset: str,
     protocols: Sequence[str],
     t1w: bool = False,
+    motion: bool | None = None,
+    nuclei: Mapping[str, Distribution] = PUBLISHED,
 ) -> list[ScanFiles]:
     """Draw a cohort and scan every subject with every protocol.
 
@@ -52,19 +55,30 @@ def simulate_study(
         preset: "small", "demo" or "paper".
         protocols: names of ``PROTOCOLS``.
         t1w: add a T1-weighted scan of every subject (1 mm, in a pose of its own).
+        motion: whether the head is in another pose in each session; as in the preset if None.
+        nuclei: distribution of the true susceptibility of each nucleus.
 
     Returns:
         The scans written, subject by subject.
 
     Raises:
-        InputError: no subject, or a protocol named twice.
+        InputError: no subject, a protocol named twice, or one without that of its session.
     """
     if n_subjects < 1:
         raise InputError(f"--subjects: expected 1 or more, found {n_subjects}")
     if len(set(protocols)) != len(protocols):
         raise InputError(f"--protocols: expected each once, found {' '.join(protocols)}")
+    for name in protocols:
+        session = PROTOCOLS[name].session
+        if session and session not in protocols:
+            raise InputError(
+                f"--protocols: expected {session}, from whose scan {name} is drawn, beside it, "
+                f"found {' '.join(protocols)}"
+            )
     chosen = PRESETS[preset]
-    subjects = draw_cohort(n_subjects, seed=seed)
+    if motion is not None:
+        chosen = replace(chosen, moves_between_scans=motion)
+    subjects = draw_cohort(n_subjects, seed=seed, nuclei=nuclei)
     scans = [
         files
         for subject in track(subjects, "Scanning digital heads", len(subjects))
@@ -81,6 +95,7 @@ def simulate_study(
             "preset": preset,
             "protocols": list(protocols),
             "t1w": t1w,
+            "nuclei": {name: simple(one) for name, one in nuclei.items()},
             "scanner": simple(chosen),
             "software": software(),
         },
@@ -113,6 +128,7 @@ def simulate_subject(
             n_channels=preset.n_channels,
             snr=preset.snr,
             seed=_seed(subject, names[0]),
+            sessions={name: PROTOCOLS[name].session or name for name in names},
         )
         for name, kspace in kspaces.items():
             files = scan_files(out, subject.label, name)
@@ -124,7 +140,7 @@ def simulate_subject(
 
 def simulate_t1w(out: Path, subject: Subject, *, voxel_mm: float = 1.0) -> Path:
     """Scan one head T1-weighted, in a pose of its own, and write it with its sidecar."""
-    seed = int(np.random.SeedSequence([subject.seed, len(PROTOCOLS)]).generate_state(1)[0])
+    seed = _seed_at(subject, T1W_PLACE)
     grid = t1w_grid(voxel_mm)
     head = digital_head(
         grid,
@@ -173,10 +189,16 @@ def _scans_by_pose(
 ) -> list[tuple[Pose, list[str]]]:
     if not preset.moves_between_scans:
         return [(UPRIGHT, list(protocols))]
-    return [(random_pose(_seed(subject, name)), [name]) for name in protocols]
+    sessions: dict[str, list[str]] = {}
+    for name in sorted(protocols, key=lambda name: bool(PROTOCOLS[name].session)):
+        sessions.setdefault(PROTOCOLS[name].session or name, []).append(name)
+    return [(random_pose(_seed(subject, first)), names) for first, names in sessions.items()]
 
 
 def _seed(subject: Subject, protocol: str) -> int:
     """Seed of a scan, so that no two scans share noise, pattern or pose."""
-    position = list(PROTOCOLS).index(protocol)
-    return int(np.random.SeedSequence([subject.seed, position]).generate_state(1)[0])
+    return _seed_at(subject, PROTOCOLS[protocol].place)
+
+
+def _seed_at(subject: Subject, place: int) -> int:
+    return int(np.random.SeedSequence([subject.seed, place]).generate_state(1)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from accelqsm.commands.common import add_out, check_space, results, say
 from accelqsm.options.arguments import SEED, number
@@ -10,7 +11,9 @@ from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 
 NAME = "simulate"
 HELP = "simulate scans of digital heads: a BIDS dataset of MRD files with ground truth"
-EXAMPLE = "accelqsm simulate bids --subjects 2 --protocols pi af5"
+EXAMPLE = """accelqsm simulate bids --subjects 2 --protocols pi af5
+accelqsm simulate bids --subjects 59 --motion --nuclei nuclei.tsv \\
+    --protocols full pi pi-rescan af3 af4 af5 af8 af3-retro af4-retro af5-retro"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a T1-weighted image of each head, as NIfTI (default yes; a dataset without any image "
         "is no valid BIDS)",
     )
+    parser.add_argument(
+        "--motion",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="another pose of the head in each scan (default yes for the preset paper alone)",
+    )
+    parser.add_argument(
+        "--nuclei",
+        type=Path,
+        metavar="TSV",
+        help="how the true susceptibility of nuclei is distributed over heads, columns region, "
+        "mean_ppb, sd_ppb and r_age (correlation with age); by default as Zhou et al. 2025 "
+        "measured it under parallel imaging",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -58,8 +75,15 @@ def run(options: argparse.Namespace) -> None:
     with results(options, NAME) as folder:
         each = sum(preset.scan_bytes(protocol) for protocol in options.protocols)
         check_space(options.out, options.subjects * each)
+        from accelqsm.simulate.cohort import PUBLISHED, Distribution
         from accelqsm.virtual.scans import simulate_study
 
+        nuclei = PUBLISHED
+        if options.nuclei is not None:
+            from accelqsm.files.text.distributions import read_distributions
+
+            rows = read_distributions(options.nuclei, list(PUBLISHED)).itertuples()
+            nuclei = {name: Distribution(*figures) for name, *figures in rows}
         scans = simulate_study(
             folder,
             n_subjects=options.subjects,
@@ -67,5 +91,7 @@ def run(options: argparse.Namespace) -> None:
             preset=options.preset,
             protocols=options.protocols,
             t1w=options.t1w,
+            motion=options.motion,
+            nuclei=nuclei,
         )
     say(options.out, f"{len(scans)} scans with labels and true susceptibility")
