@@ -2,7 +2,8 @@
 
 A virtual study is run by Snakemake on two cores without disturbance, then in another folder with
 ``kill -9`` of the whole process group at random moments, each followed by a restart. In the end,
-all results must be the same bytes, and no step may have ended twice.
+all results must be the same bytes, and no step may have ended twice. Stopped itself, it goes on
+with the same ``--seed``.
 
 Usage: python benchmarks/study_kill.py WORK [--subjects 12] [--preset demo] [--kills 10] [--seed S]
 """
@@ -25,6 +26,8 @@ import numpy as np
 CLI = (sys.executable, "-m", "accelqsm.cli")
 OUTSIDE = (".sums", ".workflow")
 """Folders of caches, and of what the engine leaves."""
+TOOK, KILLS = "undisturbed-s.txt", "kills.txt"
+"""What an earlier call of this script came to, that was stopped itself."""
 SHARE = (0.2, 1.6)
 """Moments are drawn from these shares of the undisturbed time over the number of kills, so that all
 of them come to four fifths of it or so."""
@@ -78,20 +81,31 @@ def main() -> int:
     if not (bids / "settings.toml").is_file():
         words = ["--subjects", str(options.subjects), "--preset", options.preset]
         subprocess.run([*CLI, "simulate", str(bids), *words], check=True)
-    start = time.perf_counter()
-    subprocess.run(workflow(bids, whole, options), check=True, stdout=subprocess.DEVNULL)
-    took_s = time.perf_counter() - start
-    print(f"undisturbed: {took_s:.0f} s, {sum(ends(whole).values())} steps", flush=True)
+    took_s = _undisturbed_s(bids, whole, options)
     moments = rng.uniform(*SHARE, options.kills) * took_s / options.kills
-    for number, moment in enumerate(moments, start=1):
+    done = (work / KILLS).read_text().splitlines() if (work / KILLS).is_file() else []
+    for number, moment in enumerate(moments[len(done) :], start=len(done) + 1):
         was = run_killed(workflow(bids, killed, options), work / "killed.log", float(moment))
-        state = "killed" if was else "ended before"
-        print(f"{number}: {state} after {moment:.1f} s, {sum(ends(killed).values())} steps ended",
-              flush=True)  # fmt: skip
+        line = f"{number}: {'killed' if was else 'ended before'} after {moment:.1f} s, "
+        done.append(f"{line}{sum(ends(killed).values())} steps ended")
+        (work / KILLS).write_text("\n".join(done))
+    print("\n".join(done), flush=True)
     start = time.perf_counter()
     subprocess.run(workflow(bids, killed, options), check=True, stdout=subprocess.DEVNULL)
     print(f"last restart: {time.perf_counter() - start:.0f} s", flush=True)
     return _compare(whole, killed)
+
+
+def _undisturbed_s(bids: Path, whole: Path, options: argparse.Namespace) -> float:
+    """Seconds of the undisturbed run, which an earlier call may have made."""
+    record = options.work / TOOK
+    if not record.is_file():
+        start = time.perf_counter()
+        subprocess.run(workflow(bids, whole, options), check=True, stdout=subprocess.DEVNULL)
+        record.write_text(f"{time.perf_counter() - start:.0f}")
+    took_s = float(record.read_text())
+    print(f"undisturbed: {took_s:.0f} s, {sum(ends(whole).values())} steps", flush=True)
+    return took_s
 
 
 def _compare(whole: Path, killed: Path) -> int:

@@ -498,3 +498,20 @@ def test_similarity_states_range_and_region(
     said = " ".join(capsys.readouterr().out.split())
     assert "cannot be reconstructed" in said
     assert "at least 0.96" in said
+
+
+def test_a_subject_to_be_ringed_is_recorded_or_refused_by_name(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subject = read_table(cohort / "values.tsv", text=("subject",))["subject"].iloc[0]
+    words = ["compare", str(cohort / "values.tsv"), "--reference", "PI", "--highlight"]
+    assert main([*words, subject, str(tmp_path / "out")]) == 0
+    record = tomllib.loads((tmp_path / "out" / "settings.toml").read_text())
+    assert record["compare"]["highlight"] == subject
+    assert main(["report", str(tmp_path / "out")]) == 0
+    assert f"Ringed: {subject}." in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main([*words, "nobody", str(tmp_path / "other")]) == 65
+    line = capsys.readouterr().err
+    assert f"highlight: expected one of {subject}, " in line
+    assert line.strip().endswith("found 'nobody'")

@@ -126,3 +126,13 @@ def test_bad_input_is_one_line(values, agreement):
         sampling_figure({"AF": np.zeros((4, 4))})
     with pytest.raises(InputError, match="sampling patterns: expected at least one"):
         sampling_figure({})
+
+
+def test_a_subject_is_ringed_on_request_and_named_in_the_caption(values, agreement):
+    for draw in (bland_altman_figure, scatter_figure):
+        plain = draw(values, agreement, reference="PI")
+        ringed = draw(values, agreement, reference="PI", highlight="03")
+        assert "Ringed" not in plain.caption
+        assert ringed.caption.endswith("Ringed: 03.")
+        changed = (pixels(plain) != pixels(ringed)).any(axis=2)
+        assert 0 < changed.mean() < 0.05

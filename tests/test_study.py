@@ -19,6 +19,7 @@ from accelqsm.results.integrity.check import check_folder
 from accelqsm.results.integrity.seal import sealed_files
 from accelqsm.virtual import protocols
 from accelqsm.virtual import scans as virtual
+from accelqsm.virtual.measured import measured_heads
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.sampling import sampling_pattern
 
@@ -82,13 +83,24 @@ def test_records_of_the_demo_name_every_file_and_one_that_is_altered_is_refused(
 
 
 @pytest.mark.slow
-def test_demo_tables_hold_every_nucleus_and_protocol(demo: Path) -> None:
+def test_demo_joins_its_head_to_those_measured_beforehand(demo: Path) -> None:
+    others = measured_heads()
+    heads = others.record["heads"]
     values = read_table(demo / "values-truth.tsv")
     assert set(values["protocol"]) == {"PI", "AF3", "AF4", "AF5", "truth"}
-    assert len(values) == 5 * 14
+    assert len(values) == (heads + 1) * 5 * 7
+    own = values[values["subject"] == "sub-01"]
+    assert len(own) == 5 * 7
+    assert not set(own["value_ppb"]) & set(others.values["value_ppb"])
     agreement = read_table(demo / "agreement" / "agreement.tsv")
     assert set(agreement["protocol"]) == {"AF3", "AF4", "AF5"}
-    assert agreement[agreement["region"] == "all"]["n"].eq(14).all()
+    nuclei = agreement[agreement["region"] != "all"]
+    assert nuclei["n"].eq(heads + 1).all()
+    assert set(nuclei["verdict"]) <= {"equivalent", "not equivalent", "undecided"}
+    page = (demo / "report.html").read_text(encoding="utf-8")
+    assert f"{heads + 1} digital heads, of which sub-01 (seed 11) is new" in page
+    assert "No verdict" not in page
+    assert tomllib.loads((demo / "settings.toml").read_text())["beforehand"]["heads"] == heads
 
 
 @pytest.mark.slow

@@ -121,6 +121,9 @@ class CompareSettings(EquivalenceSettings):
         help="a protocol NAME of the table is a repeated scan of PROTOCOL; may be given again; a "
         "column run or session says so as well",
     )
+    highlight: str = setting(
+        "", metavar="SUBJECT", help="a subject whose values are ringed in the figures"
+    )
     scan_time_s: Mapping[str, float] = setting(
         {},
         above=0,

@@ -1,4 +1,4 @@
-"""Demonstration of the whole study on one digital head."""
+"""Demonstration of the whole study: one digital head, beside heads measured beforehand."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from accelqsm.results.records import SETTINGS
 from accelqsm.results.study import (
     ACCURACY,
     AGREEMENT,
+    BEFOREHAND,
     LOOKUP_NAME,
     NUCLEI,
     SCANS,
@@ -40,6 +41,7 @@ from accelqsm.results.study import (
     map_folder,
 )
 from accelqsm.runtime.progress import step
+from accelqsm.virtual.measured import measured_heads
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.scans import simulate_study
 
@@ -49,17 +51,18 @@ REFERENCE = "PI"
 
 
 def run_demo(out: Path, *, seed: int) -> Path:
-    """Simulate, map, measure and compare one digital head, and write all results under ``out``.
+    """Simulate, map and measure one digital head, and compare it and those measured beforehand.
 
     ``scans/`` has raw data with ground truth, ``maps/`` the susceptibility of every protocol,
     ``values.tsv`` the nuclei, ``agreement/`` and ``accuracy/`` the comparisons with parallel
-    imaging and with the true susceptibility, ``similarity.tsv`` the similarity of the maps.
+    imaging and with the true susceptibility of this head and of those that come with the package,
+    ``similarity.tsv`` the similarity of the maps.
 
     Args:
         out: output folder.
         seed: seed of the digital head.
 
-        Returns:
+    Returns:
         Path of the report, an HTML file that opens offline.
     """
     with step("Scanning: parallel imaging AF 2, Poisson disk AF 3, 4, 5"):
@@ -68,10 +71,13 @@ def run_demo(out: Path, *, seed: int) -> Path:
         )
     for scan in scans:
         map_scan(out, scan)
+    beforehand = measured_heads()
     with step("Nuclei, and their agreement with PI and with the truth"):
-        compare_nuclei(out, measure_scans(out, scans), scan_times_s(scans))
+        own = values_of(measure_scans(out, scans))
+        compare_values(out, own, beforehand.values, scan_times_s(scans))
         compare_maps(out, scans)
-    write_settings(out / SETTINGS, {"command": "demo", "seed": seed, "software": software()})
+    record = {"command": "demo", "seed": seed, "software": software()}
+    write_settings(out / SETTINGS, {**record, BEFOREHAND: dict(beforehand.record)})
     with step("Report"):
         return write_report(out)
 
@@ -92,24 +98,10 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
     Returns:
         Table of nuclei with columns subject and protocol, also written as ``nuclei.tsv``.
     """
-    settings = MeasureSettings(reference="none")
     tables = []
     for scan in scans:
-        folder, label = map_folder(out, scan.subject, scan.protocol), PROTOCOLS[scan.protocol].label
-        sources = {label: folder / CHIMAP}
-        if label == REFERENCE:
-            sources[TRUTH] = scan.truth
-        for name, chimap in sources.items():
-            table = measure_nuclei(
-                mapped_head(
-                    chimap,
-                    mask=folder / MASK,
-                    chi_sd=None if name == TRUTH else folder / CHI_SD,
-                ),
-                labels=scan.labels,
-                lookup=out / SCANS / LOOKUP_NAME,
-                settings=settings,
-            )
+        folder = map_folder(out, scan.subject, scan.protocol)
+        for name, table in measure_scan(folder, scan, out / SCANS / LOOKUP_NAME).items():
             write_nuclei(folder / f"nuclei{'-truth' if name == TRUTH else ''}.tsv", table)
             table.insert(0, "protocol", name)
             table.insert(0, "subject", scan.subject)
@@ -117,6 +109,34 @@ def measure_scans(out: Path, scans: Sequence[ScanFiles]) -> pd.DataFrame:
     nuclei = pd.concat(tables, ignore_index=True)
     write_table(out / NUCLEI, nuclei)
     return nuclei
+
+
+def measure_scan(maps: Path, scan: ScanFiles, lookup: Path) -> dict[str, pd.DataFrame]:
+    """Nuclei of the map in a folder and, for the reference, of the truth within the same mask.
+
+    Returns:
+        Label of the protocol, or "truth" -> table of nuclei.
+    """
+    label = PROTOCOLS[scan.protocol].label
+    sources: dict[str, tuple[Path, Path | None]] = {label: (maps / CHIMAP, maps / CHI_SD)}
+    if label == REFERENCE:
+        sources[TRUTH] = (scan.truth, None)
+    return {
+        name: measure_nuclei(
+            mapped_head(chimap, mask=maps / MASK, chi_sd=chi_sd),
+            labels=scan.labels,
+            lookup=lookup,
+            settings=MeasureSettings(reference="none"),
+        )
+        for name, (chimap, chi_sd) in sources.items()
+    }
+
+
+def values_of(nuclei: pd.DataFrame) -> pd.DataFrame:
+    """Table of values, both sides together, of nuclei with columns subject and protocol."""
+    scans = nuclei.groupby(["subject", "protocol"], sort=False)
+    tables = {(str(subject), str(protocol)): table for (subject, protocol), table in scans}
+    return values(tables).drop(columns="note")
 
 
 def scan_times_s(scans: Sequence[ScanFiles]) -> dict[str, float]:
@@ -129,16 +149,18 @@ def scan_times_s(scans: Sequence[ScanFiles]) -> dict[str, float]:
     }
 
 
-def compare_nuclei(out: Path, nuclei: pd.DataFrame, times_s: Mapping[str, float]) -> None:
-    """Compare each nucleus and side with parallel imaging and with the truth."""
-    scans = nuclei.groupby(["subject", "protocol"], sort=False)
-    tables = {(str(subject), str(protocol)): table for (subject, protocol), table in scans}
-    table = values(tables, sides=True).drop(columns="note")
+def compare_values(
+    out: Path, own: pd.DataFrame, beforehand: pd.DataFrame, times_s: Mapping[str, float]
+) -> None:
+    """Compare each nucleus with parallel imaging and with the truth, this head's values ringed."""
+    table = pd.concat([beforehand, own], ignore_index=True)
     write_table(out / VALUES_AND_TRUTH, table)
     write_table(out / VALUES, table[table["protocol"] != TRUTH])
-    timed = CompareSettings(reference=REFERENCE, scan_time_s=times_s)
+    new = str(own["subject"].iloc[0])
+    timed = CompareSettings(reference=REFERENCE, scan_time_s=times_s, highlight=new)
     compare(out / VALUES, settings=timed).write(out / AGREEMENT)
-    compare(out / VALUES_AND_TRUTH, reference=TRUTH).write(out / ACCURACY)
+    true = CompareSettings(reference=TRUTH, highlight=new)
+    compare(out / VALUES_AND_TRUTH, settings=true).write(out / ACCURACY)
 
 
 def compare_maps(out: Path, scans: Sequence[ScanFiles]) -> None:

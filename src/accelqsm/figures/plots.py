@@ -31,6 +31,7 @@ POOLED = "all"
 BAND_ALPHA = 0.18
 FEW_POINTS = 40
 _RESCAN = " Dotted lines: between them lie 95 % of the differences of {0} scanned again from {0}."
+_RINGED = " Ringed: {}."
 
 
 def bland_altman_figure(
@@ -41,6 +42,7 @@ def bland_altman_figure(
     regions: Sequence[str] = (POOLED,),
     confidence: float = 0.95,
     rescan_ppb: Mapping[tuple[str, str], float] | None = None,
+    highlight: str = "",
 ) -> Figure:
     """Bland-Altman plots, a column per protocol and a row per region.
 
@@ -56,6 +58,7 @@ def bland_altman_figure(
         confidence: level of the intervals in ``agreement``.
         rescan_ppb: (region, protocol) -> difference that scanning again under the reference stays
             below in 95 % of cases; dotted lines.
+        highlight: subject whose points are ringed.
 
     Raises:
         InputError: a protocol or region that is not in the tables.
@@ -73,6 +76,7 @@ def bland_altman_figure(
                 pair = part[[reference, protocol]].dropna()
                 difference = pair[protocol] - pair[reference]
                 _points(axes, pair.mean(axis=1), difference, regions=_all_regions(wide))
+                _rings(axes, pair.mean(axis=1), difference, highlight)
                 figures = _agreement_row(agreement, region, protocol)
                 _limits(axes, figures)
                 _rescan(axes, again.get((region, protocol), np.nan))
@@ -94,6 +98,7 @@ def bland_altman_figure(
             "subject and nucleus. Solid line: bias. Dashed lines: limits of agreement (bias "
             f"± 1.96 SD). Bands: {100 * confidence:g}\N{NO-BREAK SPACE}% confidence intervals."
             + (_RESCAN.format(reference) if again else "")
+            + (_RINGED.format(highlight) if highlight else "")
         ),
         alt=_limits_in_words(agreement, protocols, regions, reference),
         png=png,
@@ -107,6 +112,7 @@ def scatter_figure(
     *,
     reference: str,
     regions: Sequence[str] = (POOLED,),
+    highlight: str = "",
 ) -> Figure:
     """Scatter plots of each protocol against the reference with the identity line.
 
@@ -128,6 +134,7 @@ def scatter_figure(
                 pair = part[[reference, protocol]].dropna()
                 axes.plot([low, high], [low, high], color=MUTED, linewidth=0.9, zorder=1)
                 _points(axes, pair[reference], pair[protocol], regions=_all_regions(wide))
+                _rings(axes, pair[reference], pair[protocol], highlight)
                 axes.set_xlim(low, high)
                 figures = _agreement_row(agreement, region, protocol)
                 text = f"r = {figures['pearson_r']:.3f}\nn = {figures['n']:.0f}"
@@ -148,6 +155,7 @@ def scatter_figure(
         caption=(
             f"Susceptibility of each nucleus and subject against {reference}; the line is "
             "identity. A high correlation alone is not agreement."
+            + (_RINGED.format(highlight) if highlight else "")
         ),
         alt=f"Scatter plots against {reference} around the identity line: {found}.",
         png=png,
@@ -209,6 +217,12 @@ def _points(
                 facecolor=colour if filled else "none", edgecolor="white" if filled else colour,
                 linewidth=0.25 if filled else 1.0, alpha=0.8, zorder=3,
             )  # fmt: skip
+
+
+def _rings(axes: Axes, x: pd.Series[float], y: pd.Series[float], subject: str) -> None:
+    """A ring about each point of a subject."""
+    own = x.index.get_level_values("subject") == subject
+    axes.scatter(x[own], y[own], s=70, facecolor="none", edgecolor=INK, linewidth=0.9, zorder=4)
 
 
 def _marker_style(i: int) -> tuple[str, str, bool]:

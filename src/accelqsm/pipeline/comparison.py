@@ -19,6 +19,9 @@ from accelqsm.errors import InputError, naming
 from accelqsm.files.tables import as_written
 from accelqsm.results.comparison import Comparison
 
+MOST_NAMES = 4
+"""Subjects that a message names."""
+
 
 def compare(
     values: pd.DataFrame,
@@ -48,6 +51,7 @@ def compare(
         margins = margin_of_each_region(settings.margin_ppb, values["region"])
         settings = replace(settings, margin_ppb=margins)
         _check_scan_times(settings, values)
+        _check_highlight(settings.highlight, values["subject"])
         agreement = compare_protocols(
             scans,
             reference=settings.reference,
@@ -98,6 +102,14 @@ def _check_scan_times(settings: CompareSettings, values: pd.DataFrame) -> None:
     if settings.scan_time_s and settings.reference not in settings.scan_time_s:
         found = ", ".join(settings.scan_time_s)
         raise InputError(f"scan time: expected that of '{settings.reference}', found {found}")
+
+
+def _check_highlight(subject: str, subjects: pd.Series) -> None:
+    """Refuse a subject to be ringed who is not there."""
+    known = list(dict.fromkeys(subjects.astype(str)))
+    if subject and subject not in known:
+        shown = ", ".join(known[:MOST_NAMES]) + (", ..." if len(known) > MOST_NAMES else "")
+        raise InputError(f"highlight: expected one of {shown}, found '{subject}'")
 
 
 def margin_of_each_region(margin_ppb: Mapping[str, float], regions: pd.Series) -> dict[str, float]:

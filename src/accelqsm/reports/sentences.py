@@ -105,10 +105,14 @@ def measured(single: pd.DataFrame) -> list[str]:
     if "measurement_share" not in single or single["measurement_share"].isna().all():
         return []
     share = 100 * single["measurement_share"]
-    beyond = " (above 100 %: the intervals count errors that both scans share)"
+    if share.max() > 100:
+        return [
+            "The intervals of the values are wider than their differences spread: they count "
+            "errors that both scans share, and do not tell how much of the spread is noise."
+        ]
     return [
         f"By their own intervals, the noise of the values explains {span(share)} % of the variance "
-        f"of the differences{beyond if share.max() > 100 else ''}."
+        "of the differences."
     ]
 
 

@@ -12,6 +12,8 @@ SCANS, MAPS, AGREEMENT, ACCURACY = "scans", "maps", "agreement", "accuracy"
 SIMILARITY, NUCLEI = "similarity.tsv", "nuclei.tsv"
 VALUES, VALUES_AND_TRUTH = "values.tsv", "values-truth.tsv"
 REPORT = "report.html"
+BEFOREHAND = "beforehand"
+"""Table of the record of a demo: how the heads were made that it did not measure itself."""
 TRUTH = "truth"
 """Protocol name of the true susceptibility."""
 

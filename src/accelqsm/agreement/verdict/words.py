@@ -157,15 +157,19 @@ def _whole(verdict: ProtocolVerdict) -> str:
 
 def _listed(nuclei: Sequence[NucleusVerdict]) -> str:
     return ", ".join(
-        f"{nucleus.region} ({_detail(nucleus)})" if place < MOST_DETAILS else nucleus.region
+        f"{nucleus.region} ({_detail(nucleus, alone=len(nuclei) == 1)})"
+        if place < MOST_DETAILS
+        else nucleus.region
         for place, nucleus in enumerate(nuclei)
     )
 
 
-def _detail(nucleus: NucleusVerdict) -> str:
+def _detail(nucleus: NucleusVerdict, *, alone: bool) -> str:
+    """Numbers of a nucleus, and what would decide it where it is the only one of its kind."""
     if nucleus.decision is None:
         return nucleus.reason
-    return "; ".join(filter(None, [numbers_text(nucleus), decide_text(nucleus)]))
+    more = decide_text(nucleus) if alone else ""
+    return "; ".join(filter(None, [numbers_text(nucleus), more]))
 
 
 def _merit(verdict: ProtocolVerdict) -> tuple[int, int, float, float]:

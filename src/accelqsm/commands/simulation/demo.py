@@ -42,8 +42,12 @@ def run(options: argparse.Namespace) -> None:
 
         print("accelqsm demo: one digital head, scanned with four protocols", flush=True)
         report = run_demo(options.out, seed=options.seed)
+        from accelqsm.agreement.verdict.words import headline
         from accelqsm.reports.content.study import pooled_lines
+        from accelqsm.results.comparison import unchecked_comparison
+        from accelqsm.results.study import AGREEMENT
 
+        print(headline(unchecked_comparison(options.out / AGREEMENT).verdicts), flush=True)
         for line in pooled_lines(options.out):
             print(line, flush=True)
         print(report)

@@ -166,6 +166,7 @@ def comparison_figures(stored: Comparison, notes: LeftOut) -> list[Figure]:
             regions=regions,
             confidence=stored.settings.confidence,
             rescan_ppb=rescan_ppb(stored),
+            highlight=stored.settings.highlight,
         ),
     )
     figures += notes.make(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pandas as pd
 from accelqsm.agreement.similarity import FIGURE_COLUMNS
 from accelqsm.agreement.values import POOLED
 from accelqsm.agreement.verdict.words import signed
-from accelqsm.figures.extreme import LargestDifference, largest_difference
 from accelqsm.figures.figure import Figure
 from accelqsm.figures.plots import scatter_figure
 from accelqsm.files.tables import read_table
@@ -32,14 +30,22 @@ from accelqsm.reports.content.comparison import (
 )
 from accelqsm.reports.content.first_screen import answer, saved_text, terms
 from accelqsm.reports.content.forest import forest
-from accelqsm.reports.content.illustrations import Illustrations, illustrations
+from accelqsm.reports.content.illustrations import Illustrations, illustrations, subject_shown
 from accelqsm.reports.content.left_out import LeftOut
 from accelqsm.reports.content.pictures import figure_of_sampling
 from accelqsm.reports.content.scans import StudyFolder, simulated_study
 from accelqsm.reports.content.study_records import StudyRecords
 from accelqsm.reports.page.content import NONE, Answer, Line, ReportContent
 from accelqsm.results.comparison import Comparison, is_comparison, unchecked_comparison
-from accelqsm.results.study import ACCURACY, AGREEMENT, NUCLEI, SIMILARITY, TRUTH, VALUES_AND_TRUTH
+from accelqsm.results.study import (
+    ACCURACY,
+    AGREEMENT,
+    MAPS,
+    NUCLEI,
+    SIMILARITY,
+    TRUTH,
+    VALUES_AND_TRUTH,
+)
 
 SIMULATED = (
     "Simulated data: digital heads, made by the software that measures them. They show that the "
@@ -60,10 +66,14 @@ def study_content(out: Path) -> ReportContent:
     """Report content of a study, from the folder of its maps and comparisons."""
     stored = unchecked_comparison(out / AGREEMENT)
     notes = LeftOut()
-    folder = next(iter(notes.make("Pictures of the maps", lambda: _folder(out, stored))), None)
-    pictures = Illustrations()
-    if folder is not None:
-        pictures = illustrations(folder, notes, _largest(stored))
+    mapped = sorted(path.name for path in (out / MAPS).iterdir())
+    largest = subject_shown(stored, mapped)
+    subject = mapped[0] if largest is None else largest.subject
+    found = notes.make(
+        "Pictures of the maps", lambda: simulated_study(out, subject, stored.reference)
+    )
+    folder = found[0] if found else None
+    pictures = illustrations(folder, notes, largest) if folder else Illustrations()
     figures = [
         *pictures.maps, *comparison_figures(stored, notes), *pictures.differences,
         *_figures_of_simulation(out, folder, notes),
@@ -74,11 +84,11 @@ def study_content(out: Path) -> ReportContent:
     records = StudyRecords.of(out, {} if folder is None else folder.maps)
     return ReportContent(
         title=f"Accelerated QSM against {stored.reference}",
-        subtitle=_subtitle(stored, records.scans),
+        subtitle=_subtitle(stored, records),
         answer=_answer(out, stored),
         forest=next(iter(plots), None),
         terms=terms(stored),
-        cautions=[*_cautions(stored, records.scans), *pictures.notes, *notes.lines],
+        cautions=[*_cautions(stored, records), *pictures.notes, *notes.lines],
         viewer=pictures.viewer,
         summary=[typeset(line) for line in [*finding_lines(stored), *pooled_lines(out)]],
         figures=[*figures, *plots[1:]],
@@ -131,7 +141,7 @@ def pooled_lines(out: Path) -> list[str]:
             last.append(f"{reference}: {accuracy}.")
             continue
         lines.append(
-            f"{protocol} against {reference} over {row['n']:.0f} nuclei: r = {row['r']:.3f}, "
+            f"{protocol} against {reference} over {row['n']:.0f} values: r = {row['r']:.3f}, "
             f"mean difference {row['percent_difference']:+.1f} %, limits of agreement "
             f"{row['loa_lower']:.1f} to {row['loa_upper']:.1f} ppb"
             + (f"; {accuracy}." if accuracy else ".")
@@ -165,22 +175,6 @@ def _pooled_cells(row: pd.Series[Any], saved_s: float) -> list[str]:
     return [f"{row['n']:.0f}", difference, limits, saved_text(saved_s)]
 
 
-def _largest(stored: Comparison) -> LargestDifference | None:
-    if stored.values is None:
-        return None
-    return largest_difference(stored.values, reference=stored.reference)
-
-
-def _folder(out: Path, stored: Comparison) -> StudyFolder:
-    """Folder of the subject with the largest difference between protocols."""
-    largest = _largest(stored)
-    if largest is None:
-        subject = min(path.name for path in (out / "maps").iterdir())
-    else:
-        subject = largest.subject
-    return simulated_study(out, subject, stored.reference)
-
-
 def _figures_of_simulation(out: Path, folder: StudyFolder | None, notes: LeftOut) -> list[Figure]:
     """Accuracy against the truth, and sampling patterns."""
     figures: list[Figure] = []
@@ -196,7 +190,12 @@ def _accuracy_figure(out: Path) -> Figure:
     values = accuracy.values
     if values is None:
         values = read_table(out / VALUES_AND_TRUTH)
-    return scatter_figure(values, accuracy.agreement, reference=accuracy.reference)
+    return scatter_figure(
+        values,
+        accuracy.agreement,
+        reference=accuracy.reference,
+        highlight=accuracy.settings.highlight,
+    )
 
 
 def _nuclei_tables(out: Path) -> list[Table]:
@@ -240,16 +239,36 @@ def _similarity_tables(out: Path, notes: LeftOut) -> list[Table]:
     )
 
 
-def _cautions(stored: Comparison, scans: Mapping[str, Any]) -> list[str]:
+def _cautions(stored: Comparison, records: StudyRecords) -> list[str]:
     one = stored.values is not None and stored.values["subject"].nunique() == 1
     return [
-        *([SIMULATED] if scans else []),
+        *([SIMULATED] if records.scans else []),
+        *_measured_beforehand(stored, records),
         *([ONE_HEAD] if one else []),
         *comparison_cautions(stored),
     ]
 
 
-def _subtitle(stored: Comparison, scans: Mapping[str, Any]) -> str:
+def _measured_beforehand(stored: Comparison, records: StudyRecords) -> list[str]:
+    """Which heads this run measured, and how those were that come with the package."""
+    made = records.beforehand
+    if not made:
+        return []
+    new = stored.settings.highlight
+    how = ", then ".join(made["commands"])
+    return [
+        f"New is {new} alone, which this run scanned, mapped and measured: it is ringed in the "
+        f"figures and the subject of all pictures. The other {made['heads']} heads were measured "
+        f"beforehand by accelqsm {made['software']['accelqsm']} ({how}) and come as numbers."
+    ]
+
+
+def _subtitle(stored: Comparison, records: StudyRecords) -> str:
     people = [] if stored.values is None else list(stored.values["subject"].unique())
-    who = ", ".join(people) if len(people) == 1 else f"{len(people)} people"
-    return f"Digital head {who}, seed {scans['seed']}" if scans else who
+    if not records.scans:
+        return people[0] if len(people) == 1 else f"{len(people)} people"
+    seed = records.scans["seed"]
+    if records.beforehand:
+        new = stored.settings.highlight
+        return f"{len(people)} digital heads, of which {new} (seed {seed}) is new"
+    return f"Digital head {', '.join(people)}, seed {seed}"

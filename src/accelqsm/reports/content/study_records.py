@@ -28,7 +28,7 @@ from accelqsm.reports.methods import (
 )
 from accelqsm.results.comparison import Comparison
 from accelqsm.results.records import SETTINGS, recon_of_record, settings_of_record
-from accelqsm.results.study import SCANS
+from accelqsm.results.study import BEFOREHAND, SCANS
 
 UNSHOWN = ("scan", "weights_sha256")
 
@@ -41,22 +41,25 @@ class StudyRecords:
         scans: settings of simulated scans; empty if the scans are not simulated.
         maps: protocol label -> settings of its maps.
         paths: protocol label -> path of that file, for messages.
+        beforehand: how heads were made that were not measured here; empty without any.
     """
 
     scans: Mapping[str, Any]
     maps: Mapping[str, Mapping[str, Any]]
     paths: Mapping[str, Path]
+    beforehand: Mapping[str, Any]
 
     @classmethod
     def of(cls, out: Path, folders: Mapping[str, Path]) -> StudyRecords:
         """Read the settings from the folder of a study and the folders of its maps."""
-        scans = out / SCANS / SETTINGS
+        scans, own = out / SCANS / SETTINGS, out / SETTINGS
         paths = {label: maps / SETTINGS for label, maps in folders.items()}
         paths = {label: path for label, path in paths.items() if path.is_file()}
         return cls(
             read_settings(scans) if scans.is_file() else {},
             {label: read_settings(path) for label, path in paths.items()},
             paths,
+            read_settings(own).get(BEFOREHAND, {}) if own.is_file() else {},
         )
 
     def recons(self) -> dict[str, Recorded]:
