@@ -93,7 +93,8 @@ COHORTS = {
         lambda: cohort(20, 3.5, 8),
         UNDECIDED,
         20,
-        f"{TWO}undecided for SNc (+3.5 %, interval +0.4 to +6.6; 178 people would decide); ",
+        f"{TWO}undecided for SNc (+3.5 %, interval +0.4 to +6.6; a study of 178 people would "
+        "decide); ",
     ),
     "biased with small spread": Known(
         lambda: cohort(10, 7, 0.5),
@@ -105,7 +106,8 @@ COHORTS = {
         lambda: cohort(10, 0, 25),
         UNDECIDED,
         10,
-        f"{TWO}undecided for SNc (0.0 %, interval -14.5 to +14.5; 216 people would decide); ",
+        f"{TWO}undecided for SNc (0.0 %, interval -14.5 to +14.5; a study of 216 people would "
+        "decide); ",
     ),
     "repeated scans": Known(with_repeats, EQUIVALENT, 20, f"{ALL}n = 20."),
     "repeated scans, undecided": Known(
@@ -120,14 +122,14 @@ COHORTS = {
         lambda: cohort(3, 1, 3),
         UNDECIDED,
         3,
-        "undecided for SNc (+1.0 %, interval -4.1 to +6.1; 6 people would decide)",
+        "undecided for SNc (+1.0 %, interval -4.1 to +6.1; a study of 6 people would decide)",
     ),
     "undecided beyond the margin": Known(
         lambda: cohort(20, 5.5, 10),
         UNDECIDED,
         20,
         "undecided for SNc (+5.5 %, interval +1.6 to +9.4; the difference seen lies beyond the "
-        "margin, as 2475 people would show)",
+        "margin, as a study of 2475 people would show)",
     ),
 }
 

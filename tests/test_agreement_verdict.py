@@ -61,9 +61,9 @@ def test_the_line_says_for_which_for_which_not_what_it_saves_and_in_how_many() -
     times = {"PI": 406.0, "AF5": 131.0}
     assert headline([one(table(), scan_time_s=times)]) == (
         "AF5 may replace PI for 2 of 5 nuclei within 5 %: not for SNc (-8.0 %, interval -11.0 to "
-        "-5.1); undecided for Ca (+4.0 %, interval +1.0 to +7.0; 128 people would decide); no "
-        "verdict for RN (reference mean is zero, no percentages); it saves 4:35 min a scan; n = 57 "
-        "to 59."
+        "-5.1); undecided for Ca (+4.0 %, interval +1.0 to +7.0; a study of 128 people would "
+        "decide); no verdict for RN (reference mean is zero, no percentages); it saves 4:35 "
+        "min a scan; n = 57 to 59."
     )
 
 
@@ -146,7 +146,7 @@ def test_a_nucleus_has_a_sentence_of_its_own() -> None:
     assert said["Pu"] == (
         "Pu, AF5: equivalent (+1.0 %, interval -0.7 to +2.7); the interval lies within the margin."
     )
-    assert said["Ca"].endswith("128 people would decide.")
+    assert said["Ca"].endswith("a study of 128 people would decide.")
     assert said["RN"] == "RN, AF5: no verdict, reference mean is zero, no percentages."
 
 

@@ -64,7 +64,7 @@ def test_published_statistics_go_through_files_and_come_out_as_printed(
         "AF5 may replace PI for all 7 nuclei within 5 %; it saves 4:35 min a scan (scan times of "
         "Zhou 2025); n = 59. AF3: 6 of 7; AF4: 7 of 7.",
         "AF3 may replace PI for 6 of 7 nuclei within 5 %: undecided for SNr (-4.2 %, interval -5.5 "
-        "to -2.9; 338 people would decide);",
+        "to -2.9; a study of 338 people would decide);",
         "Published p-values that follow from their r: 27 of 28.",
         "Published misprint: RN AF4, r 0.517 printed with p 0.012, which follows as 2.8e-05.",
     ):

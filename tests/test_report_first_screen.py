@@ -66,7 +66,7 @@ def test_each_row_has_the_outcome_of_its_protocol(stored: Comparison) -> None:
         for line in found.lines
     }
     assert rows["AF3"]["Yes for"] == "all 3"
-    assert rows["AF3"]["Saves"] == "2:11 min"
+    assert rows["AF3"]["Saves"] == "2:11 of 6:46 min"
     assert rows["AF4"]["Saves"] == "–"
     assert (rows["AF4"]["Yes for"], rows["AF4"]["No for"]) == ("Pu", "SNc (−12.0 %)")
     assert rows["AF3"]["One person may differ by"].startswith("−2.0 to +2.0 % (")

@@ -76,7 +76,7 @@ def decide_text(nucleus: NucleusVerdict) -> str:
         return ""
     if math.isnan(nucleus.n_to_decide):
         return "no number of people would decide"
-    n = f"{nucleus.n_to_decide:.0f} people"
+    n = f"a study of {nucleus.n_to_decide:.0f} people"
     if nucleus.reachable:
         return f"{n} would decide"
     return f"the difference seen lies beyond the margin, as {n} would show"

@@ -18,7 +18,7 @@ from accelqsm.reports.cells import typeset
 from accelqsm.reports.content.forest import unit_of
 from accelqsm.reports.page.content import NO, NONE, OPEN, PARTLY, YES, Answer, Line, Outcome
 from accelqsm.reports.sentences import margin_text
-from accelqsm.results.comparison import Comparison
+from accelqsm.results.comparison import Comparison, known_scan_times_s
 
 NOBODY = "–"
 MOST_DETAILS = 2
@@ -67,7 +67,7 @@ def terms(stored: Comparison) -> dict[str, str]:
         )
         found["One person"] = (
             "95 of 100 persons differ by no more than these limits of agreement, given for the "
-            "nucleus where they are widest"
+            "nucleus where they reach farthest"
         )
     if decided and stored.repeats is not None:
         found[f"{stored.reference} again"] = (
@@ -87,7 +87,7 @@ def _line(verdict: ProtocolVerdict, stored: Comparison, *, timed: bool) -> Line:
         _names(verdict.equivalent, len(verdict.nuclei)),
         "; ".join(f"{one.region} ({_difference(one, unit_of(stored))})" for one in bad) or NOBODY,
         _undecided(verdict.undecided),
-        *([saved_text(verdict.time_saved_s)] if timed else []),
+        *([saved_of(verdict, stored)] if timed else []),
         _one_person(verdict, stored),
         *_again(verdict, stored),
         n_text(verdict),
@@ -95,11 +95,14 @@ def _line(verdict: ProtocolVerdict, stored: Comparison, *, timed: bool) -> Line:
     return Line(verdict.protocol, outcome(verdict), [typeset(cell) for cell in cells])
 
 
-def saved_text(seconds: float) -> str:
-    """Scan time saved, a minus before time lost, a dash where it is not known."""
-    if math.isnan(seconds):
+def saved_of(verdict: ProtocolVerdict, stored: Comparison) -> str:
+    """Scan time saved of that of the reference: "2:11 of 6:46 min"; a minus before time lost."""
+    saved_s = verdict.time_saved_s
+    if math.isnan(saved_s):
         return NOBODY
-    return minutes(seconds) if seconds >= 0 else f"-{minutes(-seconds)}"
+    times, _ = known_scan_times_s(stored.settings, [verdict.protocol])
+    said = f"{minutes(abs(saved_s)).removesuffix(' min')} of {minutes(times[stored.reference])}"
+    return said if saved_s >= 0 else f"-{said}"
 
 
 def _difference(nucleus: NucleusVerdict, unit: str) -> str:
@@ -114,7 +117,7 @@ def _undecided(nuclei: Sequence[NucleusVerdict]) -> str:
     if len(nuclei) <= MOST_DETAILS or any(map(math.isnan, needed)):
         return "; ".join(f"{one.region} ({decide_text(one)})" for one in nuclei) or NOBODY
     names = ", ".join(nucleus.region for nucleus in nuclei)
-    return f"{names} ({min(needed):.0f} to {max(needed):.0f} people would decide)"
+    return f"{names} (a study of {min(needed):.0f} to {max(needed):.0f} people would decide)"
 
 
 def _names(nuclei: Sequence[NucleusVerdict], n: int) -> str:
@@ -124,26 +127,26 @@ def _names(nuclei: Sequence[NucleusVerdict], n: int) -> str:
 
 
 def _one_person(verdict: ProtocolVerdict, stored: Comparison) -> str:
-    """Limits of agreement of the nucleus where they are widest."""
+    """Limits of agreement of the nucleus where they reach farthest from no difference."""
     rows = stored.agreement[stored.agreement["protocol"] == verdict.protocol]
     ends = (rows[name].astype(float) for name in ("loa_lower", "loa_upper"))
     limits = zip(rows["region"].astype(str), *ends, strict=True)
-    return _widest(verdict, stored, {region: (low, high) for region, low, high in limits})
+    return _farthest(verdict, stored, {region: (low, high) for region, low, high in limits})
 
 
 def _again(verdict: ProtocolVerdict, stored: Comparison) -> list[str]:
-    """Difference of the reference scanned again, where it is widest; nothing without repeats."""
+    """Difference of the reference scanned again, where it is largest; nothing without repeats."""
     if stored.repeats is None:
         return []
     rows = stored.repeats[stored.repeats["protocol"] == verdict.protocol]
     half = zip(rows["region"], rows["repeatability_reference"].astype(float), strict=True)
-    return [_widest(verdict, stored, {str(region): (-ppb, ppb) for region, ppb in half})]
+    return [_farthest(verdict, stored, {str(region): (-ppb, ppb) for region, ppb in half})]
 
 
-def _widest(
+def _farthest(
     verdict: ProtocolVerdict, stored: Comparison, limits_ppb: Mapping[str, tuple[float, float]]
 ) -> str:
-    """The widest of the limits of single persons, in the unit of the page."""
+    """The limits of single persons that reach farthest, in the unit of the page."""
     unit = unit_of(stored)
     found = []
     for nucleus in verdict.nuclei:
@@ -151,7 +154,7 @@ def _widest(
         scale = 100 / nucleus.mean_reference_ppb if unit == "%" and nucleus.n else 1.0
         low, high = sorted((scale * lower, scale * upper))
         if not math.isnan(high - low):
-            found.append((high - low, low, high, nucleus.region))
+            found.append((max(abs(low), abs(high)), low, high, nucleus.region))
     if not found:
         return NOBODY
     _, low, high, region = max(found)
@@ -161,7 +164,7 @@ def _widest(
 def _note(stored: Comparison) -> str:
     wrong = 100 * (1 - stored.settings.confidence)
     return (
-        "“Yes” means that the mean over people stays within the margin. If in truth it does not, a "
-        f"study like this one says yes in at most {wrong:.3g} of 100 cases. A single person may "
-        "differ by more."
+        "“Yes” is about the mean over people: it stays within the margin. If in truth it does not, "
+        f"a study like this one still says yes in at most {wrong:.3g} of 100 cases. A single "
+        "person may be farther off than the margin, as the column of one person tells."
     )

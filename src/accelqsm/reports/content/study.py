@@ -28,7 +28,7 @@ from accelqsm.reports.content.comparison import (
     people_table,
     single_rows,
 )
-from accelqsm.reports.content.first_screen import answer, saved_text, terms
+from accelqsm.reports.content.first_screen import answer, saved_of, terms
 from accelqsm.reports.content.forest import forest
 from accelqsm.reports.content.illustrations import Illustrations, illustrations, subject_shown
 from accelqsm.reports.content.left_out import LeftOut
@@ -51,6 +51,12 @@ SIMULATED = (
     "Simulated data: digital heads, made by the software that measures them. They show that the "
     "chain works and what it loses against a known truth, not how it does in people."
 )
+NOBODY_SCANNED = "People stands for digital heads here: nobody was scanned."
+PROTOCOL_TERMS = {
+    "PI": "parallel imaging at acceleration 2, the reference, with which the others are compared",
+    "AF": "acceleration factor: AF3 measures a third of the samples that a full scan takes, and a "
+    "network makes the image",
+}
 POOLED_HEADINGS = ("Nuclei", "Mean difference", "Limits of agreement over nuclei", "Saves")
 POOLED_NOTE = (
     "Without enough people there is no yes or no. The rows show the differences over the nuclei, "
@@ -85,9 +91,9 @@ def study_content(out: Path) -> ReportContent:
     return ReportContent(
         title=f"Accelerated QSM against {stored.reference}",
         subtitle=_subtitle(stored, records),
-        answer=_answer(out, stored),
+        answer=_answer(out, stored, simulated=bool(records.scans)),
         forest=next(iter(plots), None),
-        terms=terms(stored),
+        terms=terms(stored) | (PROTOCOL_TERMS if records.scans else {}),
         cautions=[*_cautions(stored, records), *pictures.notes, *notes.lines],
         viewer=pictures.viewer,
         summary=[typeset(line) for line in [*finding_lines(stored), *pooled_lines(out)]],
@@ -154,25 +160,27 @@ def _pooled(stored: Comparison) -> pd.DataFrame:
     return rows[rows["region"] == POOLED].set_index("protocol")
 
 
-def _answer(out: Path, stored: Comparison) -> Answer:
+def _answer(out: Path, stored: Comparison, *, simulated: bool) -> Answer:
     """The answer; without a verdict the pooled differences of each protocol in its rows."""
     found = answer(stored)
+    if simulated:
+        found = replace(found, notes=[NOBODY_SCANNED, *found.notes])
     if found.outcome is not NONE:
         return found
     rows = {str(name): row for name, row in pooled_rows(out).iterrows()}
-    saved = {one.protocol: one.time_saved_s for one in stored.verdicts}
+    saved = {one.protocol: saved_of(one, stored) for one in stored.verdicts}
     lines = [
         Line(name, NONE, [typeset(cell) for cell in _pooled_cells(rows[name], saved[name])])
         for name in saved
     ]
     headings = ["Protocol", f"May it replace {stored.reference}?", *POOLED_HEADINGS]
-    return replace(found, headings=headings, lines=lines, notes=[POOLED_NOTE])
+    return replace(found, headings=headings, lines=lines, notes=[*found.notes, POOLED_NOTE])
 
 
-def _pooled_cells(row: pd.Series[Any], saved_s: float) -> list[str]:
+def _pooled_cells(row: pd.Series[Any], saved: str) -> list[str]:
     limits = f"{signed(row['loa_lower'])} to {signed(row['loa_upper'])} ppb"
     difference = f"{signed(row['percent_difference'])} %"
-    return [f"{row['n']:.0f}", difference, limits, saved_text(saved_s)]
+    return [f"{row['n']:.0f}", difference, limits, saved]
 
 
 def _figures_of_simulation(out: Path, folder: StudyFolder | None, notes: LeftOut) -> list[Figure]:
