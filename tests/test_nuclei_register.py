@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
-from accelqsm.nuclei.engine import deformable_registration, linear_registration
+from accelqsm.nuclei.engine import registration as engine
+from accelqsm.nuclei.engine.registration import deformable_registration, linear_registration
 from accelqsm.nuclei.register import (
     TemplateMap,
     motion_of,
     mutual_information,
     paired_contrasts,
     register_rigid,
+    register_template,
 )
+from accelqsm.nuclei.settings import SynSettings
 from accelqsm.nuclei.volume import (
     Volume,
     affine_transform,
     grid_points,
     isotropic_grid,
     resample_to,
+    value_at,
 )
 from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from nuclei_phantom import GRID, magnitude, pose_matrix, reoriented, t1w
@@ -103,11 +110,11 @@ def bent() -> tuple[Volume, Volume, np.ndarray]:
 def syn(
     fixed: Volume, moving: Volume, matrix: np.ndarray, iterations: tuple[int, int] = (30, 6)
 ) -> TemplateMap:
-    there, back, grid = deformable_registration(
+    there, back = deformable_registration(
         [fixed], [moving], initial=matrix, iterations=iterations, step=0.25, radius=2,
         smoothing_voxels=3.0,
     )  # fmt: skip
-    return TemplateMap(np.linalg.inv(matrix), back, there, grid)
+    return TemplateMap(np.linalg.inv(matrix), back, there, fixed.grid)
 
 
 @pytest.mark.slow
@@ -145,6 +152,43 @@ def test_the_same_images_give_the_same_bytes(bent: tuple[Volume, Volume, np.ndar
     ]  # fmt: skip
     assert rigid[0].tobytes() == rigid[1].tobytes()
     assert np.abs(rigid[0][:3, 3]).max() > 0.5
+
+
+def test_deformable_registration_does_not_depend_on_the_number_of_threads(
+    bent: tuple[Volume, Volume, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(engine, "usable_threads", lambda threads=threads: threads)
+        way = syn(*bent, (3, 1))
+        found.append(way.from_template_mm.tobytes() + way.to_template_mm.tobytes())
+    assert np.frombuffer(found[0], dtype=np.float32).max() > 0.1
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_second_run_goes_on_from_where_the_first_ended(
+    bent: tuple[Volume, Volume, np.ndarray],
+) -> None:
+    fixed, moving, matrix = bent
+    settings = SynSettings(spacing_mm=2.0, iterations=(20,), radius=2)
+    named: dict[str, Any] = {"box": fixed.grid, "affine": matrix}
+    first = register_template({"T1w": fixed}, {"T1w": moving}, settings=settings, **named)
+    still = replace(settings, iterations=(0,))
+    same = register_template({"T1w": fixed}, {"T1w": moving}, settings=still, start=first, **named)
+    np.testing.assert_allclose(same.from_template_mm, first.from_template_mm, atol=1e-5)
+    np.testing.assert_allclose(same.to_template_mm, first.to_template_mm, atol=1e-5)
+    on = register_template({"T1w": fixed}, {"T1w": moving}, settings=settings, start=first, **named)
+    middle = grid_points(fixed.grid)[:, 10:26, 11:27, 8:24]
+    again = on.to_template(on.from_template(middle))
+    assert np.abs(again - middle).max() < 0.3
+    similarity = [
+        np.corrcoef(
+            fixed.values[10:26, 11:27, 8:24].ravel(),
+            value_at(moving, way.from_template(middle)).ravel(),
+        )[0, 1]
+        for way in (first, on)
+    ]
+    assert similarity[1] > similarity[0]
 
 
 def test_jacobian_of_a_stretch_is_its_volume() -> None:

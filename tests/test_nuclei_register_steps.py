@@ -7,15 +7,19 @@ the truth too, and one contrast of two, is why these tests ask for the steps the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, centred_grid
-from accelqsm.nuclei import engine, register
+from accelqsm.nuclei import register
+from accelqsm.nuclei.atlas import Atlas
+from accelqsm.nuclei.engine import registration as engine
 from accelqsm.nuclei.register import (
     BRAIN_MARGIN_MM,
     _crop_smoothed,
@@ -27,6 +31,7 @@ from accelqsm.nuclei.register import (
 )
 from accelqsm.nuclei.settings import SynSettings
 from accelqsm.nuclei.volume import Volume, centre_of, isotropic_grid, resample_to
+from accelqsm.pipeline import registration
 
 FINE = centred_grid((40, 44, 36), (1.0, 1.0, 1.0))
 
@@ -74,7 +79,8 @@ def test_a_rigid_registration_ends_near_the_voxel_size(steps: list[Step]) -> Non
     assert last.fixed.grid.voxel_size_mm == pytest.approx((1.2, 1.2, 1.2))
     assert coarse.fixed.grid.voxel_size_mm == pytest.approx((2.0, 2.0, 2.0))
     assert {step.kind for step in steps} == {"Rigid"}
-    assert coarse.resolutions_mm == pytest.approx((8, 4, 2))
+    assert coarse.resolutions_mm == pytest.approx((4,))
+    assert all(step.resolutions_mm == pytest.approx((8,)) for step in steps[:2])
     assert last.resolutions_mm == pytest.approx((1.2,))
     assert all(len(step.iterations) == len(step.resolutions_mm) for step in steps)
     # Its two starts: scanner coordinates, and centres of mass; the first fits better here.
@@ -106,33 +112,53 @@ def test_an_affine_registration_follows_a_rigid_one(steps: list[Step]) -> None:
     assert [step.kind for step in steps] == ["Rigid", "Affine"]
     assert steps[1].initial is steps[0].found
     assert found is steps[1].found
-    assert all(step.resolutions_mm == pytest.approx((8, 4)) for step in steps)
+    assert steps[0].resolutions_mm == pytest.approx((8,))
+    assert steps[1].resolutions_mm == pytest.approx((8, 4))
 
 
 class Caught(Exception):
     """Ends a registration before it begins."""
 
 
-def correlation(one: Any, other: Any) -> float:
-    """Of two images of ANTs, in the voxels of the first: the grids share an origin up to a crop."""
-    a, b = one.numpy(), other.numpy()
-    offset = np.rint((np.array(one.origin) - other.origin) @ other.direction).astype(int)
-    part = tuple(slice(o, o + n) for o, n in zip(offset, a.shape, strict=True))
-    return float(np.corrcoef(a.ravel(), b[part].ravel())[0, 1])
+@dataclass(frozen=True)
+class Asked:
+    """What the engine was asked for: values of each option of its program, and images by file."""
+
+    options: dict[str, list[str]]
+    images: dict[str, Volume]
 
 
-def test_each_contrast_of_the_template_is_compared_with_its_own_of_the_scan(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    contrasts = {"T1w": texture(1), "T2w": texture(2), "QSM": texture(3)}
-    box = centred_grid((14, 16, 12), (1.0, 1.0, 1.0))
-    asked: dict[str, Any] = {}
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    found = Asked({}, {})
 
-    def caught(fixed: Any, moving: Any, **named: Any) -> None:
-        asked.update(named, pairs=[("CC", fixed, moving, 1, named["syn_sampling"])])
+    def write(path: Path, volume: Volume) -> Path:
+        found.images[str(path)] = volume
+        return path
+
+    def caught(arguments: list[str], **_: Any) -> None:
+        for option, value in zip(arguments[::2], arguments[1::2], strict=True):
+            found.options.setdefault(option, []).append(value)
         raise Caught
 
-    monkeypatch.setattr(engine.ants_module(), "registration", caught)
+    monkeypatch.setattr(engine, "write_image", write)
+    monkeypatch.setattr(engine, "ants_registration", caught)
+    return found
+
+
+def correlation(one: Volume, other: Volume) -> float:
+    """In the voxels of the first: the grids share an origin up to a crop."""
+    offset = np.linalg.inv(other.grid.matrix) @ one.grid.matrix[:, 3]
+    part = tuple(
+        slice(o, o + n)
+        for o, n in zip(np.rint(offset[:3]).astype(int), one.grid.shape, strict=True)
+    )
+    return float(np.corrcoef(one.values.ravel(), other.values[part].ravel())[0, 1])
+
+
+def test_each_contrast_of_the_template_is_compared_with_its_own_of_the_scan(asked: Asked) -> None:
+    contrasts = {"T1w": texture(1), "T2w": texture(2), "QSM": texture(3)}
+    box = centred_grid((14, 16, 12), (1.0, 1.0, 1.0))
     with pytest.raises(Caught):
         register.register_template(
             contrasts | {"other": texture(4)},
@@ -141,35 +167,29 @@ def test_each_contrast_of_the_template_is_compared_with_its_own_of_the_scan(
             affine=np.eye(4),
             settings=SynSettings(spacing_mm=1.0, radius=3, iterations=(7, 2), step=0.125),
         )
-    pairs = [*asked["pairs"], *asked["multivariate_extras"]]
-    assert [(metric, weight, radius) for metric, _, _, weight, radius in pairs] == [
-        ("CC", 1, 3)
-    ] * 3
-    table = np.array([[correlation(f, m) for _, _, m, *_ in pairs] for _, f, *_ in pairs])
+    metrics = [
+        text.removeprefix("CC[").removesuffix("]").split(",") for text in asked.options["-m"]
+    ]
+    assert [rest for _, _, *rest in metrics] == [["1", "3"]] * 3
+    pairs = [(asked.images[f], asked.images[m]) for f, m, *_ in metrics]
+    table = np.array([[correlation(f, m) for _, m in pairs] for f, _ in pairs])
     assert table.diagonal().min() > 0.99
     assert np.abs(table - np.diag(table.diagonal())).max() < 0.5
-    assert asked["reg_iterations"] == (7, 2)
-    assert asked["grad_step"] == 0.125
+    assert asked.options["-c"] == ["[7x2,1e-7,8]"]
+    assert asked.options["-f"] == ["2x1"]
+    assert asked.options["-s"] == ["1x0"]
+    assert asked.options["-t"][0].startswith("SyN[0.125")
 
 
-def test_images_are_smoothed_by_half_of_what_they_are_shrunk_by(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: dict[str, Any] = {}
-
-    def caught(*images: Any, **named: Any) -> None:
-        asked.update(named)
-        raise Caught
-
-    monkeypatch.setattr(engine.ants_module(), "registration", caught)
+def test_images_are_smoothed_by_half_of_what_they_are_shrunk_by(asked: Asked) -> None:
     with pytest.raises(Caught):
         engine.linear_registration(
             texture(1), texture(1), kind="Rigid", initial=np.eye(4), iterations=(9, 7, 5),
             shrink=(4, 2, 1), sampling_rate=0.5,
         )  # fmt: skip
-    assert asked["aff_shrink_factors"] == (4, 2, 1)
-    assert asked["aff_smoothing_sigmas"] == (2, 1, 0)
-    assert asked["aff_iterations"] == (9, 7, 5)
+    assert asked.options["-f"] == ["4x2x1"]
+    assert asked.options["-s"] == ["2x1x0"]
+    assert asked.options["-c"] == ["[9x7x5,1e-6,10]"]
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -259,16 +279,55 @@ def test_a_few_extreme_values_leave_the_histogram_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spacing_mm", "first_pass"),
-    [(0.4, (40, 10, 0)), (1.25, (40, 10, 0)), (1.3, (40, 25, 5)), (4.0, (40, 25, 5))],
+    ("spacing_mm", "first_run"),
+    [(0.4, (40, 25, 0)), (1.25, (40, 25, 0)), (1.3, (40, 25, 5)), (4.0, (40, 25, 5))],
 )
-def test_the_first_pass_leaves_out_the_finest_level_where_the_next_is_fine(
-    spacing_mm: float, first_pass: tuple[int, ...]
+def test_the_first_run_leaves_out_the_finest_level_where_the_next_is_fine(
+    spacing_mm: float, first_run: tuple[int, ...]
 ) -> None:
     settings = SynSettings(spacing_mm=spacing_mm, iterations=(40, 25, 5))
-    assert settings.coarse.iterations == first_pass
+    assert settings.coarse.iterations == first_run
     assert settings.coarse.spacing_mm == spacing_mm
-    # Few iterations stay as they are, and a single level is the finest one.
-    few = SynSettings(spacing_mm=1.0, iterations=(4, 3, 2)).coarse
-    assert few.iterations == (4, 3, 0)
+    # A single level is the finest one.
     assert SynSettings(spacing_mm=1.0, iterations=(7,)).coarse.iterations == (0,)
+
+
+@pytest.mark.parametrize(
+    ("iterations", "second_run"),
+    [((40, 25, 5), (25, 5)), ((40, 25), (25,)), ((40,), (40,)), ((), ())],
+)
+def test_the_second_run_leaves_out_the_coarsest_level(
+    iterations: tuple[int, ...], second_run: tuple[int, ...]
+) -> None:
+    assert SynSettings(iterations=iterations).fine.iterations == second_run
+
+
+def test_the_second_run_of_a_head_goes_on_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[dict[str, Any]] = []
+
+    def run(templates: Any, paired: Any, **named: Any) -> Any:
+        runs.append(named | {"templates": templates})
+        grid = next(iter(templates.values())).grid
+        still = np.zeros((3, *grid.shape), dtype=np.float32)
+        return register.TemplateMap(np.eye(4), still, still, grid)
+
+    monkeypatch.setattr(registration, "register_template", run)
+    label = np.zeros(FINE.shape, dtype=np.float32)
+    label[15:25, 15:25, 12:22] = 1
+    template = texture(1)
+    rows = pd.DataFrame({"index": [1], "name": ["A L"]})
+    brain = Volume(np.ones(FINE.shape), FINE)
+    atlas = Atlas("", {"T1w": template}, brain, {1: Volume(label, FINE)}, rows, probabilistic=False)
+    brighter = Volume(template.values + 100 * label, FINE)
+    syn = SynSettings(spacing_mm=1.0, iterations=(5, 3))
+    found = registration._syn(atlas, {"T1w": brighter}, np.eye(4), syn)
+    first, second = runs
+    assert first["settings"] == syn.coarse
+    assert second["settings"] == syn.fine
+    assert first.get("start") is None
+    assert second["start"] is not None
+    assert found is not second["start"]
+    # Its template has the brightness that the nucleus has in the head.
+    inside = resample_to(Volume(label, FINE), first["templates"]["T1w"].grid).values > 0.5
+    gain = second["templates"]["T1w"].values - first["templates"]["T1w"].values
+    assert gain[inside].mean() > 50

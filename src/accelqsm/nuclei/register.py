@@ -12,12 +12,13 @@ from scipy import ndimage
 from accelqsm.acquisition import check_grid
 from accelqsm.errors import InputError, naming
 from accelqsm.grid import Grid
-from accelqsm.nuclei.engine import deformable_registration, linear_registration
+from accelqsm.nuclei.engine.registration import deformable_registration, linear_registration
 from accelqsm.nuclei.settings import COARSE_MM, SynSettings
 from accelqsm.nuclei.volume import (
     Points,
     Volume,
     affine_transform,
+    grid_points,
     isotropic_grid,
     part_of,
     resample_to,
@@ -75,7 +76,7 @@ class TemplateMap:
 def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
     """Rigid registration of two images of one head, of equal or different contrast.
 
-    Mutual information at 8, 4 and 2 mm, initialised by the scanner coordinates, or by the centres
+    Mutual information at 8 and 4 mm, initialised by the scanner coordinates, or by the centres
     of mass where these fit better; finally near the voxel size, because interpolation artefacts of
     two images on one grid bias the rotation by up to 0.3 degrees at 2 mm.
 
@@ -112,8 +113,8 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         coarse_moving,
         kind="Rigid",
         initial=best,
-        iterations=(100, 50, 10),
-        shrink=(4, 2, 1),
+        iterations=(50,),
+        shrink=(2,),
         sampling_rate=0.25,
     )
     spacing_mm = max(FINE_SPACING_MM, min(fixed.grid.voxel_size_mm))
@@ -124,7 +125,7 @@ def register_rigid(fixed: Volume, moving: Volume) -> Matrix:
         initial=near,
         iterations=(10,),
         shrink=(1,),
-        sampling_rate=0.1,
+        sampling_rate=0.05,
     )
 
 
@@ -145,14 +146,14 @@ def register_affine(
     shift = np.eye(4)
     shift[:3, 3] = _middle(moving) - _middle(fixed)
     matrix = shift
-    for kind in ("Rigid", "Affine"):
+    for kind, iterations, shrink in (("Rigid", (100,), (4,)), ("Affine", (100, 50), (4, 2))):
         matrix = linear_registration(
             fixed,
             moving,
             kind=kind,
             initial=matrix,
-            iterations=(100, 50),
-            shrink=(4, 2),
+            iterations=iterations,
+            shrink=shrink,
             sampling_rate=0.25,
         )
     return matrix
@@ -165,6 +166,7 @@ def register_template(
     box: Grid,
     affine: Matrix,
     settings: SynSettings,
+    start: TemplateMap | None = None,
 ) -> TemplateMap:
     """Deformable registration (SyN) of a scan to a template near the nuclei.
 
@@ -177,6 +179,7 @@ def register_template(
         box: part of the template that is compared.
         affine: 4 x 4, takes world points of the template to those of the scan.
         settings: settings of SyN.
+        start: an earlier run with this box, affine and voxel size, which this one continues.
 
     Returns:
         The transform from the scan to the template, with its inverse.
@@ -185,15 +188,20 @@ def register_template(
     """
     names = [name for name in template if name in scan]
     fixed = near_nuclei({name: template[name] for name in names}, box, settings.spacing_mm)
-    forward, inverse, grid = deformable_registration(
+    grid = fixed[names[0]].grid
+    forward, inverse = deformable_registration(
         [fixed[name] for name in names],
-        [_crop_smoothed(scan[name], fixed[name].grid, affine) for name in names],
+        [_crop_smoothed(scan[name], grid, affine) for name in names],
         initial=affine,
+        start=None if start is None else start.from_template_mm,
         iterations=settings.iterations,
         step=settings.step,
         radius=settings.radius,
         smoothing_voxels=settings.smoothing_voxels,
     )
+    if start is not None:
+        forward = _compose(start.from_template_mm, forward, grid)
+        inverse = _compose(inverse, start.to_template_mm, grid)
     return TemplateMap(np.asarray(np.linalg.inv(affine), dtype=np.float64), inverse, forward, grid)
 
 
@@ -324,6 +332,14 @@ def _crop_smoothed(volume: Volume, box: Grid, matrix: Matrix) -> Volume:
     part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     grid = part_of(volume.grid, [int(v) for v in low], [int(v) for v in high])
     return _smooth(Volume(volume.values[part], grid), box.voxel_size_mm[0])
+
+
+def _compose(
+    outer: npt.NDArray[np.float32], inner: npt.NDArray[np.float32], grid: Grid
+) -> npt.NDArray[np.float32]:
+    """Displacement field of ``p -> q + outer(q)`` with ``q = p + inner(p)``."""
+    moved = grid_points(grid) + inner
+    return np.asarray(inner + _displacement(outer, grid, moved), dtype=np.float32)
 
 
 def _displacement(field: npt.NDArray[np.float32], grid: Grid, points: Points) -> Points:

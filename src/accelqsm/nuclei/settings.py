@@ -12,9 +12,9 @@ from accelqsm.reference.registry import REFERENCES
 COARSE_MM = 2.0
 """Voxel size of the coarse registration."""
 
-FIRST_PASS_MM, FIRST_PASS_ITERATIONS = 2.5, 10
-"""Voxel size at which a first pass of SyN may end, and its iterations below the coarsest level: it
-tells how bright each nucleus is, for which its place to a voxel suffices."""
+FIRST_RUN_MM = 2.5
+"""Voxel size at which a first run of SyN may end: it tells how bright each nucleus is, for which
+its place to a voxel suffices."""
 
 
 def _names(words: Sequence[str]) -> tuple[str, ...]:
@@ -66,9 +66,9 @@ class SynSettings(Settings):
         1.25, least=0.01, most=20, unit="mm", help="voxel size at which images are compared"
     )
     iterations: tuple[int, ...] = setting(
-        (40, 20, 4), least=0, most=10_000, help="iterations at each resolution, coarsest first"
+        (24, 6, 3), least=0, most=10_000, help="iterations at each resolution, coarsest first"
     )
-    step: float = setting(0.25, above=0, most=10, unit="voxels", help="gradient step")
+    step: float = setting(0.4, above=0, most=10, unit="voxels", help="gradient step")
     radius: int = setting(
         1, least=1, most=20, unit="voxels", help="radius of the local correlation window"
     )
@@ -89,9 +89,12 @@ class SynSettings(Settings):
 
     @property
     def coarse(self) -> SynSettings:
-        """Settings of a first pass: no finest level, if the next one is 2.5 mm or finer."""
-        if 2 * self.spacing_mm > FIRST_PASS_MM:
+        """Settings of a first run: no finest level, if the next one is 2.5 mm or finer."""
+        if not self.iterations or 2 * self.spacing_mm > FIRST_RUN_MM:
             return self
-        coarsest, between = self.iterations[:1], self.iterations[1:-1]
-        fewer = (min(n, FIRST_PASS_ITERATIONS) for n in between)
-        return replace(self, iterations=(*coarsest[: len(self.iterations) - 1], *fewer, 0))
+        return replace(self, iterations=(*self.iterations[:-1], 0))
+
+    @property
+    def fine(self) -> SynSettings:
+        """Settings of a second run, which continues the first: without the coarsest level."""
+        return replace(self, iterations=self.iterations[1:] or self.iterations)

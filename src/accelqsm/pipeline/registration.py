@@ -169,12 +169,12 @@ def _images(
 def _syn(
     atlas: Atlas, images: Mapping[str, Volume], affine: Matrix, syn: SynSettings
 ) -> TemplateMap:
-    """SyN, first coarse, then to a template with the intensities of the nuclei in the scan."""
+    """SyN, first coarse, then on to a template with the intensities of the nuclei in the scan."""
     box = atlas.box(syn.margin_mm)
     templates, paired = paired_contrasts(atlas.templates, images)
+    templates = near_nuclei(templates, box, syn.spacing_mm)
+    coarse = register_template(templates, paired, box=box, affine=affine, settings=syn.coarse)
     if atlas.templates.keys() & images.keys():
-        templates = near_nuclei(templates, box, syn.spacing_mm)
-        coarse = register_template(templates, paired, box=box, affine=affine, settings=syn.coarse)
         probabilities = {i: resample_to(p, coarse.grid) for i, p in atlas.probabilities.items()}
         templates = {
             name: match_contrast(
@@ -182,7 +182,9 @@ def _syn(
             )
             for name, template in templates.items()
         }
-    return register_template(templates, paired, box=box, affine=affine, settings=syn)
+    return register_template(
+        templates, paired, box=box, affine=affine, settings=syn.fine, start=coarse
+    )
 
 
 def _brain_of(

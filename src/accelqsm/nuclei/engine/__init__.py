@@ -1,0 +1,1 @@
+"""Interface to ANTs, which runs in a process of its own."""
