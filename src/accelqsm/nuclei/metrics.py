@@ -84,7 +84,12 @@ def scan_fall(fixed: Volume, moving: Volume, brain: npt.NDArray[np.bool_], matri
 
 
 def t1w_metrics(
-    t1w: Volume, magnitude: Volume, brain: npt.NDArray[np.bool_], to_t1w: Matrix
+    t1w: Volume,
+    magnitude: Volume,
+    brain: npt.NDArray[np.bool_],
+    to_t1w: Matrix,
+    *,
+    t1w_signal: npt.NDArray[np.float32],
 ) -> Metrics:
     """Mutual information of T1w and magnitude in the brain (nat), and motion between them.
 
@@ -92,10 +97,10 @@ def t1w_metrics(
         t1w, magnitude: images of one head.
         brain: brain mask on the grid of the magnitude (x, y, z).
         to_t1w: 4 x 4, takes world points of the magnitude to those of the T1w.
+        t1w_signal: the T1w resampled to the grid of the magnitude (x, y, z).
     """
-    t1w_signal = resample_to(t1w, magnitude.grid, affine_transform(to_t1w)).values[brain]
     shift_mm, turn_deg = motion_of(to_t1w, centre_of(magnitude.grid))
-    similarity = mutual_information(t1w_signal, magnitude.values[brain])
+    similarity = mutual_information(t1w_signal[brain], magnitude.values[brain])
     return [
         ("mutual_information_t1w_magnitude", similarity, "nat"),
         ("similarity_fall_t1w_magnitude", scan_fall(magnitude, t1w, brain, to_t1w), "1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,15 +61,21 @@ def check_perpendicular(grid: Grid, name: str = "affine") -> None:
         )
 
 
-def affine_transform(matrix: npt.ArrayLike) -> Mapping:
+@dataclass(frozen=True)
+class AffineMapping:
     """Affine mapping of world points by a 4 x 4 matrix."""
-    m = np.asarray(matrix, dtype=np.float64)
 
-    def apply(points: Points) -> Points:
+    matrix: npt.NDArray[np.float64]
+
+    def __call__(self, points: Points) -> Points:
+        m = self.matrix
         rotated: Points = np.tensordot(m[:3, :3], points, axes=1)
         return rotated + m[:3, 3].reshape(3, *([1] * (points.ndim - 1)))
 
-    return apply
+
+def affine_transform(matrix: npt.ArrayLike) -> AffineMapping:
+    """Affine mapping of world points by a 4 x 4 matrix."""
+    return AffineMapping(np.asarray(matrix, dtype=np.float64))
 
 
 def grid_points(grid: Grid, start: int = 0, stop: int | None = None) -> Points:
@@ -90,10 +96,9 @@ def value_at(volume: Volume, points: Points, *, order: int = 1, outside: float =
     """Interpolate a volume at world points, linear (order 1) or cubic (3)."""
     index = affine_transform(np.linalg.inv(volume.grid.matrix))(points)
     values = volume.values.astype(np.float32, copy=False)
-    mode: Literal["constant", "grid-constant"] = "grid-constant" if order > 1 else "constant"
     return np.asarray(
         ndimage.map_coordinates(
-            values, index, output=np.float32, order=3 if order > 1 else 1, mode=mode, cval=outside
+            values, index, output=np.float32, cval=outside, **_interpolation(order)
         )
     )
 
@@ -102,15 +107,31 @@ def resample_to(
     volume: Volume, grid: Grid, mapping: Mapping | None = None, *, order: int = 1
 ) -> Volume:
     """Resample a volume to a grid; ``mapping`` takes world points of the grid to the volume's."""
+    values = volume.values.astype(np.float32, copy=False)
     if mapping is None and grid == volume.grid:
-        return Volume(volume.values.astype(np.float32, copy=False), grid)
+        return Volume(values, grid)
+    if mapping is None or isinstance(mapping, AffineMapping):
+        world = np.eye(4) if mapping is None else mapping.matrix
+        index = np.linalg.inv(volume.grid.matrix) @ world @ grid.matrix
+        out = ndimage.affine_transform(
+            values,
+            index[:3, :3],
+            offset=index[:3, 3],
+            output_shape=grid.shape,
+            output=np.float32,
+            **_interpolation(order),
+        )
+        return Volume(out, grid)
     out = np.empty(grid.shape, dtype=np.float32)
     for start, stop in slabs(grid):
-        points = grid_points(grid, start, stop)
-        out[start:stop] = value_at(
-            volume, points if mapping is None else mapping(points), order=order
-        )
+        points = mapping(grid_points(grid, start, stop))
+        out[start:stop] = value_at(volume, points, order=order)
     return Volume(out, grid)
+
+
+def _interpolation(order: int) -> dict[str, Any]:
+    """Options of linear (order 1) or cubic interpolation."""
+    return {"order": 3, "mode": "grid-constant"} if order > 1 else {"order": 1, "mode": "constant"}
 
 
 def slabs(grid: Grid) -> list[tuple[int, int]]:

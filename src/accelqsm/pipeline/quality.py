@@ -75,16 +75,18 @@ def atlas_metrics(
         rows: columns index and name.
     """
     images, magnitude = registered.images, registered.magnitude
-    t1w, signal = images.get("T1w"), None
+    t1w, to_head = images.get("T1w"), registered.to_head
+    signal, of_t1w = None, list[tuple[str, float, str]]()
     if t1w is not None:
-        signal = resample_to(t1w, magnitude.grid, affine_transform(registered.to_head)).values
+        signal = resample_to(t1w, magnitude.grid, affine_transform(to_head)).values
+        of_t1w = t1w_metrics(t1w, magnitude, brain, to_head, t1w_signal=signal)
     return [
-        *([] if t1w is None else t1w_metrics(t1w, magnitude, brain, registered.to_head)),
+        *of_t1w,
         *template_metrics(atlas.templates, images, registered.to_template),
         *affine_metrics(
             atlas.brain,
             Volume(brain.astype(np.float32), magnitude.grid),
-            registered.to_template.affine @ registered.to_head,
+            registered.to_template.affine @ to_head,
         ),
         *jacobian_metrics(registered.to_template, atlas, rows),
         *tissue_metrics(labels, rows, brain, t1w_signal=signal),

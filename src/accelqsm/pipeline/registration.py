@@ -20,9 +20,9 @@ from accelqsm.nuclei.register import (
     register_rigid,
     register_template,
 )
-from accelqsm.nuclei.settings import SynSettings
+from accelqsm.nuclei.settings import COARSE_MM, SynSettings
 from accelqsm.nuclei.volume import Mapping as WorldMapping
-from accelqsm.nuclei.volume import Volume, affine_transform, resample_to
+from accelqsm.nuclei.volume import Volume, affine_transform, isotropic_grid, resample_to
 from accelqsm.runtime.progress import step
 
 
@@ -190,7 +190,7 @@ def _syn(
 def _brain_of(
     images: Mapping[str, Volume], brain: npt.NDArray[np.bool_], chi: Volume, to_head: Matrix
 ) -> Volume:
-    """Resample the brain mask to the grid of the head's images."""
-    grid = next(iter(images.values())).grid
+    """Resample the brain mask to where the head's images are, at the affine's voxel size."""
+    grid = isotropic_grid(next(iter(images.values())).grid, COARSE_MM)
     inside = Volume(brain.astype(np.float32), chi.grid)
     return resample_to(inside, grid, affine_transform(np.linalg.inv(to_head)))
