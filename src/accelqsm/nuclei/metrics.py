@@ -122,7 +122,7 @@ def template_metrics(
     """
     metrics: Metrics = []
     templates, head = paired_contrasts(templates, head)
-    transforms = {
+    transforms: dict[str, WorldMapping] = {
         "_affine": affine_transform(np.linalg.inv(transform.affine)),
         "": transform.from_template,
     }

@@ -64,7 +64,8 @@ def read_field(path: Path) -> Field:
     """Read a displacement field (NIfTI, vectors in LPS)."""
     import nibabel
 
-    field = np.asarray(nibabel.load(path).dataobj, dtype=np.float32)[..., 0, :]
+    image = nibabel.nifti1.Nifti1Image.from_filename(path)
+    field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
     signs = LPS.diagonal()[:3].astype(np.float32)
     return np.ascontiguousarray(np.moveaxis(field * signs, -1, 0))
 
