@@ -16,15 +16,22 @@ import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.morphology import diameter_mm, in_head_mm, scale_of
-from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, one_hot, paste, propagate_labels
+from accelqsm.nuclei.atlas import Atlas, PropagatedLabels, one_hot
 from accelqsm.nuclei.interval import interval_ppb
-from accelqsm.nuclei.labels import erode, labels_outside, narrow_labels, select_rows
-from accelqsm.nuclei.measure import measure_nuclei, split_side
+from accelqsm.nuclei.labels import erode, select_rows
+from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.nuclei.metrics import scan_fall
 from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.nuclei.volume import Volume, centre_of, resample_to
+from accelqsm.pipeline.labels import (
+    PlacedLabels,
+    place_labels,
+    propagate_to_map,
+    select_labels,
+    seven_or_all,
+)
 from accelqsm.pipeline.quality import (
     PLAUSIBLE,
     atlas_metrics,
@@ -83,21 +90,6 @@ class MappedHead:
         return 0.0 if region is None else float(self.chi.values[region].mean(dtype=np.float64))
 
 
-@dataclass(frozen=True)
-class PlacedLabels:
-    """Labels on the grid of a map, as they are measured.
-
-    Attributes:
-        labels: integers (x, y, z).
-        unavailable: reason why a label cannot be measured, by index.
-        probabilities: label probabilities (x, y, z) by index; empty for unweighted voxels.
-    """
-
-    labels: npt.NDArray[Any]
-    unavailable: Mapping[int, str]
-    probabilities: Mapping[int, npt.NDArray[np.float32]]
-
-
 def measure_atlas(
     head: MappedHead,
     atlas: Atlas,
@@ -125,9 +117,9 @@ def measure_atlas(
     Raises:
         InputError: images that do not fit each other, or nuclei outside the scan.
     """
-    _ready(head, atlas, settings)
+    ready = _ready(head, atlas, settings)
     registered = register_atlas(head.chi, magnitude_of(head), head.brain, atlas, t1w=t1w, syn=syn)
-    return measure_registered(head, atlas, registered, settings=settings, syn=syn, source=source)
+    return _measured(ready, atlas, registered, settings, syn, source)
 
 
 def measure_registered(
@@ -152,10 +144,21 @@ def measure_registered(
     Raises:
         InputError: images that do not fit each other, or nuclei outside the scan.
     """
-    head, rows, level_ppm = _ready(head, atlas, settings)
+    return _measured(_ready(head, atlas, settings), atlas, registered, settings, syn, source)
+
+
+def _measured(
+    ready: tuple[MappedHead, pd.DataFrame, float],
+    atlas: Atlas,
+    registered: RegisteredHead,
+    settings: MeasureSettings,
+    syn: SynSettings,
+    source: Mapping[str, Any] | None,
+) -> NucleiResult:
+    """Measure a head that is ready (``_ready``) and registered."""
+    head, rows, level_ppm = ready
     with step("Labels to the map, values, quality"):
-        propagated = propagate_to_head(head, atlas, registered.transform, settings)
-        placed = place_labels(head, propagated, rows, settings)
+        propagated, placed = _propagated(head, atlas, registered.transform, rows, settings)
         table = measure_with_reference(head, placed, rows, settings, level_ppm)
         expected, centres_mm = expected_nuclei(atlas, registered, propagated, rows)
         metrics = atlas_metrics(atlas, registered, head.brain, placed.labels, rows)
@@ -234,8 +237,7 @@ def measure_coregistered(
         else:
             indices = [int(i) for i in rows["index"]]
             as_atlas = Atlas("", {}, labels, one_hot(labels, indices), rows, probabilistic=False)
-            propagated = propagate_to_head(head, as_atlas, transform, settings)
-            placed = place_labels(head, propagated, rows, settings)
+            _, placed = _propagated(head, as_atlas, transform, rows, settings)
             reference_on_grid = resample_to(reference_magnitude, head.chi.grid, transform.forward)
         table = measure_with_reference(head, placed, rows, settings, level_ppm)
         brain, inverse = head.brain, np.asarray(np.linalg.inv(forward), dtype=np.float64)
@@ -296,41 +298,20 @@ def measure_labels(
     )
 
 
-def propagate_to_head(
-    head: MappedHead, atlas: Atlas, transform: Transform, settings: MeasureSettings
-) -> PropagatedLabels:
-    """Propagate the labels of an atlas to the part of the map's grid that they occupy.
-
-    Raises:
-        InputError: no nucleus near the scan.
-    """
-    try:
-        return propagate_labels(
-            atlas,
-            head.chi.grid,
-            to_template=transform.forward,
-            from_template=transform.inverse,
-            threshold=settings.threshold,
-        )
-    except InputError as error:
-        raise InputError(f"{head.name}: {error}") from error
-
-
-def place_labels(
-    head: MappedHead, propagated: PropagatedLabels, rows: pd.DataFrame, settings: MeasureSettings
-) -> PlacedLabels:
-    """Paste propagated labels into the grid of the map, and find those that lie partly outside."""
-    grid, offset = head.chi.grid, propagated.offset
-    in_image = propagated.of_scan(np.ones(grid.shape, dtype=bool))
-    unavailable = labels_outside(
-        propagated.labels, propagated.of_scan(head.brain), rows, in_image=in_image
+def _propagated(
+    head: MappedHead,
+    atlas: Atlas,
+    transform: Transform,
+    rows: pd.DataFrame,
+    settings: MeasureSettings,
+) -> tuple[PropagatedLabels, PlacedLabels]:
+    """Labels of an atlas where they lie in the map, and in the whole of its grid."""
+    grid = head.chi.grid
+    found = propagate_to_map(
+        atlas, transform, grid=grid, threshold=settings.threshold, name=head.name
     )
-    indices = rows["index"].tolist() if settings.weighted else []
-    return PlacedLabels(
-        paste(propagated.labels, offset, grid),
-        unavailable,
-        {i: paste(propagated.probabilities[i], offset, grid) for i in indices},
-    )
+    placed = place_labels(found, rows, grid=grid, brain=head.brain, weighted=settings.weighted)
+    return found, placed
 
 
 def measure_with_reference(
@@ -396,25 +377,6 @@ def result_of(
         settings=settings,
         source=source,
     )
-
-
-def select_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> npt.NDArray[Any]:
-    """Select the labels of the given rows, zero elsewhere.
-
-    Raises:
-        InputError: none of them has a voxel; ``name`` is used in the message.
-    """
-    chosen = narrow_labels(np.where(np.isin(labels, rows["index"]), labels, 0))
-    if not chosen.any():
-        names = ", ".join(dict.fromkeys(split_side(str(region))[0] for region in rows["name"]))
-        raise InputError(f"{name}: expected voxels of {names}, found none")
-    return chosen
-
-
-def seven_or_all(lookup: pd.DataFrame) -> tuple[str, ...]:
-    """The seven nuclei of the published study if an atlas has them all, else all of its nuclei."""
-    names = dict.fromkeys(split_side(str(name))[0] for name in lookup["name"])
-    return SEVEN if set(SEVEN) <= set(names) else tuple(names)
 
 
 def magnitude_of(head: MappedHead) -> Volume:
