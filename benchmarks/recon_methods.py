@@ -104,7 +104,7 @@ def print_network(acceleration: int, images: Tensor, kspace: KSpace, found: Sens
         network = load_network("joint")
     except InputError:
         return
-    planes = kspace.planes()[:, 0]
+    planes = kspace.planes()[:, :1]
     image, cpu_s = _timed(lambda: apply_network(network, planes, kspace.sampled, found.supported))
     _row(acceleration, "ours: ReconNet3D", error_percent(images, found.maps * image), cpu_s)
 

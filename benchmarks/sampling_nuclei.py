@@ -117,9 +117,7 @@ def _phase_difference(kspace: KSpace, x: slice, network: Network | None = None) 
         return (images[:, 1] * images[:, 0].conj()).sum(0)
     maps = espirit(kspace, x=x).supported
     first, last = (
-        apply_network(
-            network, kspace.planes(x=x, echoes=slice(e, e + 1))[:, 0], kspace.sampled, maps
-        )
+        apply_network(network, kspace.planes(x=x, echoes=slice(e, e + 1)), kspace.sampled, maps)[0]
         for e in (0, 1)
     )
     return last * first.conj()

@@ -139,7 +139,10 @@ def test_packaged_weights_with_a_wrong_checksum_are_named(
 ) -> None:
     path = scan(tmp_path / "scan.h5", torch.ones(SHAPE[1:], dtype=torch.bool))
     registry = tmp_path / "registry.toml"
-    registry.write_text(f'[joint]\nfile = "{network_file.name}"\nsha256 = "{"0" * 64}"\n')
+    registry.write_text(
+        '[joint]\nnetwork = "reconnet3d"\nconsistency = "joint"\n'
+        f'file = "{network_file.name}"\nsha256 = "{"0" * 64}"\n'
+    )
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     monkeypatch.setattr(weights, "REGISTRY", registry)
     words = ["recon", str(path), "--method", "reconnet3d"]

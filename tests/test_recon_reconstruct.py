@@ -78,7 +78,7 @@ def test_an_untrained_network_and_zero_filling_agree() -> None:
 
 def test_slabs_equal_the_whole_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     kspace, network = _scan("reconnet3d"), _network()
-    measured = kspace.planes()[0, 0]
+    measured = kspace.planes()[0, :1]
     whole = apply_network(network, measured, kspace.sampled)
     monkeypatch.setattr("accelqsm.recon.network.slabs.VALUES_AT_ONCE", 24 * 16 * 11)
     slabs = apply_network(network, measured, kspace.sampled)
@@ -100,10 +100,10 @@ def test_slabs_of_joint_consistency_equal_the_whole_volume(
     plane: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kspace, network = _scan("reconnet3d"), _joint_network()
-    measured, maps = kspace.planes()[:, 0], espirit_maps(kspace)
+    measured, maps = kspace.planes()[:, :1], espirit_maps(kspace)
     whole = apply_network(network, measured, kspace.sampled, maps)
-    direct = network(measured[:, None], kspace.sampled, maps)[0].detach()
-    assert ((whole - direct).abs().amax(dim=(1, 2)) < 1e-5).sum() > 10
+    direct = network(measured, kspace.sampled, maps).detach()
+    assert ((whole - direct)[0].abs().amax(dim=(1, 2)) < 1e-5).sum() > 10
     monkeypatch.setattr("accelqsm.recon.network.slabs.VALUES_AT_ONCE", plane)
     slabs = apply_network(network, measured, kspace.sampled, maps)
     assert (slabs - whole).abs().max() < 1e-5
@@ -112,7 +112,7 @@ def test_slabs_of_joint_consistency_equal_the_whole_volume(
 def test_out_of_memory_halves_the_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU that holds few readout positions; the result stays what it was."""
     kspace, network = _scan("reconnet3d"), _network()
-    measured = kspace.planes()[0, 0]
+    measured = kspace.planes()[0, :1]
     whole = apply_network(network, measured, kspace.sampled)
     seen: list[int] = []
     run, room = network.forward, 2 * network.readout_reach + 1
@@ -175,11 +175,11 @@ def test_readouts_of_noise_alone_stay_zero_filled() -> None:
     kspace, network = _scan("reconnet3d", noise_sd=0.01), _network()
     samples = kspace.samples[0, 0]
     samples[:4] *= 1e-2
-    planes = torch.zeros(SHAPE, dtype=torch.complex64)
+    planes = torch.zeros(1, *SHAPE, dtype=torch.complex64)
     planes[..., kspace.sampled] = torch.from_numpy(samples)
     image = apply_network(network, planes, kspace.sampled)
     zero_filled = ifft(planes, PHASE_ENCODES)
-    unchanged = (image - zero_filled).abs().amax(dim=(1, 2)) < 1e-6
+    unchanged = (image - zero_filled)[0].abs().amax(dim=(1, 2)) < 1e-6
     assert unchanged[0]
     assert not unchanged[5:15].any()
 
@@ -187,13 +187,13 @@ def test_readouts_of_noise_alone_stay_zero_filled() -> None:
 def test_readouts_alike_all_pass_the_network() -> None:
     """No readout is noise where all are equally loud, however close to the weakest they are."""
     kspace, network = _scan("reconnet3d"), _network()
-    planes = kspace.planes()[0, 0][10:11].repeat(6, 1, 1)
+    planes = kspace.planes()[0, :1, 10:11].repeat(1, 6, 1, 1)
     difference = apply_network(network, planes, kspace.sampled) - ifft(planes, PHASE_ENCODES)
-    assert (difference.abs().amax(dim=(1, 2)) > 1e-3).all()
+    assert (difference.abs().amax(dim=(2, 3)) > 1e-3).all()
 
 
 def test_empty_data_give_empty_images() -> None:
-    empty = torch.zeros(SHAPE, dtype=torch.complex64)
+    empty = torch.zeros(1, *SHAPE, dtype=torch.complex64)
     assert apply_network(_network(), empty, POISSON).abs().max() == 0
 
 

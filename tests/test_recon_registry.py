@@ -84,6 +84,15 @@ def test_a_network_of_a_row_is_saved_loaded_and_run(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected weights of reconnet3d, found scale-network"):
             reconstruct(kspace, ReconSettings("reconnet3d", network=NetworkSettings(str(file))))
         with pytest.raises(InputError, match="expected weights of scale-network, found reconnet3d"):
+            reconstruct(kspace, ReconSettings("scale-network", network=NetworkSettings("joint")))
+        with pytest.raises(InputError, match="expected weights of reconnet3d, found scale-network"):
+            reconstruct(kspace, "reconnet3d", network=network)
+        with pytest.raises(
+            InputError,
+            match=r"^scale-network: expected weights, found none of consistency joint in the "
+            r"package: name a file \(--weights FILE\), or train one \(accelqsm train OUT --network "
+            r"scale-network\)$",
+        ):
             reconstruct(kspace, "scale-network")
     assert torch.equal(images[LOUD], 1.5 * _zero_filled(kspace)[LOUD])
     assert torch.equal(images, again)

@@ -78,16 +78,16 @@ def test_unknown_names_and_missing_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_gpu_gets_the_wide_network() -> None:
-    assert default_weights("per-coil", torch.device("cpu")) == "per-coil"
-    assert default_weights("per-coil", torch.device("cuda")) == "per-coil-wide"
-    assert default_weights("joint", torch.device("cuda")) == "joint"
+    assert default_weights("reconnet3d", "per-coil") == "per-coil"
+    assert default_weights("reconnet3d", "per-coil", on_gpu=True) == "per-coil-wide"
+    assert default_weights("reconnet3d", on_gpu=True) == "joint"
     wide, small = (load_network(name).architecture for name in ("per-coil-wide", "per-coil"))
     assert isinstance(wide, Architecture)
     assert isinstance(small, Architecture)
     assert wide.width > small.width
     assert wide.consistency == small.consistency == "per-coil"
     with pytest.raises(InputError, match="consistency: expected per-coil or joint, found 'none'"):
-        default_weights("none", torch.device("cpu"))
+        default_weights("reconnet3d", "none")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_gpu_gets_the_wide_network() -> None:
 def test_former_names_of_weights_are_aliases(name: str, former: str) -> None:
     assert name in packaged_weights()
     assert weights_checksum(former) == weights_checksum(name)
-    assert default_weights("channels", torch.device("cpu")) == "joint"
+    assert default_weights("reconnet3d", "channels") == "joint"
 
 
 def test_files_of_the_former_format_are_read(network: ReconNet3D, tmp_path: Path) -> None:

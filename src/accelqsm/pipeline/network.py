@@ -7,7 +7,7 @@ from pathlib import Path
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
-from accelqsm.recon.weights import default_weights, network_of, weights_checksum
+from accelqsm.recon.weights import chosen_weights, network_of, weights_checksum
 from accelqsm.runtime.device import best_device
 
 
@@ -33,7 +33,7 @@ def network_for(
         return network, {"consistency": network.consistency}
     device = best_device()
     network = network_of(recon, device=device)
-    weights = recon.network.weights or default_weights(network.consistency, device)
+    weights = chosen_weights(recon, on_gpu=device.type == "cuda")
     known = {
         "consistency": network.consistency,
         "weights": Path(weights).name,

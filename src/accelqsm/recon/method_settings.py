@@ -144,7 +144,7 @@ class NetworkSettings(Settings):
         flag="weights",
         metavar="NAME_OR_FILE",
         help="network weights: a name of the package's (per-coil, per-coil-wide, joint) or a "
-        "safetensors file; those of the package for the consistency unless given",
+        "safetensors file; those of the package for method and consistency unless given",
     )
     consistency: str | None = setting(
         None,

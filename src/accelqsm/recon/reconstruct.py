@@ -44,7 +44,7 @@ def reconstruct(
         )
     if isinstance(row, NetworkReconstruction):
         chosen = network_of(settings, device=kspace.sampled.device, network=network)
-        return reconstruct_network(kspace, settings, chosen)
+        return reconstruct_network(kspace, settings, chosen, joins_echoes=row.joins_echoes)
     if network is not None:
         raise InputError(f"network: expected with a network, found method {settings.method}")
     blocks: Iterator[ImageBlock] = row.load()(kspace, settings)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+from accelqsm.errors import InputError
 from accelqsm.options.registry import Choice, Registry
-from accelqsm.options.setting import NoSettings, Settings
+from accelqsm.options.setting import NoSettings, Settings, one_of
 from accelqsm.recon.method_settings import (
     EchoWaveletSettings,
     GrappaSettings,
@@ -39,14 +41,18 @@ class Reconstruction(Choice):
 class NetworkReconstruction(Reconstruction):
     """A reconstruction whose function is the class of a network (``recon.network.protocol``).
 
-    The class is constructed from its architecture alone; weights files name the row. The output
-    depends on the consistency of its weights: per-coil gives channels, joint gives one image.
+    The class is constructed from its architecture alone; weights files and ``accelqsm train`` name
+    the row. The output depends on the consistency of its weights: per-coil gives channels, joint
+    gives one image.
 
     Attributes:
         architecture: record type of the network's architecture.
+        joins_echoes: whether the images of one call are the echoes of a scan, which the network
+            reconstructs together.
     """
 
     architecture: type[Settings] = NoSettings
+    joins_echoes: bool = False
 
 
 RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
@@ -115,8 +121,41 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             citations=("zhou2025", "schlemper", "modl", "espirit"),
             pattern="variable density with a fully sampled centre, at acceleration 3 to 5",
             gives="one image",
+            shared_pattern=False,
             uses=("sensitivities", "network"),
             architecture=Architecture,
         ),
     ],
 )
+
+
+class Networks:
+    """The networks among ``RECONSTRUCTIONS``, with their architectures as their settings."""
+
+    def __iter__(self) -> Iterator[NetworkReconstruction]:
+        for row in RECONSTRUCTIONS:
+            if isinstance(row, NetworkReconstruction):
+                yield replace(row, settings=row.architecture)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in (row.name, *row.aliases) for row in self)
+
+    def __getitem__(self, name: str) -> NetworkReconstruction:
+        """Row of a name or alias.
+
+        Raises:
+            InputError: a name that no network has.
+        """
+        for row in self:
+            if name in (row.name, *row.aliases):
+                return row
+        raise InputError(f"network: expected {one_of(self.names)}, found '{str(name)[:40]}'")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the networks."""
+        return tuple(row.name for row in self)
+
+
+NETWORKS = Networks()
+"""The one place from which architectures are picked by name, for training and for weights."""

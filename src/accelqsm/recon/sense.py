@@ -14,7 +14,8 @@ class Encoding:
 
     Attributes:
         maps: complex (channel, ..., x, y, z), sum |C_c|^2 <= 1.
-        sampled: bool (ky, kz), or (echo, ky, kz) for images of all echoes.
+        sampled: bool (ky, kz), (echo, ky, kz) for images of all echoes, or with an axis for each of
+            the samples between channel and ky.
     """
 
     def __init__(self, maps: Tensor, sampled: Tensor) -> None:
@@ -22,7 +23,7 @@ class Encoding:
         # Centring multiplies spectra by phases, which commute with the mask: shifting only the
         # mask saves four shifts of the data.
         mask = torch.fft.ifftshift(sampled, dim=PHASE_ENCODES).to(maps.real.dtype)
-        self._mask = mask if mask.ndim == 2 else mask[:, None]
+        self._mask = mask[:, None] if mask.ndim == 3 else mask
 
     def adjoint(self, measured: Tensor) -> Tensor:
         """Adjoint A^H y = sum_c conj(C_c) F^-1 y_c, of samples that are zero where not sampled."""

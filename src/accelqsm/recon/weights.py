@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from accelqsm.errors import InputError, naming
-from accelqsm.options.setting import one_of
+from accelqsm.options.setting import Settings, one_of
 from accelqsm.options.table import from_table
 from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, JOINT
-from accelqsm.recon.registry import RECONSTRUCTIONS, NetworkReconstruction
+from accelqsm.recon.registry import NETWORKS, NetworkReconstruction
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.runtime.reading import check_regular
 
@@ -40,17 +40,38 @@ def packaged_weights() -> tuple[str, ...]:
     return tuple(_registry())
 
 
-def default_weights(consistency: str, device: torch.device) -> str:
-    """Name of the packaged weights for a consistency; on a GPU the wide network, if there is one.
+def default_weights(network: str, consistency: str = JOINT, *, on_gpu: bool = False) -> str:
+    """Name of the packaged weights of a network; on a GPU those meant for it, if there are any.
 
     Raises:
-        InputError: a consistency that no network has.
+        InputError: a consistency that no network has, or no such weights in the package.
     """
     consistency = FORMER_CONSISTENCIES.get(consistency, consistency)
     if consistency not in CONSISTENCIES:
         raise InputError(f"consistency: expected {one_of(CONSISTENCIES)}, found '{consistency}'")
-    wide = f"{consistency}-wide"
-    return wide if device.type == "cuda" and wide in _registry() else consistency
+    found = {
+        entry.get("device", "cpu"): name
+        for name, entry in _registry().items()
+        if (entry["network"], entry["consistency"]) == (network, consistency)
+    }
+    if not found:
+        raise InputError(
+            f"{network}: expected weights, found none of consistency {consistency} in the package: "
+            f"name a file (--weights FILE), or train one (accelqsm train OUT --network {network})"
+        )
+    return found.get("cuda" if on_gpu else "cpu", next(iter(found.values())))
+
+
+def chosen_weights(settings: ReconSettings, *, on_gpu: bool = False) -> str:
+    """The weights of a reconstruction by a network: a name or file, or those of the package.
+
+    Raises:
+        InputError: none were given, and the package has none for the network and consistency.
+    """
+    given = settings.network
+    return given.weights or default_weights(
+        settings.method, given.consistency or JOINT, on_gpu=on_gpu
+    )
 
 
 def load_network(weights: str | Path = JOINT) -> StoredNetwork:
@@ -58,7 +79,7 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
 
     Args:
         weights: name of weights in the package, whose SHA-256 must match the registry, or a
-            safetensors file of any network in ``RECONSTRUCTIONS``.
+            safetensors file of any network in ``NETWORKS``.
 
     Raises:
         InputError: neither name nor file, wrong checksum, or a file of another architecture.
@@ -73,14 +94,15 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
     import torch
 
     with naming(file):
+        name, architecture = _named(record)
         with torch.device("meta"):  # nothing is allocated before the shapes are compared
-            planned = _build_untrained(record)
+            planned = untrained(name, architecture)
         shapes = {key: tuple(value.shape) for key, value in planned.state_dict().items()}
         if {key: tuple(value.shape) for key, value in tensors.items()} != shapes:
             raise InputError(f"expected the tensors of {planned.architecture}, found others")
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise InputError("expected finite weights, found NaN or infinity")
-        network = _build_untrained(record)
+        network = untrained(name, architecture)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
 
@@ -101,7 +123,7 @@ def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]
     """Write weights, architecture and the name of the network as safetensors, atomically.
 
     Args:
-        network: of a class that a row of ``RECONSTRUCTIONS`` names.
+        network: of a class that a row of ``NETWORKS`` names.
         path: the file.
         about: further entries of the header, such as the training settings.
 
@@ -114,7 +136,7 @@ def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]
     record = {
         **about,
         "format": FORMAT,
-        "network": _row_of(network).name,
+        "network": name_of(network),
         "architecture": asdict(network.architecture),
     }
     # Safetensors writes header entries in no fixed order: a single entry makes files reproducible.
@@ -181,13 +203,11 @@ def network_of(
 
     wanted, name = settings.network.consistency, "network"
     if network is None:
-        weights = settings.network.weights or default_weights(wanted or JOINT, device)
-        name = str(weights)
-        stored = load_network(weights)
-        found = _row_of(stored).name
-        if found != settings.method:
-            raise InputError(f"{weights}: expected weights of {settings.method}, found {found}")
-        network = stored
+        name = chosen_weights(settings, on_gpu=device.type == "cuda")
+        network = load_network(name)
+    found = _row_of(network)
+    if found is not None and found.name != settings.method:
+        raise InputError(f"{name}: expected weights of {settings.method}, found {found.name}")
     if wanted is not None and network.consistency != wanted:
         raise InputError(
             f"{name}: expected a network of --consistency {wanted}, found one of "
@@ -196,29 +216,38 @@ def network_of(
     return network.to(device) if isinstance(network, nn.Module) else network
 
 
-def _build_untrained(record: Mapping[str, Any]) -> StoredNetwork:
-    """Construct the network that the header of a weights file names, with random weights."""
-    name = record.get("network", FORMER_NETWORK)
-    rows = _network_rows()
-    if not isinstance(name, str) or name not in rows:
-        raise InputError(f"network: expected {one_of(rows)}, found '{str(name)[:40]}'")
-    row = rows[name]
-    network: StoredNetwork = row.load()(
-        from_table(row.architecture, record.get("architecture", {}))
-    )
+def untrained(name: str, architecture: Settings) -> StoredNetwork:
+    """The network of a name and an architecture, with random weights.
+
+    Raises:
+        InputError: a name that no network has.
+    """
+    network: StoredNetwork = NETWORKS[name].load()(architecture)
     return network
 
 
-def _row_of(network: StoredNetwork) -> NetworkReconstruction:
-    """Registry row of the class of a network."""
-    for row in _network_rows().values():
-        if type(network) is row.load():
-            return row
-    raise InputError(f"network: expected {one_of(_network_rows())}, found {type(network).__name__}")
+def name_of(network: Network) -> str:
+    """Name of the row of a network's class.
+
+    Raises:
+        InputError: a class that no row names.
+    """
+    row = _row_of(network)
+    if row is None:
+        expected = one_of(NETWORKS.names)
+        raise InputError(f"network: expected {expected}, found {type(network).__name__}")
+    return row.name
 
 
-def _network_rows() -> dict[str, NetworkReconstruction]:
-    return {row.name: row for row in RECONSTRUCTIONS if isinstance(row, NetworkReconstruction)}
+def _named(record: Mapping[str, Any]) -> tuple[str, Settings]:
+    """Network and architecture that the header of a weights file names."""
+    row = NETWORKS[record.get("network", FORMER_NETWORK)]
+    return row.name, from_table(row.architecture, record.get("architecture", {}))
+
+
+def _row_of(network: Network) -> NetworkReconstruction | None:
+    """Row of the class of a network; None for a class of the user's own."""
+    return next((row for row in NETWORKS if type(network) is row.load()), None)
 
 
 def _registry() -> dict[str, dict[str, Any]]:

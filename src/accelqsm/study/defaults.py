@@ -12,9 +12,9 @@ import numpy.typing as npt
 from accelqsm.errors import InputError
 from accelqsm.files.bids.dataset import Dataset, Scan
 from accelqsm.files.mrd.lines import read_sampling
-from accelqsm.recon.method_settings import JOINT
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
+from accelqsm.recon.weights import chosen_weights
 from accelqsm.study.settings import Study
 
 Sampling = npt.NDArray[np.bool_]
@@ -98,7 +98,7 @@ def _with_weights(recon: ReconSettings) -> ReconSettings:
     """Settings that name the weights of a network, so that all machines use the same."""
     if "network" not in RECONSTRUCTIONS[recon.method].uses or recon.network.weights:
         return recon
-    named = replace(recon.network, weights=recon.network.consistency or JOINT)
+    named = replace(recon.network, weights=chosen_weights(recon))
     return replace(recon, network=named)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelqsm.commands.common import check_space
+from accelqsm.recon.registry import NETWORKS
 from accelqsm.recon.settings import ReconSettings
 
 if TYPE_CHECKING:
@@ -77,13 +78,14 @@ def check_scan(options: argparse.Namespace, recon: ReconSettings) -> None:
     """Check raw file, weights and mask, without reading the samples.
 
     Raises:
-        InputError: as ``read_mrd``, as far as the heads tell, or as ``weights_file``.
+        InputError: as ``read_mrd``, as far as the heads tell, or as ``chosen_weights`` and
+            ``weights_file``.
     """
     from accelqsm.files.mrd.lines import open_mrd, survey_lines
-    from accelqsm.recon.weights import weights_file
+    from accelqsm.recon.weights import chosen_weights, weights_file
 
-    if recon.network.weights:
-        weights_file(recon.network.weights)
+    if recon.method in NETWORKS:
+        weights_file(chosen_weights(recon))
     with open_mrd(options.scan) as file:
         survey = survey_lines(options.scan, file, b0_said=options.b0_direction is not None)
     acquisition = survey.acquisition

@@ -12,7 +12,10 @@ from accelqsm.options.setting import Settings
 
 
 class Network(Protocol):
-    """Reconstruction network, a callable from the samples of one echo to its image.
+    """Reconstruction network, a callable from samples to images.
+
+    The images of one call are independent of each other, or the echoes of a scan in their order
+    where the network's row in ``RECONSTRUCTIONS`` joins echoes.
 
     Attributes:
         consistency: "per-coil" or "joint" (``method_settings.CONSISTENCIES``).
@@ -39,7 +42,7 @@ class Network(Protocol):
         Args:
             measured: complex (batch, x, ky, kz), zero where not sampled; with ``maps``
                 (channel, batch, x, ky, kz).
-            sampled: bool (ky, kz).
+            sampled: bool (ky, kz), or (batch, 1, ky, kz) for a pattern of each image.
             maps: sensitivities, complex (channel, x, y, z); only for joint consistency.
 
         Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import ImageBlock, all_readouts, readout_slabs
@@ -19,7 +20,7 @@ READOUTS_OF_A_BLOCK = 64
 
 
 def reconstruct_network(
-    kspace: KSpace, settings: SharedSettings, network: Network
+    kspace: KSpace, settings: SharedSettings, network: Network, *, joins_echoes: bool = False
 ) -> Iterator[ImageBlock]:
     """Reconstruct a scan with a network.
 
@@ -27,6 +28,7 @@ def reconstruct_network(
         kspace: whitened samples; with a fully sampled centre for joint consistency.
         settings: settings of the sensitivities, for joint consistency.
         network: the network; its consistency decides between per-coil and joint reconstruction.
+        joins_echoes: whether the network takes all echoes in one call, instead of one by one.
 
     Returns:
         Blocks of images of every channel (per-coil), or of one joint image of all channels.
@@ -35,21 +37,24 @@ def reconstruct_network(
         InputError: a centre smaller than the calibration kernel.
     """
     if network.consistency == PER_COIL:
-        return _per_coil(kspace, network)
-    return _joint(kspace, settings.sensitivities, network)
+        return _per_coil(kspace, network, joins_echoes)
+    return _joint(kspace, settings.sensitivities, network, joins_echoes)
 
 
-def _per_coil(kspace: KSpace, network: Network) -> Iterator[ImageBlock]:
+def _per_coil(kspace: KSpace, network: Network, joins_echoes: bool) -> Iterator[ImageBlock]:
     """Reconstruct each channel separately."""
     for channel in track(range(kspace.n_channels), "network", kspace.n_channels):
         chosen = slice(channel, channel + 1)
-        planes = kspace.planes(chosen)
-        echoes = [apply_network(network, echo, kspace.sampled) for echo in planes[0]]
-        yield ImageBlock(chosen, all_readouts(kspace), torch.stack(echoes)[None])
+        planes = kspace.planes(chosen)[0]
+        echoes = [
+            apply_network(network, planes[some], _patterns(kspace, some))
+            for some in _calls(kspace, joins_echoes)
+        ]
+        yield ImageBlock(chosen, all_readouts(kspace), torch.cat(echoes)[None])
 
 
 def _joint(
-    kspace: KSpace, sensitivities: SensitivitySettings, network: Network
+    kspace: KSpace, sensitivities: SensitivitySettings, network: Network, joins_echoes: bool
 ) -> Iterator[ImageBlock]:
     """Reconstruct a joint image in slabs along the readout, extended by the receptive field."""
     few = compress_channels(kspace, sensitivities.n_virtual)
@@ -61,10 +66,21 @@ def _joint(
         echoes = [
             apply_network(
                 network,
-                few.planes(x=around, echoes=slice(echo, echo + 1))[:, 0],
-                few.sampled,
+                few.planes(x=around, echoes=some),
+                _patterns(few, some),
                 maps[:, around],
-            )[x.start - around.start : x.stop - around.start]
-            for echo in range(few.acquisition.n_echoes)
+            )[:, x.start - around.start : x.stop - around.start]
+            for some in _calls(few, joins_echoes)
         ]
-        yield ImageBlock(None, x, torch.stack(echoes)[None])
+        yield ImageBlock(None, x, torch.cat(echoes)[None])
+
+
+def _calls(kspace: KSpace, joins_echoes: bool) -> list[slice]:
+    """The echoes of each call of a network: one, or all of them."""
+    n, each = kspace.acquisition.n_echoes, kspace.acquisition.n_echoes if joins_echoes else 1
+    return [slice(echo, echo + each) for echo in range(0, n, each)]
+
+
+def _patterns(kspace: KSpace, echoes: slice) -> Tensor:
+    """Pattern of some echoes: bool (ky, kz), or (echo, 1, ky, kz) where each has its own."""
+    return kspace.sampled if kspace.shared_pattern else kspace.sampled[echoes][:, None]

@@ -1,4 +1,4 @@
-"""Application of a network to one echo in slabs along the readout."""
+"""Application of a network in slabs along the readout."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.network.protocol import Network
+from accelqsm.recon.sense import broadcast_maps
 
 VALUES_AT_ONCE = 24_000_000
 """Complex samples of all channels in a slab, or voxels times ``hidden_per_voxel`` / 4."""
@@ -18,7 +19,7 @@ QUIET_BELOW_PEAK = 1e-2
 def apply_network(
     network: Network, measured: Tensor, sampled: Tensor, maps: Tensor | None = None
 ) -> Tensor:
-    """Reconstruct one echo with a network, in slabs with the result of the whole volume.
+    """Reconstruct images with one network call a slab, with the result of the whole volume.
 
     The network is positively homogeneous, so that data need no scaling. Slabs overlap by the
     receptive field; a slab that does not fit the memory of a GPU is halved. Readout positions with
@@ -26,20 +27,21 @@ def apply_network(
 
     Args:
         network: in evaluation mode; slabs are moved to its device.
-        measured: hybrid-space samples, complex64 (x, ky, kz), or (channel, x, ky, kz) with maps.
-        sampled: bool (ky, kz).
+        measured: hybrid-space samples, complex64 (echo, x, ky, kz), or (channel, echo, x, ky, kz)
+            with maps.
+        sampled: bool (ky, kz), or (echo, 1, ky, kz) for a pattern of each echo.
         maps: sensitivities (channel, x, y, z), weaker where little signal is expected; for
             joint consistency.
 
     Returns:
-        complex64 (x, y, z), on the device of the samples.
+        complex64 (echo, x, y, z), on the device of the samples.
 
     Raises:
         torch.OutOfMemoryError: a GPU that does not hold a single readout position.
     """
     image = ifft(measured, PHASE_ENCODES)
     if maps is not None:
-        image = (maps.conj() * image).sum(0)
+        image = (broadcast_maps(maps, measured).conj() * image).sum(0)
     head = _signal_range(measured.reshape(-1, *measured.shape[-3:]))
     thickness = _thickness(network, measured)
     start = head.start
@@ -47,7 +49,7 @@ def apply_network(
         while start < head.stop:
             slab = slice(start, min(start + thickness, head.stop))
             try:
-                image[slab] = _slab(network, measured, sampled, maps, slab)
+                image[:, slab] = _slab(network, measured, sampled, maps, slab)
             except torch.OutOfMemoryError:
                 if thickness == 1:
                     raise
@@ -66,17 +68,17 @@ def _slab(
     around = slice(first, min(slab.stop + reach, measured.shape[-3]))
     device = network.device
     nearby_maps = None if maps is None else maps[:, around].to(device)
-    planes = measured[..., None, around, :, :].to(device)
-    image: Tensor = network(planes, sampled.to(device), nearby_maps)[0]
-    return image[slab.start - first : slab.stop - first].to(measured.device)
+    planes = measured[..., around, :, :].to(device)
+    image = network(planes, sampled.to(device), nearby_maps)
+    return image[:, slab.start - first : slab.stop - first].to(measured.device)
 
 
 def _thickness(network: Network, measured: Tensor) -> int:
     """Readout positions of a slab, without its margins."""
     plane = measured.shape[-2] * measured.shape[-1]
-    channels = measured.shape[0] if measured.ndim == 4 else 1
+    channels, echoes = measured.shape[:2] if measured.ndim == 5 else (1, measured.shape[0])
     hidden = network.hidden_per_voxel / 4
-    at_once = int(VALUES_AT_ONCE / max(channels, hidden)) // plane
+    at_once = int(VALUES_AT_ONCE / (max(channels, hidden) * echoes)) // plane
     return max(at_once - 2 * network.readout_reach, 1)
 
 
