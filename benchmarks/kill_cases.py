@@ -121,7 +121,7 @@ def train_runs(work: Path) -> tuple[Run, Run]:
     from accelqsm.training import run as training
     from training_phantom import blob_volumes
 
-    def volumes(folder: Path, *, seeds: Sequence[int], **_: Any) -> list[Any]:
+    def volumes(folder: Path, seeds: Sequence[int], _: Any) -> list[Any]:
         return [blob_volumes(1, seed) for seed in seeds]
 
     def quick() -> None:

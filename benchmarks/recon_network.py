@@ -27,7 +27,7 @@ from accelqsm.recon.weights import load_network
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.training import data
 from accelqsm.training.data import Pair, validation_pairs
-from accelqsm.training.volumes import cached_volumes
+from accelqsm.training.volumes import Kind, cached_volumes
 
 FIRST_SEED = 2200
 N_VOLUMES, READOUTS = 6, 12
@@ -42,14 +42,13 @@ def main() -> None:
     out, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "per-coil"
     n_heads = int(sys.argv[3]) if len(sys.argv) > 3 else 4
     if len(sys.argv) > 4:
-        data.QUIETEST = data.LOUDEST = float(sys.argv[4])
+        data.VALIDATION_NOISE = (float(sys.argv[4]), float(sys.argv[4]))
     network = load_network(name)
     kind, reach = network.consistency, network.readout_reach
     heads = cached_volumes(
         out / kind,
-        seeds=range(FIRST_SEED, FIRST_SEED + n_heads),
-        n_volumes=N_VOLUMES,
-        all_channels=kind == "joint",
+        range(FIRST_SEED, FIRST_SEED + n_heads),
+        Kind(N_VOLUMES, all_channels=kind == "joint"),
     )
     rows = []
     for acceleration in ACCELERATIONS:

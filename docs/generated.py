@@ -22,7 +22,6 @@ from accelqsm.options.table import simple
 from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.settings import QsmSettings
-from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.reference.registry import REFERENCES
@@ -36,7 +35,6 @@ RECORDS: Mapping[str, tuple[type[Settings], str]] = {
     "compare": (CompareSettings, "`compare`"),
     "plan": (PlanSettings, "`plan`"),
     "training": (TrainingSettings, "`train`"),
-    "network": (Architecture, "`train`"),
     "data": (DataSettings, "`train`"),
 }
 """Table of a settings file -> its record, and the commands that take it."""

@@ -25,7 +25,7 @@ from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.results.maps import SusceptibilityMaps
 from accelqsm.runtime.device import CPU, best_device, on_device, on_gpu_or_cpu
-from accelqsm.training.data import training_pair
+from accelqsm.training.data import training_pairs
 from accelqsm.training.settings import TrainingSettings
 from accelqsm.training.state import State
 from pretend_gpu import on_gpu, pretend_gpu
@@ -133,12 +133,12 @@ def test_a_scan_is_mapped_on_the_gpu_and_comes_back(monkeypatch: pytest.MonkeyPa
 
 def test_a_training_step_keeps_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accelqsm.training.data.CALIBRATIONS", ((6, 6),))
-    settings = TrainingSettings(architecture=Architecture(4, 2, (3, 1, 1)), readouts=4)
-    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
+    settings = TrainingSettings(network_settings=Architecture(4, 2, (3, 1, 1)), readouts=4)
+    pairs = training_pairs([blob_volumes()], step=0, settings=settings)
     with pretend_gpu(monkeypatch):
         state = State(settings)
         assert state.device.type == "cuda"
-        assert state.advance(pair) > 0
+        assert state.advance(pairs) > 0
         assert on_gpu(state.averaged_network().log_weights)
 
 

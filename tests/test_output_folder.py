@@ -127,6 +127,7 @@ def test_a_table_is_not_replaced_unasked_and_never_an_input(
 
 
 def test_every_file_that_results_are_written_to_is_known_as_one(tmp_path: Path) -> None:
+    from accelqsm.recon.registry import NETWORKS
     from accelqsm.reports.boilerplate import METHODS, REFERENCES
     from accelqsm.results import comparison, echoes, maps, nuclei, study
     from accelqsm.training import loop, run
@@ -149,7 +150,10 @@ def test_every_file_that_results_are_written_to_is_known_as_one(tmp_path: Path) 
         "demo": [
             study.SIMILARITY, study.NUCLEI, study.VALUES, study.VALUES_AND_TRUTH, study.REPORT,
         ],
-        "train": [run.WEIGHTS, run.ERRORS, run.CURVE, run.SETTINGS, loop.CHECKPOINT, loop.LOG],
+        "train": [
+            *map(run.weights_name, NETWORKS.names), run.ERRORS, run.CURVE, run.SETTINGS,
+            loop.CHECKPOINT, loop.LOG,
+        ],
     }  # fmt: skip
     for command, names in constants.items():
         folder = tmp_path / command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,19 @@ import torch
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.training import data, volumes
-from accelqsm.training.data import training_pair, validation_pairs
+from accelqsm.training.data import Pair, training_pairs, validation_pairs
 from accelqsm.training.processes import in_processes
-from accelqsm.training.volumes import Volumes, cached_volumes, simulate_volumes
+from accelqsm.training.settings import TrainingSettings
+from accelqsm.training.volumes import Kind, Volumes, cached_volumes, simulate_volumes
 from training_phantom import blob_volumes
 
 pytestmark = pytest.mark.usefixtures("small_calibration")
+
+
+def training_pair(heads: list[Volumes], *, step: int, **known: Any) -> Pair:
+    """The pair of a step, with some settings."""
+    (pair,) = training_pairs(heads, step=step, settings=TrainingSettings(**known))
+    return pair
 
 
 def test_pairs_are_replayed_from_seed_and_step() -> None:
@@ -31,10 +39,8 @@ def test_pairs_are_replayed_from_seed_and_step() -> None:
 
 
 def test_measured_is_the_truth_where_sampled_plus_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "QUIETEST", 0.01)
-    monkeypatch.setattr(data, "LOUDEST", 0.01)
     monkeypatch.setattr(data, "MOTION_FRACTION", 0.0)
-    pair = training_pair([blob_volumes()], readouts=16, seed=0, step=3)
+    pair = training_pair([blob_volumes()], step=3, readouts=16, noise=(0.01, 0.01))
     assert not pair.measured[..., ~pair.sampled].any()
     noise = (pair.measured - fft(pair.truth, PHASE_ENCODES))[..., pair.sampled]
     torch.testing.assert_close(pair.truth.abs().mean((1, 2, 3)), torch.ones(2))
@@ -48,10 +54,8 @@ def test_measured_is_the_truth_where_sampled_plus_noise(monkeypatch: pytest.Monk
 def test_all_channels_measure_the_truth_through_their_maps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(data, "QUIETEST", 1e-9)
-    monkeypatch.setattr(data, "LOUDEST", 1e-9)
     monkeypatch.setattr(data, "MOTION_FRACTION", 0.0)
-    pair = training_pair([blob_volumes(n_channels=3)], readouts=8, seed=0, step=1)
+    pair = training_pair([blob_volumes(n_channels=3)], step=1, readouts=8, noise=(1e-9, 1e-9))
     assert pair.maps is not None
     assert pair.measured.shape == (3, 2, 8, 36, 30)
     expected = fft(pair.maps * pair.truth, PHASE_ENCODES) * pair.sampled
@@ -64,10 +68,8 @@ def test_all_channels_measure_the_truth_through_their_maps(
 
 def test_moved_samples_keep_their_size_and_the_centre(monkeypatch: pytest.MonkeyPatch) -> None:
     """A translation multiplies samples by phases; the centre was measured before it."""
-    monkeypatch.setattr(data, "QUIETEST", 1e-9)
-    monkeypatch.setattr(data, "LOUDEST", 1e-9)
     monkeypatch.setattr(data, "MOTION_FRACTION", 1.0)
-    pair = training_pair([blob_volumes()], readouts=8, seed=0, step=1)
+    pair = training_pair([blob_volumes()], step=1, readouts=8, noise=(1e-9, 1e-9))
     expected = fft(pair.truth, PHASE_ENCODES) * pair.sampled
     assert (pair.measured.abs() - expected.abs()).abs().max() < 1e-4
     assert (pair.measured - expected).abs().max() > 1e-2
@@ -127,7 +129,7 @@ def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.Monkey
         np.quantile(np.abs(drawn.images), 0.999, axis=(1, 2, 3)), 1, rtol=1e-4
     )
     assert all(0.003 <= c.echo_time_s <= 0.035 for c in drawn.contrasts)
-    (cached,) = cached_volumes(tmp_path, seeds=range(31, 32), n_volumes=2)
+    (cached,) = cached_volumes(tmp_path, range(31, 32), Kind(2))
     np.testing.assert_array_equal(np.asarray(cached.images), drawn.images)
     assert cached.contrasts == drawn.contrasts
 
@@ -135,10 +137,10 @@ def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.Monkey
         raise AssertionError("simulated twice")
 
     monkeypatch.setattr(volumes, "simulate_volumes", never)
-    (again,) = cached_volumes(tmp_path, seeds=range(31, 32), n_volumes=2)
+    (again,) = cached_volumes(tmp_path, range(31, 32), Kind(2))
     np.testing.assert_array_equal(np.asarray(again.images), drawn.images)
     with pytest.raises(InputError, match="expected 3 volumes"):
-        cached_volumes(tmp_path, seeds=range(31, 32), n_volumes=3)
+        cached_volumes(tmp_path, range(31, 32), Kind(3))
 
 
 @pytest.mark.slow

@@ -20,10 +20,11 @@ from accelqsm.training.loop import CHECKPOINT, LOG, train
 from accelqsm.training.run import read_training_settings, train_network
 from accelqsm.training.settings import DataSettings, TrainingSettings
 from accelqsm.training.validation import relative_errors
+from accelqsm.training.volumes import Kind
 from training_phantom import blob_volumes
 
 SETTINGS = TrainingSettings(
-    Architecture(4, 2, (3, 1, 1)), seed=3, steps=6, readouts=4, warm_up_steps=2
+    network_settings=Architecture(4, 2, (3, 1, 1)), seed=3, steps=6, readouts=4, warm_up_steps=2
 )
 
 pytestmark = pytest.mark.usefixtures("small_calibration")
@@ -46,9 +47,9 @@ def test_interrupted_training_gives_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_other_processes_draw_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # of which a process of its own knows nothing
-    pairs = loop._Pairs([blob_volumes()], SETTINGS, range(3, 6))
+    pairs = loop._Steps([blob_volumes()], SETTINGS, range(3, 6))
     for drawn, ahead in zip(pairs.in_order(0), pairs.in_order(1), strict=True):
-        assert torch.equal(drawn.measured, ahead.measured)
+        assert torch.equal(drawn[0].measured, ahead[0].measured)
 
 
 def test_seed_decides_the_weights(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_seed_decides_the_weights(tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=2)
     first = train(tmp_path / "a", heads, [], settings=settings)
     other = train(tmp_path / "b", heads, [], settings=replace(settings, seed=4))
-    assert not torch.equal(first.blocks[0][0].weight, other.blocks[0][0].weight)
+    assert not torch.equal(*(n.state_dict()["blocks.0.0.weight"] for n in (first, other)))
 
 
 @pytest.mark.slow
@@ -64,7 +65,7 @@ def test_training_beats_zero_filling(tmp_path: Path) -> None:
     heads, others = [blob_volumes(4)], [blob_volumes(4, seed=9)]
     settings = replace(
         SETTINGS,
-        architecture=Architecture(8, 2, (3, 3, 1)),
+        network_settings=Architecture(8, 2, (3, 3, 1)),
         steps=140,
         averaging=0.9,
     )
@@ -77,7 +78,7 @@ def test_training_beats_zero_filling(tmp_path: Path) -> None:
 
 
 def test_untrained_error_is_that_of_zero_filling() -> None:
-    network = ReconNet3D(SETTINGS.architecture)
+    network = ReconNet3D(Architecture(4, 2, (3, 1, 1)))
     for error in relative_errors(network, [blob_volumes()], acceleration=4):
         assert error.network == pytest.approx(error.zero_filled, rel=1e-4)
 
@@ -139,7 +140,10 @@ def test_settings_of_earlier_runs_are_read(tmp_path: Path) -> None:
     file.write_text(FORMER_SETTINGS)
     settings, data = read_training_settings(file)
     assert settings == TrainingSettings(
-        Architecture(width=8, consistency="joint"), steps=12018, readouts=16, items=4
+        network_settings=Architecture(width=8, consistency="joint"),
+        steps=12018,
+        readouts=16,
+        items=4,
     )
     assert data == DataSettings(heads=48, validation_heads=3)
     assert read_training_settings(None) == (TrainingSettings(), DataSettings())
@@ -170,10 +174,10 @@ def test_train_network_keeps_weights_and_errors(
 ) -> None:
     asked: list[range] = []
 
-    def heads(_: Path, *, seeds: range, n_volumes: int, all_channels: bool) -> list[object]:
-        assert not all_channels
+    def heads(_: Path, seeds: range, kind: Kind) -> list[object]:
+        assert kind == Kind(2)
         asked.append(seeds)
-        return [blob_volumes(n_volumes, seed) for seed in seeds]
+        return [blob_volumes(kind.n_volumes, seed) for seed in seeds]
 
     monkeypatch.setattr(run, "cached_volumes", heads)
     file = train_network(
@@ -187,7 +191,7 @@ def test_train_network_keeps_weights_and_errors(
         SETTINGS,
         DataSettings(heads=2, validation_heads=1, volumes_per_head=2),
     )
-    assert load_network(file).architecture == SETTINGS.architecture
+    assert load_network(file).architecture == SETTINGS.network_settings
     rows = _rows(tmp_path / "errors.csv")
     assert [row["acceleration"] for row in rows] == ["3", "3", "4", "4", "5", "5"]
     with pytest.raises(InputError, match="heads"):

@@ -7,8 +7,9 @@ import torch
 
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.training import loss as module
-from accelqsm.training.data import training_pair
+from accelqsm.training.data import training_pairs
 from accelqsm.training.loss import FAINT_SIGNAL, loss, relevance
+from accelqsm.training.settings import TrainingSettings
 from training_phantom import blob_volumes
 
 pytestmark = pytest.mark.usefixtures("small_calibration")
@@ -26,7 +27,7 @@ def test_faint_tissue_weighs_as_much_as_a_bright_scalp() -> None:
 
 
 def test_loss_vanishes_for_the_truth_alone() -> None:
-    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
+    (pair,) = training_pairs([blob_volumes()], step=0, settings=TrainingSettings(readouts=4))
     assert float(loss(pair.truth, pair)) == 0
     assert float(loss(pair.truth * 1j, pair)) > 0.1
 
@@ -35,7 +36,7 @@ def test_loss_vanishes_for_the_truth_alone() -> None:
 def test_unmeasured_kspace_counts_a_tenth_more(
     measured: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = training_pair([blob_volumes()], readouts=4, seed=0, step=0)
+    (pair,) = training_pairs([blob_volumes()], step=0, settings=TrainingSettings(readouts=4))
     y, z = (pair.sampled if measured else ~pair.sampled).nonzero()[0]
     error = torch.zeros_like(pair.measured)
     error[..., y, z] = 3.0

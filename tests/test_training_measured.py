@@ -26,6 +26,7 @@ from accelqsm.training.loop import train
 from accelqsm.training.measured import cached_scans, find_scans, scan_volumes
 from accelqsm.training.processes import joined_processes
 from accelqsm.training.settings import TrainingSettings
+from accelqsm.training.volumes import Kind
 from recon_phantom import channel_images, sample
 from training_phantom import blob_volumes
 
@@ -94,7 +95,7 @@ def test_too_few_subjects_are_refused(
 
 def test_volumes_of_one_channel_are_those_of_the_scan() -> None:
     kspace = _scan()
-    volumes = scan_volumes(kspace, n_volumes=3, all_channels=False, rng=np.random.default_rng(0))
+    volumes = scan_volumes(kspace, Kind(3), rng=np.random.default_rng(0))
     images = channel_images(SHAPE, 4)
     for image, contrast in zip(volumes.images, volumes.contrasts, strict=True):
         assert contrast.channel is not None
@@ -109,7 +110,7 @@ def test_volumes_of_one_channel_are_those_of_the_scan() -> None:
 
 def test_volumes_of_all_channels_explain_every_channel() -> None:
     kspace = _scan()
-    volumes = scan_volumes(kspace, n_volumes=2, all_channels=True, rng=np.random.default_rng(0))
+    volumes = scan_volumes(kspace, Kind(2, all_channels=True), rng=np.random.default_rng(0))
     assert volumes.coils is not None
     assert volumes.coils.true.shape == volumes.coils.estimated.shape == (1, 8, *SHAPE)
     power = np.abs(volumes.coils.true[0] * volumes.images[0]) ** 2
@@ -124,13 +125,13 @@ def test_volumes_of_all_channels_explain_every_channel() -> None:
 def test_scans_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _folder(tmp_path, NAMES[2:4])
     files = sorted(folder.rglob("*.h5"))
-    first = cached_scans(tmp_path / "cache", files, n_volumes=2, all_channels=False)
+    first = cached_scans(tmp_path / "cache", files, Kind(2))
 
     def never(_: Path) -> KSpace:
         raise AssertionError("read twice")
 
     monkeypatch.setattr(measured, "read_mrd", never)
-    again = cached_scans(tmp_path / "cache", files, n_volumes=2, all_channels=False)
+    again = cached_scans(tmp_path / "cache", files, Kind(2))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.images, other.images)
 
@@ -169,7 +170,9 @@ torch.set_num_threads(1)
 data.CALIBRATIONS = ((6, 6),)
 state.cpu_has_bfloat16 = lambda: False
 heads = [blob_volumes()]
-settings = TrainingSettings(Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2)
+settings = TrainingSettings(
+    network_settings=Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2
+)
 with joined_processes():
     train(Path(sys.argv[1]), heads, heads, settings=settings, validate_every=1)
 """
@@ -185,7 +188,9 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     command = [sys.executable, *launch, str(script), str(two)]
     subprocess.run(command, check=True, timeout=240, capture_output=True)
     monkeypatch.setattr(state, "cpu_has_bfloat16", lambda: False)
-    settings = TrainingSettings(Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2)
+    settings = TrainingSettings(
+        network_settings=Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2
+    )
     heads = [blob_volumes()]
     with joined_processes():
         train(one, heads, heads, settings=settings, validate_every=1)
@@ -203,7 +208,7 @@ def test_a_scan_replaced_under_its_name_is_read_again_and_said(tmp_path: Path) -
     """Of the same size, and even with the times of the former."""
     folder = _folder(tmp_path, NAMES[2:4])
     files = sorted(folder.rglob("*.h5"))
-    read = partial(cached_scans, tmp_path / "cache", files, n_volumes=2, all_channels=False)
+    read = partial(cached_scans, tmp_path / "cache", files, Kind(2))
     before = [np.array(volumes.images) for volumes in read()]
     was = files[0].stat()
     write_mrd(tmp_path / "other.h5", _scan(7))
@@ -218,7 +223,7 @@ def test_a_scan_replaced_under_its_name_is_read_again_and_said(tmp_path: Path) -
 
 def test_scans_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
     """As the first of those to train on and the first to validate with."""
-    read = partial(cached_scans, tmp_path / "cache", n_volumes=2, all_channels=False)
+    read = partial(cached_scans, tmp_path / "cache", kind=Kind(2))
     paths = [tmp_path / subject / "scan.h5" for subject in ("sub-01", "sub-02")]
     for number, path in enumerate(paths):
         path.parent.mkdir()
@@ -232,7 +237,7 @@ def test_scans_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [0, 100])
 def test_cut_caches_are_made_again(tmp_path: Path, ending: str, cut: int) -> None:
     files = sorted(_folder(tmp_path, NAMES[2:4]).rglob("*.h5"))
-    read = partial(cached_scans, tmp_path / "cache", files, n_volumes=2, all_channels=False)
+    read = partial(cached_scans, tmp_path / "cache", files, Kind(2))
     before = [np.array(volumes.images) for volumes in read()]
     damaged = min((tmp_path / "cache").glob(f"*.{ending}"))
     damaged.write_bytes(damaged.read_bytes()[:cut])

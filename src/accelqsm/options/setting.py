@@ -138,9 +138,6 @@ def setting(default: Any = MISSING, *, help: str, **known: Any) -> Any:
 CHOSEN: Any = None
 """Default of a field with the settings of a method: the defaults of that method."""
 
-SEPARATE_TABLE: Mapping[str, Any] = {"accelqsm-beside": True}
-"""Metadata of a nested record whose TOML table is not nested in that of its owner."""
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -216,7 +213,7 @@ def default_of(record: type[Settings], name: str) -> Any:
 
 def nested(record: type[Settings]) -> dict[str, type[Settings]]:
     """Field name -> class, of the fields that are nested records."""
-    own = {f.name for f in fields(record) if not SEPARATE_TABLE.keys() <= f.metadata.keys()}
+    own = {f.name for f in fields(record)}
     return {
         name: kind
         for name, kind in kinds(record).items()

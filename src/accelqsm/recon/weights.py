@@ -24,7 +24,7 @@ from accelqsm.runtime.reading import check_regular
 if TYPE_CHECKING:
     import torch
 
-    from accelqsm.recon.network.protocol import Network, StoredNetwork
+    from accelqsm.recon.network.protocol import Network, StoredNetwork, TrainableNetwork
 
 FOLDER = Path(__file__).parents[1] / "weights"
 REGISTRY = FOLDER / "registry.toml"
@@ -216,13 +216,13 @@ def network_of(
     return network.to(device) if isinstance(network, nn.Module) else network
 
 
-def untrained(name: str, architecture: Settings) -> StoredNetwork:
+def untrained(name: str, architecture: Settings) -> TrainableNetwork:
     """The network of a name and an architecture, with random weights.
 
     Raises:
         InputError: a name that no network has.
     """
-    network: StoredNetwork = NETWORKS[name].load()(architecture)
+    network: TrainableNetwork = NETWORKS[name].load()(architecture)
     return network
 
 

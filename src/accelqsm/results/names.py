@@ -8,6 +8,7 @@ from typing import Any
 
 from accelqsm.errors import InputError
 from accelqsm.files.toml import read_settings
+from accelqsm.recon.registry import NETWORKS
 from accelqsm.results.records import SETTINGS, UNFINISHED
 
 _TABLE = ("tsv", "json")
@@ -55,8 +56,8 @@ RESULTS: Mapping[str, tuple[str, ...]] = {
         *(f"maps/sub-*/acq-*/{name}" for name in (*_TEXTS, *_MAPS, *_ECHOES, *_NUCLEI)),
     ),
     "train": (
-        SETTINGS, UNFINISHED, "reconnet3d.safetensors", "checkpoint.safetensors", "log.csv",
-        "errors.csv", "learning_curve.png", "heads/*",
+        SETTINGS, UNFINISHED, *(f"{network}.safetensors" for network in NETWORKS.names),
+        "checkpoint.safetensors", "log.csv", "errors.csv", "learning_curve.png", "heads/*",
     ),
 }  # fmt: skip
 """By command, patterns of what it writes below its folder."""

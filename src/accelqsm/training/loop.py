@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from accelqsm.files.atomic import whole_file
-from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.network.protocol import StoredNetwork
 from accelqsm.runtime.progress import track
-from accelqsm.training.data import Pair, training_pair
+from accelqsm.training.data import Pair, training_pairs
 from accelqsm.training.processes import first_process, n_prefetching
 from accelqsm.training.settings import TrainingSettings
 from accelqsm.training.state import State
@@ -32,7 +32,7 @@ def train(
     settings: TrainingSettings,
     validate_every: int = 250,
     stop_after: int | None = None,
-) -> ReconNet3D:
+) -> StoredNetwork:
     """Train until ``settings.steps``, resuming from a checkpoint in ``out`` if there is one.
 
     Args:
@@ -44,14 +44,14 @@ def train(
         stop_after: stop at this step, for later resumption.
 
     Returns:
-        The network with averaged weights. On a CPU, the same settings and heads give the same
-        bytes, with or without interruption.
+        The network with averaged weights, in evaluation mode. On a CPU, the same settings and
+        heads give the same bytes, with or without interruption.
 
     Raises:
         InputError: a checkpoint of other settings, or one that is not whole.
 
     Source: Jordan et al. 2024 (Muon, for the convolutions); Kingma and Ba 2015, ICLR,
-    arXiv 1412.6980 (Adam, for the weights of the consistency).
+    arXiv 1412.6980 (Adam, for everything else).
     """
     out.mkdir(parents=True, exist_ok=True)
     state = State(settings)
@@ -61,11 +61,11 @@ def train(
     if first_process():
         _forget_later(out / LOG, state.step)
     running = 0.0
-    pairs = _Pairs(training, settings, range(state.step, last))
-    for pair in track(pairs.in_order(n_prefetching(state.device)), "training", len(pairs)):
+    steps = _Steps(training, settings, range(state.step, last))
+    for pairs in track(steps.in_order(n_prefetching(state.device)), "training", len(steps)):
         # Slabs have few sizes, so that a search for the fastest convolutions pays off.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            value = state.advance(pair)
+            value = state.advance(pairs)
         running = value if running == 0.0 else 0.98 * running + 0.02 * value
         if first_process() and (state.step % validate_every == 0 or state.step == last):
             _log(out / LOG, state, running, validation)
@@ -74,8 +74,8 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Pairs(Dataset[Pair]):
-    """Training pairs of a range of steps."""
+class _Steps(Dataset[tuple[Pair, ...]]):
+    """Training pairs of each of a range of steps."""
 
     heads: Sequence[Volumes]
     settings: TrainingSettings
@@ -84,16 +84,10 @@ class _Pairs(Dataset[Pair]):
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, index: int) -> Pair:
-        return training_pair(
-            self.heads,
-            readouts=self.settings.readouts,
-            seed=self.settings.seed,
-            step=self.steps[index],
-            items=self.settings.items,
-        )
+    def __getitem__(self, index: int) -> tuple[Pair, ...]:
+        return training_pairs(self.heads, step=self.steps[index], settings=self.settings)
 
-    def in_order(self, n_processes: int) -> Iterator[Pair]:
+    def in_order(self, n_processes: int) -> Iterator[tuple[Pair, ...]]:
         """Iterate in order, with pairs prefetched by other processes if there are any."""
         if n_processes == 0:
             return map(self.__getitem__, range(len(self)))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from accelqsm import __version__
-from accelqsm.errors import InputError, InputWarning
+from accelqsm.errors import InputError, InputWarning, naming
 from accelqsm.files.mrd.lines import read_sampling
 from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
@@ -29,6 +29,7 @@ from accelqsm.training.volumes import (
     VIRTUAL_CHANNELS,
     Coils,
     Contrast,
+    Kind,
     Volumes,
     cached_source,
     load_volumes,
@@ -89,20 +90,18 @@ def find_scans(folder: Path, *, n_validation: int, seed: int) -> Scans:
     return Scans(tuple(sorted(chosen[0])), tuple(sorted(chosen[1])))
 
 
-def cached_scans(
-    folder: Path, files: Sequence[Path], *, n_volumes: int, all_channels: bool
-) -> list[Volumes]:
+def cached_scans(folder: Path, files: Sequence[Path], kind: Kind) -> list[Volumes]:
     """Volumes of many scans, converted once and then read as memory maps.
 
     Raises:
-        InputError: a file that cannot be read.
+        InputError: a file that cannot be read, or one echo where several of one scan are needed.
 
     Warns:
         InputWarning: a scan that was replaced since it was converted, and is read again.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kind = "all" if all_channels else "one"
-    stems = [folder / f"{path.stem}-{_code(path)}-{kind}-{n_volumes}" for path in files]
+    name = "echoes" if kind.echoes_of_one_scan else "all" if kind.all_channels else "one"
+    stems = [folder / f"{path.stem}-{_code(path)}-{name}-{kind.n_volumes}" for path in files]
     for stem, path in track(list(zip(stems, files, strict=True)), "reading scans", len(files)):
         source, before = _source(path), cached_source(stem)
         if before != source:
@@ -115,9 +114,10 @@ def cached_scans(
                     ),
                     stacklevel=2,
                 )
-            rng = np.random.default_rng([n_volumes, *path.name.encode()])
+            rng = np.random.default_rng([kind.n_volumes, *path.name.encode()])
             kspace = read_mrd(path)
-            volumes = scan_volumes(kspace, n_volumes=n_volumes, all_channels=all_channels, rng=rng)
+            with naming(path):
+                volumes = scan_volumes(kspace, kind, rng=rng)
             save_volumes(stem, volumes, source)
     return [load_volumes(stem) for stem in stems]
 
@@ -138,31 +138,30 @@ def _code(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
 
 
-def scan_volumes(
-    kspace: KSpace, *, n_volumes: int, all_channels: bool, rng: np.random.Generator
-) -> Volumes:
-    """Volumes of random echoes of a fully sampled scan, of one channel each or of all.
+def scan_volumes(kspace: KSpace, kind: Kind, *, rng: np.random.Generator) -> Volumes:
+    """Volumes of a fully sampled scan: random echoes, or its first ones in their order.
 
     Args:
         kspace: fully sampled k-space.
-        n_volumes: number of volumes.
-        all_channels: coil-combined images with ESPIRiT sensitivities, the true ones from a large
-            calibration region and the estimated ones from one of usual size.
+        kind: of all channels, they are coil-combined images with ESPIRiT sensitivities, the true
+            ones from a large calibration region and the estimated ones from one of usual size.
         rng: random generator.
+
+    Raises:
+        InputError: a scan of one echo where several of one scan are needed.
     """
     white = prewhiten(kspace)
     times_s = white.acquisition.echo_times_s
-    order = np.concatenate([rng.permutation(len(times_s)) for _ in range(n_volumes)])
-    echoes = [int(echo) for echo in order[:n_volumes]]
+    echoes = _echoes(len(times_s), kind, rng)
     coils, maps = None, None
-    channels: list[int | None] = [None] * n_volumes
-    if all_channels:
+    channels: list[int | None] = [None] * len(echoes)
+    if kind.all_channels:
         white = compress_channels(white, VIRTUAL_CHANNELS)
         maps = _sensitivities(white, LARGE_CENTRE).maps
         known = _sensitivities(white, CENTRES[rng.integers(len(CENTRES))]).supported
         coils = Coils(*(_pad_channels(m).numpy()[None] for m in (maps, known)))
     else:
-        channels = [int(rng.integers(white.n_channels)) for _ in range(n_volumes)]
+        channels = [int(rng.integers(white.n_channels)) for _ in echoes]
     images = [_image(white, e, c, maps) for e, c in zip(echoes, channels, strict=True)]
     contrasts = tuple(
         Contrast(
@@ -175,8 +174,21 @@ def scan_volumes(
         )
         for echo, channel in zip(echoes, channels, strict=True)
     )
-    scaled = [image / float(np.quantile(image.abs().numpy(), PEAK_QUANTILE)) for image in images]
-    return Volumes(torch.stack(scaled).numpy(), contrasts, coils)
+    peaks = [float(np.quantile(image.abs().numpy(), PEAK_QUANTILE)) for image in images]
+    if kind.echoes_of_one_scan:
+        peaks = peaks[:1] * len(images)
+    scaled = [image / peak for image, peak in zip(images, peaks, strict=True)]
+    return Volumes(torch.stack(scaled).numpy(), contrasts, coils, kind.echoes_of_one_scan)
+
+
+def _echoes(n_echoes: int, kind: Kind, rng: np.random.Generator) -> list[int]:
+    """Echoes of the volumes."""
+    if not kind.echoes_of_one_scan:
+        order = np.concatenate([rng.permutation(n_echoes) for _ in range(kind.n_volumes)])
+        return [int(echo) for echo in order[: kind.n_volumes]]
+    if n_echoes < 2:
+        raise InputError(f"expected two echoes or more, found {n_echoes}")
+    return list(range(min(n_echoes, kind.n_volumes)))
 
 
 def _image(kspace: KSpace, echo: int, channel: int | None, maps: Tensor | None) -> Tensor:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 Value = TypeVar("Value")
 
@@ -79,14 +79,13 @@ def rank_of_group() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def average_gradients(network: nn.Module) -> None:
-    """Replace every gradient by its mean over processes."""
+def average_in_place(tensors: Iterable[Tensor]) -> None:
+    """Replace every tensor by its mean over processes."""
     if not distributed.is_initialized():
         return
-    for parameter in network.parameters():
-        distributed.all_reduce(parameter.grad)
-        assert parameter.grad is not None
-        parameter.grad /= distributed.get_world_size()
+    for tensor in tensors:
+        distributed.all_reduce(tensor)
+        tensor /= distributed.get_world_size()
 
 
 def average_loss(value: Tensor) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from accelqsm.figures.learning_curve import learning_curve
 from accelqsm.files.atomic import whole_file
@@ -15,31 +15,31 @@ from accelqsm.files.settings import read_settings_tables, settings_from
 from accelqsm.files.toml import write_settings
 from accelqsm.options.table import plain
 from accelqsm.recon.method_settings import JOINT
-from accelqsm.recon.network.architecture import Architecture
-from accelqsm.recon.weights import save_network
+from accelqsm.recon.registry import NETWORKS
+from accelqsm.recon.weights import save_network, untrained
 from accelqsm.training.loop import LOG, train
 from accelqsm.training.measured import Scans, cached_scans, find_scans
 from accelqsm.training.processes import first_process, joined_processes, wait_for_all
 from accelqsm.training.settings import (
+    DATA,
     FIRST_TRAINING_SEED,
     FIRST_VALIDATION_SEED,
+    FORMER_TABLE,
+    TRAINING,
     DataSettings,
     TrainingSettings,
+    training_table,
 )
 from accelqsm.training.validation import write_errors
-from accelqsm.training.volumes import Volumes, cached_volumes
+from accelqsm.training.volumes import Kind, Volumes, cached_volumes
 
-WEIGHTS = "reconnet3d.safetensors"
 ERRORS = "errors.csv"
 CURVE = "learning_curve.png"
 SETTINGS = "settings.toml"
 
-NETWORK, TRAINING, DATA = "network", "training", "data"
-"""Tables of ``settings.toml``."""
-
 
 def read_training_settings(path: Path | None) -> tuple[TrainingSettings, DataSettings]:
-    """Settings of a run from the tables ``[network]``, ``[training]`` and ``[data]``.
+    """Settings of a run from the tables ``[training]`` and ``[data]``.
 
     Args:
         path: path of ``settings.toml``; None gives the defaults.
@@ -48,16 +48,20 @@ def read_training_settings(path: Path | None) -> tuple[TrainingSettings, DataSet
         InputError: a file that is not TOML, names a setting that does not exist, or holds a value
             of another type or out of range.
     """
-    tables = read_settings_tables(path, NETWORK, TRAINING, DATA)
-    architecture = settings_from(Architecture, NETWORK, path=path, file=tables.get(NETWORK))
-    training = settings_from(TrainingSettings, TRAINING, path=path, file=tables.get(TRAINING))
-    data = settings_from(DataSettings, DATA, path=path, file=tables.get(DATA))
-    return replace(training, architecture=architecture), data
+    tables = read_settings_tables(path, TRAINING, DATA, FORMER_TABLE)
+    table = training_table(tables, path)
+    training = settings_from(TrainingSettings, TRAINING, path=path, file=table)
+    return training, settings_from(DataSettings, DATA, path=path, file=tables.get(DATA))
 
 
 def training_tables(settings: TrainingSettings, data: DataSettings) -> dict[str, dict[str, Any]]:
     """Tables of the settings, in the form that ``read_training_settings`` reads."""
-    return {NETWORK: plain(settings.architecture), TRAINING: plain(settings), DATA: plain(data)}
+    return {TRAINING: plain(settings), DATA: plain(data)}
+
+
+def weights_name(network: str) -> str:
+    """Name of the weights file of a run, by the network that it trains."""
+    return f"{network}.safetensors"
 
 
 @joined_processes()
@@ -83,44 +87,48 @@ def train_network(
     Raises:
         InputError: data that cannot be used, or a checkpoint of other settings.
     """
-    joint = settings.architecture.consistency == JOINT
     scans = None
     if data.scans:
         scans = find_scans(Path(data.scans), n_validation=data.validation_heads, seed=settings.seed)
     if first_process():
         out.mkdir(parents=True, exist_ok=True)
         write_settings(out / SETTINGS, training_tables(settings, data))
-        _volumes(out, data, scans, all_channels=joint)
+        _volumes(out, settings, data, scans)
     wait_for_all()
-    training, validation = _volumes(out, data, scans, all_channels=joint)
+    training, validation = _volumes(out, settings, data, scans)
+    file = out / weights_name(settings.network)
     network = train(out, training, validation, settings=settings, validate_every=validate_every)
     if first_process():
         write_errors(out / ERRORS, network, validation)
         with whole_file(out / CURVE) as temporary:
             temporary.write_bytes(learning_curve(pd.read_csv(out / LOG)))
-        save_network(network, out / WEIGHTS, about=_about(settings, data, scans))
+        save_network(network, file, about=_about(settings, data, scans))
     wait_for_all()
-    return out / WEIGHTS
+    return file
 
 
 def _volumes(
-    out: Path, data: DataSettings, scans: Scans | None, *, all_channels: bool
+    out: Path, settings: TrainingSettings, data: DataSettings, scans: Scans | None
 ) -> tuple[list[Volumes], list[Volumes]]:
     """Training and validation volumes, from the cache if they exist."""
-    folder, n = out / "heads", data.volumes_per_head
+    with torch.device("meta"):
+        consistency = untrained(settings.network, settings.network_settings).consistency
+    kind = Kind(
+        data.volumes_per_head,
+        all_channels=consistency == JOINT,
+        echoes_of_one_scan=NETWORKS[settings.network].joins_echoes,
+    )
+    folder = out / "heads"
     if scans is not None:
-        return (
-            cached_scans(folder, scans.training, n_volumes=n, all_channels=all_channels),
-            cached_scans(folder, scans.validation, n_volumes=n, all_channels=all_channels),
+        training, validation = (
+            cached_scans(folder, files, kind) for files in (scans.training, scans.validation)
         )
+        return training, validation
     ranges = (
         range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + data.heads),
         range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + data.validation_heads),
     )
-    training, validation = (
-        cached_volumes(folder, seeds=seeds, n_volumes=n, all_channels=all_channels)
-        for seeds in ranges
-    )
+    training, validation = (cached_volumes(folder, seeds, kind) for seeds in ranges)
     return training, validation
 
 
@@ -130,4 +138,4 @@ def _about(settings: TrainingSettings, data: DataSettings, scans: Scans | None) 
         learned = ", ".join(path.name for path in scans.training)
     else:
         learned = f"digital heads {FIRST_TRAINING_SEED}-{FIRST_TRAINING_SEED + data.heads - 1}"
-    return {"training": json.dumps(asdict(settings)), "learned_from": learned}
+    return {"training": json.dumps(plain(settings)), "learned_from": learned}

@@ -1,12 +1,25 @@
-"""Settings of training: architecture, optimisation and data."""
+"""Settings of training: network, optimisation and data."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from accelqsm.options.setting import SEPARATE_TABLE, Settings, setting
+from accelqsm.errors import InputError
+from accelqsm.files.settings import settings_from
+from accelqsm.options.setting import CHOSEN, Settings, setting
+from accelqsm.options.table import plain
 from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.registry import NETWORKS
+
+TRAINING, DATA = "training", "data"
+"""Tables of the settings of a run."""
+
+FORMER_TABLE, FORMER_NETWORK = "network", "reconnet3d"
+"""Table of older files with the architecture of the one network that there was."""
 
 FIRST_TRAINING_SEED = 1000
 FIRST_VALIDATION_SEED = 2000
@@ -18,10 +31,14 @@ class TrainingSettings(Settings):
     """Settings that determine the weights, together with the data.
 
     Attributes:
-        architecture: architecture of the network.
+        network_settings: architecture of the network.
+
+    Raises:
+        InputError: besides values out of range, noise whose least exceeds its most.
     """
 
-    architecture: Architecture = field(default_factory=Architecture, metadata=SEPARATE_TABLE)
+    network: str = setting("reconnet3d", registry=NETWORKS, help="network to train")
+    network_settings: Settings = CHOSEN
     seed: int = setting(
         0, least=0, most=2**32 - 1, help="seed of the initial weights and the training pairs"
     )
@@ -36,7 +53,26 @@ class TrainingSettings(Settings):
         2,
         least=1,
         most=4096,
-        help="slabs of a step, distributed over the processes of a distributed run",
+        help="slabs of a step, distributed over the processes of a distributed run; for a network "
+        "of all echoes a slab has several",
+    )
+    accelerations: tuple[float, ...] = setting(
+        (3.0, 5.0),
+        least=1,
+        most=64,
+        help="accelerations, one of which is drawn at each step",
+    )
+    fixed_patterns: bool = setting(
+        False,
+        help="one sampling pattern for each plane and acceleration (for each echo, for a network "
+        "of all echoes), as a scanner has it, instead of a new one at each step",
+    )
+    noise: tuple[float, float] = setting(
+        (0.002, 0.03),
+        above=0,
+        most=1,
+        help="least and most noise per real component of a channel, in units of the 99.9 "
+        "percentile of the magnitude (the inverse of the signal-to-noise ratio there)",
     )
     learning_rate: float = setting(
         0.02,
@@ -51,6 +87,15 @@ class TrainingSettings(Settings):
     averaging: float = setting(
         0.997, least=0, below=1, help="decay of the exponential moving average of the weights"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.accelerations:
+            raise InputError("accelerations: expected one or more, found none")
+        if self.noise[0] > self.noise[1]:
+            raise InputError(
+                f"noise: expected the least first, found {self.noise[0]:g} {self.noise[1]:g}"
+            )
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then half a cosine."""
@@ -81,5 +126,24 @@ class DataSettings(Settings):
         6,
         least=2,
         most=1000,
-        help="volumes of each head or scan: contrasts, and channels if per-coil",
+        help="volumes of each head or scan: contrasts, and channels if per-coil; for a network of "
+        "all echoes the echoes of one contrast, of which each slab has two or more",
     )
+
+
+def training_table(tables: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    """Table ``[training]`` of a settings file, with what older files hold apart from it.
+
+    Args:
+        tables: of the file.
+        path: the file, for messages.
+
+    Raises:
+        InputError: a former table ``[network]`` that cannot be used.
+    """
+    table = dict(tables.get(TRAINING, {}))
+    former = tables.get(FORMER_TABLE)
+    if former is None:
+        return table
+    architecture = settings_from(Architecture, FORMER_TABLE, path=path, file=former)
+    return {FORMER_NETWORK: plain(architecture), **table}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,22 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
-from accelqsm.options.table import from_table
-from accelqsm.recon.network.architecture import Architecture
-from accelqsm.recon.network.reconnet3d import ReconNet3D
-from accelqsm.recon.weights import HEADER
+from accelqsm.options.table import from_table, plain
+from accelqsm.recon.network.protocol import StoredNetwork, TrainableNetwork
+from accelqsm.recon.registry import NETWORKS
+from accelqsm.recon.weights import HEADER, untrained
 from accelqsm.runtime.device import on_device
 from accelqsm.training.data import Pair
 from accelqsm.training.loss import loss
 from accelqsm.training.muon import Muon
 from accelqsm.training.processes import (
-    average_gradients,
+    average_in_place,
     average_loss,
     cpu_has_bfloat16,
     rank_of_group,
     training_device,
 )
-from accelqsm.training.settings import TrainingSettings
+from accelqsm.training.settings import FORMER_NETWORK, TrainingSettings
 
 LARGEST_GRADIENT = 1.0
 
@@ -41,24 +42,35 @@ class State:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.device = training_device()
-        self.network = ReconNet3D(settings.architecture).to(self.device)
+        self.network = self._untrained()
         self.network.half_on_cpu = cpu_has_bfloat16()
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         kernels = [p for p in self.network.parameters() if p.dim() > 1]
+        others = [p for p in self.network.parameters() if p.dim() <= 1]
         self.optimisers: tuple[tuple[str, torch.optim.Optimizer, float], ...] = (
             ("muon", Muon(kernels), 1.0),
-            ("adam", torch.optim.Adam([self.network.log_weights], lr=0.0), 0.5),
+            ("adam", torch.optim.Adam(others, lr=0.0), 0.5),
         )
         self.step = 0
 
-    def advance(self, pair: Pair) -> float:
-        """Take one optimiser step on a pair and return the loss before it."""
+    def _untrained(self) -> TrainableNetwork:
+        settings = self.settings
+        return untrained(settings.network, settings.network_settings).to(self.device)
+
+    def advance(self, pairs: Sequence[Pair]) -> float:
+        """Take one optimiser step on the mean over pairs, and return the loss before it."""
         settings = self.settings
         self.network.zero_grad(set_to_none=True)
-        pair = on_device(_items_of_process(pair), self.device)
-        value = loss(self.network(pair.measured, pair.sampled, pair.maps), pair)
-        value.backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.network)
+        joins_echoes = NETWORKS[settings.network].joins_echoes
+        own = _of_process(pairs) if joins_echoes else [_items_of_process(p) for p in pairs]
+        total = torch.zeros((), device=self.device)
+        for pair in own:  # one by one, as a slab of all echoes takes much memory
+            here = on_device(pair, self.device)
+            value = loss(self.network(here.measured, here.sampled, here.maps), here) / len(own)
+            value.backward()  # type: ignore[no-untyped-call]
+            total += value.detach()
+        average_in_place(p.grad for p in self.network.parameters() if p.grad is not None)
+        average_in_place(b for b in self.network.buffers() if b.is_floating_point())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
         for _, optimiser, factor in self.optimisers:
             for group in optimiser.param_groups:
@@ -67,14 +79,17 @@ class State:
         self.step += 1
         decay = min(settings.averaging, self.step / (self.step + 10))
         for name, current in self.network.state_dict().items():
-            self.average[name].lerp_(current, 1 - decay)
-        return average_loss(value.detach())
+            if current.is_floating_point():
+                self.average[name].lerp_(current, 1 - decay)
+            else:
+                self.average[name].copy_(current)
+        return average_loss(total)
 
-    def averaged_network(self) -> ReconNet3D:
-        """Network with the averaged weights."""
-        network = ReconNet3D(self.settings.architecture).to(self.device)
+    def averaged_network(self) -> StoredNetwork:
+        """Network with the averaged weights, in evaluation mode."""
+        network = self._untrained()
         network.load_state_dict(self.average)
-        return network
+        return network.eval()
 
     def save(self, path: Path) -> None:
         """Write the state atomically, as safetensors with the settings in its header."""
@@ -84,7 +99,7 @@ class State:
             for index, moments in optimiser.state_dict()["state"].items():
                 tensors |= {f"{kind}/{index}/{k}": v for k, v in moments.items()}
         # A single header entry, as several have no fixed order, makes files reproducible.
-        record = {"step": self.step, "settings": asdict(self.settings)}
+        record = {"step": self.step, "settings": plain(self.settings)}
         made = save({k: v.contiguous() for k, v in tensors.items()}, {HEADER: json.dumps(record)})
         with whole_file(path) as temporary:
             temporary.write_bytes(made)
@@ -111,8 +126,9 @@ class State:
 
     def _resume(self, path: Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         table = dict(record["settings"])
-        architecture = from_table(Architecture, table.pop("architecture"))
-        found = replace(from_table(TrainingSettings, table), architecture=architecture)
+        if "architecture" in table:  # of checkpoints from before there was a second network
+            table[FORMER_NETWORK] = table.pop("architecture")
+        found = from_table(TrainingSettings, table)
         for name in (f.name for f in fields(self.settings) if f.name != "steps"):
             stored, expected = getattr(found, name), getattr(self.settings, name)
             if stored != expected:
@@ -135,16 +151,23 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _items_of_process(pair: Pair) -> Pair:
-    """The items of a pair that this process trains on.
+    """The items of a pair that this process trains on."""
+    return pair.items(_part_of_process(len(pair.truth))) if rank_of_group()[1] > 1 else pair
+
+
+def _of_process(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """The pairs, each of which holds all echoes of a slab, that this process trains on."""
+    return pairs[_part_of_process(len(pairs))]
+
+
+def _part_of_process(n: int) -> slice:
+    """Which of n slabs this process trains on.
 
     Raises:
-        InputError: items that cannot be distributed evenly.
+        InputError: slabs that cannot be distributed evenly.
     """
     rank, count = rank_of_group()
-    n = len(pair.truth)
-    if count == 1:
-        return pair
     if n % count:
         raise InputError(f"training: expected items in a multiple of {count} processes, found {n}")
     each = n // count
-    return pair.items(slice(rank * each, (rank + 1) * each))
+    return slice(rank * each, (rank + 1) * each)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from accelqsm.recon.espirit import espirit
 from accelqsm.recon.sense import unit_maps
 from accelqsm.runtime.progress import track
 from accelqsm.simulate.coils import head_coil
-from accelqsm.simulate.heads.head import digital_head
+from accelqsm.simulate.heads.head import Head, digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
 from accelqsm.training.lesions import add_spots, draw_spots
 from accelqsm.training.processes import in_processes
@@ -45,6 +46,11 @@ HEAD_CENTRE_MM: Triple = (0.0, -17.0, 4.0)
 FIELD_STRENGTH_T = 3.0
 PEAK_QUANTILE = 0.999
 COILS = 2
+FIRST_ECHO_S, LAST_ECHO_S = (2.5e-3, 6e-3), 40e-3
+SPACING_S = (0.4, 1.0)
+"""Range of the first echo time, the latest time of the last, and the range of their spacing in
+units of the largest that fits."""
+
 VIRTUAL_CHANNELS = 8
 CENTRES = ((16, 16), (24, 24), (32, 24), (48, 32))
 CENTRE_NOISE = (0.001, 0.02)
@@ -79,6 +85,28 @@ class Coils:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What the volumes of a head are.
+
+    Attributes:
+        n_volumes: number of volumes; at most so many where a scan has fewer echoes.
+        all_channels: combined images with sensitivities of all channels, compressed to
+            ``VIRTUAL_CHANNELS``, instead of the image of one channel each.
+        echoes_of_one_scan: the echoes of one acquisition, in their order.
+    """
+
+    n_volumes: int
+    all_channels: bool = False
+    echoes_of_one_scan: bool = False
+
+    def __str__(self) -> str:
+        what = "all channels" if self.all_channels else "one channel each"
+        return f"{self.n_volumes} volumes of {what}" + (
+            ", the echoes of one scan" if self.echoes_of_one_scan else ""
+        )
+
+
+@dataclass(frozen=True)
 class Volumes:
     """Volumes of one head, each with a 99.9 percentile magnitude of 1.
 
@@ -87,18 +115,26 @@ class Volumes:
         contrasts: acquisition parameters of each volume.
         coils: volume v is received by coil ``v % len(coils.true)``; None where each image is of a
             single channel.
+        echoes_of_one_scan: the volumes are the echoes of one acquisition in their order, the first
+            of them of magnitude 1, received by any of the coils.
     """
 
     images: npt.NDArray[np.complex64]
     contrasts: tuple[Contrast, ...]
     coils: Coils | None = None
+    echoes_of_one_scan: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What the volumes are."""
+        return Kind(len(self.images), self.coils is not None, self.echoes_of_one_scan)
 
     def __reduce__(self) -> tuple[Callable[..., Volumes], tuple[object, ...]]:
         """Pickle as file names where possible, so that another process maps the files itself."""
         name = getattr(self.images, "filename", None)
         if name is not None:
             return load_volumes, (Path(name).with_suffix(""),)
-        return Volumes, (self.images, self.contrasts, self.coils)
+        return Volumes, (self.images, self.contrasts, self.coils, self.echoes_of_one_scan)
 
 
 def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -> Volumes:
@@ -115,10 +151,7 @@ def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -
             ``VIRTUAL_CHANNELS``, instead of the image of one channel.
     """
     rng = np.random.default_rng([seed, 7])
-    shape, voxel_size_mm = GRIDS[rng.integers(len(GRIDS))]
-    x, y, z = np.asarray(HEAD_CENTRE_MM) + rng.uniform(-6, 6, 3)
-    grid = centred_grid(shape, voxel_size_mm, centre_mm=(x, y, z))
-    head = digital_head(grid.refined(REFINEMENT), seed=seed, age_years=float(rng.uniform(18, 75)))
+    grid, head = _draw_head(seed, rng)
     spots = draw_spots(head.grid, rng)
     images, contrasts = [], []
     for n_echoes in (n_volumes - n_volumes // 2, n_volumes // 2):
@@ -129,43 +162,85 @@ def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -
         for echo, echo_time_s in zip(echoes, acquisition.echo_times_s, strict=True):
             contrast = _draw_contrast(acquisition, echo_time_s, rng, one_channel=not all_channels)
             echo = add_spots(echo, head.grid, spots, echo_time_s=echo_time_s)
-            images.append(_volume(echo, head.grid, contrast, shape, rng))
+            images.append(_of_peak_one(_acquired(echo, head.grid, contrast, grid.shape, rng)))
             contrasts.append(contrast)
     coils = _coils(images[:COILS], grid, rng) if all_channels else None
     return Volumes(np.stack(images), tuple(contrasts), coils)
 
 
-def cached_volumes(
-    folder: Path, *, seeds: range, n_volumes: int, all_channels: bool = False
-) -> list[Volumes]:
+def simulate_echoes(*, seed: int, n_echoes: int) -> Volumes:
+    """Simulate the noise-free echoes of one scan, with sensitivities of all channels.
+
+    As ``simulate_volumes``, but with one flip angle and texture for all echoes, which are evenly
+    spaced: the first at 2.5 to 6 ms, the last within 40 ms.
+
+    Args:
+        seed: seed of the anatomy and all other random values.
+        n_echoes: number of echoes, two or more.
+    """
+    rng = np.random.default_rng([seed, 13])
+    grid, head = _draw_head(seed, rng)
+    spots = draw_spots(head.grid, rng)
+    acquisition = _draw_acquisition(grid, 1, rng)
+    first_s = float(rng.uniform(*FIRST_ECHO_S))
+    spacing_s = float(rng.uniform(*SPACING_S)) * (LAST_ECHO_S - first_s) / (n_echoes - 1)
+    times_s = tuple(first_s + spacing_s * echo for echo in range(n_echoes))
+    acquisition = replace(acquisition, echo_times_s=times_s)
+    contrast = _draw_contrast(acquisition, first_s, rng, one_channel=False)
+    texture = int(rng.integers(2**31))
+    images = []
+    for echo, time_s in zip(transverse_signal(head, acquisition, seed=seed), times_s, strict=True):
+        echo = add_spots(echo, head.grid, spots, echo_time_s=time_s)
+        same = np.random.default_rng(texture)
+        images.append(_acquired(echo, head.grid, contrast, grid.shape, same))
+    echoes = np.asarray(np.stack(images) / _peak(images[0]), np.complex64)
+    return Volumes(
+        echoes,
+        tuple(replace(contrast, echo_time_s=time_s) for time_s in times_s),
+        _coils([echoes[0]] * COILS, grid, rng),
+        echoes_of_one_scan=True,
+    )
+
+
+def _draw_head(seed: int, rng: np.random.Generator) -> tuple[Grid, Head]:
+    """Draw the grid of the acquisition, and a head on a grid of half its voxels along y and z."""
+    shape, voxel_size_mm = GRIDS[rng.integers(len(GRIDS))]
+    x, y, z = np.asarray(HEAD_CENTRE_MM) + rng.uniform(-6, 6, 3)
+    grid = centred_grid(shape, voxel_size_mm, centre_mm=(x, y, z))
+    fine = grid.refined(REFINEMENT)
+    return grid, digital_head(fine, seed=seed, age_years=float(rng.uniform(18, 75)))
+
+
+def cached_volumes(folder: Path, seeds: range, kind: Kind) -> list[Volumes]:
     """Volumes of many heads, simulated once and then read as memory maps.
 
     Heads are simulated in parallel processes that import the main module: a script needs a guard
     ``if __name__ == "__main__":``.
 
     Raises:
-        InputError: a folder with another number of volumes per head, or of channels.
+        InputError: a folder with volumes of another kind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not is_cached(folder / f"head-{seed}", _head_source(seed))]
-    simulate = partial(_simulate_into, folder, n_volumes=n_volumes, all_channels=all_channels)
+    simulate = partial(_simulate_into, folder, kind)
     for _ in track(
         in_processes(simulate, missing, each_bytes=HEAD_BYTES), "simulating heads", len(missing)
     ):
         pass
     loaded = [load_volumes(folder / f"head-{seed}") for seed in seeds]
     for seed, head in zip(seeds, loaded, strict=True):
-        if len(head.images) != n_volumes or (head.coils is not None) != all_channels:
-            kind = "all channels" if all_channels else "one channel each"
-            raise InputError(
-                f"{folder / f'head-{seed}.json'}: expected {n_volumes} volumes of {kind}, found "
-                f"{len(head.images)}{'' if head.coils is None else ' of all channels'}"
-            )
+        if head.kind != kind:
+            raise InputError(f"{folder / f'head-{seed}.json'}: expected {kind}, found {head.kind}")
     return loaded
 
 
-def _simulate_into(folder: Path, seed: int, *, n_volumes: int, all_channels: bool) -> None:
-    volumes = simulate_volumes(seed=seed, n_volumes=n_volumes, all_channels=all_channels)
+def _simulate_into(folder: Path, kind: Kind, seed: int) -> None:
+    if kind.echoes_of_one_scan:
+        volumes = simulate_echoes(seed=seed, n_echoes=kind.n_volumes)
+    else:
+        volumes = simulate_volumes(
+            seed=seed, n_volumes=kind.n_volumes, all_channels=kind.all_channels
+        )
     save_volumes(folder / f"head-{seed}", volumes, _head_source(seed))
 
 
@@ -194,6 +269,7 @@ def save_volumes(stem: Path, volumes: Volumes, source: Mapping[str, object]) -> 
         "source": dict(source),
         "bytes": {path.name: path.stat().st_size for path in files.values()},
         "contrasts": [asdict(contrast) for contrast in volumes.contrasts],
+        "echoes_of_one_scan": volumes.echoes_of_one_scan,
     }
     write_text(record, json.dumps(table, indent=1))
 
@@ -223,7 +299,7 @@ def load_volumes(stem: Path) -> Volumes:
     if f"{stem.name}-true.npy" not in record["bytes"]:
         return Volumes(images, contrasts)
     maps = [np.load(f"{stem}{suffix}.npy", mmap_mode="r") for suffix in ("-true", "-estimated")]
-    return Volumes(images, contrasts, Coils(*maps))
+    return Volumes(images, contrasts, Coils(*maps), record.get("echoes_of_one_scan", False))
 
 
 def _coils(images: list[npt.NDArray[np.complex64]], grid: Grid, rng: np.random.Generator) -> Coils:
@@ -289,7 +365,7 @@ def _draw_contrast(
     )
 
 
-def _volume(
+def _acquired(
     echo: Tensor, grid: Grid, contrast: Contrast, shape: Shape, rng: np.random.Generator
 ) -> npt.NDArray[np.complex64]:
     """Image of one echo on the acquired grid, of one channel if the contrast names one."""
@@ -298,9 +374,17 @@ def _volume(
         coil = head_coil(grid, n_channels=contrast.n_channels, seed=int(rng.integers(2**31)))
         fine = coil[contrast.channel] * fine
     hybrid = acquire(fine, shape)
-    image = ifft(hybrid, PHASE_ENCODES).numpy()
-    peak = np.quantile(np.abs(image), PEAK_QUANTILE)
-    return np.asarray(image / peak, dtype=np.complex64)
+    return np.asarray(ifft(hybrid, PHASE_ENCODES).numpy(), np.complex64)
+
+
+def _of_peak_one(image: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
+    return np.asarray(image / _peak(image), dtype=np.complex64)
+
+
+def _peak(image: npt.NDArray[np.complex64]) -> np.floating[Any]:
+    """The magnitude that nearly all voxels are below."""
+    peak: np.floating[Any] = np.quantile(np.abs(image), PEAK_QUANTILE)
+    return peak
 
 
 def _texture(shape: Shape, rng: np.random.Generator) -> Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from accelqsm.options.setting import Settings
 
@@ -66,3 +66,22 @@ class StoredNetwork(Network, Protocol):
     def eval(self) -> Self: ...
 
     def requires_grad_(self, requires_grad: bool = True) -> Self: ...
+
+
+class TrainableNetwork(StoredNetwork, Protocol):
+    """A ``torch.nn.Module`` that ``accelqsm train`` can train.
+
+    Attributes:
+        half_on_cpu: convolutions in bfloat16 on a CPU too: in training alone, as reconstructions
+            are the same on every CPU.
+    """
+
+    half_on_cpu: bool
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def buffers(self) -> Iterator[Tensor]: ...
+
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+
+    def to(self, device: torch.device) -> Self: ...
