@@ -215,7 +215,7 @@ def test_combined_image_does_not_depend_on_the_order_of_blocks(method: str) -> N
 
 def test_unknown_methods_are_refused_at_once() -> None:
     with pytest.raises(
-        InputError, match=r"expected zero-filled, grappa, .*, l1-echoes or reconnet3d, found"
+        InputError, match=r"expected zero-filled, grappa, .*, dcrnet or echo-joint, found"
     ):
         reconstruct(_scan("grappa"), "sense")
 

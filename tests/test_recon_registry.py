@@ -96,7 +96,7 @@ def test_a_network_of_a_row_is_saved_loaded_and_run(tmp_path: Path) -> None:
             reconstruct(kspace, "scale-network")
     assert torch.equal(images[LOUD], 1.5 * _zero_filled(kspace)[LOUD])
     assert torch.equal(images, again)
-    with pytest.raises(InputError, match="network: expected reconnet3d, found 'scale-network'"):
+    with pytest.raises(InputError, match=r"network: expected reconnet3d, .* found 'scale-net"):
         load_network(file)
 
 
@@ -118,7 +118,7 @@ def test_anything_that_can_be_called_is_a_network() -> None:
 @pytest.mark.parametrize(
     ("method", "tables", "message"),
     [
-        ("grappa", {"network": NetworkSettings("joint")}, "weights: .*reconnet3d, found .*grappa"),
+        ("grappa", {"network": NetworkSettings("joint")}, "weights: .*echo-joint, found .*grappa"),
         ("cg-sense", {"network": NetworkSettings(consistency="joint")}, "consistency: expected"),
         ("zero-filled", {"sensitivities": SensitivitySettings(kernel=6)}, "kernel: .*zero-filled"),
         ("grappa", {"method_settings": SenseSettings()}, "GrappaSettings for method grappa"),

@@ -9,17 +9,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from accelqsm.errors import InputError
+from accelqsm.fourier import PHASE_ENCODES, fft, ifft
+from accelqsm.options.setting import Settings
 from accelqsm.recon import weights
-from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.network.architecture import Architecture, DcrArchitecture, EchoArchitecture
 from accelqsm.recon.network.reconnet3d import ReconNet3D
+from accelqsm.recon.registry import NETWORKS
 from accelqsm.recon.weights import (
     default_weights,
     load_network,
+    name_of,
     packaged_weights,
     save_network,
+    untrained,
     weights_checksum,
 )
 
@@ -116,15 +122,102 @@ def test_networks_that_no_row_names_are_refused(network: ReconNet3D, tmp_path: P
     file = tmp_path / "foreign.safetensors"
     record = {"format": weights.FORMAT, "network": "unet", "architecture": {}}
     save_file({"a": torch.zeros(3)}, file, {weights.HEADER: json.dumps(record)})
-    with pytest.raises(InputError, match="network: expected reconnet3d, found 'unet'"):
+    with pytest.raises(
+        InputError, match=r"network: expected reconnet3d, .* or echo-joint, found 'unet'"
+    ):
         load_network(file)
-    with pytest.raises(InputError, match="network: expected reconnet3d, found Linear"):
+    with pytest.raises(InputError, match=r"network: expected reconnet3d, .*, found Linear"):
         save_network(torch.nn.Linear(2, 2), file, about={})  # type: ignore[arg-type]
 
 
 def test_all_weights_fit_ten_megabytes() -> None:
     total = sum(file.stat().st_size for file in weights.FOLDER.glob("*.safetensors"))
     assert total < 10_000_000
+
+
+def test_one_of_each_further_network_would_fit_twelve_megabytes(tmp_path: Path) -> None:
+    total = sum(file.stat().st_size for file in weights.FOLDER.glob("*.safetensors"))
+    for row in NETWORKS:
+        if row.name != "reconnet3d":
+            file = tmp_path / f"{row.name}.safetensors"
+            save_network(untrained(row.name, row.settings()), file, about={}, half=True)
+            total += file.stat().st_size
+    assert total < 12_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        ("reconnet3d", Architecture(4, 2, (3, 1))),
+        ("dcrnet", DcrArchitecture(4, 1, "per-coil")),
+        ("echo-joint", EchoArchitecture(4, 2, (3, 1))),
+    ],
+)
+def test_every_network_is_loaded_as_it_was_saved(
+    name: str, architecture: Settings, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    made = untrained(name, architecture)
+    with torch.no_grad():
+        for value in made.state_dict().values():
+            if value.is_floating_point():
+                value.uniform_(0.1, 1)
+    save_network(made, tmp_path / "whole.safetensors", about={})
+    save_network(made, tmp_path / "half.safetensors", about={}, half=True)
+    whole, half = (load_network(tmp_path / f"{w}.safetensors") for w in ("whole", "half"))
+    assert type(whole) is type(half) is type(made)
+    assert whole.architecture == half.architecture == architecture
+    for key, value in made.state_dict().items():
+        assert torch.equal(whole.state_dict()[key], value)
+        assert half.state_dict()[key].dtype == value.dtype
+        torch.testing.assert_close(half.state_dict()[key], value, rtol=5e-4, atol=0)
+    assert name_of(whole) == name
+
+
+@pytest.mark.parametrize("name", packaged_weights())
+def test_packaged_weights_are_the_network_that_they_always_were(name: str) -> None:
+    """To the bit the class of the file's tensors, and up to rounding its formula, written out."""
+    file = weights.weights_file(name)
+    tensors, loaded = load_file(file), load_network(name)
+    assert isinstance(loaded, ReconNet3D)
+    joint = loaded.consistency == "joint"
+    again = ReconNet3D(loaded.architecture)
+    again.load_state_dict(tensors)
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(1, 12, 16, 14, dtype=torch.complex64, generator=generator)
+    sampled = torch.rand(16, 14, generator=generator) < 0.5
+    maps = torch.ones(1, 12, 16, 14, dtype=torch.complex64) if joint else None
+    measured = fft(truth, PHASE_ENCODES) * sampled
+    given = measured[None] if joint else measured
+    with torch.no_grad():
+        image = loaded(given, sampled, maps)
+        assert torch.equal(image, again(given, sampled, maps))
+    expected = _formula(tensors, measured, sampled, joint=joint)
+    torch.testing.assert_close(image, expected, rtol=0, atol=2e-4)
+    assert (image - ifft(measured, PHASE_ENCODES)).abs().max() > 0.05
+
+
+def _formula(
+    tensors: dict[str, torch.Tensor], measured: torch.Tensor, sampled: torch.Tensor, *, joint: bool
+) -> torch.Tensor:
+    """ReconNet3D of one channel of sensitivity one: consistency is a mean in k-space."""
+    logs = tensors["log_weights"]
+    first = 1 / (1 + 1e-2) if joint else 1.0  # of CG-SENSE with its Tikhonov weight
+    image = first * ifft(measured, PHASE_ENCODES)
+    for cascade in range(5):
+        parts = torch.view_as_real(image).permute(0, 1, 4, 2, 3)  # batch, x, part, y, z
+        values = functional.pixel_unshuffle(parts, 2).transpose(1, 2)
+        for layer in range(5):
+            kernel = tensors[f"blocks.{cascade}.{2 * layer}.weight"]
+            padding = tuple(size // 2 for size in kernel.shape[2:])
+            values = functional.conv3d(values, kernel, padding=padding)
+            values = functional.leaky_relu(values, 0.1) if layer < 4 else values
+        change = functional.pixel_shuffle(values.transpose(1, 2), 2)
+        image = image + torch.view_as_complex(change.permute(0, 1, 3, 4, 2).contiguous())
+        share = torch.sigmoid(logs[cascade]) if cascade < len(logs) else 1.0
+        missing = measured - fft(image, PHASE_ENCODES) * sampled
+        image = image + share * ifft(missing, PHASE_ENCODES)
+    return image
 
 
 def test_other_files_are_refused(network: ReconNet3D, tmp_path: Path) -> None:

@@ -32,6 +32,16 @@ def test_loss_vanishes_for_the_truth_alone() -> None:
     assert float(loss(pair.truth * 1j, pair)) > 0.1
 
 
+@pytest.mark.parametrize("readouts", [1, 2])
+def test_slabs_thinner_than_the_neighbourhood_have_a_loss(readouts: int) -> None:
+    chosen = TrainingSettings(readouts=readouts)
+    (pair,) = training_pairs([blob_volumes()], step=0, settings=chosen)
+    assert pair.truth.shape[1] == readouts
+    assert float(loss(pair.truth, pair)) == 0
+    torch.testing.assert_close(relevance(pair.truth).mean(dim=(1, 2, 3)), torch.ones(2))
+    assert float(loss(pair.truth * 1j, pair)) > 0.1
+
+
 @pytest.mark.parametrize("measured", [True, False])
 def test_unmeasured_kspace_counts_a_tenth_more(
     measured: bool, monkeypatch: pytest.MonkeyPatch

@@ -21,7 +21,7 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.weights import load_network
-from accelqsm.training import measured, state
+from accelqsm.training import measured
 from accelqsm.training.loop import train
 from accelqsm.training.measured import cached_scans, find_scans, scan_volumes
 from accelqsm.training.processes import joined_processes
@@ -161,14 +161,13 @@ from pathlib import Path
 import torch
 sys.path.insert(0, {tests!r})
 from accelqsm.recon.network.architecture import Architecture
-from accelqsm.training import data, state
+from accelqsm.training import data
 from accelqsm.training.loop import train
 from accelqsm.training.processes import joined_processes
 from accelqsm.training.settings import TrainingSettings
 from training_phantom import blob_volumes
 torch.set_num_threads(1)
 data.CALIBRATIONS = ((6, 6),)
-state.cpu_has_bfloat16 = lambda: False
 heads = [blob_volumes()]
 settings = TrainingSettings(
     network_settings=Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2
@@ -180,14 +179,13 @@ with joined_processes():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_calibration")
-def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parent)))
     one, two = tmp_path / "one", tmp_path / "two"
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, *launch, str(script), str(two)]
     subprocess.run(command, check=True, timeout=240, capture_output=True)
-    monkeypatch.setattr(state, "cpu_has_bfloat16", lambda: False)
     settings = TrainingSettings(
         network_settings=Architecture(8, 2, (3, 1, 1)), steps=5, readouts=4, warm_up_steps=2
     )

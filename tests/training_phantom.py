@@ -28,6 +28,16 @@ def blob_volumes(n_volumes: int = 3, seed: int = 0, *, n_channels: int = 0) -> V
     return Volumes(images, contrasts, _coils(n_channels, rng) if n_channels else None)
 
 
+def blob_echoes(n_echoes: int = 4, seed: int = 0, *, n_channels: int = 3) -> Volumes:
+    """Echoes of one scan: the blobs of one volume with a decay and a field."""
+    first = blob_volumes(1, seed, n_channels=n_channels)
+    y = np.linspace(-1, 1, SHAPE[1])[:, None]
+    images = [np.exp(-0.2 * e + 0.8j * e * y) * first.images[0] for e in range(n_echoes)]
+    contrasts = tuple(Contrast(0.01 * (e + 1), 0.04, 15.0, 8, None, 0.0) for e in range(n_echoes))
+    echoes = np.stack(images).astype(np.complex64)
+    return Volumes(echoes, contrasts, first.coils, echoes_of_one_scan=True)
+
+
 def _coils(n_channels: int, rng: np.random.Generator) -> Coils:
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij", sparse=True)
     linear = rng.normal(0, 1, (2, n_channels, 4, 1, 1, 1))

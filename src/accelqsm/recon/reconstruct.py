@@ -43,6 +43,10 @@ def reconstruct(
             f"found one for each; use {users}"
         )
     if isinstance(row, NetworkReconstruction):
+        if row.joins_echoes and kspace.acquisition.n_echoes < 2:
+            raise InputError(
+                f"{kspace.name}: expected two echoes or more with method {row.name}, found one"
+            )
         chosen = network_of(settings, device=kspace.sampled.device, network=network)
         return reconstruct_network(kspace, settings, chosen, joins_echoes=row.joins_echoes)
     if network is not None:

@@ -14,7 +14,11 @@ from accelqsm.recon.method_settings import (
     SenseSettings,
     WaveletSettings,
 )
-from accelqsm.recon.network.architecture import Architecture
+from accelqsm.recon.network.architecture import (
+    Architecture,
+    DcrArchitecture,
+    EchoArchitecture,
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,32 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             shared_pattern=False,
             uses=("sensitivities", "network"),
             architecture=Architecture,
+        ),
+        NetworkReconstruction(
+            "dcrnet",
+            "accelqsm.recon.network.dcrnet:DcrNet",
+            "DCRNet (Gao et al. 2021), a residual network of complex convolutions on single "
+            "planes, followed by data consistency",
+            citations=("dcrnet", "espirit"),
+            pattern="variable density with a fully sampled centre",
+            gives="one image",
+            shared_pattern=False,
+            uses=("sensitivities", "network"),
+            architecture=DcrArchitecture,
+        ),
+        NetworkReconstruction(
+            "echo-joint",
+            "accelqsm.recon.network.echo_joint:EchoJoint",
+            "a network of all echoes (after Zhang et al. 2023, Qin et al. 2019 and Aggarwal et al. "
+            "2019), cascades of convolutions that are recurrent over echoes, each followed by data "
+            "consistency",
+            citations=("laro", "crnn", "modl", "espirit"),
+            pattern="variable density with a fully sampled centre",
+            gives="one image",
+            shared_pattern=False,
+            uses=("sensitivities", "network"),
+            architecture=EchoArchitecture,
+            joins_echoes=True,
         ),
     ],
 )

@@ -119,20 +119,26 @@ def _record(file: Path, text: str) -> dict[str, Any]:
     return dict(record)
 
 
-def save_network(network: StoredNetwork, path: Path, *, about: Mapping[str, str]) -> None:
+def save_network(
+    network: StoredNetwork, path: Path, *, about: Mapping[str, str], half: bool = False
+) -> None:
     """Write weights, architecture and the name of the network as safetensors, atomically.
 
     Args:
         network: of a class that a row of ``NETWORKS`` names.
         path: the file.
         about: further entries of the header, such as the training settings.
+        half: kernels in half precision, which halves the file; they are loaded as any others.
 
     Raises:
         InputError: a network of another class.
     """
     from safetensors.torch import save
 
-    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    tensors = {
+        name: (value.half() if half and value.dim() > 1 else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
     record = {
         **about,
         "format": FORMAT,

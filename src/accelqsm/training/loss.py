@@ -38,9 +38,16 @@ def relevance(truth: Tensor) -> Tensor:
     the local signal: the scalp near a coil is many times brighter than the centre of the brain,
     whose phase is equally important. Below c the weight decreases with the signal.
     """
-    around = [size // 2 for size in NEIGHBOURHOOD]
+    # A neighbourhood is no larger than the slab.
+    around = [
+        (min(size, n) - 1) // 2 for size, n in zip(NEIGHBOURHOOD, truth.shape[1:], strict=True)
+    ]
     magnitude = functional.avg_pool3d(
-        truth.abs()[:, None], NEIGHBOURHOOD, stride=1, padding=around, count_include_pad=False
+        truth.abs()[:, None],
+        [2 * n + 1 for n in around],
+        stride=1,
+        padding=around,
+        count_include_pad=False,
     )[:, 0]
     weight = magnitude / (magnitude**2 + FAINT_SIGNAL**2)
     return weight / weight.mean(dim=(1, 2, 3), keepdim=True)

@@ -56,14 +56,6 @@ def training_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether the CPU has bfloat16 arithmetic, which halves the time of a training step."""
-    if not hasattr(torch.cpu, "get_capabilities"):  # Not in every supported version.
-        return False
-    able = torch.cpu.get_capabilities()
-    return any(able.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
-
-
 def n_prefetching(device: torch.device) -> int:
     """Number of processes that prefetch pairs: several for a GPU, none on a CPU."""
     if device.type == "cpu":

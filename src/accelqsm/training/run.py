@@ -102,7 +102,8 @@ def train_network(
         write_errors(out / ERRORS, network, validation)
         with whole_file(out / CURVE) as temporary:
             temporary.write_bytes(learning_curve(pd.read_csv(out / LOG)))
-        save_network(network, file, about=_about(settings, data, scans))
+        about = _about(settings, data, scans)
+        save_network(network, file, about=about, half=settings.half_weights)
     wait_for_all()
     return file
 

@@ -67,6 +67,9 @@ class TrainingSettings(Settings):
         help="one sampling pattern for each plane and acceleration (for each echo, for a network "
         "of all echoes), as a scanner has it, instead of a new one at each step",
     )
+    half_weights: bool = setting(
+        False, help="kernels of the weights file in half precision, which halves its size"
+    )
     noise: tuple[float, float] = setting(
         (0.002, 0.03),
         above=0,

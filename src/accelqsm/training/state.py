@@ -26,13 +26,14 @@ from accelqsm.training.muon import Muon
 from accelqsm.training.processes import (
     average_in_place,
     average_loss,
-    cpu_has_bfloat16,
     rank_of_group,
     training_device,
 )
 from accelqsm.training.settings import FORMER_NETWORK, TrainingSettings
 
 LARGEST_GRADIENT = 1.0
+NOT_LEARNED = ("steps", "half_weights")
+"""Settings that may differ when a run is resumed: its length, and the form of its weights file."""
 
 
 class State:
@@ -43,7 +44,6 @@ class State:
         self.settings = settings
         self.device = training_device()
         self.network = self._untrained()
-        self.network.half_on_cpu = cpu_has_bfloat16()
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         kernels = [p for p in self.network.parameters() if p.dim() > 1]
         others = [p for p in self.network.parameters() if p.dim() <= 1]
@@ -58,7 +58,11 @@ class State:
         return untrained(settings.network, settings.network_settings).to(self.device)
 
     def advance(self, pairs: Sequence[Pair]) -> float:
-        """Take one optimiser step on the mean over pairs, and return the loss before it."""
+        """Take one optimiser step on the mean over pairs, and return the loss before it.
+
+        Raises:
+            InputError: gradients that are not finite, after which no step would be of use.
+        """
         settings = self.settings
         self.network.zero_grad(set_to_none=True)
         joins_echoes = NETWORKS[settings.network].joins_echoes
@@ -71,7 +75,12 @@ class State:
             total += value.detach()
         average_in_place(p.grad for p in self.network.parameters() if p.grad is not None)
         average_in_place(b for b in self.network.buffers() if b.is_floating_point())
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        size = torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        if not bool(size.isfinite()):
+            raise InputError(
+                f"step {self.step}: expected finite gradients, found {float(size)}; a smaller "
+                "--learning-rate may help (the last checkpoint is kept)"
+            )
         for _, optimiser, factor in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = factor * settings.rate(self.step)
@@ -105,7 +114,7 @@ class State:
             temporary.write_bytes(made)
 
     def load(self, path: Path) -> None:
-        """Continue from a checkpoint of the same settings (the number of steps may differ).
+        """Continue from a checkpoint of the same settings, but for those in ``NOT_LEARNED``.
 
         Raises:
             InputError: a checkpoint of other settings, or one that is not whole.
@@ -129,7 +138,7 @@ class State:
         if "architecture" in table:  # of checkpoints from before there was a second network
             table[FORMER_NETWORK] = table.pop("architecture")
         found = from_table(TrainingSettings, table)
-        for name in (f.name for f in fields(self.settings) if f.name != "steps"):
+        for name in (f.name for f in fields(self.settings) if f.name not in NOT_LEARNED):
             stored, expected = getattr(found, name), getattr(self.settings, name)
             if stored != expected:
                 raise InputError(f"{path}: {name} is {stored}, expected {expected} to resume")

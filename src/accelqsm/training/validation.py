@@ -88,7 +88,8 @@ def mean_errors(network: Network, heads: Sequence[Volumes]) -> dict[str, float]:
 
 def write_errors(path: Path, network: Network, heads: Sequence[Volumes]) -> None:
     """Write a CSV table of errors, one line per acceleration and validation slab."""
-    pairs_per_head = min(len(head.images) for head in heads) // 2
+    of_one_scan = heads[0].echoes_of_one_scan  # whose echoes are all in one pair
+    pairs_per_head = 1 if of_one_scan else min(len(head.images) for head in heads) // 2
     with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["acceleration", "echo_time_ms", "nrmse", "nrmse_zero_filled"])

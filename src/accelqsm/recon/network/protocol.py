@@ -8,7 +8,9 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from accelqsm.errors import InputError
 from accelqsm.options.setting import Settings
+from accelqsm.recon.method_settings import JOINT
 
 
 class Network(Protocol):
@@ -69,14 +71,7 @@ class StoredNetwork(Network, Protocol):
 
 
 class TrainableNetwork(StoredNetwork, Protocol):
-    """A ``torch.nn.Module`` that ``accelqsm train`` can train.
-
-    Attributes:
-        half_on_cpu: convolutions in bfloat16 on a CPU too: in training alone, as reconstructions
-            are the same on every CPU.
-    """
-
-    half_on_cpu: bool
+    """A ``torch.nn.Module`` that ``accelqsm train`` can train."""
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
@@ -85,3 +80,16 @@ class TrainableNetwork(StoredNetwork, Protocol):
     def zero_grad(self, set_to_none: bool = True) -> None: ...
 
     def to(self, device: torch.device) -> Self: ...
+
+
+def check_maps(consistency: str, maps: Tensor | None) -> None:
+    """Refuse sensitivities with per-coil consistency, and joint consistency without them.
+
+    Raises:
+        InputError: as said.
+    """
+    if (maps is not None) != (consistency == JOINT):
+        raise InputError(
+            f"network of consistency {consistency}: expected sensitivities with joint "
+            "consistency, and with that alone"
+        )

@@ -12,21 +12,17 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.method_settings import JOINT, PER_COIL
 from accelqsm.recon.network.architecture import Architecture
-from accelqsm.recon.sense import Encoding, broadcast_maps, least_squares
+from accelqsm.recon.network.folding import as_complex, as_real, convolution_type, fold, unfold
+from accelqsm.recon.network.protocol import check_maps
+from accelqsm.recon.network.unrolled import unrolled
+from accelqsm.recon.sense import Encoding, broadcast_maps
 
 LEAK = 0.1
 INITIAL_LOG_WEIGHT = {PER_COIL: math.log(10.0), JOINT: 0.0}
-FIRST_ITERATIONS, FIRST_WEIGHT = 8, 1e-2
-"""Iterations and Tikhonov weight of the CG-SENSE image that joint consistency starts from."""
-
-ITERATIONS = 3
-"""Conjugate-gradient iterations of each joint data consistency."""
 
 
 class ReconNet3D(nn.Module):
@@ -48,8 +44,6 @@ class ReconNet3D(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        # For training only: reconstructions are the same on every CPU.
-        self.half_on_cpu = False
         n = architecture.cascades
         soft = n - 1 if architecture.consistency == PER_COIL else n
         self.blocks = nn.ModuleList(_block(architecture) for _ in range(n))
@@ -95,11 +89,7 @@ class ReconNet3D(nn.Module):
         Raises:
             InputError: maps with per-coil consistency, or none with joint.
         """
-        if (maps is not None) != (self.consistency == JOINT):
-            raise InputError(
-                f"network of consistency {self.consistency}: expected sensitivities with joint "
-                "consistency, and with that alone"
-            )
+        check_maps(self.consistency, maps)
         if maps is None:
             return self._per_coil(measured, sampled)
         return self._joint(measured, sampled, broadcast_maps(maps, measured))
@@ -116,27 +106,17 @@ class ReconNet3D(nn.Module):
 
     def _joint(self, measured: Tensor, sampled: Tensor, maps: Tensor) -> Tensor:
         encoding = Encoding(maps, sampled)
-        wanted = encoding.adjoint(measured)
-        image = least_squares(encoding, wanted, weight=FIRST_WEIGHT, n_iterations=FIRST_ITERATIONS)
-        for index, log_weight in enumerate(self.log_weights):
-            image = least_squares(
-                encoding,
-                wanted,
-                start=self._refine(index, image),
-                weight=torch.exp(-log_weight),
-                n_iterations=ITERATIONS,
-            )
-        return image * maps.abs().square().sum(0).sqrt()
+        return unrolled(
+            [encoding], encoding.adjoint(measured), self._refine, log_weights=self.log_weights
+        )
 
     def _refine(self, index: int, image: Tensor) -> Tensor:
         """Convolutional refinement x + CNN(x) of one cascade."""
         patch = self.architecture.patch
-        folded = _fold(_as_real(image), patch)
-        # Convolutions in bfloat16 where that is faster; Fourier transforms in single precision.
-        half = image.is_cuda or self.half_on_cpu
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=half):
+        folded = fold(as_real(image), patch)
+        with convolution_type(image):
             change = self.blocks[index](folded)
-        return image + _as_complex(_unfold(change.to(image.real.dtype), patch, image.shape[-2:]))
+        return image + as_complex(unfold(change.to(image.real.dtype), patch, image.shape[-2:]))
 
 
 def data_consistency(
@@ -183,35 +163,3 @@ def _block(architecture: Architecture) -> nn.Sequential:
     assert isinstance(final, nn.Conv3d)
     nn.init.zeros_(final.weight)
     return nn.Sequential(*layers[:-1])
-
-
-def _as_real(image: Tensor) -> Tensor:
-    """View complex (batch, x, y, z) as real (batch, 2, x, y, z) in channels-last format."""
-    return torch.view_as_real(image).permute(0, 4, 1, 2, 3)
-
-
-def _as_complex(parts: Tensor) -> Tensor:
-    """Convert real (batch, 2, x, y, z) to complex (batch, x, y, z)."""
-    return torch.view_as_complex(parts.permute(0, 2, 3, 4, 1).contiguous())
-
-
-def _fold(image: Tensor, patch: int) -> Tensor:
-    """Fold p x p voxels into channels, (batch, n p p, x, y / p, z / p), with zero padding."""
-    if patch == 1:
-        return image
-    y, z = image.shape[-2:]
-    image = functional.pad(image, (0, -z % patch, 0, -y % patch))
-    n, channels, x, y, z = image.shape
-    parts = image.reshape(n, channels, x, y // patch, patch, z // patch, patch)
-    folded = parts.permute(0, 2, 3, 5, 1, 4, 6).reshape(n, x, y // patch, z // patch, -1)
-    return folded.permute(0, 4, 1, 2, 3)
-
-
-def _unfold(image: Tensor, patch: int, plane: tuple[int, ...]) -> Tensor:
-    """Inverse of ``_fold``, cropped to the size of the plane."""
-    if patch == 1:
-        return image
-    n, channels, x, y, z = image.shape
-    parts = image.permute(0, 2, 3, 4, 1).reshape(n, x, y, z, channels // patch**2, patch, patch)
-    whole = parts.permute(0, 4, 1, 2, 5, 3, 6).reshape(n, -1, x, y * patch, z * patch)
-    return whole[..., : plane[0], : plane[1]]

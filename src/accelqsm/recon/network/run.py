@@ -16,7 +16,8 @@ from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.network.slabs import apply_network
 from accelqsm.runtime.progress import track
 
-READOUTS_OF_A_BLOCK = 64
+READOUTS_OF_A_BLOCK, READOUTS_OF_ALL_ECHOES = 64, 32
+"""Readout positions of a block, whose samples of one echo or of all are in memory."""
 
 
 def reconstruct_network(
@@ -60,7 +61,7 @@ def _joint(
     few = compress_channels(kspace, sensitivities.n_virtual)
     maps, reach = espirit_in_slabs(few, sensitivities).supported, network.readout_reach
     n_x = few.acquisition.grid.shape[0]
-    slabs = readout_slabs(few, READOUTS_OF_A_BLOCK)
+    slabs = readout_slabs(few, READOUTS_OF_ALL_ECHOES if joins_echoes else READOUTS_OF_A_BLOCK)
     for x in track(slabs, "network", len(slabs)):
         around = slice(max(x.start - reach, 0), min(x.stop + reach, n_x))
         echoes = [

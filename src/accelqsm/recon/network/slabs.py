@@ -78,7 +78,7 @@ def _thickness(network: Network, measured: Tensor) -> int:
     plane = measured.shape[-2] * measured.shape[-1]
     channels, echoes = measured.shape[:2] if measured.ndim == 5 else (1, measured.shape[0])
     hidden = network.hidden_per_voxel / 4
-    at_once = int(VALUES_AT_ONCE / (max(channels, hidden) * echoes)) // plane
+    at_once = int(VALUES_AT_ONCE / max(channels, hidden * echoes)) // plane
     return max(at_once - 2 * network.readout_reach, 1)
 
 
