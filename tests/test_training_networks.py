@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,12 +20,13 @@ from accelqsm.recon.registry import NETWORKS
 from accelqsm.recon.sense import unit_maps
 from accelqsm.recon.weights import load_network
 from accelqsm.training import run
+from accelqsm.training import volumes as volumes_module
 from accelqsm.training.data import Pair, training_pairs, validation_pairs
 from accelqsm.training.loop import CHECKPOINT, train
 from accelqsm.training.loss import loss
 from accelqsm.training.settings import TrainingSettings
 from accelqsm.training.state import State
-from accelqsm.training.volumes import Kind, Volumes
+from accelqsm.training.volumes import Kind, Volumes, cached_volumes
 from training_phantom import blob_echoes, blob_volumes
 
 pytestmark = pytest.mark.usefixtures("small_calibration")
@@ -227,3 +229,26 @@ def test_distributed_slabs_of_echoes_are_shared_whole(monkeypatch: pytest.Monkey
         with pytest.raises(InputError, match="multiple of 2 processes, found 1"):
             state.advance(pairs[:1])
     assert seen == [pair.measured.shape for pair in pairs]
+
+
+@pytest.mark.slow
+def test_simulated_echoes_of_one_scan_decay_and_are_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volumes_module, "GRIDS", (((16, 40, 34), (10.0, 5.0, 5.0)),))
+    monkeypatch.setattr(volumes_module, "CENTRES", ((16, 16),))
+    kind = Kind(4, all_channels=True, echoes_of_one_scan=True)
+    (head,) = cached_volumes(tmp_path, range(41, 42), kind)
+    assert head.kind == kind
+    assert head.images.shape == (4, 16, 40, 34)
+    times_s = np.array([contrast.echo_time_s for contrast in head.contrasts])
+    np.testing.assert_allclose(np.diff(times_s), times_s[1] - times_s[0])
+    assert 2.5e-3 <= times_s[0] <= 6e-3
+    assert times_s[-1] <= 40e-3
+    sizes = np.abs(head.images).mean((1, 2, 3))
+    assert (np.diff(sizes) < 0).all()
+    assert np.quantile(np.abs(head.images[0]), 0.999) == pytest.approx(1, rel=1e-4)
+    assert head.coils is not None
+    assert head.coils.true.shape == (2, 8, 16, 40, 34)
+    with pytest.raises(InputError, match="expected 4 volumes of one channel each, found 4 volumes"):
+        cached_volumes(tmp_path, range(41, 42), Kind(4))
