@@ -165,7 +165,7 @@ def test_a_named_atlas_is_a_function_and_a_row(
     assert (out / "nuclei.tsv").is_file()
 
 
-def _affine_alone(templates, images, *, box, affine, settings):  # type: ignore[no-untyped-def]
+def _affine_alone(templates, images, *, box, affine, settings, start=None):  # type: ignore[no-untyped-def]
     """The affine transform alone: registration is not what this module is about."""
     from accelqsm.nuclei.register import TemplateMap
 

@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _no_syn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Affine and SyN left out: they have tests of their own and take minutes."""
 
-    def still(templates, images, *, box, affine, settings):  # type: ignore[no-untyped-def]
+    def still(templates, images, *, box, affine, settings, start=None):  # type: ignore[no-untyped-def]
         zero = np.zeros((3, *box.shape), dtype=np.float32)
         return TemplateMap(affine, zero, zero, box)
 
