@@ -67,13 +67,49 @@ def said_of(settings: Settings | None, *, but: Collection[str] = ()) -> list[str
 
 
 Row = TypeVar("Row", bound=Choice)
+LONGEST_NAME = 40
+"""Characters of a name that a message repeats."""
 
 
-class Registry(Generic[Row]):
+class Rows(Generic[Row]):
+    """Methods of one kind, found by name or alias; ``__iter__`` lists them.
+
+    Attributes:
+        kind: what a method is called in messages.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __iter__(self) -> Iterator[Row]:
+        raise NotImplementedError
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in (row.name, *row.aliases) for row in self)
+
+    def __getitem__(self, name: str) -> Row:
+        """Row of a name or alias.
+
+        Raises:
+            InputError: a name that no row has.
+        """
+        for row in self:
+            if name in (row.name, *row.aliases):
+                return row
+        found = str(name)[:LONGEST_NAME]
+        raise InputError(f"{self.kind}: expected {one_of(self.names)}, found '{found}'")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the methods."""
+        return tuple(row.name for row in self)
+
+
+class Registry(Rows[Row]):
     """Registry of the methods of one kind, in the order in which they are listed."""
 
     def __init__(self, kind: str, rows: Iterable[Row]) -> None:
-        self.kind = kind
+        super().__init__(kind)
         self._rows: dict[str, Row] = {}
         for row in rows:
             self.add(row)
@@ -100,25 +136,6 @@ class Registry(Generic[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
-
-    def __contains__(self, name: object) -> bool:
-        return any(name in (row.name, *row.aliases) for row in self)
-
-    def __getitem__(self, name: str) -> Row:
-        """Row of a name or alias.
-
-        Raises:
-            InputError: a name that no row has.
-        """
-        for row in self:
-            if name in (row.name, *row.aliases):
-                return row
-        raise InputError(f"{self.kind}: expected {one_of(self.names)}, found '{name}'")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the registered methods."""
-        return tuple(self._rows)
 
 
 def _format_value(value: Any) -> str:

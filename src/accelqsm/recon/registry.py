@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from accelqsm.errors import InputError
-from accelqsm.options.registry import Choice, Registry
-from accelqsm.options.setting import NoSettings, Settings, one_of
+from accelqsm.options.registry import Choice, Registry, Rows
+from accelqsm.options.setting import NoSettings, Settings
 from accelqsm.recon.method_settings import (
     EchoWaveletSettings,
     GrappaSettings,
@@ -159,7 +158,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
 )
 
 
-class Networks:
+class Networks(Rows[NetworkReconstruction]):
     """The networks among ``RECONSTRUCTIONS``, with their architectures as their settings."""
 
     def __iter__(self) -> Iterator[NetworkReconstruction]:
@@ -167,25 +166,6 @@ class Networks:
             if isinstance(row, NetworkReconstruction):
                 yield replace(row, settings=row.architecture)
 
-    def __contains__(self, name: object) -> bool:
-        return any(name in (row.name, *row.aliases) for row in self)
 
-    def __getitem__(self, name: str) -> NetworkReconstruction:
-        """Row of a name or alias.
-
-        Raises:
-            InputError: a name that no network has.
-        """
-        for row in self:
-            if name in (row.name, *row.aliases):
-                return row
-        raise InputError(f"network: expected {one_of(self.names)}, found '{str(name)[:40]}'")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the networks."""
-        return tuple(row.name for row in self)
-
-
-NETWORKS = Networks()
+NETWORKS = Networks("network")
 """The one place from which architectures are picked by name, for training and for weights."""

@@ -11,8 +11,31 @@ from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, 
 MOST_LAYERS = 64
 
 
+class Cascades(Settings):
+    """What cascades of 3D convolutions have in common; the fields are those of each record."""
+
+    width: int
+    cascades: int
+    readout_kernels: tuple[int, ...]
+    patch: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_kernels(self.readout_kernels)
+
+    @property
+    def readout_reach(self) -> int:
+        """Half-width of the receptive field along the readout, in positions."""
+        return self.cascades * sum(size // 2 for size in self.readout_kernels)
+
+    @property
+    def hidden_per_voxel(self) -> float:
+        """Values of a hidden layer per voxel of an image."""
+        return self.width / self.patch**2
+
+
 @dataclass(frozen=True)
-class Architecture(Settings):
+class Architecture(Cascades):
     """Architecture of ReconNet3D: width, cascades, kernels and data consistency.
 
     Aliasing is in the (y, z) plane, where every kernel is 3 x 3; kernels along x cost three times
@@ -58,20 +81,6 @@ class Architecture(Settings):
         "one image with those of all channels (joint)",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_kernels(self.readout_kernels)
-
-    @property
-    def readout_reach(self) -> int:
-        """Half-width of the receptive field along the readout, in positions."""
-        return self.cascades * sum(size // 2 for size in self.readout_kernels)
-
-    @property
-    def hidden_per_voxel(self) -> float:
-        """Values of a hidden layer per voxel of the image."""
-        return self.width / self.patch**2
-
 
 @dataclass(frozen=True)
 class DcrArchitecture(Settings):
@@ -89,13 +98,18 @@ class DcrArchitecture(Settings):
     )
 
     @property
+    def readout_reach(self) -> int:
+        """Planes are reconstructed one by one."""
+        return 0
+
+    @property
     def hidden_per_voxel(self) -> float:
         """Values of a hidden layer per voxel of the image."""
         return 2.0 * self.width
 
 
 @dataclass(frozen=True)
-class EchoArchitecture(Settings):
+class EchoArchitecture(Cascades):
     """Architecture of the network of all echoes: width, cascades and kernels.
 
     Raises:
@@ -124,19 +138,10 @@ class EchoArchitecture(Settings):
         help="voxels along y and z that are folded into channels before the first convolution",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_kernels(self.readout_kernels)
-
     @property
-    def readout_reach(self) -> int:
-        """Half-width of the receptive field along the readout, in positions."""
-        return self.cascades * sum(size // 2 for size in self.readout_kernels)
-
-    @property
-    def hidden_per_voxel(self) -> float:
-        """Values of a hidden layer per voxel of the image of each echo."""
-        return self.width / self.patch**2
+    def consistency(self) -> str:
+        """With the samples of all channels."""
+        return JOINT
 
 
 def _check_kernels(sizes: tuple[int, ...]) -> None:

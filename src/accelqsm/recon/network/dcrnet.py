@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from accelqsm.recon.network.architecture import DcrArchitecture
 from accelqsm.recon.network.folding import convolution_type
+from accelqsm.recon.network.module import NetworkModule
 from accelqsm.recon.network.protocol import check_maps
 from accelqsm.recon.sense import Encoding, broadcast_maps, unit_maps
 
@@ -21,7 +22,7 @@ KERNEL = 3
 SMALLEST_LEVEL = 1e-30
 
 
-class DcrNet(nn.Module):
+class DcrNet(NetworkModule):
     """Residual network z = x + CNN(x) of complex layers, then x <- z + w A^H (y - A z).
 
     x is the zero-filled image A^H y, and A = M F C_c with sensitivities of norm one, or with C = 1
@@ -46,11 +47,8 @@ class DcrNet(nn.Module):
     Source: Gao et al. 2021, NeuroImage 240:118404, doi 10.1016/j.neuroimage.2021.118404.
     """
 
-    readout_reach = 0
-
     def __init__(self, architecture: DcrArchitecture) -> None:
-        super().__init__()
-        self.architecture = architecture
+        super().__init__(architecture)
         width = architecture.width
         widths = [1, *[width] * (2 * architecture.blocks + 1)]
         self.layers = nn.ModuleList(ComplexLayer(n_in, n_out) for n_in, n_out in pairwise(widths))
@@ -58,21 +56,6 @@ class DcrNet(nn.Module):
         nn.init.zeros_(self.final.real)
         nn.init.zeros_(self.final.imaginary)
         self.weight = nn.Parameter(torch.ones(()))
-
-    @property
-    def consistency(self) -> str:
-        """Per-coil or joint."""
-        return self.architecture.consistency
-
-    @property
-    def hidden_per_voxel(self) -> float:
-        """Values of a hidden layer per voxel of the image."""
-        return self.architecture.hidden_per_voxel
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the weights."""
-        return self.weight.device
 
     def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
         """Reconstruct under-sampled planes.

@@ -8,17 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from accelqsm.recon.method_settings import JOINT
 from accelqsm.recon.network.architecture import EchoArchitecture
-from accelqsm.recon.network.folding import as_complex, as_real, convolution_type, fold, unfold
 from accelqsm.recon.network.protocol import check_maps
-from accelqsm.recon.network.unrolled import unrolled
+from accelqsm.recon.network.unrolled import CascadeNetwork, unrolled
 from accelqsm.recon.sense import Encoding, broadcast_maps
 
 LEAK = 0.1
 
 
-class EchoJoint(nn.Module):
+class EchoJoint(CascadeNetwork):
     """Unrolled network of cascades x <- DC(x + CNN(x)), where x holds all echoes of a scan.
 
     The convolutions of a cascade pass a hidden state from echo to echo, forward and backward with
@@ -36,31 +34,9 @@ class EchoJoint(nn.Module):
     Qin et al. 2019, IEEE Trans Med Imaging 38:280, doi 10.1109/TMI.2018.2863670.
     """
 
-    consistency = JOINT
-
     def __init__(self, architecture: EchoArchitecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.blocks = nn.ModuleList(EchoBlock(architecture) for _ in range(architecture.cascades))
-        self.log_weights = nn.Parameter(torch.zeros(architecture.cascades))
-        for convolution in self.parameters():
-            if convolution.dim() == 5:
-                convolution.data = convolution.data.to(memory_format=torch.channels_last_3d)
-
-    @property
-    def readout_reach(self) -> int:
-        """Half-width of the receptive field along the readout, in positions."""
-        return self.architecture.readout_reach
-
-    @property
-    def hidden_per_voxel(self) -> float:
-        """Values of a hidden layer per voxel of the image of each echo."""
-        return self.architecture.hidden_per_voxel
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the weights."""
-        return self.log_weights.device
+        n = architecture.cascades
+        super().__init__(architecture, (EchoBlock(architecture) for _ in range(n)), torch.zeros(n))
 
     def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
         """Reconstruct all echoes of under-sampled planes.
@@ -89,15 +65,7 @@ class EchoJoint(nn.Module):
             encoding.adjoint(measured[:, echo : echo + 1])
             for echo, encoding in enumerate(encodings)
         ]
-        return unrolled(encodings, torch.cat(wanted), self._refine, log_weights=self.log_weights)
-
-    def _refine(self, index: int, image: Tensor) -> Tensor:
-        """Convolutional refinement x + CNN(x) of one cascade."""
-        patch = self.architecture.patch
-        folded = fold(as_real(image), patch)
-        with convolution_type(image):
-            change = self.blocks[index](folded)
-        return image + as_complex(unfold(change.to(image.real.dtype), patch, image.shape[-2:]))
+        return unrolled(encodings, torch.cat(wanted), self.refine, log_weights=self.log_weights)
 
 
 class EchoBlock(nn.Module):

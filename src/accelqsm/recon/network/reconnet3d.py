@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.method_settings import JOINT, PER_COIL
 from accelqsm.recon.network.architecture import Architecture
-from accelqsm.recon.network.folding import as_complex, as_real, convolution_type, fold, unfold
 from accelqsm.recon.network.protocol import check_maps
-from accelqsm.recon.network.unrolled import unrolled
+from accelqsm.recon.network.unrolled import CascadeNetwork, unrolled
 from accelqsm.recon.sense import Encoding, broadcast_maps
 
 LEAK = 0.1
 INITIAL_LOG_WEIGHT = {PER_COIL: math.log(10.0), JOINT: 0.0}
 
 
-class ReconNet3D(nn.Module):
+class ReconNet3D(CascadeNetwork):
     """Unrolled network of cascades x <- DC(x + CNN(x)).
 
     Convolutions have no bias and LeakyReLU is positively homogeneous, so that the result scales
@@ -42,36 +41,11 @@ class ReconNet3D(nn.Module):
     """
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
         n = architecture.cascades
         soft = n - 1 if architecture.consistency == PER_COIL else n
-        self.blocks = nn.ModuleList(_block(architecture) for _ in range(n))
         initial = INITIAL_LOG_WEIGHT[architecture.consistency]
-        self.log_weights = nn.Parameter(torch.full((soft,), initial))
-        for convolution in self.parameters():
-            if convolution.dim() == 5:
-                convolution.data = convolution.data.to(memory_format=torch.channels_last_3d)
-
-    @property
-    def consistency(self) -> str:
-        """Per-coil or joint."""
-        return self.architecture.consistency
-
-    @property
-    def readout_reach(self) -> int:
-        """Half-width of the receptive field along the readout, in positions."""
-        return self.architecture.readout_reach
-
-    @property
-    def hidden_per_voxel(self) -> float:
-        """Values of a hidden layer per voxel of the image."""
-        return self.architecture.hidden_per_voxel
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the weights."""
-        return self.log_weights.device
+        blocks = (_block(architecture) for _ in range(n))
+        super().__init__(architecture, blocks, torch.full((soft,), initial))
 
     def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
         """Reconstruct under-sampled planes.
@@ -100,23 +74,15 @@ class ReconNet3D(nn.Module):
         for index in range(len(self.blocks)):
             weight = self.log_weights[index] if index < len(self.log_weights) else None
             image = data_consistency(
-                self._refine(index, image), zero_filled, sampled, log_weight=weight
+                self.refine(index, image), zero_filled, sampled, log_weight=weight
             )
         return image
 
     def _joint(self, measured: Tensor, sampled: Tensor, maps: Tensor) -> Tensor:
         encoding = Encoding(maps, sampled)
         return unrolled(
-            [encoding], encoding.adjoint(measured), self._refine, log_weights=self.log_weights
+            [encoding], encoding.adjoint(measured), self.refine, log_weights=self.log_weights
         )
-
-    def _refine(self, index: int, image: Tensor) -> Tensor:
-        """Convolutional refinement x + CNN(x) of one cascade."""
-        patch = self.architecture.patch
-        folded = fold(as_real(image), patch)
-        with convolution_type(image):
-            change = self.blocks[index](folded)
-        return image + as_complex(unfold(change.to(image.real.dtype), patch, image.shape[-2:]))
 
 
 def data_consistency(

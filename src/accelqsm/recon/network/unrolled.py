@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from accelqsm.recon.network.folding import as_complex, as_real, convolution_type, fold, unfold
+from accelqsm.recon.network.module import NetworkModule, Sizes
 from accelqsm.recon.sense import Encoding, least_squares
 
 FIRST_ITERATIONS, FIRST_WEIGHT = 8, 1e-2
@@ -14,6 +17,37 @@ FIRST_ITERATIONS, FIRST_WEIGHT = 8, 1e-2
 
 ITERATIONS = 3
 """Conjugate-gradient iterations of each data consistency."""
+
+
+class CascadeSizes(Sizes, Protocol):
+    """What the architecture of cascades tells besides."""
+
+    @property
+    def patch(self) -> int: ...
+
+
+class CascadeNetwork(NetworkModule):
+    """Network of cascades: blocks of convolutions, and log v of their data consistency."""
+
+    architecture: CascadeSizes
+
+    def __init__(
+        self, architecture: CascadeSizes, blocks: Iterable[nn.Module], log_weights: Tensor
+    ) -> None:
+        super().__init__(architecture)
+        self.blocks = nn.ModuleList(blocks)
+        self.log_weights = nn.Parameter(log_weights)
+        for convolution in self.parameters():
+            if convolution.dim() == 5:
+                convolution.data = convolution.data.to(memory_format=torch.channels_last_3d)
+
+    def refine(self, index: int, image: Tensor) -> Tensor:
+        """Convolutional refinement x + CNN(x) of one cascade."""
+        patch = self.architecture.patch
+        folded = fold(as_real(image), patch)
+        with convolution_type(image):
+            change = self.blocks[index](folded)
+        return image + as_complex(unfold(change.to(image.real.dtype), patch, image.shape[-2:]))
 
 
 def unrolled(
