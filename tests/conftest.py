@@ -7,6 +7,9 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # beside others of its kind: one thread for each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The same digits on every CPU, here and in the commands that tests start.
+os.environ.setdefault("ACCELQSM_PRECISION", "single")
+
 import accelqsm  # noqa: F401
 
 

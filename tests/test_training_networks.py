@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from accelqsm.cli import main
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.options.setting import Settings
 from accelqsm.recon.network.architecture import Architecture, DcrArchitecture, EchoArchitecture
 from accelqsm.recon.registry import NETWORKS
 from accelqsm.recon.sense import unit_maps
-from accelqsm.recon.weights import load_network
+from accelqsm.recon.weights import load_network, save_network, untrained
 from accelqsm.training import run
 from accelqsm.training import volumes as volumes_module
 from accelqsm.training.data import Pair, training_pairs, validation_pairs
@@ -121,6 +121,62 @@ def test_the_command_trains_by_name_and_its_file_reconstructs(
     assert written.network == network
     assert written.network_settings == loaded.architecture
     assert main([*words, "--overwrite", "--steps", "1", "--consistency", "per-coil"]) == 65
+
+
+def random_weights(network: str, own: Settings, path: Path, **about: str) -> Path:
+    """A weights file of a network whose last convolutions are not zero."""
+    torch.manual_seed(5)
+    made = untrained(network, own)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_network(made, path, about=about)
+    return path
+
+
+def test_all_echoes_start_from_the_network_of_single_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its convolution from echo to echo is zero: each echo is by itself at first."""
+    monkeypatch.setattr("accelqsm.recon.network.echo_joint.smooth_phase", torch.ones_like)
+    own = ARCHITECTURES["reconnet3d"][1]
+    file = random_weights("reconnet3d", own, tmp_path / "one.safetensors")
+    chosen = settings("echo-joint", ARCHITECTURES["echo-joint"][0], start=str(file))
+    with pytest.warns(InputWarning, match="lacks onward.0.weight, onward.1.weight, which begin"):
+        state = State(chosen)
+    (pair, *_) = training_pairs(heads("echo-joint", own), step=0, settings=chosen)
+    single = load_network(file)
+    with torch.no_grad():
+        images = state.network(pair.measured, pair.sampled, pair.maps)
+        alone = single(pair.measured, pair.sampled, pair.maps)
+    torch.testing.assert_close(images, alone, rtol=0, atol=1e-3)
+    assert torch.equal(
+        state.average["blocks.0.0.weight"], state.network.state_dict()["blocks.0.0.weight"]
+    )
+
+
+def test_training_goes_on_from_weights_of_its_own_kind(tmp_path: Path) -> None:
+    own = ARCHITECTURES["dcrnet"][1]
+    file = random_weights("dcrnet", own, tmp_path / "before.safetensors")
+    state = State(settings("dcrnet", own, start=str(file)))
+    expected = load_network(file).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in state.average.items())
+
+
+@pytest.mark.parametrize(
+    ("network", "own", "found"),
+    [
+        ("dcrnet", DcrArchitecture(4, 2), "found blocks.0.0.weight of shape"),
+        ("reconnet3d", Architecture(6, 2, (3, 1, 1)), r"\(4, 8, 3, 3, 3\) instead of \(6, 8, "),
+        ("reconnet3d", Architecture(4, 2, (3, 1, 1)), r"log_weights of shape \(2,\) instead of"),
+    ],
+)
+def test_weights_that_have_no_place_in_a_network_are_refused(
+    network: str, own: Settings, found: str, tmp_path: Path
+) -> None:
+    joint = ARCHITECTURES["reconnet3d"][1]
+    file = random_weights("reconnet3d", joint, tmp_path / "one.safetensors")
+    with pytest.raises(InputError, match=f"one.safetensors: expected weights that .*{found}"):
+        State(settings(network, own, start=str(file)))
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

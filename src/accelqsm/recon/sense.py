@@ -8,6 +8,9 @@ from torch import Tensor
 from accelqsm.conjugate import conjugate_gradients
 from accelqsm.fourier import PHASE_ENCODES, ifft
 
+SAMPLES_AT_ONCE = 2**19
+"""Samples of all channels whose transforms stay in the cache of a CPU (4 MB each)."""
+
 
 class Encoding:
     """SENSE forward model y_c = M F C_c x from an image to the samples of every channel.
@@ -31,11 +34,21 @@ class Encoding:
         return image
 
     def normal(self, image: Tensor) -> Tensor:
-        """Normal operator A^H A x."""
-        spectrum = torch.fft.fftn(self.maps * image, dim=PHASE_ENCODES)
+        """Normal operator A^H A x, on a CPU by as many readout positions as its cache holds."""
+        if image.is_cuda:
+            return self._normal(self.maps, image)
+        n_x, samples = image.shape[-3], len(self.maps) * image.numel()
+        at_once = max(SAMPLES_AT_ONCE * n_x // samples, 2)
+        maps = self.maps.expand(*self.maps.shape[:-3], n_x, -1, -1)
+        slabs = [slice(x, x + at_once) for x in range(0, n_x, at_once)]
+        parts = [self._normal(maps[..., x, :, :], image[..., x, :, :]) for x in slabs]
+        return torch.cat(parts, dim=-3)
+
+    def _normal(self, maps: Tensor, image: Tensor) -> Tensor:
+        spectrum = torch.fft.fftn(maps * image, dim=PHASE_ENCODES)
         spectrum *= self._mask
         images = torch.fft.ifftn(spectrum, dim=PHASE_ENCODES)
-        images *= self.maps.conj()
+        images *= maps.conj()
         summed: Tensor = images.sum(0)
         return summed
 

@@ -84,13 +84,7 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
     Raises:
         InputError: neither name nor file, wrong checksum, or a file of another architecture.
     """
-    file = weights_file(weights)
-    try:
-        with safe_open(file, framework="pt") as opened:
-            record = _record(file, (opened.metadata() or {}).get(HEADER, "{}"))
-            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"{file}: expected safetensors, found {error}") from None
+    file, record, tensors = _read(weights)
     import torch
 
     with naming(file):
@@ -100,11 +94,49 @@ def load_network(weights: str | Path = JOINT) -> StoredNetwork:
         shapes = {key: tuple(value.shape) for key, value in planned.state_dict().items()}
         if {key: tuple(value.shape) for key, value in tensors.items()} != shapes:
             raise InputError(f"expected the tensors of {planned.architecture}, found others")
-        if not all(bool(value.isfinite().all()) for value in tensors.values()):
-            raise InputError("expected finite weights, found NaN or infinity")
         network = untrained(name, architecture)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
+
+
+def start_from(weights: str | Path, network: TrainableNetwork) -> tuple[str, ...]:
+    """Give a network the weights of another, or of its own kind, to be trained further.
+
+    Args:
+        weights: a name or a file, as for ``load_network``.
+        network: an untrained network, which keeps what the weights lack.
+
+    Returns:
+        Names of the tensors that the weights lack.
+
+    Raises:
+        InputError: weights that cannot be read, or of which one has no place in the network.
+    """
+    file, _, tensors = _read(weights)
+    own = network.state_dict()
+    for name in tensors:
+        expected, found = (tuple(t[name].shape) if name in t else None for t in (own, tensors))
+        if found != expected:
+            raise InputError(
+                f"{file}: expected weights that {name_of(network)} can start from, found "
+                f"{name} of shape {found}" + (f" instead of {expected}" if expected else "")
+            )
+    network.load_state_dict(own | tensors)
+    return tuple(name for name in own if name not in tensors)
+
+
+def _read(weights: str | Path) -> tuple[Path, dict[str, Any], dict[str, torch.Tensor]]:
+    """File, our entry of its header, and tensors, all of them finite."""
+    file = weights_file(weights)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            record = _record(file, (opened.metadata() or {}).get(HEADER, "{}"))
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{file}: expected safetensors, found {error}") from None
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise InputError(f"{file}: expected finite weights, found NaN or infinity")
+    return file, record, tensors
 
 
 def _record(file: Path, text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -10,15 +11,36 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from accelqsm.errors import InputWarning
+from accelqsm.errors import InputError, InputWarning
 
 CPU = torch.device("cpu")
+PRECISION_VARIABLE, SINGLE, AUTOMATIC = "ACCELQSM_PRECISION", "single", "automatic"
 Value = TypeVar("Value")
 
 
 def best_device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def convolves_in_bfloat16(device: torch.device) -> bool:
+    """Whether networks convolve in bfloat16 on a device: on a GPU, and on a CPU with tiles (AMX).
+
+    Other CPUs gain no time. ``ACCELQSM_PRECISION=single`` keeps to float32 everywhere.
+
+    Raises:
+        InputError: another value of that variable.
+    """
+    precision = os.environ.get(PRECISION_VARIABLE, AUTOMATIC)
+    if precision not in (AUTOMATIC, SINGLE):
+        raise InputError(
+            f"{PRECISION_VARIABLE}: expected '{SINGLE}' or '{AUTOMATIC}', found '{precision}'"
+        )
+    if precision == SINGLE:
+        return False
+    # Versions of torch that tell nothing of the CPU stay at float32 there.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cuda" or bool(capabilities.get("amx_bf16", False))
 
 
 def use_threads(number: int) -> None:
@@ -51,10 +73,15 @@ def on_gpu_or_cpu(compute: Callable[[torch.device], Value]) -> tuple[Value, torc
 
 
 def device_name(device: torch.device) -> str:
-    """Device type with the name of the GPU or the number of threads."""
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)"
+    """Device type with the name of the GPU or the number of threads, and bfloat16 if used."""
+    known = [
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{torch.get_num_threads()} threads"
+    ]
+    if convolves_in_bfloat16(device):
+        known.append("bfloat16")
+    return f"{device.type} ({', '.join(known)})"
 
 
 def on_device(value: Value, device: torch.device) -> Value:

@@ -16,7 +16,7 @@ from accelqsm.files.toml import write_settings
 from accelqsm.options.table import plain
 from accelqsm.recon.method_settings import JOINT
 from accelqsm.recon.registry import NETWORKS
-from accelqsm.recon.weights import save_network, untrained
+from accelqsm.recon.weights import save_network, untrained, weights_checksum
 from accelqsm.training.loop import LOG, train
 from accelqsm.training.measured import Scans, cached_scans, find_scans
 from accelqsm.training.processes import first_process, joined_processes, wait_for_all
@@ -139,4 +139,7 @@ def _about(settings: TrainingSettings, data: DataSettings, scans: Scans | None) 
         learned = ", ".join(path.name for path in scans.training)
     else:
         learned = f"digital heads {FIRST_TRAINING_SEED}-{FIRST_TRAINING_SEED + data.heads - 1}"
-    return {"training": json.dumps(plain(settings)), "learned_from": learned}
+    about = {"training": json.dumps(plain(settings)), "learned_from": learned}
+    if settings.start:
+        about["start_sha256"] = weights_checksum(settings.start)
+    return about

@@ -39,6 +39,13 @@ class TrainingSettings(Settings):
 
     network: str = setting("reconnet3d", registry=NETWORKS, help="network to train")
     network_settings: Settings = CHOSEN
+    start: str = setting(
+        "",
+        metavar="WEIGHTS",
+        help="weights to go on from, a name or a file: those of the same network, or of one whose "
+        "kernels it has among others (echo-joint has those of a joint reconnet3d); random weights "
+        "unless given",
+    )
     seed: int = setting(
         0, least=0, most=2**32 - 1, help="seed of the initial weights and the training pairs"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from accelqsm.errors import InputError
+from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.atomic import whole_file
 from accelqsm.options.table import from_table, plain
 from accelqsm.recon.network.protocol import StoredNetwork, TrainableNetwork
 from accelqsm.recon.registry import NETWORKS
-from accelqsm.recon.weights import HEADER, untrained
+from accelqsm.recon.weights import HEADER, start_from, untrained
 from accelqsm.runtime.device import on_device
 from accelqsm.training.data import Pair
 from accelqsm.training.loss import loss
@@ -44,6 +45,8 @@ class State:
         self.settings = settings
         self.device = training_device()
         self.network = self._untrained()
+        if settings.start:
+            _start(self.network, settings.start)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         kernels = [p for p in self.network.parameters() if p.dim() > 1]
         others = [p for p in self.network.parameters() if p.dim() <= 1]
@@ -153,6 +156,19 @@ class State:
                 raise KeyError(f"no moments of {kind}")
             optimiser.load_state_dict(state)
         self.step = int(record["step"])
+
+
+def _start(network: TrainableNetwork, weights: str) -> None:
+    """Give a network weights to go on from, and say which of its own these lack.
+
+    Warns:
+        InputWarning: tensors that begin untrained.
+    """
+    if lacking := start_from(weights, network):
+        shown = ", ".join(lacking[:3]) + (" and others" if len(lacking) > 3 else "")
+        warnings.warn(
+            InputWarning(f"{weights}: lacks {shown}, which begin untrained"), stacklevel=4
+        )
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -123,7 +123,7 @@ class EchoArchitecture(Cascades):
         5, least=1, most=64, help="blocks of convolutions, each followed by data consistency"
     )
     readout_kernels: tuple[int, ...] = setting(
-        (3, 1, 1, 1),
+        (3, 1, 3, 1, 1),
         least=1,
         most=31,
         unit="voxels",

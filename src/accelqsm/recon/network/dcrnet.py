@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from accelqsm.recon.network.architecture import DcrArchitecture
-from accelqsm.recon.network.folding import convolution_type
+from accelqsm.recon.network.convolution import convolution_type
 from accelqsm.recon.network.module import NetworkModule
 from accelqsm.recon.network.protocol import check_maps
 from accelqsm.recon.sense import Encoding, broadcast_maps, unit_maps

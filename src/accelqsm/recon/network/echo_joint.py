@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from accelqsm.recon.network.architecture import EchoArchitecture
+from accelqsm.recon.network.convolution import Convolution
+from accelqsm.recon.network.folding import as_complex, as_real
 from accelqsm.recon.network.protocol import check_maps
-from accelqsm.recon.network.unrolled import CascadeNetwork, unrolled
+from accelqsm.recon.network.unrolled import LEAK, CascadeNetwork, unrolled
 from accelqsm.recon.sense import Encoding, broadcast_maps
 
-LEAK = 0.1
+SMOOTH = 5
+"""Voxels along y and z of the mean, taken twice, whose phase is taken out of each echo."""
 
 
 class EchoJoint(CascadeNetwork):
     """Unrolled network of cascades x <- DC(x + CNN(x)), where x holds all echoes of a scan.
 
-    The convolutions of a cascade pass a hidden state from echo to echo, forward and backward with
-    the same weights, so that any number of echoes goes in, and reversed echoes give the reversed
-    images. Data consistency is that of ``unrolled``, echo by echo, each with its own pattern.
-    Convolutions have no bias and LeakyReLU is positively homogeneous, so that the result scales
-    with the data; it does not commute with a phase. The last convolution of each cascade is
-    initialised to zero: untrained, the network is CG-SENSE.
+    The convolutions are those of ReconNet3D, but the first of each cascade passes its hidden state
+    from echo to echo, h_e = LeakyReLU(V * x_e + U * h_(e-1)), and with the same weights from the
+    last echo to the first; the further layers take the mean of both. So any number of echoes goes
+    in, and reversed echoes give the reversed images. What goes in is without the smooth phase of
+    each echo, so that echoes are alike. U is initialised to zero: with the weights of a joint
+    ReconNet3D to start from, each echo is reconstructed by itself, as there. Data consistency is
+    that of ``unrolled``, each echo with its own pattern.
 
     LARO has a U-Net behind the recurrent layer, instance normalisation, ten unrolls by ADMM with
     ten conjugate gradients each, and takes planes; this network has few layers, five cascades of
@@ -35,8 +37,11 @@ class EchoJoint(CascadeNetwork):
     """
 
     def __init__(self, architecture: EchoArchitecture) -> None:
-        n = architecture.cascades
-        super().__init__(architecture, (EchoBlock(architecture) for _ in range(n)), torch.zeros(n))
+        n, width = architecture.cascades, architecture.width
+        super().__init__(architecture, torch.zeros(n))
+        self.onward = nn.ModuleList(Convolution(width, width, 1) for _ in range(n))
+        for kernel in self.onward.parameters():
+            nn.init.zeros_(kernel)
 
     def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
         """Reconstruct all echoes of under-sampled planes.
@@ -67,46 +72,42 @@ class EchoJoint(CascadeNetwork):
         ]
         return unrolled(encodings, torch.cat(wanted), self.refine, log_weights=self.log_weights)
 
+    def refine(self, index: int, image: Tensor) -> Tensor:
+        """Refinement of one cascade, of images without their smooth phases."""
+        phase = smooth_phase(image.detach())
+        return phase * super().refine(index, phase.conj() * image)
 
-class EchoBlock(nn.Module):
-    """Convolutions of one cascade: one that enters, one from echo to echo, and further ones.
-
-    h_e = LeakyReLU(V * x_e + U * h_(e-1)), and the same from the last echo to the first; the
-    further layers take the mean of both.
-    """
-
-    def __init__(self, architecture: EchoArchitecture) -> None:
-        super().__init__()
-        first, *further = architecture.readout_kernels
-        width, ends = architecture.width, 2 * architecture.patch**2
-        self.enter = _convolution(ends, width, first)
-        self.onward = _convolution(width, width, 1)
-        widths = [*[width] * len(further), ends]
-        self.further = nn.ModuleList(
-            _convolution(n_in, n_out, size)
-            for (n_in, n_out), size in zip(pairwise(widths), further, strict=True)
-        )
-        nn.init.zeros_(self.further[-1].weight)  # type: ignore[arg-type]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Change of the images, real (echo, channel, x, y, z)."""
-        hidden = self._states(self.enter(images))
-        for convolution in self.further[:-1]:
-            hidden = functional.leaky_relu(convolution(hidden), LEAK)
-        change: Tensor = self.further[-1](hidden)
+    def change(self, index: int, images: Tensor) -> Tensor:
+        """Change of the images of all echoes by one cascade, real (echo, channel, x, y, z)."""
+        first, _, *further = self.blocks[index].children()
+        change = self._states(first(images), self.onward[index])
+        for layer in further:
+            change = layer(change)
         return change
 
-    def _states(self, entered: Tensor) -> Tensor:
+    @staticmethod
+    def _states(entered: Tensor, onward: nn.Module) -> Tensor:
         """Mean of the hidden states that come from the echoes before, and from those after."""
         both = torch.stack([entered, entered.flip(0)], dim=1)
         state = functional.leaky_relu(both[0], LEAK)
         states = [state]
         for each in both[1:]:  # both directions in one convolution
-            state = functional.leaky_relu(each + self.onward(state), LEAK)
+            state = functional.leaky_relu(each + onward(state), LEAK)
             states.append(state)
         found = torch.stack(states)
         return (found[:, 0] + found[:, 1].flip(0)) / 2
 
 
-def _convolution(n_in: int, n_out: int, size: int) -> nn.Conv3d:
-    return nn.Conv3d(n_in, n_out, (size, 3, 3), padding=(size // 2, 1, 1), bias=False)
+def smooth_phase(images: Tensor) -> Tensor:
+    """Factors exp(i phase) of images averaged over neighbours of each plane, of magnitude one.
+
+    Args:
+        images: complex (echo, x, y, z).
+    """
+    around = [min(SMOOTH, n + n % 2 - 1) // 2 for n in images.shape[-2:]]  # planes may be small
+    size, padding = (1, *(2 * n + 1 for n in around)), (0, *around)
+    smooth = as_real(images)
+    for _ in range(2):
+        smooth = functional.avg_pool3d(smooth, size, stride=1, padding=padding)
+    phase = as_complex(smooth).sgn()
+    return torch.where(phase == 0, torch.ones_like(phase), phase)

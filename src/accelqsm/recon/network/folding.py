@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-
-def convolution_type(image: Tensor) -> AbstractContextManager[object]:
-    """Context with convolutions in bfloat16 on a GPU; Fourier transforms are not affected.
-
-    Not on a CPU: torch 2.13 gives gradients that are not finite, or ends the process, for some
-    sizes of convolutions in bfloat16 on CPUs with AMX, and elsewhere it gains no time.
-    """
-    return torch.autocast(image.device.type, torch.bfloat16, enabled=image.is_cuda)
 
 
 def as_real(image: Tensor) -> Tensor:

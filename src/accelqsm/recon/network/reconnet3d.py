@@ -8,10 +8,9 @@ k-space is under-sampled in the (ky, kz) plane.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.method_settings import JOINT, PER_COIL
@@ -20,16 +19,13 @@ from accelqsm.recon.network.protocol import check_maps
 from accelqsm.recon.network.unrolled import CascadeNetwork, unrolled
 from accelqsm.recon.sense import Encoding, broadcast_maps
 
-LEAK = 0.1
 INITIAL_LOG_WEIGHT = {PER_COIL: math.log(10.0), JOINT: 0.0}
 
 
 class ReconNet3D(CascadeNetwork):
     """Unrolled network of cascades x <- DC(x + CNN(x)).
 
-    Convolutions have no bias and LeakyReLU is positively homogeneous, so that the result scales
-    with the data. The last convolution of each block is initialised to zero: untrained, the
-    network returns its initial image. Per coil, that is the zero-filled image, and data
+    Per coil, the initial image is the zero-filled one, and data
     consistency is soft with one learned weight per cascade, except for the last cascade, which
     replaces the sampled positions by the measured samples. Joint, the initial image is a few
     iterations of CG-SENSE, and data consistency is
@@ -44,8 +40,7 @@ class ReconNet3D(CascadeNetwork):
         n = architecture.cascades
         soft = n - 1 if architecture.consistency == PER_COIL else n
         initial = INITIAL_LOG_WEIGHT[architecture.consistency]
-        blocks = (_block(architecture) for _ in range(n))
-        super().__init__(architecture, blocks, torch.full((soft,), initial))
+        super().__init__(architecture, torch.full((soft,), initial))
 
     def forward(self, measured: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
         """Reconstruct under-sampled planes.
@@ -114,18 +109,3 @@ def data_consistency(
     missing = torch.fft.fftn(zero_filled - image, dim=PHASE_ENCODES, norm="ortho")
     correction: Tensor = torch.fft.ifftn(missing * weights, dim=PHASE_ENCODES, norm="ortho")
     return image + correction
-
-
-def _block(architecture: Architecture) -> nn.Sequential:
-    """Convolutions of one cascade; the last is initialised to zero."""
-    sizes = architecture.readout_kernels
-    ends = 2 * architecture.patch**2
-    widths = [ends, *[architecture.width] * (len(sizes) - 1), ends]
-    layers: list[nn.Module] = []
-    for (n_in, n_out), size in zip(pairwise(widths), sizes, strict=True):
-        layers.append(nn.Conv3d(n_in, n_out, (size, 3, 3), padding=(size // 2, 1, 1), bias=False))
-        layers.append(nn.LeakyReLU(LEAK, inplace=True))
-    final = layers[-2]
-    assert isinstance(final, nn.Conv3d)
-    nn.init.zeros_(final.weight)
-    return nn.Sequential(*layers[:-1])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from accelqsm.recon.network.folding import as_complex, as_real, convolution_type, fold, unfold
+from accelqsm.recon.network.convolution import Convolution, convolution_type
+from accelqsm.recon.network.folding import as_complex, as_real, fold, unfold
 from accelqsm.recon.network.module import NetworkModule, Sizes
 from accelqsm.recon.sense import Encoding, least_squares
 
@@ -19,35 +21,65 @@ ITERATIONS = 3
 """Conjugate-gradient iterations of each data consistency."""
 
 
+LEAK = 0.1
+
+
 class CascadeSizes(Sizes, Protocol):
     """What the architecture of cascades tells besides."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def cascades(self) -> int: ...
+
+    @property
+    def readout_kernels(self) -> tuple[int, ...]: ...
 
     @property
     def patch(self) -> int: ...
 
 
 class CascadeNetwork(NetworkModule):
-    """Network of cascades: blocks of convolutions, and log v of their data consistency."""
+    """Network of cascades: blocks of convolutions, and log v of their data consistency.
+
+    Convolutions have no bias and LeakyReLU is positively homogeneous, so that the result scales
+    with the data. The last convolution of each block is initialised to zero: untrained, a network
+    returns the image that the cascades start from.
+    """
 
     architecture: CascadeSizes
 
-    def __init__(
-        self, architecture: CascadeSizes, blocks: Iterable[nn.Module], log_weights: Tensor
-    ) -> None:
+    def __init__(self, architecture: CascadeSizes, log_weights: Tensor) -> None:
         super().__init__(architecture)
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(_block(architecture) for _ in range(architecture.cascades))
         self.log_weights = nn.Parameter(log_weights)
-        for convolution in self.parameters():
-            if convolution.dim() == 5:
-                convolution.data = convolution.data.to(memory_format=torch.channels_last_3d)
 
     def refine(self, index: int, image: Tensor) -> Tensor:
         """Convolutional refinement x + CNN(x) of one cascade."""
         patch = self.architecture.patch
         folded = fold(as_real(image), patch)
         with convolution_type(image):
-            change = self.blocks[index](folded)
+            change = self.change(index, folded)
         return image + as_complex(unfold(change.to(image.real.dtype), patch, image.shape[-2:]))
+
+    def change(self, index: int, images: Tensor) -> Tensor:
+        """CNN(x) of one cascade, real (batch, channel, x, y, z)."""
+        change: Tensor = self.blocks[index](images)
+        return change
+
+
+def _block(architecture: CascadeSizes) -> nn.Sequential:
+    """Convolutions of one cascade, with LeakyReLU between them."""
+    sizes = architecture.readout_kernels
+    ends = 2 * architecture.patch**2
+    widths = [ends, *[architecture.width] * (len(sizes) - 1), ends]
+    layers: list[nn.Module] = []
+    for (n_in, n_out), size in zip(pairwise(widths), sizes, strict=True):
+        layers.append(final := Convolution(n_in, n_out, size))
+        layers.append(nn.LeakyReLU(LEAK, inplace=True))
+    nn.init.zeros_(final.weight)
+    return nn.Sequential(*layers[:-1])
 
 
 def unrolled(
