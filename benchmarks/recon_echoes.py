@@ -2,11 +2,14 @@
 
 32 x 112 x 40 voxels of 2.0 x 1.7 x 3.2 mm about the nuclei of one side, four echoes, 8 channels,
 Poisson disks with a centre of 16 x 12. Every method reconstructs the same noisy samples in a
-process of its own. As a Markdown table: complex NRMSE of each echo's image where there is signal
-and their mean, error of the phase from first to last echo weighted by its magnitude, CPU seconds
-with the sensitivities, and the memory that the method adds.
-Usage: OMP_NUM_THREADS=1 python benchmarks/recon_echoes.py [--head N] [--snr SNR] [--af AF ...]
-    [--of-each-echo, a pattern for each echo, by the methods that can use it]
+process of its own. As a Markdown table, each a mean over heads: complex NRMSE where there is
+signal, over the echoes and of each, error of the phase from first to last echo weighted by its
+magnitude, CPU seconds with the sensitivities, and the memory that the method adds. Networks without
+weights in the package are left out unless a file is named, and so is BART where it is not
+installed, whose memory is not known.
+Usage: OMP_NUM_THREADS=1 python benchmarks/recon_echoes.py [--heads SEED ...] [--snr SNR]
+    [--af AF ...] [--of-each-echo, a pattern for each echo, by the methods that can use it]
+    [--weights METHOD=FILE ...] [--methods METHOD ...]
 """
 
 from __future__ import annotations
@@ -15,75 +18,152 @@ import argparse
 import multiprocessing
 import resource
 import time
+from dataclasses import replace
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
+from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.grid import Shape, centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.recon.espirit import espirit_in_slabs
-from accelqsm.recon.method_settings import EchoWaveletSettings, WaveletSettings
+from accelqsm.recon.method_settings import EchoWaveletSettings, NetworkSettings, WaveletSettings
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import unit_maps
 from accelqsm.recon.settings import ReconSettings
+from accelqsm.recon.weights import chosen_weights
+from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.simulate.coils import head_coil
 from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
+from bart import INSTALLED, Bart
 
 SHAPE, SIZE_MM, CENTRE_MM = (32, 112, 40), (2.0, 1.7, 3.2), (-14.0, -17.0, 5.0)
 ECHO_TIMES_S = (0.004, 0.010, 0.016, 0.022)
 CALIBRATION, N_CHANNELS, SIGNAL_SHARE = (16, 12), 8, 0.1
+LAMBDAS = (0.002, 0.004)
+BART_LAMBDAS, BART_ITERATIONS = (0.001, 0.002, 0.005), 60
 METHODS = {
+    "zero-filled": ReconSettings("zero-filled"),
     "CG-SENSE": ReconSettings("cg-sense"),
     **{
         f"L1-wavelet, lambda {share}": ReconSettings(
             "l1-wavelet", WaveletSettings(regularisation=share)
         )
-        for share in (0.002, 0.004, 0.006)
+        for share in LAMBDAS
     },
     **{
         f"L1 over echoes, lambda {share}": ReconSettings(
             "l1-echoes", EchoWaveletSettings(regularisation=share)
         )
-        for share in (0.002, 0.004, 0.006)
+        for share in LAMBDAS
     },
+    "DCRNet": ReconSettings("dcrnet"),
+    "ReconNet3D, per coil": ReconSettings(
+        "reconnet3d", network=NetworkSettings(consistency="per-coil")
+    ),
     "ReconNet3D, joint": ReconSettings("reconnet3d"),
+    "echo-joint": ReconSettings("echo-joint"),
 }
+
+Row = tuple[list[float], float, float, float]
+"""NRMSE of each echo in per cent, error of the phase in rad, CPU seconds, MB."""
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--head", type=int, default=62)
-    parser.add_argument("--snr", type=float, default=100.0)
-    parser.add_argument("--af", type=int, nargs="+", default=[3, 5, 8])
-    parser.add_argument("--of-each-echo", action="store_true")
-    options = parser.parse_args()
+    options = _options()
     torch.set_num_threads(1)
-    echoes, maps = brain(options.head)
+    keep_freed_memory()
+    methods = {
+        name: with_weights(settings, options.weights)
+        for name, settings in METHODS.items()
+        if can_run(settings, options)
+    }
+    heads = {seed: brain(seed) for seed in options.heads}
     print("| AF | method | NRMSE % | of each echo | phase, rad | CPU s | MB |")
     print("|---|---|---:|---:|---:|---:|---:|")
     for acceleration in options.af:
-        sampled = pattern(acceleration, seed=options.head, of_each_echo=options.of_each_echo)
-        kspace = measured(echoes, maps, sampled, snr=options.snr, seed=options.head)
-        estimated = espirit_in_slabs(kspace).maps
-        for name, settings in METHODS.items():
-            if options.of_each_echo and RECONSTRUCTIONS[settings.method].shared_pattern:
-                continue
-            image, cpu_s, mb = in_a_process(kspace, settings)
-            combined = (maps.conj() * estimated).sum(0) * image
-            nrmse, phase_rad = errors(echoes, combined)
-            each = ", ".join(f"{error:.2f}" for error in nrmse)
-            mean = sum(nrmse) / len(nrmse)
-            print(
-                f"| {acceleration} | {name} | {mean:.2f} | {each} | {phase_rad:.4f} "
-                f"| {cpu_s:.1f} | {mb:.0f} |",
-                flush=True,
-            )
+        rows: dict[str, list[Row]] = {}
+        for seed, (echoes, maps) in heads.items():
+            sampled = pattern(acceleration, seed=seed, of_each_echo=options.of_each_echo)
+            kspace = measured(echoes, maps, sampled, snr=options.snr, seed=seed)
+            for name, settings in methods.items():
+                image, cpu_s, mb = in_a_process(kspace, settings, maps)
+                rows.setdefault(name, []).append((*errors(echoes, image), cpu_s, mb))
+            if INSTALLED:
+                for lamda in BART_LAMBDAS:
+                    image, cpu_s = by_bart(kspace, maps, lamda)
+                    row = (*errors(echoes, image), cpu_s, float("nan"))
+                    rows.setdefault(f"BART, L1-wavelet, lambda {lamda}", []).append(row)
+        for name, found in rows.items():
+            print(line(acceleration, name, found), flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--heads", type=int, nargs="+", default=[62], metavar="SEED")
+    parser.add_argument("--snr", type=float, default=100.0)
+    parser.add_argument("--af", type=int, nargs="+", default=[3, 5, 8])
+    parser.add_argument("--of-each-echo", action="store_true")
+    parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    options = parser.parse_args()
+    options.weights = dict(word.split("=", 1) for word in options.weights)
+    return options
+
+
+def can_run(settings: ReconSettings, options: argparse.Namespace) -> bool:
+    """Whether a method is wanted, can use the patterns, and has weights if it needs any."""
+    row = RECONSTRUCTIONS[settings.method]
+    if settings not in [METHODS[name] for name in options.methods]:
+        return False
+    if options.of_each_echo and row.shared_pattern:
+        return False
+    if "network" not in row.uses or settings.method in options.weights:
+        return True
+    try:
+        chosen_weights(settings)
+    except InputError:
+        return False
+    return True
+
+
+def with_weights(settings: ReconSettings, given: dict[str, str]) -> ReconSettings:
+    """Settings with the weights that were given for the method, if any."""
+    if settings.method not in given or settings.network.consistency == "per-coil":
+        return settings
+    return replace(settings, network=NetworkSettings(weights=given[settings.method]))
+
+
+def line(acceleration: int, name: str, rows: list[Row]) -> str:
+    """A line of the table: means over heads."""
+    nrmse, phases_rad, cpu_s, mb = zip(*rows, strict=True)
+    each = [fmean(values) for values in zip(*nrmse, strict=True)]
+    shown = ", ".join(f"{error:.2f}" for error in each)
+    return (
+        f"| {acceleration} | {name} | {fmean(each):.2f} | {shown} | {fmean(phases_rad):.4f} "
+        f"| {fmean(cpu_s):.1f} | {fmean(mb):.0f} |"
+    )
+
+
+def by_bart(kspace: KSpace, maps: Tensor, lamda: float) -> tuple[Tensor, float]:
+    """Images (echo, x, y, z) of BART's L1-wavelet, echo by echo, and its CPU seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    bart, found = Bart(kspace.planes()[:, 0], CALIBRATION), []
+    bart.find_maps(everywhere=True)
+    for echo in range(kspace.acquisition.n_echoes):
+        bart.give(kspace.planes()[:, echo])
+        image = bart.solve(BART_ITERATIONS, f"W:7:0:{lamda}")
+        found.append((maps.conj() * bart.maps).sum(0) * image)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+    return torch.stack(found), spent
 
 
 def acquisition(refinement: int = 1) -> Acquisition:
@@ -150,11 +230,13 @@ def errors(true: Tensor, found: Tensor) -> tuple[list[float], float]:
     return nrmse, float(squared.sum() / weight.sum()) ** 0.5
 
 
-def in_a_process(kspace: KSpace, settings: ReconSettings) -> tuple[Tensor, float, float]:
-    """Joint image (echo, x, y, z), CPU seconds, and MB beyond those of the samples."""
+def in_a_process(
+    kspace: KSpace, settings: ReconSettings, maps: Tensor
+) -> tuple[Tensor, float, float]:
+    """Image of all channels (echo, x, y, z), CPU seconds, and MB beyond those of the samples."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_reconstruct, args=(theirs, kspace, settings))
+    process = context.Process(target=_reconstruct, args=(theirs, kspace, settings, maps))
     process.start()
     theirs.close()
     found, cpu_s, mb = ours.recv()
@@ -162,10 +244,22 @@ def in_a_process(kspace: KSpace, settings: ReconSettings) -> tuple[Tensor, float
     return torch.from_numpy(found), cpu_s, mb
 
 
-def _reconstruct(pipe, kspace, settings) -> None:  # type: ignore[no-untyped-def]
+def _reconstruct(pipe, kspace, settings, maps) -> None:  # type: ignore[no-untyped-def]
     before, start = _peak_mb(), time.process_time()
-    images = torch.cat([block.images[0] for block in reconstruct(kspace, settings)], dim=1)
-    pipe.send((images.numpy(), time.process_time() - start, _peak_mb() - before))
+    blocks = list(reconstruct(kspace, settings))
+    cpu_s, mb = time.process_time() - start, _peak_mb() - before
+    images = torch.zeros(len(kspace.acquisition.echo_times_s), *SHAPE, dtype=torch.complex64)
+    # A joint image is in the phase of the estimated sensitivities, which are not the true ones.
+    joint = blocks[0].channels is None
+    estimated = espirit_in_slabs(kspace).maps if joint else maps
+    for block in blocks:
+        if joint:
+            received = estimated[:, None, block.x] * block.images[0]
+            images[:, block.x] += (maps[:, None, block.x].conj() * received).sum(0)
+        else:
+            some = maps[block.channels][:, None, block.x]
+            images[:, block.x] += (some.conj() * block.images).sum(0)
+    pipe.send((images.numpy(), cpu_s, mb))
 
 
 def _peak_mb() -> float:

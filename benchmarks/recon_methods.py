@@ -12,16 +12,11 @@ Usage: OMP_NUM_THREADS=1 python benchmarks/recon_methods.py [HEAD [AF ...]]
 from __future__ import annotations
 
 import resource
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -37,6 +32,7 @@ from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.sense import Encoding
 from accelqsm.recon.weights import load_network
+from bart import INSTALLED, Bart
 from recon_head import (
     CALIBRATION,
     SHAPE,
@@ -70,9 +66,8 @@ def main() -> None:
         print_network(acceleration, images, kspace, found)
         if acceleration == 2:
             print_grappa(acceleration, images, kspace)
-        if shutil.which("bart"):
-            with tempfile.TemporaryDirectory() as folder:
-                print_bart(acceleration, images, kspace, Path(folder))
+        if INSTALLED:
+            print_bart(acceleration, images, kspace)
 
 
 def pattern(acceleration: int, *, seed: int) -> Tensor:
@@ -126,50 +121,28 @@ def print_grappa(acceleration: int, images: Tensor, kspace: KSpace) -> None:
     _row(acceleration, "pygrappa: GRAPPA", error_percent(images, theirs), cpu_s)
 
 
-def print_bart(acceleration: int, images: Tensor, kspace: KSpace, folder: Path) -> None:
+def print_bart(acceleration: int, images: Tensor, kspace: KSpace) -> None:
     """The same through BART's commands, with maps defined everywhere and as BART crops them."""
-    spectrum = fft(kspace.planes()[:, 0], READOUT).permute(1, 2, 3, 0).numpy()
-    _write_cfl(folder / "k", spectrum)
-    box = ":".join(map(str, (max(CALIBRATION), *CALIBRATION)))
-    lambdas = LAMBDAS
-    for crop, where in ((["-c0"], "everywhere"), ([], "crop_to_nonzero")):
-        words = ["ecalib", "-m1", "-r", box, "-k5", "-t", "0.001", *crop, "k", "s"]
-        _, cpu_s = _timed(lambda words=words: _bart(folder, words))
+    bart, lambdas = Bart(kspace.planes()[:, 0], CALIBRATION), LAMBDAS
+    for everywhere in (True, False):
+        where = "everywhere" if everywhere else "crop_to_nonzero"
+        _, cpu_s = _timed(lambda everywhere=everywhere: bart.find_maps(everywhere=everywhere))
         _row(acceleration, f"BART: sensitivities {where}", None, cpu_s)
-        least_squares = ["-i", str(SENSE.n_iterations), "-R", f"Q:{SENSE.weight}"]
-        error, cpu_s = _solved(folder, images, least_squares)
+        error, cpu_s = _solved(bart, images, SENSE.n_iterations, f"Q:{SENSE.weight}")
         _row(acceleration, f"BART: CG-SENSE, maps {where}", error, cpu_s)
         if acceleration > 2:
-            sparse = ["-i", str(WAVELET_ITERATIONS), "-R"]
             error, cpu_s, best = min(
-                (*_solved(folder, images, [*sparse, f"W:7:0:{lamda}"]), lamda) for lamda in lambdas
+                (*_solved(bart, images, WAVELET_ITERATIONS, f"W:7:0:{lamda}"), lamda)
+                for lamda in lambdas
             )
             _row(acceleration, f"BART: L1-wavelet, lambda {best}, maps {where}", error, cpu_s)
             lambdas = (best,)
 
 
-def _solved(folder: Path, images: Tensor, options: list[str]) -> tuple[float, float]:
-    """Error and CPU seconds of a reconstruction with the maps in the folder."""
-    _, cpu_s = _timed(lambda: _bart(folder, ["pics", "-S", *options, "k", "s", "x"]))
-    maps = torch.from_numpy(_read_cfl(folder / "s")).permute(3, 0, 1, 2)
-    image = torch.from_numpy(_read_cfl(folder / "x"))
-    return error_percent(images, maps * image), cpu_s
-
-
-def _bart(folder: Path, words: list[str]) -> None:
-    subprocess.run(["bart", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-
-
-def _write_cfl(path: Path, values: npt.NDArray[np.complex64]) -> None:
-    path.with_suffix(".hdr").write_text(f"# Dimensions\n{' '.join(map(str, values.shape))}\n")
-    values.astype(np.complex64).ravel(order="F").tofile(path.with_suffix(".cfl"))
-
-
-def _read_cfl(path: Path) -> npt.NDArray[np.complex64]:
-    sizes = path.with_suffix(".hdr").read_text().splitlines()[1].split()
-    flat = np.fromfile(path.with_suffix(".cfl"), np.complex64)
-    volume = flat.reshape([int(size) for size in sizes], order="F").squeeze()
-    return np.ascontiguousarray(volume)
+def _solved(bart: Bart, images: Tensor, n_iterations: int, penalty: str) -> tuple[float, float]:
+    """Error and CPU seconds of a reconstruction with the maps that there are."""
+    image, cpu_s = _timed(lambda: bart.solve(n_iterations, penalty))
+    return error_percent(images, bart.maps * image), cpu_s
 
 
 def _timed(solve: Callable[[], Result]) -> tuple[Result, float]:
