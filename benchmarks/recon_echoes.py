@@ -18,6 +18,7 @@ import argparse
 import multiprocessing
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 
@@ -134,7 +135,7 @@ def can_run(settings: ReconSettings, options: argparse.Namespace) -> bool:
     return True
 
 
-def with_weights(settings: ReconSettings, given: dict[str, str]) -> ReconSettings:
+def with_weights(settings: ReconSettings, given: Mapping[str, str]) -> ReconSettings:
     """Settings with the weights that were given for the method, if any."""
     if settings.method not in given or settings.network.consistency == "per-coil":
         return settings

@@ -7,13 +7,14 @@ drawn into images with fields of their own, and on none of these. Contrast is th
 the mean of the shell around: of susceptibility for the bleed, of the first echo's magnitude for
 the lesion. Prints each as a share of that of the fully sampled scan.
 
-Usage: python benchmarks/recon_lesions.py [SEEDS...]
+Usage: python benchmarks/recon_lesions.py [SEED ...] [--arms ARM ...] [--weights METHOD=FILE ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import sys
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from accelqsm.simulate.heads.head import Head, digital_head
 from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.sampling import sampling_pattern
+from recon_echoes import with_weights
 
 PRESET = PRESETS["demo"]
 PER_COIL, JOINT = (
@@ -45,36 +47,53 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
     "joint AF 5": ("af5", JOINT),
     "per-coil AF 5": ("af5", PER_COIL),
     "L1-wavelet AF 5": ("af5", ReconSettings("l1-wavelet")),
+    "joint AF 8": ("af8", JOINT),
+    "L1-echoes AF 8": ("af8", ReconSettings("l1-echoes")),
+    "DCRNet AF 8": ("af8", ReconSettings("dcrnet")),
+    "echo-joint AF 5": ("af5", ReconSettings("echo-joint")),
+    "echo-joint AF 8": ("af8", ReconSettings("echo-joint")),
 }
+DEFAULT_ARMS = ["full", "PI", "joint AF 5", "per-coil AF 5", "L1-wavelet AF 5"]
+ORDER = ("af5", "full", "pi", "af8")
+"""Protocols in the order in which their patterns and noise are drawn."""
 
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seeds", type=int, nargs="*", default=[500, 501, 502])
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=DEFAULT_ARMS)
+    parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
+    options = parser.parse_args()
+    weights = dict(word.split("=", 1) for word in options.weights)
+    arms = {
+        arm: (protocol, with_weights(recon, weights))
+        for arm, (protocol, recon) in ARMS.items()
+        if arm in ("full", *options.arms)
+    }
     torch.set_num_threads(1)
     keep_freed_memory()
-    seeds = [int(word) for word in sys.argv[1:]] or [500, 501, 502]
     print("| head | arm | bleed: chi contrast, ppb (share) | lesion: magnitude (share) |")
     print("|---|---|---:|---:|")
-    for seed in seeds:
-        for row in rows(seed):
+    for seed in options.seeds:
+        for row in rows(seed, arms):
             print(row, flush=True)
 
 
-def rows(seed: int) -> list[str]:
-    """One row per arm."""
+def rows(seed: int, arms: Mapping[str, tuple[str, ReconSettings]]) -> list[str]:
+    """One row per arm, the first of which is full sampling."""
     acquisition = PRESET.acquisition
     plain = digital_head(acquisition.grid.refined(PRESET.refinement), seed=seed)
     head = with_findings(plain)
-    names = {protocol for protocol, _ in ARMS.values()}
     patterns = {
         name: sampling_pattern(PROTOCOLS[name], PRESET, seed=seed + number)
-        for number, name in enumerate(sorted(names))
+        for number, name in enumerate(ORDER)
     }
     kspaces = scan(
         head, acquisition, patterns, n_channels=PRESET.n_channels, snr=PRESET.snr, seed=seed
     )
     lines, full = [], None
-    for arm, (protocol, recon) in ARMS.items():
+    for arm, (protocol, recon) in arms.items():
         maps = map_susceptibility(kspaces[protocol], recon)
         assert maps.echoes is not None
         chi_ppm, mask = torch.from_numpy(maps.chi_ppm), torch.from_numpy(maps.mask)

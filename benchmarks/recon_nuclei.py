@@ -2,12 +2,13 @@
 
 A digital cohort (seed 3, which nothing was trained or tuned on), every head scanned on the demo's
 grid with 8 channels: fully sampled, parallel imaging at AF 2 and again with other noise, Poisson
-disks at AF 3, 4 and 5. Prints, per nucleus and acceleration, r and the mean difference in per cent
-against parallel imaging and against full sampling, and between the two scans with parallel imaging.
-Values of each head and arm are kept in OUT, so that a run that was stopped goes on, and several
-may work on some arms or heads each.
+disks at AF 3, 4, 5 and 8. Prints, per nucleus and acceleration, r and the mean difference in per
+cent against parallel imaging and against full sampling, and between the two scans with parallel
+imaging. Values of each head and arm are kept in OUT, so that a run that was stopped goes on, and
+several may work on some arms or heads each.
 
 Usage: python benchmarks/recon_nuclei.py OUT [--heads N] [--first N] [--arms ARM ...]
+    [--weights METHOD=FILE ...]
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -32,6 +35,7 @@ from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.sampling import sampling_pattern
 from accelqsm.virtual.scans import at_scan_resolution
+from recon_echoes import with_weights
 
 COHORT_SEED, LARGEST_COHORT = 3, 20
 PRESET = PRESETS["demo"]
@@ -39,20 +43,29 @@ PER_COIL, JOINT = (
     ReconSettings("reconnet3d", network=NetworkSettings(consistency=consistency))
     for consistency in ("per-coil", "joint")
 )
+ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8")
+"""Protocols in the order in which their patterns and noise are drawn."""
+
 ARMS: dict[str, tuple[str, ReconSettings]] = {
     "full": ("full", ReconSettings("zero-filled")),
     "PI": ("pi", ReconSettings("grappa")),
     "PI again": ("pi-rescan", ReconSettings("grappa")),
     **{
         f"{name} AF {af}": (f"af{af}", recon)
-        for af in (3, 4, 5)
+        for af in (3, 4, 5, 8)
         for name, recon in (
             ("joint", JOINT),
             ("per-coil", PER_COIL),
             ("L1-wavelet", ReconSettings("l1-wavelet")),
+            ("L1-echoes", ReconSettings("l1-echoes")),
+            ("DCRNet", ReconSettings("dcrnet")),
+            ("echo-joint", ReconSettings("echo-joint")),
         )
     },
 }
+
+DEFAULT_ARMS = ["full", "PI", "PI again", "joint AF 3", "joint AF 4", "joint AF 5"]
+NO_WEIGHTS: Mapping[str, str] = MappingProxyType({})
 
 
 def main() -> None:
@@ -61,8 +74,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--heads", type=int, default=10)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=DEFAULT_ARMS)
+    parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
     options = parser.parse_args()
+    weights = dict(word.split("=", 1) for word in options.weights)
     torch.set_num_threads(1)
     keep_freed_memory()
     out = options.out
@@ -71,7 +86,7 @@ def main() -> None:
     for person in people[options.first : options.first + options.heads]:
         wanted = [arm for arm in options.arms if not values_file(out, person, arm).exists()]
         if wanted:
-            measure(person, wanted, out)
+            measure(person, wanted, out, weights)
     print(table(pd.concat([pd.read_csv(file) for file in sorted(out.glob("values-*.csv"))])))
 
 
@@ -90,16 +105,17 @@ def head_of(person: Subject) -> Head:
     )
 
 
-def measure(person: Subject, arms: list[str], out: Path) -> None:
+def measure(
+    person: Subject, arms: list[str], out: Path, weights: Mapping[str, str] = NO_WEIGHTS
+) -> None:
     """Write the mean susceptibility (ppb) of every nucleus under some arms."""
     acquisition = PRESET.acquisition
     head = head_of(person)
     labels, truth = at_scan_resolution(head, acquisition)
-    names = sorted({protocol for protocol, _ in ARMS.values()})
     # Every pattern, also where few arms are wanted: noise is drawn from one after another.
     patterns = {
         name: sampling_pattern(PROTOCOLS[name], PRESET, seed=person.seed % 10_000 + number)
-        for number, name in enumerate(names)
+        for number, name in enumerate(ORDER)
     }
     kspaces = scan(
         head,
@@ -113,7 +129,7 @@ def measure(person: Subject, arms: list[str], out: Path) -> None:
     for arm in arms:
         protocol, recon = ARMS[arm]
         start = time.process_time()
-        maps = map_susceptibility(kspaces[protocol], recon)
+        maps = map_susceptibility(kspaces[protocol], with_weights(recon, weights))
         chi, cpu_s = torch.from_numpy(maps.chi_ppm), time.process_time() - start
         write_values(values_file(out, person, arm), rows_of(person, arm, chi, labels, cpu_s))
         print(f"{person.label} {arm}: {cpu_s:.0f} CPU-s", file=sys.stderr, flush=True)
