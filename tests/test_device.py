@@ -171,7 +171,8 @@ def test_a_gpu_that_is_too_small_leaves_the_whole_scan_to_the_cpu(
 def test_the_network_stays_when_a_scan_is_left_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
 
-    def sums(kspace: KSpace, *_: object, network: ReconNet3D) -> SummedScan:
+    def sums(kspace: KSpace, *_: object, network: ReconNet3D, null_space: bool) -> SummedScan:
+        assert null_space
         used.append(network.architecture.width)
         raise torch.OutOfMemoryError
 

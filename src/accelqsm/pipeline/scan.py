@@ -17,7 +17,7 @@ from accelqsm.errors import InputWarning
 from accelqsm.grid import Triple
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline.checks import FOUND_INVERTED, inverted_fields, with_known_sign
-from accelqsm.pipeline.maps import as_echoes, as_maps
+from accelqsm.pipeline.maps import as_array, as_echoes, as_maps
 from accelqsm.pipeline.sensitivities import prepared
 from accelqsm.qsm.chain import QsmResult, susceptibility
 from accelqsm.qsm.field.lags import LagProducts, LagSums
@@ -25,6 +25,7 @@ from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.blocks import ImageBlock, combine
 from accelqsm.recon.channels import prewhiten, virtual_reference
 from accelqsm.recon.network.protocol import Network
+from accelqsm.recon.null_space import null_share, phase_sd_rad
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.settings import ReconSettings, as_recon
 from accelqsm.results.echoes import Reconstruction
@@ -81,24 +82,31 @@ def map_susceptibility(
     scan = prepared(kspace, recon, network)
     warn_of_a_single_echo(kspace)
 
-    def compute(device: torch.device) -> tuple[Tensor, QsmResult]:
-        sums = sum_channels(scan.kspace.on(device), scan.recon, network=scan.network)
+    def compute(device: torch.device) -> tuple[Tensor, Tensor | None, QsmResult]:
+        sums = sum_channels(
+            scan.kspace.on(device),
+            scan.recon,
+            network=scan.network,
+            null_space=settings.uncertainty,
+        )
         maps = susceptibility(
             sums.lags,
             grid=acquisition.grid,
             b0_direction=kspace.b0_direction,
             field_strength_t=acquisition.field_strength_t,
             mask=mask,
+            phase_sd_rad=None if sums.null_share is None else phase_sd_rad(sums.null_share),
             settings=settings,
         )
         maps = replace(maps, magnitude=maps.magnitude * sums.unit)
-        return sums.images.cpu(), on_device(maps, CPU)
+        share = None if sums.null_share is None else sums.null_share.square().mean(0).sqrt().cpu()
+        return sums.images.cpu(), share, on_device(maps, CPU)
 
-    (images, maps), device = on_gpu_or_cpu(compute)
+    (images, share, maps), device = on_gpu_or_cpu(compute)
     maps, sign = _signed(maps, kspace, invert_phase)
     if sign["invert_phase"]:
         images = images.conj()
-    return as_maps(
+    found = as_maps(
         maps,
         acquisition.grid,
         name=kspace.name,
@@ -108,6 +116,9 @@ def map_susceptibility(
         device=device_name(device),
         command="map",
     )
+    if share is None:
+        return found
+    return replace(found, null_share=as_array(share))
 
 
 def _signed(
@@ -178,11 +189,14 @@ class SummedScan:
         images: complex (echo, x, y, z), channels combined with the same weights for all echoes,
             in the unit of the (whitened) samples.
         unit: what the root of the sums is to be multiplied by, to be in that unit.
+        null_share: (echo, x, y, z), share of each voxel's signal that no sample tells of; None
+            where the method does not tell, or was not asked.
     """
 
     lags: LagProducts
     images: Tensor
     unit: float
+    null_share: Tensor | None = None
 
 
 class CombinedSums:
@@ -199,12 +213,25 @@ class CombinedSums:
         self.kspace = kspace
         self._numerator = torch.zeros(n_echoes, *shape, dtype=torch.complex64, device=device)
         self._power = torch.zeros(shape, device=device)
+        self._null: tuple[Tensor, Tensor] | None = None
 
     def add(self, block: ImageBlock) -> None:
         """Add a block of channels at some readout positions."""
         part = combine(block, self.kspace)
         self._numerator[:, block.x] += part.numerator
         self._power[block.x] += part.power
+        if block.null_power is None:
+            return
+        if self._null is None:
+            like = self._numerator.real
+            self._null = torch.zeros_like(like), torch.zeros_like(like)
+        self._null[0][:, block.x] += block.null_power
+        self._null[1][:, block.x] += block.images.abs().square().sum(0)
+
+    @property
+    def null_share(self) -> Tensor | None:
+        """Share of the signal that no sample tells of, (echo, x, y, z), where blocks tell it."""
+        return None if self._null is None else null_share(*self._null)
 
     def images(self) -> Tensor:
         """Combined images, complex (echo, x, y, z): the sums over the root of their power.
@@ -219,7 +246,11 @@ class CombinedSums:
 
 
 def sum_channels(
-    kspace: KSpace, method: str | ReconSettings, *, network: Network | None = None
+    kspace: KSpace,
+    method: str | ReconSettings,
+    *,
+    network: Network | None = None,
+    null_space: bool = False,
 ) -> SummedScan:
     """Reconstruct a scan block by block and sum over channels.
 
@@ -227,13 +258,14 @@ def sum_channels(
         kspace: samples of every channel and echo.
         method: name of a reconstruction, or its settings.
         network: a network to use instead of the weights that ``method`` names.
+        null_space: tell of a network's images what no sample tells of.
     """
     white = prewhiten(kspace).balanced()
     acquisition, device = white.acquisition, white.sampled.device
     times_s, shape = acquisition.echo_times_s, acquisition.grid.shape
     lags = LagSums(shape, echo_times_s=times_s, device=device)
     combined, single = CombinedSums(white), len(times_s) == 1
-    for block in reconstruct(white, method, network=network):
+    for block in reconstruct(white, method, network=network, null_space=null_space):
         if not single:
             lags.add(block.images, block.x)
         combined.add(block)
@@ -241,7 +273,7 @@ def sum_channels(
     if single:
         # Phases of channels cannot be told from the field, that of their combination can.
         lags.add(white.gain * images[None])
-    return SummedScan(lags.products(), images, 1 / white.gain)
+    return SummedScan(lags.products(), images, 1 / white.gain, combined.null_share)
 
 
 def warn_of_a_single_echo(kspace: KSpace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from accelqsm.qsm.chi_sd import susceptibility_sd
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field
 from accelqsm.qsm.field.noise import Noise
-from accelqsm.qsm.field.uncertainty import at_most_random_hz
+from accelqsm.qsm.field.uncertainty import at_most_random_hz, sd_of_phases_hz
 from accelqsm.qsm.field.unwrap import unwrap_spun
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.mask import erode
@@ -125,6 +125,7 @@ def susceptibility(
     field_strength_t: float,
     b0_direction: Triple | None = None,
     mask: Tensor | None = None,
+    phase_sd_rad: Tensor | None = None,
     settings: QsmSettings = DEFAULT,
 ) -> QsmResult:
     """Susceptibility map from sums over channels and echoes, with all intermediate maps.
@@ -139,6 +140,8 @@ def susceptibility(
         b0_direction: unit vector along the array axes, where the grid's is not to be trusted.
         mask: bool (x, y, z) to use instead of a brain extraction; it only loses what
             ``settings.least_coherence`` says.
+        phase_sd_rad: (echo, x, y, z), standard deviation of each echo's phase that the
+            reconstruction adds to noise; it changes no map but standard deviations.
         settings: every other choice; the defaults keep the slope of the nuclei near one.
 
     Returns:
@@ -157,6 +160,7 @@ def susceptibility(
             field_strength_t=field_strength_t,
             b0_direction=b0_direction,
             mask=mask,
+            phase_sd_rad=phase_sd_rad,
             settings=settings,
         )
     )
@@ -195,6 +199,7 @@ def total_field(
     field_strength_t: float,
     b0_direction: Triple | None = None,
     mask: Tensor | None = None,
+    phase_sd_rad: Tensor | None = None,
     settings: QsmSettings = DEFAULT,
 ) -> TotalField:
     """Unwrapped total field from sums over channels and echoes; arguments as of ``susceptibility``.
@@ -222,9 +227,11 @@ def total_field(
     if settings.field_mode == "multi":
         field_hz = multilag_field(products, field_hz, brain)
     noise = Noise.of(products, field_hz, brain)
+    if phase_sd_rad is not None:
+        noise = replace(noise, added_hz=sd_of_phases_hz(phase_sd_rad, products))
     return TotalField(
         field_hz=field_hz,
-        field_sd_hz=torch.where(brain, at_most_random_hz(noise.uncertainty_hz, products), 0),
+        field_sd_hz=torch.where(brain, at_most_random_hz(noise.whole_hz, products), 0),
         magnitude=magnitude,
         incoherent_share=1 - float(brain.sum() / found.mask.sum()),
         subject=Subject(
@@ -320,7 +327,7 @@ def uncertainty(chi_ppm: Tensor, left: Tensor, subject: Subject) -> Tensor | Non
     if noise_sd is None or subject.noise is None or not subject.settings.uncertainty:
         return None
     noise_ppm = noise_sd(
-        hz_to_ppm(subject.noise.bound_hz, subject.field_strength_t),
+        hz_to_ppm(subject.noise.random_hz, subject.field_strength_t),
         left,
         voxel_size_mm=subject.voxel_size_mm,
         b0_direction=subject.b0_direction,

@@ -22,11 +22,14 @@ class ImageBlock:
         x: the readout positions of the block.
         images: complex64 (channel, echo, x, y, z), all echoes and the whole (y, z) plane; one
             "channel" for a joint image.
+        null_power: float32 (echo, x, y, z), power of the part of the images that no sample tells
+            of, summed over channels; None where it was not asked for, or is not known.
     """
 
     channels: slice | None
     x: slice
     images: Tensor
+    null_power: Tensor | None = None
 
 
 @dataclass(frozen=True)

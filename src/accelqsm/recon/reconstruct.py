@@ -16,7 +16,11 @@ from accelqsm.recon.weights import network_of
 
 
 def reconstruct(
-    kspace: KSpace, method: str | ReconSettings, *, network: Network | None = None
+    kspace: KSpace,
+    method: str | ReconSettings,
+    *,
+    network: Network | None = None,
+    null_space: bool = False,
 ) -> Iterator[ImageBlock]:
     """Reconstruct the images of a scan, block by block.
 
@@ -25,6 +29,7 @@ def reconstruct(
             computed on the device of its pattern (``KSpace.on``).
         method: name of a reconstruction, or its settings.
         network: for a network method, instead of the weights that ``method`` names.
+        null_space: tell of a network method's images what no sample tells of.
 
     Returns:
         Blocks of complex64 (channel, echo, x, y, z): images of every channel, or one joint image
@@ -48,7 +53,9 @@ def reconstruct(
                 f"{kspace.name}: expected two echoes or more with method {row.name}, found one"
             )
         chosen = network_of(settings, device=kspace.sampled.device, network=network)
-        return reconstruct_network(kspace, settings, chosen, joins_echoes=row.joins_echoes)
+        return reconstruct_network(
+            kspace, settings, chosen, joins_echoes=row.joins_echoes, null_space=null_space
+        )
     if network is not None:
         raise InputError(f"network: expected with a network, found method {settings.method}")
     blocks: Iterator[ImageBlock] = row.load()(kspace, settings)

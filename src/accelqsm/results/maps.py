@@ -30,6 +30,7 @@ from accelqsm.units import hz_to_ppm, ppm_to_hz
 
 CHIMAP = "Chimap.nii.gz"
 CHI_SD = "chisd.nii.gz"
+NULL_SHARE = "nullshare.nii.gz"
 FIELD = "fieldmap.nii.gz"
 FIELD_SD = "fieldsd.nii.gz"
 LOCAL_FIELD = "localfield.nii.gz"
@@ -162,12 +163,15 @@ class SusceptibilityMaps(FieldMaps):
         chi_ppm: susceptibility relative to the reference, zero outside ``mask``.
         chi_sd_ppm: standard deviation of ``chi_ppm`` about the truth, zero outside ``mask``; None
             where it was not estimated.
+        null_share: share of each voxel's signal, over the echoes, that a network put in where no
+            sample tells of it; None where it was not estimated.
         echoes: the reconstructed images, channels combined; None if the input is images.
         recon: settings of the reconstruction; None if the input is images.
     """
 
     chi_ppm: Volume
     chi_sd_ppm: Volume | None = None
+    null_share: Volume | None = None
     echoes: EchoImages | None = None
     recon: ReconSettings | None = None
 
@@ -214,7 +218,8 @@ class SusceptibilityMaps(FieldMaps):
         )
 
     def _files(self) -> dict[str, npt.NDArray[Any] | None]:
-        return super()._files() | {CHI_SD: self.chi_sd_ppm, CHIMAP: self.chi_ppm}
+        own = {NULL_SHARE: self.null_share, CHI_SD: self.chi_sd_ppm, CHIMAP: self.chi_ppm}
+        return super()._files() | own
 
     def _record(self) -> dict[str, Any]:
         recon = {} if self.recon is None else {"recon": plain(self.recon)}
@@ -264,6 +269,7 @@ def read_maps(folder: str | Path) -> SusceptibilityMaps:
         r2star_per_s=optional(R2STAR, computed=False),
         magnitude=optional(MAGNITUDE, computed=from_images),
         chi_sd_ppm=optional(CHI_SD, computed=False),
+        null_share=optional(NULL_SHARE, computed=False),
         echoes=read_echoes(out, chi.grid),
         settings=settings_of_record(record, out / SETTINGS),
         recon=recon_of_record(record, out / SETTINGS),

@@ -15,7 +15,8 @@ _TABLE = ("tsv", "json")
 _TEXTS = (SETTINGS, UNFINISHED, "methods.md", "references.bib", "report.html")
 _EXPORTS = ("tables.docx", "tables.tex", "figures/*.svg", "figures/*.png")
 _MAPS = (
-    "Chimap.nii.gz", "chisd.nii.gz", "fieldmap.nii.gz", "fieldsd.nii.gz", "localfield.nii.gz",
+    "Chimap.nii.gz", "chisd.nii.gz", "nullshare.nii.gz",
+    "fieldmap.nii.gz", "fieldsd.nii.gz", "localfield.nii.gz",
     "fieldmap.json", "fieldsd.json", "localfield.json",
     "R2starmap.nii.gz", "magnitude.nii.gz", "mask.nii.gz",
 )  # fmt: skip

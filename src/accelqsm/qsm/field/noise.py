@@ -38,12 +38,28 @@ class Noise:
         r2star_per_s: decay rate, or None for a single echo.
         snr: signal of the first echo over the noise, median of the brain; None where fewer than
             three echoes leave the noise unknown.
+        added_hz: standard deviation that a reconstruction adds, where it is known.
     """
 
     bound_hz: Tensor
     uncertainty_hz: Tensor
     r2star_per_s: Tensor | None
     snr: float | None = None
+    added_hz: Tensor | None = None
+
+    @property
+    def random_hz(self) -> Tensor:
+        """Standard deviation of the field from noise and reconstruction."""
+        if self.added_hz is None:
+            return self.bound_hz
+        return torch.hypot(self.bound_hz, self.added_hz)
+
+    @property
+    def whole_hz(self) -> Tensor:
+        """Standard deviation of the field from noise, misfit of the model and reconstruction."""
+        if self.added_hz is None:
+            return self.uncertainty_hz
+        return torch.hypot(self.uncertainty_hz, self.added_hz)
 
     @classmethod
     def of(cls, products: LagProducts, field_hz: Tensor, brain: Tensor) -> Noise:

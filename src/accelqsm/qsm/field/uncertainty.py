@@ -50,6 +50,31 @@ def field_sd_hz(products: LagProducts, *, noise_sd: float | None = None) -> Tens
     return sigma / (2 * math.pi * spread_s2.clamp_min(0.0).sqrt())
 
 
+def sd_of_phases_hz(phase_sd_rad: Tensor, products: LagProducts) -> Tensor:
+    """Standard deviation of the field from one of each echo's phase, independent of the others.
+
+    sd^2 = sum_e (A_e^2 (TE_e - TE') sd_e)^2 / (2 pi sum_e A_e^2 (TE_e - TE')^2)^2, the field being
+    the slope of the phases with the weights A_e^2 of ``field_sd_hz``.
+
+    Args:
+        phase_sd_rad: (echo, x, y, z).
+        products: sums over all channels.
+
+    Returns:
+        (x, y, z) in Hz; zero where there is no signal, or a single echo's phase over its time.
+    """
+    times_s = phase_sd_rad.new_tensor(products.echo_times_s)[:, None, None, None]
+    if len(times_s) == 1:
+        return phase_sd_rad[0] / (2 * math.pi * products.spacing_s)
+    power = products.echo_power
+    smallest = torch.finfo(power.dtype).tiny
+    middle_s = (power * times_s).sum(0) / power.sum(0).clamp_min(smallest)
+    weight = power * (times_s - middle_s)
+    slope = (weight * (times_s - middle_s)).sum(0)
+    spread = (weight * phase_sd_rad).square().sum(0).sqrt()
+    return torch.where(slope > 0, spread / (2 * math.pi * slope.clamp_min(smallest)), 0)
+
+
 def at_most_random_hz(sd_hz: Tensor, products: LagProducts) -> Tensor:
     """Standard deviation of the field, at most that of a phase that may be anything.
 
