@@ -28,6 +28,11 @@ class Encoding:
         mask = torch.fft.ifftshift(sampled, dim=PHASE_ENCODES).to(maps.real.dtype)
         self._mask = mask[:, None] if mask.ndim == 3 else mask
 
+    @property
+    def sampled_share(self) -> float:
+        """Share of the positions of k-space that are sampled."""
+        return float(self._mask.mean())
+
     def adjoint(self, measured: Tensor) -> Tensor:
         """Adjoint A^H y = sum_c conj(C_c) F^-1 y_c, of samples that are zero where not sampled."""
         image: Tensor = (self.maps.conj() * ifft(measured, PHASE_ENCODES)).sum(0)

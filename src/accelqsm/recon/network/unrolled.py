@@ -14,8 +14,9 @@ from accelqsm.recon.network.folding import as_complex, as_real, fold, unfold
 from accelqsm.recon.network.module import NetworkModule, Sizes
 from accelqsm.recon.sense import Encoding, least_squares
 
-FIRST_ITERATIONS, FIRST_WEIGHT = 8, 1e-2
-"""Iterations and Tikhonov weight of the CG-SENSE image that the cascades start from."""
+FIRST_ITERATIONS_PER_AF, LEAST_FIRST_ITERATIONS, FIRST_WEIGHT = 2.0, 4, 1e-2
+"""Iterations, of which more samples left out need more, and Tikhonov weight of the CG-SENSE image
+that the cascades start from."""
 
 ITERATIONS = 3
 """Conjugate-gradient iterations of each data consistency."""
@@ -91,7 +92,8 @@ def unrolled(
 ) -> Tensor:
     """Cascades x <- argmin_x sum_c ||M F C_c x - y_c||^2 + exp(-log v) ||x - z||^2, z = refine(x).
 
-    The first x is a few iterations of CG-SENSE, each minimum a few conjugate gradients.
+    The first x is CG-SENSE of twice as many iterations as the acceleration, each minimum a few
+    conjugate gradients.
 
     Args:
         encodings: forward model of all channels, or one for each of as many equal parts of the
@@ -106,10 +108,12 @@ def unrolled(
     Source: Aggarwal et al. 2019, IEEE Trans Med Imaging 38:394, doi 10.1109/TMI.2018.2865356.
     """
     n = len(encodings)
+    acceleration = n / sum(encoding.sampled_share for encoding in encodings)
+    n_first = max(LEAST_FIRST_ITERATIONS, round(FIRST_ITERATIONS_PER_AF * acceleration))
     parts = list(zip(encodings, wanted.chunk(n), strict=True))
     image = torch.cat(
         [
-            least_squares(encoding, part, weight=FIRST_WEIGHT, n_iterations=FIRST_ITERATIONS)
+            least_squares(encoding, part, weight=FIRST_WEIGHT, n_iterations=n_first)
             for encoding, part in parts
         ]
     )
