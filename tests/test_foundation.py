@@ -14,6 +14,7 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice, even_fast_size, fft, ifft
 from accelqsm.grid import Grid, as_affine, centred_grid
 from accelqsm.kspace import KSpace
+from accelqsm.runtime.arrays import as_tensor
 from accelqsm.units import hz_to_ppm, larmor_hz_per_ppm, ppm_to_hz
 
 
@@ -159,3 +160,24 @@ def test_kspace_scatters_samples_to_their_places() -> None:
     assert kspace.acceleration == pytest.approx(6.0)
     with pytest.raises(InputError, match="expected"):
         KSpace(acquisition, sampled, samples[..., :1])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4), (3, 1, 4), (2, 3, 4), (1, 1, 1), (3,), (0, 1)])
+def test_a_tensor_holds_the_values_of_an_array_that_runs_backwards(shape: tuple[int, ...]) -> None:
+    values = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    for backwards in (values[::-1], np.flip(values), values.T[::-1], values):
+        tensor = as_tensor(backwards)
+        assert np.array_equal(tensor.numpy(), backwards)
+        assert tensor.is_contiguous()
+    assert np.shares_memory(as_tensor(values).numpy(), values) or not values.size
+
+
+def test_samples_of_one_channel_that_run_backwards_are_read_as_others() -> None:
+    grid = centred_grid((2, 6, 4), (1.0, 1.0, 1.0))
+    acquisition = Acquisition(grid, (0.01,), 3.0)
+    pattern = torch.ones(6, 4, dtype=torch.bool)
+    samples = np.arange(3 * 2 * 24, dtype=np.complex64).reshape(3, 1, 2, 24)
+    turned = KSpace(acquisition, pattern, samples[::-1, ::-1])
+    assert torch.equal(
+        turned.planes(slice(0, 1)), KSpace(acquisition, pattern, samples).planes(slice(2, 3))
+    )

@@ -38,6 +38,13 @@ def test_pairs_are_replayed_from_seed_and_step() -> None:
     assert not torch.equal(first.measured, next_one.measured)
 
 
+@pytest.mark.parametrize("n_channels", [0, 3])
+def test_slabs_of_one_readout_position_are_turned_as_any_other(n_channels: int) -> None:
+    heads = [blob_volumes(2, 0, n_channels=n_channels)]
+    for step in range(12):
+        assert training_pair(heads, readouts=1, step=step).truth.shape[1] == 1
+
+
 def test_measured_is_the_truth_where_sampled_plus_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "MOTION_FRACTION", 0.0)
     pair = training_pair([blob_volumes()], step=3, readouts=16, noise=(0.01, 0.01))

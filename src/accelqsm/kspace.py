@@ -15,6 +15,7 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice
 from accelqsm.grid import Triple
+from accelqsm.runtime.arrays import as_tensor
 from accelqsm.runtime.disk import reserved_file
 from accelqsm.units import gain_to_one
 
@@ -133,7 +134,7 @@ class KSpace:
             complex64 (channel, echo, x, y, z) of the chosen channels, readout positions and echoes,
             on the device of ``sampled``.
         """
-        chosen = torch.from_numpy(np.ascontiguousarray(self.samples[channels, echoes, x]))
+        chosen = as_tensor(self.samples[channels, echoes, x])
         chosen = chosen.to(self.sampled.device)
         planes = chosen.new_zeros(*chosen.shape[:3], *self.plane)
         if self.shared_pattern:

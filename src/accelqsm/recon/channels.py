@@ -12,6 +12,7 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, hann_window, ifft
 from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
+from accelqsm.runtime.arrays import as_tensor
 
 READOUTS_AT_ONCE = 16
 
@@ -84,11 +85,11 @@ def calibration_samples(
     device = kspace.sampled.device
     if kspace.calibration is not None:
         apart = kspace.calibration[channels, min(echo, kspace.calibration.shape[1] - 1), x]
-        return kspace.gain * torch.from_numpy(np.ascontiguousarray(apart)).to(device)
+        return kspace.gain * as_tensor(apart).to(device)
     sampled = kspace.pattern(echo).cpu()
     columns = sample_index(sampled)[calibration_box(sampled)].numpy()
     chosen = kspace.samples[channels, echo, x][..., columns]
-    return kspace.gain * torch.from_numpy(np.ascontiguousarray(chosen)).to(device)
+    return kspace.gain * as_tensor(chosen).to(device)
 
 
 def low_resolution(

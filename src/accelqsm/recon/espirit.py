@@ -16,6 +16,7 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import readout_slabs
 from accelqsm.recon.channels import calibration_samples, low_resolution
 from accelqsm.recon.method_settings import SensitivitySettings
+from accelqsm.runtime.arrays import as_tensor
 from accelqsm.runtime.progress import track
 
 DEFAULT = SensitivitySettings()
@@ -120,7 +121,7 @@ def _given(
     kspace: KSpace, sensitivities: npt.NDArray[np.complex64], reference: Tensor
 ) -> Sensitivities:
     """Sensitivities that were found apart, in phase with the reference."""
-    given = torch.from_numpy(np.ascontiguousarray(sensitivities)).to(kspace.sampled.device)
+    given = as_tensor(sensitivities).to(kspace.sampled.device)
     size = torch.linalg.vector_norm(torch.view_as_real(given), dim=(0, 4))
     known = size > KNOWN * size.max()
     weak = torch.linalg.vector_norm(torch.view_as_real(reference), dim=(0, 4)).clamp_min(1e-20)

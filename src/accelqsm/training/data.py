@@ -252,7 +252,8 @@ def _augment(slabs: Sequence[_Slab], rng: np.random.Generator) -> list[_Slab]:
     def flip(values: Complex | None) -> Complex | None:
         if values is None:
             return None
-        flipped = np.flip(values, axes)
+        # Copied: of one readout position, a flipped view counts as contiguous, yet runs backwards.
+        flipped = np.flip(values, axes).copy()
         return flipped.conj() if conjugated else flipped
 
     shape = slabs[0].image.shape
@@ -309,11 +310,11 @@ def _received(
     motion_phase: Tensor | None = None,
 ) -> _Received:
     """Transform, move and add noise."""
-    image = torch.from_numpy(np.ascontiguousarray(slab.image))
+    image = torch.from_numpy(slab.image)
     received, maps = image, None
     if slab.true is not None and slab.estimated is not None:
-        maps = torch.from_numpy(np.ascontiguousarray(slab.estimated))
-        received = torch.from_numpy(np.ascontiguousarray(slab.true)) * image
+        maps = torch.from_numpy(slab.estimated)
+        received = torch.from_numpy(slab.true) * image
         image = (unit_maps(maps).conj() * received).sum(0)
     spectrum = fft(received, PHASE_ENCODES)
     if motion_phase is not None:

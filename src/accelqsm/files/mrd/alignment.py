@@ -19,6 +19,7 @@ from torch import Tensor
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
 from accelqsm.kspace import calibration_box, sample_index
+from accelqsm.runtime.arrays import as_tensor
 
 CENTRE = 12
 """Samples along ky and kz of the images that are compared."""
@@ -93,7 +94,7 @@ def _coarse_images(samples: npt.NDArray[np.complex64], sampled: Tensor) -> list[
     shape = (few[0].stop - few[0].start, few[1].stop - few[1].start)
     images = []
     for echo in range(samples.shape[1]):
-        centre = torch.from_numpy(np.ascontiguousarray(samples[:, echo][..., columns[echo]]))
+        centre = as_tensor(samples[:, echo][..., columns[echo]])
         scale = centre.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
         images.append(ifft((centre / scale).reshape(*centre.shape[:-1], *shape), PHASE_ENCODES))
     return images

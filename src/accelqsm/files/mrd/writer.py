@@ -10,7 +10,6 @@ import h5py
 import ismrmrd
 import numpy as np
 import numpy.typing as npt
-import torch
 from ismrmrd.hdf5 import acquisition_dtype
 
 from accelqsm.errors import InputError
@@ -19,6 +18,7 @@ from accelqsm.files.mrd.header import build_header, line_geometry
 from accelqsm.files.mrd.reader import lines_at_once
 from accelqsm.fourier import READOUT, fft
 from accelqsm.kspace import KSpace
+from accelqsm.runtime.arrays import as_tensor
 from accelqsm.runtime.disk import check_free, reserve
 
 OVERHEAD_BYTES = 2**16
@@ -127,7 +127,7 @@ def _image_lines(
     step = max(1, lines_at_once(kspace.n_channels, n_x) // n_echoes)
     for start in range(0, len(positions), step):
         part = positions[start : start + step]
-        image = torch.from_numpy(np.ascontiguousarray(kspace.samples[..., start : start + step]))
+        image = as_tensor(kspace.samples[..., start : start + step])
         samples = fft(image.permute(3, 1, 0, 2).unsqueeze(-1).unsqueeze(-1), READOUT)
         values = samples.reshape(len(part) * n_echoes, -1).contiguous().numpy().view(np.float32)
         lines = _blank_lines(len(values), n_x, kspace)
