@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -70,9 +71,11 @@ def combine(block: ImageBlock, kspace: KSpace) -> CombinedBlock:
 
 
 def readout_slabs(kspace: KSpace, at_once: int = READOUTS_AT_ONCE) -> list[slice]:
-    """Slices of ``at_once`` readout positions that cover the readout axis."""
+    """Slices of at most ``at_once`` readout positions, as equal as can be, that cover the axis."""
     n = kspace.acquisition.grid.shape[0]
-    return [slice(x, min(x + at_once, n)) for x in range(0, n, at_once)]
+    n_slabs = -(-n // at_once)
+    ends = [n * number // n_slabs for number in range(n_slabs + 1)]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
 def all_readouts(kspace: KSpace) -> slice:

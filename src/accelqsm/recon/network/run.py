@@ -19,8 +19,9 @@ from accelqsm.recon.null_space import null_part, null_part_of_channel
 from accelqsm.recon.sense import Encoding
 from accelqsm.runtime.progress import track
 
-READOUTS_OF_A_BLOCK, READOUTS_OF_ALL_ECHOES = 64, 32
-"""Readout positions of a block, whose samples of one echo or of all are in memory."""
+READOUTS_OF_A_BLOCK, READOUTS_OF_ALL_ECHOES = 96, 48
+"""Most readout positions of a block, whose samples of one echo or of all are in memory; margins of
+the receptive field about each block are reconstructed twice."""
 
 
 def reconstruct_network(
