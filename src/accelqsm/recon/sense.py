@@ -23,6 +23,7 @@ class Encoding:
 
     def __init__(self, maps: Tensor, sampled: Tensor) -> None:
         self.maps = maps
+        self._conjugate = maps.conj().resolve_conj()
         # Centring multiplies spectra by phases, which commute with the mask: shifting only the
         # mask saves four shifts of the data.
         mask = torch.fft.ifftshift(sampled, dim=PHASE_ENCODES).to(maps.real.dtype)
@@ -35,25 +36,25 @@ class Encoding:
 
     def adjoint(self, measured: Tensor) -> Tensor:
         """Adjoint A^H y = sum_c conj(C_c) F^-1 y_c, of samples that are zero where not sampled."""
-        image: Tensor = (self.maps.conj() * ifft(measured, PHASE_ENCODES)).sum(0)
+        image: Tensor = (self._conjugate * ifft(measured, PHASE_ENCODES)).sum(0)
         return image
 
     def normal(self, image: Tensor) -> Tensor:
         """Normal operator A^H A x, on a CPU by as many readout positions as its cache holds."""
         if image.is_cuda:
-            return self._normal(self.maps, image)
+            return self._normal(image, slice(None))
         n_x, samples = image.shape[-3], len(self.maps) * image.numel()
         at_once = max(SAMPLES_AT_ONCE * n_x // samples, 2)
-        maps = self.maps.expand(*self.maps.shape[:-3], n_x, -1, -1)
         slabs = [slice(x, x + at_once) for x in range(0, n_x, at_once)]
-        parts = [self._normal(maps[..., x, :, :], image[..., x, :, :]) for x in slabs]
-        return torch.cat(parts, dim=-3)
+        return torch.cat([self._normal(image, x) for x in slabs], dim=-3)
 
-    def _normal(self, maps: Tensor, image: Tensor) -> Tensor:
-        spectrum = torch.fft.fftn(maps * image, dim=PHASE_ENCODES)
+    def _normal(self, image: Tensor, x: slice) -> Tensor:
+        at = x if self.maps.shape[-3] > 1 else slice(None)  # maps may be the same everywhere
+        maps, conjugate = (each[..., at, :, :] for each in (self.maps, self._conjugate))
+        spectrum = torch.fft.fftn(maps * image[..., x, :, :], dim=PHASE_ENCODES)
         spectrum *= self._mask
         images = torch.fft.ifftn(spectrum, dim=PHASE_ENCODES)
-        images *= maps.conj()
+        images *= conjugate
         summed: Tensor = images.sum(0)
         return summed
 

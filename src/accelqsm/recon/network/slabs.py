@@ -84,7 +84,8 @@ def _thickness(network: Network, measured: Tensor) -> int:
 
 def _signal_range(measured: Tensor) -> slice:
     """Slice from the first to the last readout position with energy above the noise."""
-    energy = measured.abs().square().sum(dim=(0, 2, 3))
+    parts = torch.view_as_real(measured)  # magnitudes would take a root each
+    energy = parts.square().sum(dim=(0, 2, 3, 4))
     above_floor = energy > QUIET_ABOVE_FLOOR * energy.min()
     near_peak = energy > QUIET_BELOW_PEAK * energy.max()
     loud = (above_floor | near_peak).nonzero()[:, 0]
