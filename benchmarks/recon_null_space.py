@@ -2,7 +2,7 @@
 
 The brains and samples of recon_echoes.py. Where there is signal: error of the field from the phases
 of all echoes, its standard deviation from noise (Cramer-Rao bound) and from the null-space share,
-medians; root mean square of the error over that of both together, in five equal groups by share;
+medians; root mean square of the error over both together, in five equal groups by share;
 and the share of voxels whose error is within one standard deviation of both, in brackets of noise
 alone.
 Usage: OMP_NUM_THREADS=1 python benchmarks/recon_null_space.py [SEED ...] [--af AF ...]
@@ -61,7 +61,7 @@ def row(echoes: Tensor, images: Tensor, share: Tensor, snr: float) -> str:
     added = sd_of_phases_hz(phase_sd_rad(share), products)[here]
     both, error = torch.hypot(noise, added), field_error_hz(echoes, images)[here]
     groups = added.argsort().chunk(GROUPS)
-    ratios = ", ".join(f"{_rms(error[g]) / _rms(both[g]):.2f}" for g in groups)
+    ratios = ", ".join(f"{_rms(error[g] / both[g]):.2f}" for g in groups)
     within = [float((error.abs() < sd).float().mean()) for sd in (both, noise)]
     middle = " | ".join(f"{float(v.square().median().sqrt()):.2f}" for v in (error, noise, added))
     return f"| {middle} | {ratios} | {within[0]:.2f} ({within[1]:.2f}) |"
