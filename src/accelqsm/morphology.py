@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -11,6 +12,8 @@ from scipy import ndimage
 from accelqsm.grid import Triple
 
 Mask = npt.NDArray[np.bool_]
+Box = tuple[slice, slice, slice]
+Floats = npt.NDArray[np.float64]
 
 LEAST_HUMAN_MM = 36.3
 """Diameter from which on objects keep the lengths of an adult's head: 25 ml, below any newborn."""
@@ -30,9 +33,26 @@ SHORTEST_OF_LONGEST = 0.5
 """Of an object's longest side, that its diameter is taken for at least: a thin slab is large."""
 
 
-def distance_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
-    """Distance in mm of each voxel outside ``mask`` from the nearest voxel in it; zero inside."""
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm))
+def bounding_box(mask: Mask, margin: tuple[int, int, int] = (0, 0, 0)) -> Box:
+    """Smallest box that holds a mask, and so many voxels more on each side as the volume has.
+
+    Empty, at the origin, of an empty mask.
+    """
+    found = []
+    for axis, more in enumerate(margin):
+        filled = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not len(filled):
+            return slice(0), slice(0), slice(0)
+        found.append(slice(max(int(filled[0]) - more, 0), int(filled[-1]) + 1 + more))
+    return found[0], found[1], found[2]
+
+
+def dilate_mask(mask: Mask, distance_mm: float, *, voxel_size_mm: Triple) -> Mask:
+    """Dilate a mask: voxels whose centre is at most ``distance_mm`` from the nearest one in it."""
+    x, y, z = (int(distance_mm / size) + 1 for size in voxel_size_mm)
+    box, dilated = bounding_box(mask, (x, y, z)), np.zeros_like(mask)
+    dilated[box] = _within(mask[box], distance_mm, voxel_size_mm)
+    return dilated
 
 
 def depth_mm(mask: Mask, voxel_size_mm: Triple) -> npt.NDArray[np.float64]:
@@ -49,8 +69,12 @@ def erode_mask(mask: Mask, distance_mm: float, *, voxel_size_mm: Triple) -> Mask
     """Erode a mask: keep voxels further than ``distance_mm`` from the nearest one outside.
 
     The distance is between voxel centres: 2 mm removes one layer of voxels of 1.5 mm or of 2 mm.
+    What lies beyond the volume counts as mask, so that a crop keeps its sides.
     """
-    return np.asarray(depth_mm(mask, voxel_size_mm) > distance_mm)
+    # The nearest voxel outside never lies further from the box than one voxel.
+    box, eroded = bounding_box(mask, (1, 1, 1)), np.zeros_like(mask)
+    eroded[box] = ~_within(~mask[box], distance_mm, voxel_size_mm)
+    return eroded
 
 
 def diameter_mm(mask: Mask, beyond: Mask | None = None, *, voxel_size_mm: Triple) -> float | None:
@@ -124,3 +148,68 @@ def _length(mask: Mask, axis: int) -> int:
     """Voxels along an axis whose section is not tiny beside the largest."""
     sections = mask.sum(axis=tuple(a for a in range(3) if a != axis))
     return int((sections > LEAST_SECTION * sections.max()).sum())
+
+
+def _within(mask: Mask, distance_mm: float, voxel_size_mm: Triple) -> Mask:
+    """Whether each voxel is at most ``distance_mm`` from the nearest one of ``mask``."""
+    if distance_mm < 0 or not mask.any():
+        return np.zeros_like(mask)
+    steps = [
+        min(int(distance_mm / size) + 1, n - 1)
+        for size, n in zip(voxel_size_mm, mask.shape, strict=True)
+    ]
+    x, y, z = ((np.arange(n + 2) * size) ** 2 for n, size in zip(steps, voxel_size_mm, strict=True))
+    x[-1] = np.inf
+    return np.asarray(_near(np.ascontiguousarray(mask), x, y[:-1], z[:-1], distance_mm))
+
+
+@numba.njit(cache=True)
+def _near(mask: Mask, x_mm2: Floats, y_mm2: Floats, z_mm2: Floats, distance_mm: float) -> Mask:
+    """Voxels at most ``distance_mm`` from ``mask``, by squared distances of 0, 1, ... voxels.
+
+    The least sum of squares, one axis after the other: exact, since rounding keeps the order.
+    """
+    n_x, n_y, n_z = mask.shape
+    near = np.zeros(mask.shape, dtype=np.bool_)
+    far = len(x_mm2) - 1
+    gap = np.empty(mask.shape, dtype=np.uint16)
+    for x in range(n_x):
+        for y in range(n_y):
+            for z in range(n_z):
+                before = gap[x - 1, y, z] + 1 if x else far
+                gap[x, y, z] = 0 if mask[x, y, z] else min(before, far)
+    along_x, along_y = np.empty((n_y, n_z)), np.empty((n_y, n_z))
+    along_z = np.empty(n_z)
+    for x in range(n_x - 1, -1, -1):
+        reached = False
+        for y in range(n_y):
+            for z in range(n_z):
+                after = gap[x + 1, y, z] + 1 if x + 1 < n_x else far
+                gap[x, y, z] = min(gap[x, y, z], after)
+                along_x[y, z] = x_mm2[gap[x, y, z]]
+                reached |= gap[x, y, z] < far
+        if not reached:
+            continue
+        for y in range(n_y):
+            along_y[y] = along_x[y]
+            for step in range(1, len(y_mm2)):
+                if y >= step:
+                    _lower(along_y[y], along_x[y - step], y_mm2[step])
+                if y + step < n_y:
+                    _lower(along_y[y], along_x[y + step], y_mm2[step])
+        for y in range(n_y):
+            along_z[:] = along_y[y]
+            for step in range(1, len(z_mm2)):
+                _lower(along_z[step:], along_y[y, : n_z - step], z_mm2[step])
+                _lower(along_z[: n_z - step], along_y[y, step:], z_mm2[step])
+            for z in range(n_z):
+                near[x, y, z] = math.sqrt(along_z[z]) <= distance_mm
+    return near
+
+
+@numba.njit(cache=True)
+def _lower(least: Floats, other: Floats, more: float) -> None:
+    """Lower ``least`` to ``other + more`` where that is less, in place."""
+    for place in range(len(least)):
+        value = other[place] + more
+        least[place] = value if value < least[place] else least[place]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.morphology import Mask, depth_mm, distance_mm, erode_mask
+from accelqsm.morphology import Mask, bounding_box, dilate_mask, erode_mask
 from accelqsm.runtime.progress import staged
 
 BIAS_WIDTH_MM = 25.0
@@ -52,7 +52,7 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
     """
     if magnitude.ndim != 3:
         raise InputError(f"magnitude: expected (x, y, z), found {tuple(magnitude.shape)}")
-    image = np.nan_to_num(magnitude.detach().cpu().numpy().astype(np.float32))
+    image = finite_image(magnitude)
     if not image.max() > 0:
         raise InputError("magnitude: expected positive values, found none; no brain mask")
     if not has_contrast(image):
@@ -60,10 +60,11 @@ def brain_mask(magnitude: Tensor, *, voxel_size_mm: Triple) -> Tensor:
             "magnitude: expected tissue and background, found one value everywhere; no brain mask"
         )
     tissue = _tissue(image, voxel_size_mm)
-    core = _largest(depth_mm(tissue, voxel_size_mm) > OPENING_MM)
+    core = _largest(erode_mask(tissue, OPENING_MM, voxel_size_mm=voxel_size_mm))
     if not core.any():
         core = _largest(tissue)
-    brain = tissue & (distance_mm(core, voxel_size_mm) <= OPENING_MM + max(voxel_size_mm) / 2)
+    reach_mm = OPENING_MM + max(voxel_size_mm) / 2
+    brain = tissue & dilate_mask(core, reach_mm, voxel_size_mm=voxel_size_mm)
     brain = _fill_holes(_close(brain, voxel_size_mm))
     if not brain.any():
         raise InputError("magnitude: expected a brain, found an empty mask")
@@ -92,10 +93,12 @@ def remove_incoherent(
         bool (x, y, z); ``mask`` itself where nothing would be left.
     """
     level = least_coherence * coherence[mask].median()
-    coherent = _largest_in_each((mask & (coherence >= level)).cpu().numpy(), mask.cpu().numpy())
-    kept = _fill_holes(coherent) if fill_holes else coherent
-    left = torch.from_numpy(kept).to(mask.device) & mask
-    return left if bool(left.any()) else mask
+    whole = mask.cpu().numpy()
+    box, kept = bounding_box(whole), np.zeros_like(whole)
+    coherent = (mask[box] & (coherence[box] >= level)).cpu().numpy()
+    kept[box] = _largest_in_each(coherent, whole[box])
+    left = (_fill_holes(kept) if fill_holes else kept) & whole
+    return torch.from_numpy(left).to(mask.device) if left.any() else mask
 
 
 def erode(mask: Tensor, by_mm: float, *, voxel_size_mm: Triple) -> Tensor:
@@ -121,13 +124,21 @@ def _tissue(image: Image, voxel_size_mm: Triple) -> Mask:
     return relative > min(otsu_threshold(np.minimum(relative, 1.5)), HIGHEST_THRESHOLD)
 
 
+def finite_image(magnitude: Tensor) -> Image:
+    """A magnitude as an array, zero where it is not a number; it may share the memory."""
+    image = magnitude.detach().cpu().numpy().astype(np.float32, copy=False)
+    finite = np.isfinite(image.sum(dtype=np.float64))
+    return image if finite else np.nan_to_num(image)
+
+
 def global_threshold(image: Image) -> float:
     """Otsu's threshold of an image whose brightest hundredth, such as fat, counts as one value.
 
     Unless that is the object: then it is the brightest thousandth.
     """
-    highest = np.percentile(image, 99)
-    if highest < SPECK * (most := np.percentile(image, 99.9)):
+    sorted_in_part = image.flatten()
+    highest = np.percentile(sorted_in_part, 99, overwrite_input=True)
+    if highest < SPECK * (most := np.percentile(sorted_in_part, 99.9, overwrite_input=True)):
         highest = most
     return otsu_threshold(np.minimum(image, highest))
 
@@ -151,17 +162,20 @@ def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
 
 def has_contrast(values: npt.NDArray[np.float32]) -> bool:
     """Whether values differ by more than what is left of rounding."""
-    return float(values.max() - values.min()) > LEAST_CONTRAST * float(np.abs(values).max())
+    lowest, highest = values.min(), values.max()
+    return float(highest - lowest) > LEAST_CONTRAST * max(abs(float(lowest)), abs(float(highest)))
 
 
 def _largest(mask: Mask) -> Mask:
     """Largest face-connected component of ``mask``."""
-    labels, n_parts = ndimage.label(mask)
+    box, largest = bounding_box(mask), np.zeros_like(mask)
+    labels, n_parts = ndimage.label(mask[box])
     if n_parts == 0:
         return mask
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
+    largest[box] = labels == sizes.argmax()
+    return largest
 
 
 def _largest_in_each(mask: Mask, whole: Mask) -> Mask:
@@ -175,9 +189,19 @@ def _largest_in_each(mask: Mask, whole: Mask) -> Mask:
 
 def _close(mask: Mask, voxel_size_mm: Triple) -> Mask:
     """Morphological closing of gaps narrower than twice ``CLOSING_MM``."""
-    dilated = distance_mm(mask, voxel_size_mm) <= CLOSING_MM
-    return depth_mm(dilated, voxel_size_mm) > CLOSING_MM
+    dilated = dilate_mask(mask, CLOSING_MM, voxel_size_mm=voxel_size_mm)
+    return erode_mask(dilated, CLOSING_MM, voxel_size_mm=voxel_size_mm)
 
 
 def _fill_holes(mask: Mask) -> Mask:
-    return np.asarray(ndimage.binary_fill_holes(mask))
+    """``mask`` with what it encloses: background that no path over faces leads out of."""
+    if not mask.any():
+        return mask
+    box, filled = bounding_box(mask), mask.copy()
+    parts, n_parts = ndimage.label(~mask[box])
+    leads_out = np.zeros(n_parts + 1, dtype=bool)
+    for axis in range(parts.ndim):
+        leads_out[parts.take((0, -1), axis)] = True
+    leads_out[0] = False
+    filled[box] = ~leads_out[parts]
+    return filled

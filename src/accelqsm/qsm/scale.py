@@ -15,7 +15,7 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.morphology import Mask, diameter_mm, rounded, scale_of
 from accelqsm.options.setting import OWN_SETTINGS, Settings, default_of, settings_in
-from accelqsm.qsm.mask import global_threshold, has_contrast
+from accelqsm.qsm.mask import finite_image, global_threshold, has_contrast
 from accelqsm.qsm.settings import QsmSettings
 
 Record = TypeVar("Record", bound=Settings)
@@ -36,7 +36,7 @@ def length_scale(magnitude: Tensor, mask: Tensor | None = None, *, voxel_size_mm
         mask: bool (x, y, z), the brain or a part of it.
         voxel_size_mm: edge lengths of a voxel in mm.
     """
-    image = np.nan_to_num(magnitude.detach().cpu().numpy())
+    image = finite_image(magnitude)
     brain = None if mask is None else mask.cpu().numpy()
     bright = _bright(image, brain)
     known_mm = None

@@ -14,8 +14,6 @@ from accelqsm.fourier import PHASE_ENCODES, centred_slice, hann_window, ifft
 from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
 from accelqsm.runtime.arrays import as_tensor
 
-READOUTS_AT_ONCE = 16
-
 
 def prewhiten(kspace: KSpace) -> KSpace:
     """Prewhiten the channels, so that their noise is uncorrelated and of complex variance 1.
@@ -146,12 +144,10 @@ def _mix(
     mixing: npt.NDArray[np.complex64],
     out: npt.NDArray[np.complex64],
 ) -> None:
-    """Write mixing @ samples to ``out``, a few readout positions at a time."""
-    for start in range(0, samples.shape[2], READOUTS_AT_ONCE):
-        here = slice(start, start + READOUTS_AT_ONCE)
-        part = np.ascontiguousarray(samples[:, :, here])
-        mixed = mixing @ part.reshape(len(samples), -1)
-        out[:, :, here] = mixed.reshape(len(mixing), *part.shape[1:])
+    """Write mixing @ samples to ``out``, echo by echo: each is a matrix as it lies in memory."""
+    for echo in range(samples.shape[1]):
+        columns = samples[:, echo].reshape(len(samples), -1)
+        np.matmul(mixing, columns, out=out[:, echo].reshape(len(out), -1))
 
 
 def _mixed(
