@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from accelqsm.grid import Triple
-from accelqsm.morphology import in_head_mm
+from accelqsm.morphology import bounding_box, in_head_mm
 from accelqsm.qsm.field.bipolar import readout_phase, remove_readout_phase
 from accelqsm.qsm.field.lags import LagProducts
 from accelqsm.qsm.field.mdi import phase_coherence
@@ -76,12 +77,17 @@ def coherent_sums(
     Returns:
         The sums, themselves where the readouts do not alternate, and bool (x, y, z).
     """
+    box, left = bounding_box(mask.cpu().numpy()), torch.zeros_like(mask)
     steady = remove_readout_phase(products, readout_phase(products, mask))
-    coherence = phase_coherence(steady)
+    coherence = phase_coherence(steady.crop(box))
     del steady
-    coherent = remove_incoherent(mask, coherence, least_coherence=least_coherence)
+    coherent = left.clone()
+    coherent[box] = remove_incoherent(mask[box], coherence, least_coherence=least_coherence)
     found = remove_readout_phase(products, readout_phase(products, coherent))
-    left = remove_incoherent(
-        mask, phase_coherence(found), least_coherence=least_coherence, fill_holes=fill_holes
+    left[box] = remove_incoherent(
+        mask[box],
+        phase_coherence(found.crop(box)),
+        least_coherence=least_coherence,
+        fill_holes=fill_holes,
     )
     return found, left

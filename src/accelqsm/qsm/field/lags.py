@@ -10,6 +10,7 @@ from torch import Tensor
 
 from accelqsm.acquisition import check_echo_times
 from accelqsm.errors import InputError
+from accelqsm.morphology import Box
 from accelqsm.qsm.field.pairs import Lag, lags_of
 
 
@@ -60,6 +61,16 @@ class LagProducts:
             products=self.products[:, mask][..., None, None],
             odd_to_even=self.odd_to_even[:, mask][..., None, None],
             echo_power=self.echo_power[:, mask][..., None, None],
+        )
+
+    def crop(self, box: Box) -> LagProducts:
+        """Sums of a part of the volume, which share the memory."""
+        here = (slice(None), *box)
+        return replace(
+            self,
+            products=self.products[here],
+            odd_to_even=self.odd_to_even[here],
+            echo_power=self.echo_power[here],
         )
 
     def parts(self) -> Iterator[tuple[Lag, Tensor]]:

@@ -91,7 +91,7 @@ def phase_coherence(products: LagProducts) -> Tensor:
     earlier = products.echo_power[[first for first, _ in pairs]].sum(0)
     later = products.echo_power[[second for _, second in pairs]].sum(0)
     bound = (earlier * later).sqrt().clamp_min(torch.finfo(earlier.dtype).tiny)
-    return (products.products[0].abs() / bound).clamp_max(1.0)
+    return (products.products[0].contiguous().abs() / bound).clamp_max(1.0)
 
 
 def _average_lags(products: LagProducts, lag1_hz: Tensor, rate_per_s: Tensor) -> Tensor:
