@@ -14,6 +14,8 @@ from accelqsm.fourier import PHASE_ENCODES, centred_slice, hann_window, ifft
 from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
 from accelqsm.runtime.arrays import as_tensor
 
+COLUMNS_AT_ONCE = 2**16
+
 
 def prewhiten(kspace: KSpace) -> KSpace:
     """Prewhiten the channels, so that their noise is uncorrelated and of complex variance 1.
@@ -147,7 +149,11 @@ def _mix(
     """Write mixing @ samples to ``out``, echo by echo: each is a matrix as it lies in memory."""
     for echo in range(samples.shape[1]):
         columns = samples[:, echo].reshape(len(samples), -1)
-        np.matmul(mixing, columns, out=out[:, echo].reshape(len(out), -1))
+        rows = out[:, echo].reshape(len(out), -1)
+        assert np.may_share_memory(rows, out), "what is written must be a view"
+        for start in range(0, columns.shape[1], COLUMNS_AT_ONCE):
+            here = slice(start, start + COLUMNS_AT_ONCE)
+            rows[:, here] = mixing @ columns[:, here]
 
 
 def _mixed(
