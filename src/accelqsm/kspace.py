@@ -21,9 +21,6 @@ from accelqsm.units import gain_to_one
 
 LARGEST_IN_MEMORY_BYTES = 2 * 2**30
 
-COMPONENTS_AT_MOST = 1.4143
-"""Absolute value of a complex number over its larger component, at most: the root of two."""
-
 
 @dataclass(frozen=True)
 class KSpace:
@@ -118,16 +115,7 @@ class KSpace:
 
     def balanced(self) -> KSpace:
         """The same samples, with a gain that brings the largest to about 1 (``gain_to_one``)."""
-        bounds = [_largest_component(part) for part in self._parts()]
-        least = max(bounds, default=0.0)
-        largest = max(
-            (
-                float(np.abs(part).max(initial=0))
-                for part, bound in zip(self._parts(), bounds, strict=True)
-                if not COMPONENTS_AT_MOST * bound < least
-            ),
-            default=0.0,
-        )
+        largest = max((float(np.abs(part).max(initial=0)) for part in self._parts()), default=0.0)
         return replace(self, gain=gain_to_one(largest))
 
     def _parts(self) -> Iterator[npt.NDArray[np.complex64]]:
@@ -155,12 +143,6 @@ class KSpace:
         for n, sampled in enumerate(self.sampled[echoes]):
             planes[:, n, :, sampled] = chosen[:, n] * self.gain
         return planes
-
-
-def _largest_component(samples: npt.NDArray[np.complex64]) -> float:
-    """Largest absolute value of a real or an imaginary part, faster than that of magnitudes."""
-    components = np.ascontiguousarray(samples).view(np.float32)
-    return max(float(components.max(initial=0)), -float(components.min(initial=0)))
 
 
 def check_pattern(name: str, sampled: Tensor, plane: tuple[int, int], n_echoes: int) -> None:
