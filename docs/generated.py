@@ -23,6 +23,7 @@ from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.recon.registry import RECONSTRUCTIONS
+from accelqsm.recon.sampling_settings import PatternSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.reference.registry import REFERENCES
 from accelqsm.training.settings import DataSettings, TrainingSettings
@@ -34,6 +35,7 @@ RECORDS: Mapping[str, tuple[type[Settings], str]] = {
     "syn": (SynSettings, "none: Python alone"),
     "compare": (CompareSettings, "`compare`"),
     "plan": (PlanSettings, "`plan`"),
+    "pattern": (PatternSettings, "`pattern`"),
     "training": (TrainingSettings, "`train`"),
     "data": (DataSettings, "`train`"),
 }

@@ -61,6 +61,13 @@ def filled(kind: Any, value: Any) -> Any:
     return {"Pu": value} if get_origin(kind) is Mapping else value
 
 
+def required_of(record: type[Settings]) -> dict[str, Any]:
+    """A value of each field without a default."""
+    names = [name for name in settings_in(record) if default_of(record, name) is MISSING]
+    known = kinds(record)
+    return {n: "zero-filled" if known[n] is str else filled(known[n], 1) for n in names}
+
+
 def test_records_are_found() -> None:
     names = {record.__name__ for record, *_ in numbers()}
     assert {"L1Settings", "VsharpSettings", "QsmSettings", "GrappaSettings", "SynSettings"} < names
@@ -85,10 +92,10 @@ def test_a_field_of_numbers_has_a_range_and_keeps_to_it(
         outside = [math.floor(value) for value in outside]
     else:
         outside = [*NOT_FINITE, *outside, np.float32(np.nan), np.float32(np.inf)]
-    required = {n: "zero-filled" for n in settings_in(record) if default_of(record, n) is MISSING}
+    required = required_of(record)
     for value in outside:
         with pytest.raises(InputError, match=f"^{name}: expected .*, found [^\n]*$"):
-            record(**required, **{name: filled(kind, value)})
+            record(**{**required, name: filled(kind, value)})
         table = {name: filled(kind, value)}
         with pytest.raises(InputError, match=f"^{name}.*: expected .*, found [^\n]*$"):
             check_table(record, table)
@@ -98,7 +105,7 @@ def test_a_field_of_numbers_has_a_range_and_keeps_to_it(
 
 @pytest.mark.parametrize("record", records(), ids=lambda record: record.__name__)
 def test_a_value_of_another_type_is_refused(record: type[Settings]) -> None:
-    required = {n: "zero-filled" for n in settings_in(record) if default_of(record, n) is MISSING}
+    required = required_of(record)
     for name in settings_in(record):
         for value in (b"bytes", 1j, [1.0], object()):
             with pytest.raises(InputError, match=f"^{name}: expected .*, found"):

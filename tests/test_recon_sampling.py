@@ -121,7 +121,7 @@ def test_little_is_trimmed(acceleration: float, monkeypatch: pytest.MonkeyPatch)
         misses.append(abs(int(mask.sum()) - target) / target)
         return mask
 
-    monkeypatch.setattr(sampling, "_adjust_count", record)
+    monkeypatch.setattr(sampling, "adjust_count", record)
     for seed in range(3):
         poisson_disk(SHAPE, acceleration=acceleration, calibration=(16, 16), seed=seed)
     assert max(misses) < 0.01
@@ -247,7 +247,7 @@ def test_a_sample_is_taken_where_no_earlier_one_lies_in_its_ellipse(
         if all((((other - place) / radius) ** 2).sum() >= 1 for other in places):
             places.append(place)
             expected[y, z] = True
-    found = sampling._accept(order, jitter, distance, disc, slope)
+    found = sampling.accept(order, jitter, 0.8 + slope * distance, disc)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -283,7 +283,7 @@ def test_a_count_is_met_where_samples_are_sparse_or_dense(change: int) -> None:
     allowed = sampling._inside_ellipse(shape) | (distance == 0)
     mask = (distance == 0) | (allowed & (np.indices(shape).sum(0) % 2 == 0))
     target = int(mask.sum()) + change
-    found = sampling._adjust_count(mask.copy(), allowed, distance, target, np.random.default_rng(0))
+    found = sampling.adjust_count(mask.copy(), allowed, distance, target, np.random.default_rng(0))
     assert found.sum() == target
     changed = found != mask
     assert changed.sum() == abs(change)

@@ -51,6 +51,7 @@ COMMANDS = (
     "tables.report",
     "simulation.simulate",
     "simulation.cohort",
+    "tools.pattern",
     "tools.train",
     "tools.doctor",
 )

@@ -60,7 +60,7 @@ class Setting:
         choices: allowed strings.
         registry: registry of allowed methods, whose settings become part of the record.
         flag: command-line flag, where it differs from the name of the field.
-        metavar: placeholder of the value in help.
+        metavar: placeholder of the value in help, or of each of several values.
         words: function that converts repeated strings of the command line to the value.
         aliases: alias -> value, for further accepted strings.
         said: phrase of the methods text where it is on.
@@ -76,7 +76,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     registry: Offers | None = None
     flag: str = ""
-    metavar: str = ""
+    metavar: str | tuple[str, ...] = ""
     words: Callable[[Sequence[str]], Any] | None = None
     aliases: Mapping[str, str] | None = None
     said: str = ""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice
+from accelqsm.recon.sampling_settings import CENTRE_OUT, PatternSettings
 
 Pair = tuple[int, int]
 Floats = npt.NDArray[np.float64]
@@ -75,8 +76,7 @@ def poisson_disk(
     target = _budget(shape, acceleration, calibration)
     rng = np.random.default_rng(seed)
     distance = _distance_from_box(shape, calibration, voxel_size_mm)
-    fields_mm = shape[0] * voxel_size_mm[0], shape[1] * voxel_size_mm[1]
-    disc = fields_mm[0] / max(fields_mm), fields_mm[1] / max(fields_mm)
+    disc = disc_of(shape, voxel_size_mm)
     allowed = _inside_ellipse(shape) | (distance == 0) if ellipse else np.ones(shape, np.bool_)
     if target > allowed.sum():
         raise InputError(
@@ -88,7 +88,78 @@ def poisson_disk(
     jitter = rng.uniform(-0.5, 0.5, (*shape, 2))
     mask = distance == 0
     mask |= _fit_density(order, jitter, distance, disc, target - int(mask.sum()))
-    return torch.from_numpy(_adjust_count(mask, allowed, distance, target, rng))
+    return torch.from_numpy(adjust_count(mask, allowed, distance, target, rng))
+
+
+def disc_of(shape: Pair, voxel_size_mm: tuple[float, float]) -> tuple[float, float]:
+    """Radii along ky and kz of a disc that is round in cycles/mm, the larger 1."""
+    fields_mm = shape[0] * voxel_size_mm[0], shape[1] * voxel_size_mm[1]
+    return fields_mm[0] / max(fields_mm), fields_mm[1] / max(fields_mm)
+
+
+def regions(settings: PatternSettings) -> tuple[Tensor, Tensor]:
+    """Fully sampled centre of a pattern, and where samples may be, bool (y, z).
+
+    Raises:
+        InputError: as ``poisson_disk``.
+    """
+    _budget(settings.shape, settings.acceleration, settings.calibration)
+    centre = torch.zeros(settings.shape, dtype=torch.bool)
+    centre[_box(settings.shape, settings.calibration)] = True
+    if not settings.ellipse:
+        return centre, torch.ones_like(centre)
+    return centre, torch.from_numpy(_inside_ellipse(settings.shape)) | centre
+
+
+def drawn_pattern(settings: PatternSettings) -> Tensor:
+    """Poisson-disk pattern of settings, bool (y, z), or (echo, y, z) of more than one echo.
+
+    Raises:
+        InputError: as ``poisson_disk``.
+    """
+    n = settings.echoes
+    patterns = [
+        poisson_disk(
+            settings.shape,
+            acceleration=settings.acceleration,
+            calibration=settings.calibration,
+            seed=seed,
+            ellipse=settings.ellipse,
+            voxel_size_mm=settings.voxel_size_mm,
+        )
+        for seed in (echo_seeds(settings.seed, n) if n > 1 else [settings.seed])
+    ]
+    return torch.stack(patterns) if n > 1 else patterns[0]
+
+
+def echo_seeds(seed: int, n_echoes: int) -> list[int]:
+    """A seed for the pattern of each echo."""
+    return [int(each) for each in np.random.SeedSequence(seed).generate_state(n_echoes)]
+
+
+def in_order(pattern: Tensor, settings: PatternSettings) -> npt.NDArray[np.int64]:
+    """Encoding steps of a pattern in the order of play, (shot, 2) or (echo, shot, 2).
+
+    Raster: line by line of ky, along kz back and forth, so that one shot is near the next.
+    Centre-out: by distance from the zero frequency in cycles/mm. Shot by shot, so are the echoes.
+
+    Args:
+        pattern: bool (ky, kz), or (echo, ky, kz) with as many samples in each echo.
+        settings: order and voxel size.
+    """
+    if pattern.ndim == 3:
+        return np.stack([in_order(one, settings) for one in pattern])
+    ky, kz = np.nonzero(pattern.numpy())
+    if settings.order == CENTRE_OUT:
+        lines = [
+            (np.arange(n) - n // 2) / (n * size_mm)
+            for n, size_mm in zip(pattern.shape, settings.voxel_size_mm, strict=True)
+        ]
+        shots = np.argsort(np.hypot(lines[0][ky], lines[1][kz]), kind="stable")
+    else:
+        line = np.unique(ky, return_inverse=True)[1]
+        shots = np.lexsort((np.where(line % 2, -kz, kz), ky))
+    return np.stack([ky, kz], axis=1)[shots]
 
 
 def regular(shape: Pair, *, acceleration: Pair, calibration: Pair) -> Tensor:
@@ -176,12 +247,12 @@ def _fit_density(
 
     Regula falsi on the root of the area per sample, which is nearly linear in the slope.
     """
-    best = _accept(order, jitter, distance, disc, 0.0)
+    best = accept(order, jitter, np.full_like(distance, CENTRE_RADIUS), disc)
     miss = int(best.sum()) - wanted
     shallow, many, steep, few = 0.0, int(best.sum()), FIRST_SLOPE, 0
     for _ in range(TRIALS if miss > 0 else 0):
         slope = _slope_between((shallow, many), (steep, few), wanted) if few else steep
-        trial = _accept(order, jitter, distance, disc, slope)
+        trial = accept(order, jitter, CENTRE_RADIUS + slope * distance, disc)
         found = int(trial.sum())
         if abs(found - wanted) < abs(miss):
             best, miss = trial, found - wanted
@@ -202,7 +273,7 @@ def _slope_between(shallow: tuple[float, int], steep: tuple[float, int], wanted:
     return shallow[0] + fraction * (steep[0] - shallow[0])
 
 
-def _adjust_count(
+def adjust_count(
     mask: npt.NDArray[np.bool_],
     allowed: npt.NDArray[np.bool_],
     distance: Floats,
@@ -224,21 +295,26 @@ def _adjust_count(
 
 
 @numba.njit(cache=True)
-def _accept(
+def accept(
     order: npt.NDArray[np.int64],
     jitter: Floats,
-    distance: Floats,
+    radii: Floats,
     disc: tuple[float, float],
-    slope: float,
 ) -> npt.NDArray[np.bool_]:
-    """Accept the positions, in order, that have no earlier sample in their ellipse."""
-    n_y, n_z = distance.shape
+    """Accept the positions, in order, that have no earlier sample in their ellipse.
+
+    Args:
+        order: positions (position, 2).
+        jitter: of each position along both axes, (y, z, 2).
+        radii: (y, z).
+        disc: factors of the radius along both axes.
+    """
+    n_y, n_z = radii.shape
     kept = np.zeros((n_y, n_z), dtype=np.bool_)
     for index in range(order.shape[0]):
         y, z = order[index]
-        radius = CENTRE_RADIUS + slope * distance[y, z]
-        radius_y = max(SMALLEST_RADIUS, radius * disc[0])
-        radius_z = max(SMALLEST_RADIUS, radius * disc[1])
+        radius_y = max(SMALLEST_RADIUS, radii[y, z] * disc[0])
+        radius_z = max(SMALLEST_RADIUS, radii[y, z] * disc[1])
         reach_y, reach_z = int(radius_y) + 1, int(radius_z) + 1
         free = True
         for other_y in range(max(0, y - reach_y), min(n_y, y + reach_y + 1)):

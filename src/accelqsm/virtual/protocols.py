@@ -32,6 +32,11 @@ class Protocol:
     place: int
     session: str = ""
 
+    @property
+    def poisson_disk(self) -> bool:
+        """Whether it samples Poisson disks, or the positions of a table in their place."""
+        return self.method == "reconnet3d"
+
 
 T1W_PLACE = 6
 """Of the T1-weighted scan."""
@@ -68,6 +73,8 @@ class Preset:
             cycles/mm; a larger one leaves too few samples for the edges of small nuclei at AF 5.
         moves_between_scans: whether the head is in a different pose for every protocol.
         t1w_voxel_mm: voxel size of the T1-weighted image.
+        pattern: table of the positions that protocols of Poisson disks sample in their place; none
+            where it is empty.
     """
 
     shape: Shape
@@ -82,6 +89,7 @@ class Preset:
     calibration: tuple[int, int]
     moves_between_scans: bool
     t1w_voxel_mm: float = 1.0
+    pattern: str = ""
 
     def scan_bytes(self, protocol: str) -> int:
         """Least size of a scan's file: its samples, complex in single precision."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from accelqsm.simulate.mprage import t1w_grid, t1w_scan
 from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.dataset import write_dataset, write_t1w_sidecar
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS, T1W_PLACE, Preset
-from accelqsm.virtual.sampling import sampling_pattern
+from accelqsm.virtual.sampling import check_table, sampling_pattern
 
 T1W_SNR = 25.0
 
@@ -42,7 +43,7 @@ def simulate_study(
     preset: str,
     protocols: Sequence[str],
     t1w: bool = False,
-    motion: bool | None = None,
+    changed: Mapping[str, Any] | None = None,
     nuclei: Mapping[str, Distribution] = PUBLISHED,
 ) -> list[ScanFiles]:
     """Draw a cohort and scan every subject with every protocol.
@@ -55,14 +56,16 @@ def simulate_study(
         preset: "small", "demo" or "paper".
         protocols: names of ``PROTOCOLS``.
         t1w: add a T1-weighted scan of every subject (1 mm, in a pose of its own).
-        motion: whether the head is in another pose in each session; as in the preset if None.
+        changed: fields of the preset that are to be others, such as ``moves_between_scans`` or
+            ``pattern``.
         nuclei: distribution of the true susceptibility of each nucleus.
 
     Returns:
         The scans written, subject by subject.
 
     Raises:
-        InputError: no subject, a protocol named twice, or one without that of its session.
+        InputError: no subject, a protocol named twice, or one without that of its session; a table
+            of positions that cannot be used.
     """
     if n_subjects < 1:
         raise InputError(f"--subjects: expected 1 or more, found {n_subjects}")
@@ -75,9 +78,9 @@ def simulate_study(
                 f"--protocols: expected {session}, from whose scan {name} is drawn, beside it, "
                 f"found {' '.join(protocols)}"
             )
-    chosen = PRESETS[preset]
-    if motion is not None:
-        chosen = replace(chosen, moves_between_scans=motion)
+    chosen = replace(PRESETS[preset], **(changed or {}))
+    if chosen.pattern:
+        check_table(chosen, protocols)
     subjects = draw_cohort(n_subjects, seed=seed, nuclei=nuclei)
     scans = [
         files
@@ -96,7 +99,7 @@ def simulate_study(
             "protocols": list(protocols),
             "t1w": t1w,
             "nuclei": {name: simple(one) for name, one in nuclei.items()},
-            "scanner": simple(chosen),
+            "scanner": {name: value for name, value in simple(chosen).items() if value != ""},
             "software": software(),
         },
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from accelqsm.commands.common import add_out, check_space, results, say
 from accelqsm.options.arguments import SEED, number
@@ -60,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="another pose of the head in each scan (default yes for the preset paper alone)",
     )
     parser.add_argument(
+        "--pattern",
+        type=Path,
+        metavar="TSV",
+        help="positions that the protocol af3, af4, af5 or af8 samples, as accelqsm pattern writes "
+        "them, in place of a Poisson disk; the acceleration is that of the table",
+    )
+    parser.add_argument(
         "--nuclei",
         type=Path,
         metavar="TSV",
@@ -91,7 +99,18 @@ def run(options: argparse.Namespace) -> None:
             preset=options.preset,
             protocols=options.protocols,
             t1w=options.t1w,
-            motion=options.motion,
+            changed=_changed(options),
             nuclei=nuclei,
         )
     say(options.out, f"{len(scans)} scans with labels and true susceptibility")
+
+
+def _changed(options: argparse.Namespace) -> dict[str, Any]:
+    """Fields of the preset that the command line sets."""
+    changed = {} if options.motion is None else {"moves_between_scans": options.motion}
+    if options.pattern is None:
+        return changed
+    from accelqsm.results.integrity.check import check_file
+
+    check_file(options.pattern)
+    return {**changed, "pattern": str(options.pattern)}
