@@ -26,6 +26,7 @@ from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.sampling_settings import PatternSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.reference.registry import REFERENCES
+from accelqsm.training.patterns.settings import LearningSettings
 from accelqsm.training.settings import DataSettings, TrainingSettings
 
 RECORDS: Mapping[str, tuple[type[Settings], str]] = {
@@ -36,6 +37,7 @@ RECORDS: Mapping[str, tuple[type[Settings], str]] = {
     "compare": (CompareSettings, "`compare`"),
     "plan": (PlanSettings, "`plan`"),
     "pattern": (PatternSettings, "`pattern`"),
+    "learning": (LearningSettings, "`pattern --learn`"),
     "training": (TrainingSettings, "`train`"),
     "data": (DataSettings, "`train`"),
 }

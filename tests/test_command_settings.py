@@ -75,6 +75,14 @@ CASES = {
         {("CompareSettings", "reference"): "PI", ("CompareSettings", "margin_percent"): 3.0,
          ("CompareSettings", "power"): 0.7},
     ),
+    "pattern": Case(
+        "accelqsm.recon.sampling.drawn_pattern",
+        (),
+        ("pattern", "{out}.tsv", "--seed", "7"),
+        "[pattern]\nshape = [40, 30]\nacceleration = 4.0\nseed = 5\nellipse = true\n",
+        {("PatternSettings", "acceleration"): 4.0, ("PatternSettings", "ellipse"): True,
+         ("PatternSettings", "seed"): 7},
+    ),
     "train": Case(
         "accelqsm.training.run.train_network",
         (),

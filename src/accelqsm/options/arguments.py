@@ -64,7 +64,7 @@ def arguments_of(
 
 
 def add_settings(
-    parser: argparse.ArgumentParser, record: type[Settings], *, only: tuple[str, ...] = ()
+    parser: argparse._ActionsContainer, record: type[Settings], *, only: tuple[str, ...] = ()
 ) -> None:
     """Add an argument for every field, or for the fields in ``only``."""
     groups: dict[str, Any] = {"": parser}

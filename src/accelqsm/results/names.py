@@ -56,6 +56,7 @@ RESULTS: Mapping[str, tuple[str, ...]] = {
           for name in (*_TEXTS, *_COMPARISON)),
         *(f"maps/sub-*/acq-*/{name}" for name in (*_TEXTS, *_MAPS, *_ECHOES, *_NUCLEI)),
     ),
+    "pattern": (SETTINGS, UNFINISHED, "checkpoint.safetensors", "heads/*"),
     "train": (
         SETTINGS, UNFINISHED, *(f"{network}.safetensors" for network in NETWORKS.names),
         "checkpoint.safetensors", "log.csv", "errors.csv", "learning_curve.png", "heads/*",

@@ -139,6 +139,27 @@ def _echoes_pair(
     return _pair(parts, sampled, [parts[0].level] * n_echoes)
 
 
+def full_pair(
+    head: Volumes, rng: np.random.Generator, *, readouts: int, noise: tuple[float, float]
+) -> Pair:
+    """Draw a noisy slab of all echoes of a scan, seen by one of its coils and sampled everywhere.
+
+    Args:
+        head: the echoes of one scan, with coils.
+        rng: of readout positions, coil, flips, conjugation, smooth phase and noise.
+        readouts: readout positions of the slab.
+        noise: least and most noise, as in ``TrainingSettings``.
+    """
+    assert head.coils is not None
+    x = _random_readouts(head, readouts, rng)
+    coil = int(rng.integers(len(head.coils.true)))
+    slabs = _augment([_slab(head, echo, x, coil) for echo in range(len(head.images))], rng)
+    noise_sd = _noise_sd(rng, noise)
+    parts = [_received(slab, rng, (noise_sd, noise_sd)) for slab in slabs]
+    everywhere = torch.ones(slabs[0].image.shape[-2:], dtype=torch.bool)
+    return _pair(parts, everywhere, [parts[0].level] * len(parts))
+
+
 def _draw_pattern(
     plane: Sequence[int], rng: np.random.Generator, settings: TrainingSettings
 ) -> Tensor:

@@ -26,9 +26,13 @@ def loss(image: Tensor, pair: Pair) -> Tensor:
     """
     error = image - pair.truth
     unmeasured = torch.view_as_real(fft(error, PHASE_ENCODES) * ~pair.sampled)
-    parts = torch.view_as_real(error).abs().sum(-1)
-    relative = 0.5 * (relevance(pair.truth) * parts).mean()
-    return relative + KSPACE_WEIGHT * unmeasured.abs().mean()
+    return image_loss(image, pair.truth) + KSPACE_WEIGHT * unmeasured.abs().mean()
+
+
+def image_loss(image: Tensor, truth: Tensor) -> Tensor:
+    """Weighted L1 error of an image (batch, x, y, z), which no sampling pattern enters."""
+    parts = torch.view_as_real(image - truth).abs().sum(-1)
+    return 0.5 * (relevance(truth) * parts).mean()
 
 
 def relevance(truth: Tensor) -> Tensor:

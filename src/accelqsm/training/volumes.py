@@ -51,6 +51,11 @@ SPACING_S = (0.4, 1.0)
 """Range of the first echo time, the latest time of the last, and the range of their spacing in
 units of the largest that fits."""
 
+Plane = tuple[Shape, Triple]
+"""Shape and voxel size of a grid."""
+
+ECHOES = 13
+"""Tells the random numbers of the echoes of one scan from those of other volumes of a head."""
 VIRTUAL_CHANNELS = 8
 CENTRES = ((16, 16), (24, 24), (32, 24), (48, 32))
 CENTRE_NOISE = (0.001, 0.02)
@@ -151,7 +156,7 @@ def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -
             ``VIRTUAL_CHANNELS``, instead of the image of one channel.
     """
     rng = np.random.default_rng([seed, 7])
-    grid, head = _draw_head(seed, rng)
+    grid, head = draw_head(seed, rng)
     spots = draw_spots(head.grid, rng)
     images, contrasts = [], []
     for n_echoes in (n_volumes - n_volumes // 2, n_volumes // 2):
@@ -168,7 +173,7 @@ def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -
     return Volumes(np.stack(images), tuple(contrasts), coils)
 
 
-def simulate_echoes(*, seed: int, n_echoes: int) -> Volumes:
+def simulate_echoes(*, seed: int, n_echoes: int, plane: Plane | None = None) -> Volumes:
     """Simulate the noise-free echoes of one scan, with sensitivities of all channels.
 
     As ``simulate_volumes``, but with one flip angle and texture for all echoes, which are evenly
@@ -177,9 +182,10 @@ def simulate_echoes(*, seed: int, n_echoes: int) -> Volumes:
     Args:
         seed: seed of the anatomy and all other random values.
         n_echoes: number of echoes, two or more.
+        plane: shape and voxel size of the images, instead of drawing them from ``GRIDS``.
     """
-    rng = np.random.default_rng([seed, 13])
-    grid, head = _draw_head(seed, rng)
+    rng = np.random.default_rng([seed, ECHOES])
+    grid, head = draw_head(seed, rng, plane)
     spots = draw_spots(head.grid, rng)
     acquisition = _draw_acquisition(grid, 1, rng)
     first_s = float(rng.uniform(*FIRST_ECHO_S))
@@ -202,27 +208,44 @@ def simulate_echoes(*, seed: int, n_echoes: int) -> Volumes:
     )
 
 
-def _draw_head(seed: int, rng: np.random.Generator) -> tuple[Grid, Head]:
-    """Draw the grid of the acquisition, and a head on a grid of half its voxels along y and z."""
-    shape, voxel_size_mm = GRIDS[rng.integers(len(GRIDS))]
+def draw_head(seed: int, rng: np.random.Generator, plane: Plane | None = None) -> tuple[Grid, Head]:
+    """Draw the grid of the acquisition, and a head on a grid of half its voxels along y and z.
+
+    Args:
+        seed: of the anatomy.
+        rng: of grid, position and age.
+        plane: shape and voxel size of the grid, instead of those drawn.
+    """
+    drawn = GRIDS[rng.integers(len(GRIDS))]
+    shape, voxel_size_mm = plane or drawn
     x, y, z = np.asarray(HEAD_CENTRE_MM) + rng.uniform(-6, 6, 3)
     grid = centred_grid(shape, voxel_size_mm, centre_mm=(x, y, z))
     fine = grid.refined(REFINEMENT)
     return grid, digital_head(fine, seed=seed, age_years=float(rng.uniform(18, 75)))
 
 
-def cached_volumes(folder: Path, seeds: range, kind: Kind) -> list[Volumes]:
+def cached_volumes(
+    folder: Path, seeds: range, kind: Kind, plane: Plane | None = None
+) -> list[Volumes]:
     """Volumes of many heads, simulated once and then read as memory maps.
 
     Heads are simulated in parallel processes that import the main module: a script needs a guard
     ``if __name__ == "__main__":``.
 
+    Args:
+        folder: where they are kept.
+        seeds: of the heads.
+        kind: what their volumes are.
+        plane: shape and voxel size of echoes of one scan, instead of drawing them.
+
     Raises:
         InputError: a folder with volumes of another kind.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not is_cached(folder / f"head-{seed}", _head_source(seed))]
-    simulate = partial(_simulate_into, folder, kind)
+    missing = [
+        seed for seed in seeds if not is_cached(folder / f"head-{seed}", _head_source(seed, plane))
+    ]
+    simulate = partial(_simulate_into, folder, kind, plane)
     for _ in track(
         in_processes(simulate, missing, each_bytes=HEAD_BYTES), "simulating heads", len(missing)
     ):
@@ -234,18 +257,19 @@ def cached_volumes(folder: Path, seeds: range, kind: Kind) -> list[Volumes]:
     return loaded
 
 
-def _simulate_into(folder: Path, kind: Kind, seed: int) -> None:
+def _simulate_into(folder: Path, kind: Kind, plane: Plane | None, seed: int) -> None:
     if kind.echoes_of_one_scan:
-        volumes = simulate_echoes(seed=seed, n_echoes=kind.n_volumes)
+        volumes = simulate_echoes(seed=seed, n_echoes=kind.n_volumes, plane=plane)
     else:
         volumes = simulate_volumes(
             seed=seed, n_volumes=kind.n_volumes, all_channels=kind.all_channels
         )
-    save_volumes(folder / f"head-{seed}", volumes, _head_source(seed))
+    save_volumes(folder / f"head-{seed}", volumes, _head_source(seed, plane))
 
 
-def _head_source(seed: int) -> dict[str, object]:
-    return {"seed": seed, "accelqsm": __version__}
+def _head_source(seed: int, plane: Plane | None) -> dict[str, object]:
+    drawn = {} if plane is None else {"plane": [list(part) for part in plane]}
+    return {"seed": seed, "accelqsm": __version__, **drawn}
 
 
 def save_volumes(stem: Path, volumes: Volumes, source: Mapping[str, object]) -> None:
@@ -328,7 +352,8 @@ def _estimate_maps(
 ) -> Tensor:
     """ESPIRiT sensitivities from the noisy centre of an image's k-space."""
     y, z = grid.shape[1:]
-    centre = CENTRES[rng.integers(len(CENTRES))]
+    centres = [centre for centre in CENTRES if centre[0] <= y and centre[1] <= z]
+    centre = centres[rng.integers(len(centres))]
     sampled = torch.zeros(y, z, dtype=torch.bool)
     sampled[centred_slice(y, centre[0]), centred_slice(z, centre[1])] = True
     samples = fft(maps * torch.from_numpy(image), PHASE_ENCODES)[..., sampled].numpy()

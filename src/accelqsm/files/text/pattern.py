@@ -47,7 +47,7 @@ def write_pattern(path: Path, positions: Numbers) -> None:
         "kz": shots[:, 1],
     }
     table = pd.DataFrame(columns if positions.ndim == 3 else _without(columns, "echo"))
-    write_described_table(path, table, {name: MEANINGS[name] for name in table})
+    write_described_table(path, table, {str(name): MEANINGS[str(name)] for name in table})
 
 
 def read_pattern(path: Path, plane: tuple[int, int]) -> Pattern:
@@ -71,8 +71,7 @@ def read_pattern(path: Path, plane: tuple[int, int]) -> Pattern:
     names = ("order", *POSITION)
     table = read_table(path, columns=names, numbers=("echo", *names))
     _check_plane(path, plane)
-    names = ("echo", *names) if "echo" in table else names
-    whole = {name: _whole(path, name, table[name]) for name in names}
+    whole = {name: _whole(path, name, table[name]) for name in ("echo", *names) if name in table}
     if not len(table):
         raise InputError(f"{path}: expected positions, found none")
     for name, n in zip(POSITION, plane, strict=True):

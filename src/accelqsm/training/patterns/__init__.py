@@ -1,0 +1,1 @@
+"""Learned sampling patterns: densities trained through a fixed reconstruction network."""
