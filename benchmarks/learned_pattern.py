@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from accelqsm.recon.network.protocol import Network
-from accelqsm.recon.sampling import drawn_pattern
-from accelqsm.recon.sampling_settings import PatternSettings
+from accelqsm.recon.patterns.drawn import drawn_pattern
+from accelqsm.recon.patterns.settings import PatternSettings
 from accelqsm.runtime.device import on_device
 from accelqsm.training.data import Pair, validation_pairs
 from accelqsm.training.patterns.learn import (

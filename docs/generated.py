@@ -22,8 +22,8 @@ from accelqsm.options.table import simple
 from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.settings import QsmSettings
+from accelqsm.recon.patterns.settings import PatternSettings
 from accelqsm.recon.registry import RECONSTRUCTIONS
-from accelqsm.recon.sampling_settings import PatternSettings
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.reference.registry import REFERENCES
 from accelqsm.training.patterns.settings import LearningSettings

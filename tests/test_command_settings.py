@@ -76,7 +76,7 @@ CASES = {
          ("CompareSettings", "power"): 0.7},
     ),
     "pattern": Case(
-        "accelqsm.recon.sampling.drawn_pattern",
+        "accelqsm.recon.patterns.drawn.drawn_pattern",
         (),
         ("pattern", "{out}.tsv", "--seed", "7"),
         "[pattern]\nshape = [40, 30]\nacceleration = 4.0\nseed = 5\nellipse = true\n",

@@ -18,8 +18,9 @@ from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.files.text.pattern import read_pattern
 from accelqsm.options.table import from_table
-from accelqsm.recon.sampling import drawn_pattern, in_order, poisson_disk
-from accelqsm.recon.sampling_settings import PatternSettings
+from accelqsm.recon.patterns.drawn import drawn_pattern, in_order
+from accelqsm.recon.patterns.settings import PatternSettings
+from accelqsm.recon.sampling import poisson_disk
 from accelqsm.results.study import scan_files
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.sampling import check_table, sampling_pattern

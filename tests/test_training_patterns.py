@@ -17,7 +17,7 @@ from accelqsm.files.text.pattern import read_pattern
 from accelqsm.recon.network.architecture import Architecture, EchoArchitecture
 from accelqsm.recon.network.echo_joint import EchoJoint
 from accelqsm.recon.network.reconnet3d import ReconNet3D
-from accelqsm.recon.sampling_settings import PatternSettings
+from accelqsm.recon.patterns.settings import PatternSettings
 from accelqsm.recon.weights import save_network
 from accelqsm.training.data import Pair, full_pair
 from accelqsm.training.loss import image_loss

@@ -18,7 +18,7 @@ class Encoding:
     Attributes:
         maps: complex (channel, ..., x, y, z), sum |C_c|^2 <= 1.
         sampled: bool (ky, kz), (echo, ky, kz) for images of all echoes, or with an axis for each of
-            the samples between channel and ky.
+            the samples between channel and ky; or of zeros and ones with a gradient.
     """
 
     def __init__(self, maps: Tensor, sampled: Tensor) -> None:
@@ -32,7 +32,7 @@ class Encoding:
     @property
     def sampled_share(self) -> float:
         """Share of the positions of k-space that are sampled."""
-        return float(self._mask.mean())
+        return float(self._mask.detach().mean())
 
     def adjoint(self, measured: Tensor) -> Tensor:
         """Adjoint A^H y = sum_c conj(C_c) F^-1 y_c, of samples that are zero where not sampled."""

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.text.pattern import read_pattern
-from accelqsm.recon.sampling import echo_seeds, poisson_disk, regular
+from accelqsm.recon.patterns.drawn import echo_seeds
+from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.virtual.protocols import PROTOCOLS, Preset, Protocol
 
 LARGEST_DEVIATION = 0.01

@@ -12,7 +12,7 @@ from accelqsm.commands.common import SettingsFile, add_out, add_settings_file, s
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.options.arguments import add_settings, given_table
 from accelqsm.options.table import plain
-from accelqsm.recon.sampling_settings import PATTERN, PatternSettings
+from accelqsm.recon.patterns.settings import PATTERN, PatternSettings
 from accelqsm.training.patterns.settings import LEARNING, LearningSettings
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError("pattern: expected --learn DIR with settings of learning, found none")
     with table(options) as path:
         if options.learn is None:
-            from accelqsm.recon.sampling import drawn_pattern
+            from accelqsm.recon.patterns.drawn import drawn_pattern
 
             pattern, further, told = drawn_pattern(settings), {}, ""
         else:
@@ -120,7 +120,7 @@ def _write(
     from accelqsm.files.atomic import whole_file
     from accelqsm.files.text.pattern import write_pattern
     from accelqsm.files.toml import write_settings
-    from accelqsm.recon.sampling import in_order
+    from accelqsm.recon.patterns.drawn import in_order
     from accelqsm.results.provenance import software
 
     write_pattern(path, in_order(pattern, settings))

@@ -9,8 +9,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from accelqsm.recon.sampling import drawn_pattern, regions
-from accelqsm.recon.sampling_settings import PatternSettings
+from accelqsm.recon.patterns.drawn import drawn_pattern, pattern_regions
+from accelqsm.recon.patterns.settings import PatternSettings
 
 DRAWS = 64
 """Poisson disks whose mean is the density that learning begins with."""
@@ -43,7 +43,7 @@ class Density(nn.Module):
             initial: probability of each position, (ky, kz).
         """
         super().__init__()
-        self.centre, allowed = regions(settings)
+        self.centre, allowed = pattern_regions(settings)
         self.free = allowed & ~self.centre
         self.n_wanted = settings.n_samples - int(self.centre.sum())
         start = initial[self.free].clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
@@ -90,7 +90,7 @@ def poisson_density(settings: PatternSettings) -> Tensor:
     """Density of the Poisson disk of settings: the smoothed mean of draws, float32 (ky, kz)."""
     one = replace(settings, echoes=1)
     draws = [drawn_pattern(replace(one, seed=seed)).numpy() for seed in range(DRAWS)]
-    centre, allowed = (mask.numpy() for mask in regions(settings))
+    centre, allowed = (mask.numpy() for mask in pattern_regions(settings))
     # A mean over free neighbours alone: centre and corners are not to leak into it.
     free = (allowed & ~centre).astype(np.float64)
     weights = ndimage.gaussian_filter(free, SMOOTH, mode="constant")

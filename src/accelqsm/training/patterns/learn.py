@@ -17,8 +17,8 @@ from accelqsm.fourier import even_fast_size
 from accelqsm.options.table import plain
 from accelqsm.recon.method_settings import JOINT
 from accelqsm.recon.network.protocol import Network
-from accelqsm.recon.sampling import drawn_pattern, echo_seeds
-from accelqsm.recon.sampling_settings import PatternSettings
+from accelqsm.recon.patterns.drawn import drawn_pattern, echo_seeds
+from accelqsm.recon.patterns.settings import PatternSettings
 from accelqsm.recon.weights import load_network, weights_checksum
 from accelqsm.runtime.device import best_device, on_device
 from accelqsm.runtime.progress import track

@@ -8,8 +8,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from accelqsm.recon.sampling import accept, adjust_count, disc_of, regions
-from accelqsm.recon.sampling_settings import PatternSettings
+from accelqsm.recon.patterns.drawn import pattern_regions
+from accelqsm.recon.patterns.settings import PatternSettings
+from accelqsm.recon.sampling import accept, adjust_count, disc_of
 
 RADII = np.geomspace(0.5, 16.0, 16)
 """Radii, in positions of the axis with the largest field of view, whose densities are measured."""
@@ -39,7 +40,7 @@ def spaced_pattern(density: Tensor, settings: PatternSettings, *, seed: int) -> 
         bool (ky, kz).
     """
     rng = np.random.default_rng(seed)
-    centre, allowed = (mask.numpy() for mask in regions(settings))
+    centre, allowed = (mask.numpy() for mask in pattern_regions(settings))
     free = allowed & ~centre
     smooth = _smoothed(density.numpy().astype(np.float64), free)
     order = rng.permutation(np.argwhere(free))

@@ -1,0 +1,1 @@
+"""Sampling patterns by their settings."""
