@@ -67,6 +67,13 @@ def test_what_is_written_is_read_as_it_was_drawn_and_can_be_replayed(
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_shots_whose_number_elsewhere_means_a_missing_value_are_shots(tmp_path: Path) -> None:
+    path, plane = tmp_path / "a.tsv", (1200, 40)
+    words = ("--shape", *map(str, plane), "--acceleration", "4", "--calibration", "8", "6")
+    assert main(["pattern", str(path), *words]) == 0
+    assert read_pattern(path, plane).sum() == 12_000
+
+
 def test_a_pattern_is_not_replaced_unasked_and_an_unplayable_one_leaves_nothing(
     written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,7 @@ def read_pattern(path: Path, plane: tuple[int, int]) -> Pattern:
         InputWarning: no settings beside the table that tell its plane.
     """
     names = ("order", *POSITION)
-    table = read_table(path, columns=names, numbers=("echo", *names))
+    table = read_table(path, columns=names)  # 999 is a shot here, not a missing value
     _check_plane(path, plane)
     whole = {name: _whole(path, name, table[name]) for name in ("echo", *names) if name in table}
     if not len(table):
