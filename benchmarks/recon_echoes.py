@@ -47,6 +47,8 @@ from bart import INSTALLED, Bart
 SHAPE, SIZE_MM, CENTRE_MM = (32, 112, 40), (2.0, 1.7, 3.2), (-14.0, -17.0, 5.0)
 ECHO_TIMES_S = (0.004, 0.010, 0.016, 0.022)
 CALIBRATION, N_CHANNELS, SIGNAL_SHARE = (16, 12), 8, 0.1
+END = 3
+"""Readout positions at each end of the slab that are not judged."""
 LAMBDAS = (0.002, 0.004)
 BART_LAMBDAS, BART_ITERATIONS = (0.001, 0.002, 0.005), 60
 METHODS = {
@@ -213,9 +215,17 @@ def measured(echoes: Tensor, maps: Tensor, sampled: Tensor, *, snr: float, seed:
 
 
 def with_signal(echoes: Tensor) -> Tensor:
-    """Where the first echo exceeds a tenth of its largest value, bool (x, y, z)."""
+    """Where the first echo exceeds a tenth of its largest value, but at the ends of the slab.
+
+    Kernels along the readout, such as those of BART's sensitivities, have no neighbours there.
+
+    Returns:
+        bool (x, y, z).
+    """
     magnitude = echoes[0].abs()
-    return magnitude > SIGNAL_SHARE * magnitude.max()
+    signal = magnitude > SIGNAL_SHARE * magnitude.max()
+    signal[:END] = signal[-END:] = False
+    return signal
 
 
 def errors(true: Tensor, found: Tensor) -> tuple[list[float], float]:
