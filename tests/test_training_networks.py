@@ -133,11 +133,8 @@ def random_weights(network: str, own: Settings, path: Path, **about: str) -> Pat
     return path
 
 
-def test_all_echoes_start_from_the_network_of_single_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_echoes_start_from_the_network_of_single_ones(tmp_path: Path) -> None:
     """Its convolution from echo to echo is zero: each echo is by itself at first."""
-    monkeypatch.setattr("accelqsm.recon.network.echo_joint.smooth_phase", torch.ones_like)
     own = ARCHITECTURES["reconnet3d"][1]
     file = random_weights("reconnet3d", own, tmp_path / "one.safetensors")
     chosen = settings("echo-joint", ARCHITECTURES["echo-joint"][0], start=str(file))

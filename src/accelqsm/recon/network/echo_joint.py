@@ -8,13 +8,9 @@ from torch.nn import functional
 
 from accelqsm.recon.network.architecture import EchoArchitecture
 from accelqsm.recon.network.convolution import Convolution
-from accelqsm.recon.network.folding import as_complex, as_real
 from accelqsm.recon.network.protocol import check_maps
 from accelqsm.recon.network.unrolled import LEAK, CascadeNetwork, unrolled
 from accelqsm.recon.sense import Encoding, broadcast_maps
-
-SMOOTH = 5
-"""Voxels along y and z of the mean, taken twice, whose phase is taken out of each echo."""
 
 
 class EchoJoint(CascadeNetwork):
@@ -23,10 +19,11 @@ class EchoJoint(CascadeNetwork):
     The convolutions are those of ReconNet3D, but the first of each cascade passes its hidden state
     from echo to echo, h_e = LeakyReLU(V * x_e + U * h_(e-1)), and with the same weights from the
     last echo to the first; the further layers take the mean of both. So any number of echoes goes
-    in, and reversed echoes give the reversed images. What goes in is without the smooth phase of
-    each echo, so that echoes are alike. U is initialised to zero: with the weights of a joint
-    ReconNet3D to start from, each echo is reconstructed by itself, as there. Data consistency is
-    that of ``unrolled``, each echo with its own pattern.
+    in, and reversed echoes give the reversed images. U is initialised to zero: with the weights of
+    a joint ReconNet3D to start from, the network gives its images, echo by echo. Data consistency
+    is that of ``unrolled``, each echo with its own pattern. Phases are left as they are: without
+    the smooth phase of each echo, which would make echoes alike, the phase of the images errs by a
+    tenth more (digital head, AF 5), since a smooth phase has jumps where the smooth image is zero.
 
     LARO has a U-Net behind the recurrent layer, instance normalisation, ten unrolls by ADMM with
     ten conjugate gradients each, and takes planes; this network has few layers, five cascades of
@@ -72,11 +69,6 @@ class EchoJoint(CascadeNetwork):
         ]
         return unrolled(encodings, torch.cat(wanted), self.refine, log_weights=self.log_weights)
 
-    def refine(self, index: int, image: Tensor) -> Tensor:
-        """Refinement of one cascade, of images without their smooth phases."""
-        phase = smooth_phase(image.detach())
-        return phase * super().refine(index, phase.conj() * image)
-
     def change(self, index: int, images: Tensor) -> Tensor:
         """Change of the images of all echoes by one cascade, real (echo, channel, x, y, z)."""
         first, _, *further = self.blocks[index].children()
@@ -96,18 +88,3 @@ class EchoJoint(CascadeNetwork):
             states.append(state)
         found = torch.stack(states)
         return (found[:, 0] + found[:, 1].flip(0)) / 2
-
-
-def smooth_phase(images: Tensor) -> Tensor:
-    """Factors exp(i phase) of images averaged over neighbours of each plane, of magnitude one.
-
-    Args:
-        images: complex (echo, x, y, z).
-    """
-    around = [min(SMOOTH, n + n % 2 - 1) // 2 for n in images.shape[-2:]]  # planes may be small
-    size, padding = (1, *(2 * n + 1 for n in around)), (0, *around)
-    smooth = as_real(images)
-    for _ in range(2):
-        smooth = functional.avg_pool3d(smooth, size, stride=1, padding=padding)
-    phase = as_complex(smooth).sgn()
-    return torch.where(phase == 0, torch.ones_like(phase), phase)
