@@ -75,7 +75,7 @@ LABELS = ("nuclei", "@/chi.nii.gz", "@/out.tsv", "--labels")
         (("recon", "@/mask.nii.gz", "@/out", "--method", "grappa"), "found a NIfTI image"),
         (
             ("map", "@/scan.h5", "@/out", "--method", "reconnet3d", "--weights", "wide"),
-            "wide: expected a file of network weights or one of joint",
+            "wide: expected a file of network weights or one of dcrnet-joint",
         ),
         (
             ("map", "@/scan.h5", "@/out", "--method", "grappa", "--mask", "@/mask.nii.gz"),
