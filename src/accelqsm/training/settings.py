@@ -102,15 +102,22 @@ class TrainingSettings(Settings):
         super().__post_init__()
         if not self.accelerations:
             raise InputError("accelerations: expected one or more, found none")
-        if self.noise[0] > self.noise[1]:
-            raise InputError(
-                f"noise: expected the least first, found {self.noise[0]:g} {self.noise[1]:g}"
-            )
+        check_noise(self.noise)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then half a cosine."""
         warm = min(1.0, (step + 1) / max(self.warm_up_steps, 1))
         return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+def check_noise(noise: tuple[float, float]) -> None:
+    """Refuse a range of noise whose least exceeds its most.
+
+    Raises:
+        InputError: as said.
+    """
+    if noise[0] > noise[1]:
+        raise InputError(f"noise: expected the least first, found {noise[0]:g} {noise[1]:g}")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -122,19 +123,8 @@ class State:
         Raises:
             InputError: a checkpoint of other settings, or one that is not whole.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                record = json.loads((file.metadata() or {})[HEADER])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with whole_checkpoint(path, of="training") as (record, tensors):
             self._resume(path, record, tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise InputError(
-                f"{path}: expected a whole checkpoint, found {reason}; without the file training "
-                "begins anew"
-            ) from error
 
     def _resume(self, path: Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         table = dict(record["settings"])
@@ -156,6 +146,32 @@ class State:
                 raise KeyError(f"no moments of {kind}")
             optimiser.load_state_dict(state)
         self.step = int(record["step"])
+
+
+@contextmanager
+def whole_checkpoint(path: Path, *, of: str) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
+    """Record and tensors of a checkpoint; what fails while they are used makes it not whole.
+
+    Args:
+        path: the file.
+        of: what goes on from it, in a word.
+
+    Raises:
+        InputError: a checkpoint that is not whole.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads((file.metadata() or {})[HEADER])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        yield record, tensors
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"{path}: expected a whole checkpoint, found {reason}; without the file {of} "
+            "begins anew"
+        ) from error
 
 
 def _start(network: TrainableNetwork, weights: str) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.text.pattern import read_pattern
-from accelqsm.recon.patterns.drawn import echo_seeds
-from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.recon.patterns.drawn import drawn_pattern
+from accelqsm.recon.patterns.settings import PatternSettings
+from accelqsm.recon.sampling import regular
 from accelqsm.virtual.protocols import PROTOCOLS, Preset, Protocol
 
 LARGEST_DEVIATION = 0.01
@@ -47,18 +48,15 @@ def sampling_pattern(
     if preset.pattern:
         return table_pattern(preset)
 
-    def drawn(seed: int) -> Tensor:
-        return poisson_disk(
-            plane,
-            acceleration=protocol.acceleration,
-            calibration=preset.calibration,
-            seed=seed,
-            voxel_size_mm=preset.voxel_size_mm[1:],
-        )
-
-    if not of_each_echo:
-        return drawn(seed)
-    return torch.stack([drawn(each) for each in echo_seeds(seed, len(preset.echo_times_s))])
+    settings = PatternSettings(
+        shape=plane,
+        acceleration=protocol.acceleration,
+        calibration=preset.calibration,
+        voxel_size_mm=preset.voxel_size_mm[1:],
+        seed=seed,
+        echoes=len(preset.echo_times_s) if of_each_echo else 1,
+    )
+    return drawn_pattern(settings)
 
 
 def table_pattern(preset: Preset) -> Tensor:

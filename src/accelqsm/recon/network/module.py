@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import nn
 
-
-class Sizes(Protocol):
-    """What an architecture tells of its network."""
-
-    @property
-    def consistency(self) -> str: ...
-
-    @property
-    def readout_reach(self) -> int: ...
-
-    @property
-    def hidden_per_voxel(self) -> float: ...
+from accelqsm.recon.network.protocol import Sizes
 
 
 class NetworkModule(nn.Module):

@@ -13,17 +13,13 @@ from accelqsm.options.setting import Settings
 from accelqsm.recon.method_settings import JOINT
 
 
-class Network(Protocol):
-    """Reconstruction network, a callable from samples to images.
-
-    The images of one call are independent of each other, or the echoes of a scan in their order
-    where the network's row in ``RECONSTRUCTIONS`` joins echoes.
+class Sizes(Protocol):
+    """What an architecture tells of its network, and the network itself.
 
     Attributes:
         consistency: "per-coil" or "joint" (``method_settings.CONSISTENCIES``).
         readout_reach: half-width of the receptive field along the readout, in positions.
         hidden_per_voxel: values of its widest layer per voxel, which limits the slab thickness.
-        device: the device of its weights.
     """
 
     @property
@@ -34,6 +30,17 @@ class Network(Protocol):
 
     @property
     def hidden_per_voxel(self) -> float: ...
+
+
+class Network(Sizes, Protocol):
+    """Reconstruction network, a callable from samples to images.
+
+    The images of one call are independent of each other, or the echoes of a scan in their order
+    where the network's row in ``RECONSTRUCTIONS`` joins echoes.
+
+    Attributes:
+        device: the device of its weights.
+    """
 
     @property
     def device(self) -> torch.device: ...

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from accelqsm.recon.network.convolution import Convolution, convolution_type
 from accelqsm.recon.network.folding import as_complex, as_real, fold, unfold
-from accelqsm.recon.network.module import NetworkModule, Sizes
+from accelqsm.recon.network.module import NetworkModule
+from accelqsm.recon.network.protocol import Sizes
 from accelqsm.recon.sense import Encoding, least_squares
 
 FIRST_ITERATIONS_PER_AF, LEAST_FIRST_ITERATIONS, FIRST_WEIGHT = 2.0, 4, 1e-2

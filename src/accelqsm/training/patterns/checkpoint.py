@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from accelqsm.errors import InputError
 from accelqsm.files.atomic import whole_file
+from accelqsm.recon.weights import HEADER
 from accelqsm.training.patterns.density import Density
+from accelqsm.training.state import whole_checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
-HEADER = "accelqsm"
 
 
 def save_checkpoint(
@@ -48,22 +48,11 @@ def load_checkpoint(
     """
     if not path.exists():
         return 0
-    try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})[HEADER])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with whole_checkpoint(path, of="learning") as (record, tensors):
         _check(path, record["depends"], json.loads(json.dumps(dict(depends))))
         density.logits.data.copy_(tensors.pop("logits"))
         adam.load_state_dict({**adam.state_dict(), "state": {0: tensors}})
         return int(record["step"])
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{path}: expected a whole checkpoint, found {reason}; without the file learning "
-            "begins anew"
-        ) from error
 
 
 def _check(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accelqsm.errors import InputError
 from accelqsm.options.setting import Settings, setting
 from accelqsm.recon.method_settings import JOINT
 from accelqsm.training.settings import (
     FIRST_TRAINING_SEED,
     FIRST_VALIDATION_SEED,
     TrainingSettings,
+    check_noise,
 )
 
 LEARNING = "learning"
@@ -60,7 +60,4 @@ class LearningSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.noise[0] > self.noise[1]:
-            raise InputError(
-                f"noise: expected the least first, found {self.noise[0]:g} {self.noise[1]:g}"
-            )
+        check_noise(self.noise)
