@@ -10,6 +10,7 @@ installed, whose memory is not known.
 Usage: OMP_NUM_THREADS=1 python benchmarks/recon_echoes.py [--heads SEED ...] [--snr SNR]
     [--af AF ...] [--of-each-echo, a pattern for each echo, by the methods that can use it]
     [--weights METHOD=FILE ...] [--methods METHOD ...]
+    [--sample-weight W, of the networks of all channels]
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ METHODS = {
     "echo-joint": ReconSettings("echo-joint"),
 }
 
+WEIGHED = ("reconnet3d", "echo-joint")
+"""Networks of cascades, whose samples have a weight."""
+
 Row = tuple[list[float], float, float, float]
 """NRMSE of each echo in per cent, error of the phase in rad, CPU seconds, MB."""
 
@@ -84,7 +88,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     methods = {
-        name: with_weights(settings, options.weights)
+        name: weighed(with_weights(settings, options.weights), options.sample_weight)
         for name, settings in METHODS.items()
         if can_run(settings, options)
     }
@@ -114,6 +118,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--snr", type=float, default=100.0)
     parser.add_argument("--af", type=int, nargs="+", default=[3, 5, 8])
     parser.add_argument("--of-each-echo", action="store_true")
+    parser.add_argument("--sample-weight", type=float, default=1.0)
     parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     options = parser.parse_args()
@@ -141,7 +146,14 @@ def with_weights(settings: ReconSettings, given: Mapping[str, str]) -> ReconSett
     """Settings with the weights that were given for the method, if any."""
     if settings.method not in given or settings.network.consistency == "per-coil":
         return settings
-    return replace(settings, network=NetworkSettings(weights=given[settings.method]))
+    return replace(settings, network=replace(settings.network, weights=given[settings.method]))
+
+
+def weighed(settings: ReconSettings, sample_weight: float) -> ReconSettings:
+    """Settings with a weight of the samples, for the networks of all channels that have one."""
+    if settings.method not in WEIGHED or settings.network.consistency == "per-coil":
+        return settings
+    return replace(settings, network=replace(settings.network, sample_weight=sample_weight))
 
 
 def line(acceleration: int, name: str, rows: list[Row]) -> str:

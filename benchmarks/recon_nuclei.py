@@ -5,7 +5,8 @@ grid with 8 channels: fully sampled, parallel imaging at AF 2 and again with oth
 disks at AF 3, 4, 5 and 8. Prints, per nucleus and acceleration, r and the mean difference in per
 cent against parallel imaging and against full sampling, and between the two scans with parallel
 imaging. Values of each head and arm are kept in OUT, so that a run that was stopped goes on, and
-several may work on some arms or heads each.
+several may work on some arms or heads each. ``x 4`` in the name of an arm is the weight of the
+samples relative to the network's training.
 
 Usage: python benchmarks/recon_nuclei.py OUT [--heads N] [--first N] [--arms ARM ...]
     [--weights METHOD=FILE ...]
@@ -43,7 +44,16 @@ PER_COIL, JOINT = (
     ReconSettings("reconnet3d", network=NetworkSettings(consistency=consistency))
     for consistency in ("per-coil", "joint")
 )
-ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8")
+OWN = " own"
+"""After the name of a protocol whose echoes have patterns of their own."""
+
+
+def weighed(method: str, sample_weight: float) -> ReconSettings:
+    """A network of all channels, with samples of another weight than in its training."""
+    return ReconSettings(method, network=NetworkSettings(sample_weight=sample_weight))
+
+
+ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own")
 """Protocols in the order in which their patterns and noise are drawn."""
 
 ARMS: dict[str, tuple[str, ReconSettings]] = {
@@ -55,12 +65,18 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
         for af in (3, 4, 5, 8)
         for name, recon in (
             ("joint", JOINT),
+            ("joint x 4", weighed("reconnet3d", 4.0)),
             ("per-coil", PER_COIL),
             ("L1-wavelet", ReconSettings("l1-wavelet")),
             ("L1-echoes", ReconSettings("l1-echoes")),
             ("DCRNet", ReconSettings("dcrnet")),
             ("echo-joint", ReconSettings("echo-joint")),
+            ("echo-joint x 10", weighed("echo-joint", 10.0)),
         )
+    },
+    **{
+        f"echo-joint, own patterns AF {af}": (f"af{af}{OWN}", ReconSettings("echo-joint"))
+        for af in (5, 8)
     },
 }
 
@@ -114,7 +130,12 @@ def measure(
     labels, truth = at_scan_resolution(head, acquisition)
     # Every pattern, also where few arms are wanted: noise is drawn from one after another.
     patterns = {
-        name: sampling_pattern(PROTOCOLS[name], PRESET, seed=person.seed % 10_000 + number)
+        name: sampling_pattern(
+            PROTOCOLS[name.removesuffix(OWN)],
+            PRESET,
+            seed=person.seed % 10_000 + number,
+            of_each_echo=name.endswith(OWN),
+        )
         for number, name in enumerate(ORDER)
     }
     kspaces = scan(

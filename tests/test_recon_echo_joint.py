@@ -1,7 +1,8 @@
-"""The network of all echoes: what passes from echo to echo, and the invariants that hold."""
+"""The network of all echoes: their components, and the invariants that hold."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.recon.methods.echo_components import EchoComponents, cosines, sines
 from accelqsm.recon.network.architecture import Architecture, EchoArchitecture
 from accelqsm.recon.network.echo_joint import EchoJoint
 from accelqsm.recon.network.reconnet3d import ReconNet3D
@@ -66,25 +68,36 @@ def test_every_echo_depends_on_every_other_one() -> None:
         assert (difference > 1e-3).all()
 
 
-def test_reversed_echoes_give_the_reversed_images() -> None:
+def test_reversed_components_give_the_reversed_change() -> None:
     network = random_network()
-    measured, maps, _ = echoes()
-    image = network(measured, PATTERNS, maps)
-    backwards = network(measured.flip(1), PATTERNS.flip(0), maps)
-    torch.testing.assert_close(backwards.flip(0), image)
+    components = torch.randn(3, 2 * SMALL.patch**2, 5, 8, 6)
+    change = network.change(0, components)
+    torch.testing.assert_close(network.change(0, components.flip(0)).flip(0), change)
 
 
-def test_a_state_that_is_not_passed_on_leaves_the_echoes_alone() -> None:
-    """Without the convolution from echo to echo, each is what it is by itself."""
+def test_a_state_that_is_not_passed_on_leaves_the_components_alone() -> None:
+    """Without the convolution from component to component, each is what it is by itself."""
     network = random_network()
-    measured, maps, _ = echoes()
+    components = torch.randn(3, 2 * SMALL.patch**2, 5, 8, 6)
+    together = network.change(0, components)
     with torch.no_grad():
         for kernel in network.onward.parameters():
             kernel.zero_()
-    together = network(measured, PATTERNS, maps)
-    for echo in range(3):
-        alone = network(measured[:, echo : echo + 1], PATTERNS[echo : echo + 1], maps)
-        torch.testing.assert_close(together[echo : echo + 1], alone)
+    alone = torch.cat([network.change(0, each[None]) for each in components])
+    assert (together - alone).abs().max() > 0.01
+    torch.testing.assert_close(network.change(0, components), alone)
+
+
+def test_the_components_of_smooth_phases_are_their_magnitudes() -> None:
+    """Echoes alike but for their phase are refined as the one image of their mean."""
+    network = random_network()
+    magnitude, phases = torch.rand(5, 32, 24) + 1, torch.tensor([0.3, 1.2, -2.0])
+    turns = torch.polar(torch.ones(3), phases).view(3, 1, 1, 1)
+    mean = torch.zeros(3, 5, 32, 24, dtype=torch.complex64)
+    mean[0] = math.sqrt(3) * magnitude
+    expected = super(EchoJoint, network).refine(0, mean)
+    expected = EchoComponents(torch.ones(3, 1, 1, 1) + 0j, cosines(3), sines(3)).inverse(expected)
+    torch.testing.assert_close(network.refine(0, turns * magnitude), turns * expected)
 
 
 @pytest.mark.parametrize("n_echoes", [2, 7])
@@ -100,6 +113,7 @@ def test_one_pattern_is_the_same_for_each_echo() -> None:
 
 
 def test_untrained_it_is_the_untrained_network_of_single_echoes() -> None:
+    """Nothing is refined, so that demodulation and components must cancel."""
     measured, maps, _ = echoes()
     single = ReconNet3D(Architecture(4, 2, (3, 1, 1), consistency="joint"))
     expected = single(measured, PATTERNS, maps)
@@ -150,11 +164,13 @@ def test_patterns_of_items_do_not_meet_channels() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-7, 1e5])
-def test_result_scales_with_the_data_and_does_not_commute_with_a_phase(scale: float) -> None:
+def test_result_scales_with_the_data_and_turns_with_their_phase(scale: float) -> None:
     network, (measured, maps, _) = random_network(), echoes()
     image, scaled = (network(s * measured, PATTERNS, maps) for s in (1.0, scale))
     assert (scaled / scale - image).abs().max() < 1e-4
-    assert (network(1j * measured, PATTERNS, maps) / 1j - image).abs().max() > 0.01
+    phases = torch.polar(torch.ones(3), torch.tensor([0.4, -2.0, 1.1])).view(3, 1, 1, 1)
+    turned = network(phases * measured, PATTERNS, maps)
+    torch.testing.assert_close(turned, phases * image, atol=1e-4, rtol=1e-4)
 
 
 def test_result_depends_on_readouts_within_reach_only() -> None:

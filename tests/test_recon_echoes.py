@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from scipy.fft import dct, dst
 from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, fft, hann_window, ifft
 from accelqsm.recon.method_settings import EchoWaveletSettings, WaveletSettings
-from accelqsm.recon.methods.echo_components import EchoComponents
+from accelqsm.recon.methods.echo_components import (
+    EchoComponents,
+    cosines,
+    principal_components,
+    sines,
+)
 from accelqsm.recon.methods.l1_echoes import l1_echoes
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.recon.sampling import poisson_disk
@@ -40,17 +47,48 @@ def decaying_echoes() -> tuple[Tensor, Tensor]:
     return power * torch.exp((2j * math.pi * field_hz - rate_per_s) * times_s), maps
 
 
-def test_components_come_back_and_keep_the_energy() -> None:
+BASES = {
+    "principal": lambda echoes: (principal_components(echoes),),
+    "waves": lambda echoes: (cosines(len(echoes)), sines(len(echoes))),
+}
+
+
+@pytest.mark.parametrize("bases", BASES.values(), ids=BASES)
+def test_components_come_back_and_keep_the_energy(
+    bases: Callable[[Tensor], tuple[Tensor, ...]],
+) -> None:
     echoes, known = complex_noise(4, *SHAPE), complex_noise(4, *SHAPE, seed=1)
-    components = EchoComponents(known)
+    components = EchoComponents(known, *bases(known))
     found = components.forward(echoes)
     assert float(found.norm()) == pytest.approx(float(echoes.norm()), rel=1e-5)
     torch.testing.assert_close(components.inverse(found), echoes)
 
 
+@pytest.mark.parametrize("n_echoes", [1, 2, 5])
+def test_cosines_and_sines_are_those_of_scipy(n_echoes: int) -> None:
+    ones = torch.eye(n_echoes).numpy()  # each echo alone, over components
+    torch.testing.assert_close(cosines(n_echoes), torch.from_numpy(dct(ones, norm="ortho")))
+    expected = torch.from_numpy(dst(ones, type=4, norm="ortho"))
+    torch.testing.assert_close(sines(n_echoes), expected)
+
+
+def test_what_grows_with_echo_time_is_in_the_first_sine() -> None:
+    """Fine phase of decaying echoes: more of its energy than in the first cosine."""
+    signal = ECHO_TIMES_S * torch.exp(-ECHO_TIMES_S / 0.03)
+    energy = signal.square().sum()
+    in_sine, in_cosine = ((basis(4)[:, 0] @ signal).square() / energy for basis in (sines, cosines))
+    assert in_sine > 0.97 > 0.9 > in_cosine
+
+
 def test_echoes_of_two_rates_have_two_components_whatever_the_field() -> None:
     echoes, _ = decaying_echoes()
-    shares = EchoComponents(echoes).forward(echoes).abs().square().sum((1, 2, 3))
+    shares = (
+        EchoComponents(echoes, principal_components(echoes))
+        .forward(echoes)
+        .abs()
+        .square()
+        .sum((1, 2, 3))
+    )
     shares = shares / shares.sum()
     assert shares[0] > 0.97
     assert shares[2:].sum() < 1e-6 < 1e-3 < shares[1]

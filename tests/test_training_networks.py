@@ -16,6 +16,8 @@ from accelqsm.errors import InputError, InputWarning
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.options.setting import Settings
 from accelqsm.recon.network.architecture import Architecture, DcrArchitecture, EchoArchitecture
+from accelqsm.recon.network.echo_joint import EchoJoint
+from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.registry import NETWORKS
 from accelqsm.recon.sense import unit_maps
 from accelqsm.recon.weights import load_network, save_network, untrained
@@ -134,18 +136,22 @@ def random_weights(network: str, own: Settings, path: Path, **about: str) -> Pat
 
 
 def test_all_echoes_start_from_the_network_of_single_ones(tmp_path: Path) -> None:
-    """Its convolution from echo to echo is zero: each echo is by itself at first."""
+    """What passes from component to component is zero: each is refined by itself at first."""
     own = ARCHITECTURES["reconnet3d"][1]
     file = random_weights("reconnet3d", own, tmp_path / "one.safetensors")
     chosen = settings("echo-joint", ARCHITECTURES["echo-joint"][0], start=str(file))
     with pytest.warns(InputWarning, match="lacks onward.0.weight, onward.1.weight, which begin"):
         state = State(chosen)
-    (pair, *_) = training_pairs(heads("echo-joint", own), step=0, settings=chosen)
-    single = load_network(file)
+    network, single = state.network, load_network(file)
+    assert isinstance(network, EchoJoint)
+    assert isinstance(single, ReconNet3D)
+    components = torch.randn(3, 2 * network.architecture.patch**2, 5, 12, 10)
     with torch.no_grad():
-        images = state.network(pair.measured, pair.sampled, pair.maps)
-        alone = single(pair.measured, pair.sampled, pair.maps)
-    torch.testing.assert_close(images, alone, rtol=0, atol=1e-3)
+        for index in range(network.architecture.cascades):
+            alone = single.change(index, components)
+            assert alone.abs().max() > 0.01
+            torch.testing.assert_close(network.change(index, components), alone)
+    assert torch.equal(network.log_weights, single.log_weights)
     assert torch.equal(
         state.average["blocks.0.0.weight"], state.network.state_dict()["blocks.0.0.weight"]
     )

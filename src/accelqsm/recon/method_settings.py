@@ -155,6 +155,14 @@ class NetworkSettings(Settings):
         "published (per-coil), or of one image with those of all channels (joint); joint, or that "
         "of the weights, unless given",
     )
+    sample_weight: float = setting(
+        1.0,
+        flag="sample-weight",
+        least=0.01,
+        most=100,
+        help="weight of the samples against what the network puts in, relative to that of its "
+        "training; more gives small structures more of their contrast, and lets more noise through",
+    )
 
 
 class SharedSettings(Protocol):

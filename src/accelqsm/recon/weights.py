@@ -235,9 +235,11 @@ def network_of(
 
     Raises:
         InputError: weights that cannot be used, those of another method, or another consistency
-            than asked for.
+            than asked for, or a weight of the samples for a network that has none.
     """
     from torch import nn
+
+    from accelqsm.recon.network.unrolled import CascadeNetwork
 
     wanted, name = settings.network.consistency, "network"
     if network is None:
@@ -251,6 +253,13 @@ def network_of(
             f"{name}: expected a network of --consistency {wanted}, found one of "
             f"{network.consistency}"
         )
+    if settings.network.sample_weight != 1:
+        if not isinstance(network, CascadeNetwork):
+            raise InputError(
+                "--sample-weight: expected 1 with a network whose data consistency has no weights, "
+                f"found {settings.network.sample_weight:g} with {name}"
+            )
+        network = network.weighing(settings.network.sample_weight)
     return network.to(device) if isinstance(network, nn.Module) else network
 
 

@@ -57,6 +57,8 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
         if found:
             found = FORMER_CONSISTENCIES.get(found, found)
             text += f" ({CONSISTENCIES.get(found, found)})"
+        if settings.network.sample_weight != 1:
+            text += f", with {settings.network.sample_weight:g} times the weight of the samples"
         if settings.sensitivities.file:
             text += f", with the sensitivities of {settings.sensitivities.file} in their place"
         factor = source.get("acceleration")

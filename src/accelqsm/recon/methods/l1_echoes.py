@@ -13,7 +13,7 @@ from accelqsm.recon.blocks import ImageBlock, all_readouts
 from accelqsm.recon.channels import calibration_samples, compress_channels, low_resolution
 from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import EchoWaveletSettings, MethodSettings
-from accelqsm.recon.methods.echo_components import EchoComponents
+from accelqsm.recon.methods.echo_components import EchoComponents, principal_components
 from accelqsm.recon.methods.fista import fista
 from accelqsm.recon.methods.wavelet import Wavelet
 from accelqsm.recon.sense import Encoding
@@ -94,7 +94,7 @@ def l1_echoes(
 
     for number in track(range(2), "L1 over echoes", 2):
         low = first if number == 0 else ifft(window * fft(images, PHASE_ENCODES), PHASE_ENCODES)
-        components = EchoComponents(low)
+        components = EchoComponents(low, principal_components(low))
 
         def normal(values: Tensor, components: EchoComponents = components) -> Tensor:
             echoes = components.inverse(values)

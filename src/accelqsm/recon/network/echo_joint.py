@@ -1,4 +1,4 @@
-"""Network of all echoes: recurrent over echoes, unrolled with consistency of all channels."""
+"""Network of all echoes: their components, unrolled with consistency of all channels."""
 
 from __future__ import annotations
 
@@ -6,28 +6,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from accelqsm.fourier import PHASE_ENCODES, fft, hann_window, ifft
+from accelqsm.recon.methods.echo_components import EchoComponents, cosines, sines
 from accelqsm.recon.network.architecture import EchoArchitecture
 from accelqsm.recon.network.convolution import Convolution
 from accelqsm.recon.network.protocol import check_maps
 from accelqsm.recon.network.unrolled import LEAK, CascadeNetwork, unrolled
 from accelqsm.recon.sense import Encoding, broadcast_maps
 
+PHASE_SHARE = 0.15
+"""Share of k-space along each axis, under a Hann window, that the echoes' phase is taken from."""
+
 
 class EchoJoint(CascadeNetwork):
     """Unrolled network of cascades x <- DC(x + CNN(x)), where x holds all echoes of a scan.
 
-    The convolutions are those of ReconNet3D, but the first of each cascade passes its hidden state
-    from echo to echo, h_e = LeakyReLU(V * x_e + U * h_(e-1)), and with the same weights from the
-    last echo to the first; the further layers take the mean of both. So any number of echoes goes
-    in, and reversed echoes give the reversed images. U is initialised to zero: with the weights of
-    a joint ReconNet3D to start from, the network gives its images, echo by echo. Data consistency
-    is that of ``unrolled``, each echo with its own pattern. Phases are left as they are: without
-    the smooth phase of each echo, which would make echoes alike, the phase of the images errs by a
-    tenth more (digital head, AF 5), since a smooth phase has jumps where the smooth image is zero.
+    The convolutions are those of ReconNet3D, on the components of the demodulated echoes instead
+    of on the echoes: every cascade takes the phase of the smooth part of its images out
+    (``EchoComponents``), and then cosines over the echoes of the real part, and sines of the
+    imaginary part, which has the fine phase and grows with echo time. The first component holds
+    nearly all signal, while aliasing, whose phase differs from echo to echo, is shared between all.
+    The first convolution of each cascade passes its hidden state from component to component,
+    h_k = LeakyReLU(V * z_k + U * h_(k-1)), and with the same weights from the last to the first;
+    the further layers take the mean of both. So any number of echoes goes in. U is initialised to
+    zero, so that training can start from the weights of a joint ReconNet3D. Data consistency is
+    that of ``unrolled``, each echo with its own pattern.
 
-    LARO has a U-Net behind the recurrent layer, instance normalisation, ten unrolls by ADMM with
-    ten conjugate gradients each, and takes planes; this network has few layers, five cascades of
-    three conjugate gradients, and sees neighbouring planes.
+    LARO has a U-Net behind a layer that is recurrent over echoes, instance normalisation, ten
+    unrolls by ADMM with ten conjugate gradients each, and takes planes; this network has few
+    layers, five cascades of three conjugate gradients, and sees neighbouring planes.
 
     Source: Zhang et al. 2023, NeuroImage 268:119886, doi 10.1016/j.neuroimage.2023.119886 (LARO);
     Qin et al. 2019, IEEE Trans Med Imaging 38:280, doi 10.1109/TMI.2018.2863670.
@@ -67,10 +74,26 @@ class EchoJoint(CascadeNetwork):
             encoding.adjoint(measured[:, echo : echo + 1])
             for echo, encoding in enumerate(encodings)
         ]
-        return unrolled(encodings, torch.cat(wanted), self.refine, log_weights=self.log_weights)
+        return unrolled(
+            encodings,
+            torch.cat(wanted),
+            self.refine,
+            log_weights=self.log_weights,
+            sample_weight=self.sample_weight,
+        )
+
+    def refine(self, index: int, image: Tensor) -> Tensor:
+        """Refine the components of the echoes (echo, x, y, z)."""
+        plane = image.shape[-2:]
+        # Odd, so that the window lies about the zero frequency and has no phase of its own.
+        window = hann_window(plane, [round(PHASE_SHARE * n) // 2 * 2 + 1 for n in plane])
+        with torch.no_grad():
+            smooth = ifft(window.to(image.device) * fft(image, PHASE_ENCODES), PHASE_ENCODES)
+        components = EchoComponents(smooth, cosines(len(image)), sines(len(image)))
+        return components.inverse(super().refine(index, components.forward(image)))
 
     def change(self, index: int, images: Tensor) -> Tensor:
-        """Change of the images of all echoes by one cascade, real (echo, channel, x, y, z)."""
+        """Change of all components by one cascade, real (component, channel, x, y, z)."""
         first, _, *further = self.blocks[index].children()
         change = self._states(first(images), self.onward[index])
         for layer in further:
@@ -79,7 +102,7 @@ class EchoJoint(CascadeNetwork):
 
     @staticmethod
     def _states(entered: Tensor, onward: nn.Module) -> Tensor:
-        """Mean of the hidden states that come from the echoes before, and from those after."""
+        """Mean of the hidden states from the components before, and from those after."""
         both = torch.stack([entered, entered.flip(0)], dim=1)
         state = functional.leaky_relu(both[0], LEAK)
         states = [state]

@@ -67,7 +67,8 @@ class ReconNet3D(CascadeNetwork):
         zero_filled = ifft(measured, PHASE_ENCODES)
         image = zero_filled
         for index in range(len(self.blocks)):
-            weight = self.log_weights[index] if index < len(self.log_weights) else None
+            soft = index < len(self.log_weights)
+            weight = self.log_weights[index] + math.log(self.sample_weight) if soft else None
             image = data_consistency(
                 self.refine(index, image), zero_filled, sampled, log_weight=weight
             )
@@ -76,7 +77,11 @@ class ReconNet3D(CascadeNetwork):
     def _joint(self, measured: Tensor, sampled: Tensor, maps: Tensor) -> Tensor:
         encoding = Encoding(maps, sampled)
         return unrolled(
-            [encoding], encoding.adjoint(measured), self.refine, log_weights=self.log_weights
+            [encoding],
+            encoding.adjoint(measured),
+            self.refine,
+            log_weights=self.log_weights,
+            sample_weight=self.sample_weight,
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ FIRST_ITERATIONS_PER_AF, LEAST_FIRST_ITERATIONS, FIRST_WEIGHT = 2.0, 4, 1e-2
 that the cascades start from."""
 
 ITERATIONS = 3
-"""Conjugate-gradient iterations of each data consistency."""
+"""Conjugate-gradient iterations of each data consistency in training."""
 
 
 LEAK = 0.1
@@ -48,14 +50,24 @@ class CascadeNetwork(NetworkModule):
     Convolutions have no bias and LeakyReLU is positively homogeneous, so that the result scales
     with the data. The last convolution of each block is initialised to zero: untrained, a network
     returns the image that the cascades start from.
+
+    Attributes:
+        sample_weight: factor of the weight of the samples in every data consistency.
     """
 
     architecture: CascadeSizes
+    sample_weight = 1.0
 
     def __init__(self, architecture: CascadeSizes, log_weights: Tensor) -> None:
         super().__init__(architecture)
         self.blocks = nn.ModuleList(_block(architecture) for _ in range(architecture.cascades))
         self.log_weights = nn.Parameter(log_weights)
+
+    def weighing(self, sample_weight: float) -> Self:
+        """The same network, with another weight of the samples than in its training."""
+        other = copy.copy(self)
+        other.sample_weight = sample_weight
+        return other
 
     def refine(self, index: int, image: Tensor) -> Tensor:
         """Convolutional refinement x + CNN(x) of one cascade."""
@@ -90,11 +102,12 @@ def unrolled(
     refine: Callable[[int, Tensor], Tensor],
     *,
     log_weights: Tensor,
+    sample_weight: float = 1.0,
 ) -> Tensor:
-    """Cascades x <- argmin_x sum_c ||M F C_c x - y_c||^2 + exp(-log v) ||x - z||^2, z = refine(x).
+    """Cascades x <- argmin_x w sum_c ||M F C_c x - y_c||^2 + ||x - z||^2 / v, z = refine(x).
 
     The first x is CG-SENSE of twice as many iterations as the acceleration, each minimum a few
-    conjugate gradients.
+    conjugate gradients, whose number grows with the root of w, as that of an equal error does.
 
     Args:
         encodings: forward model of all channels, or one for each of as many equal parts of the
@@ -102,6 +115,7 @@ def unrolled(
         wanted: A^H y, complex (batch, x, y, z).
         refine: (number of the cascade, x) to z.
         log_weights: log v of each cascade.
+        sample_weight: w.
 
     Returns:
         complex (batch, x, y, z), the signal of all channels: x times the norm of the sensitivities.
@@ -118,11 +132,12 @@ def unrolled(
             for encoding, part in parts
         ]
     )
+    n_iterations = round(ITERATIONS * math.sqrt(max(sample_weight, 1.0)))
     for index, log_weight in enumerate(log_weights):
-        weight, starts = torch.exp(-log_weight), refine(index, image).chunk(n)
+        weight, starts = torch.exp(-log_weight) / sample_weight, refine(index, image).chunk(n)
         image = torch.cat(
             [
-                least_squares(encoding, part, start=start, weight=weight, n_iterations=ITERATIONS)
+                least_squares(encoding, part, start=start, weight=weight, n_iterations=n_iterations)
                 for (encoding, part), start in zip(parts, starts, strict=True)
             ]
         )
