@@ -36,7 +36,7 @@ from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.sampling import sampling_pattern
 from accelqsm.virtual.scans import at_scan_resolution
-from recon_echoes import with_weights
+from recon_echoes import weighed, with_weights
 
 COHORT_SEED, LARGEST_COHORT = 3, 20
 PRESET = PRESETS["demo"]
@@ -46,13 +46,6 @@ PER_COIL, JOINT = (
 )
 OWN = " own"
 """After the name of a protocol whose echoes have patterns of their own."""
-
-
-def weighed(method: str, sample_weight: float) -> ReconSettings:
-    """A network of all channels, with samples of another weight than in its training."""
-    return ReconSettings(method, network=NetworkSettings(sample_weight=sample_weight))
-
-
 ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own")
 """Protocols in the order in which their patterns and noise are drawn."""
 
@@ -65,13 +58,13 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
         for af in (3, 4, 5, 8)
         for name, recon in (
             ("joint", JOINT),
-            ("joint x 4", weighed("reconnet3d", 4.0)),
+            ("joint x 4", weighed(ReconSettings("reconnet3d"), 4.0)),
             ("per-coil", PER_COIL),
             ("L1-wavelet", ReconSettings("l1-wavelet")),
             ("L1-echoes", ReconSettings("l1-echoes")),
             ("DCRNet", ReconSettings("dcrnet")),
             ("echo-joint", ReconSettings("echo-joint")),
-            ("echo-joint x 10", weighed("echo-joint", 10.0)),
+            ("echo-joint x 10", weighed(ReconSettings("echo-joint"), 10.0)),
         )
     },
     **{
