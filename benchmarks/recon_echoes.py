@@ -118,7 +118,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--snr", type=float, default=100.0)
     parser.add_argument("--af", type=int, nargs="+", default=[3, 5, 8])
     parser.add_argument("--of-each-echo", action="store_true")
-    parser.add_argument("--sample-weight", type=float, default=1.0)
+    parser.add_argument("--sample-weight", type=float)
     parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     options = parser.parse_args()
@@ -149,8 +149,11 @@ def with_weights(settings: ReconSettings, given: Mapping[str, str]) -> ReconSett
     return replace(settings, network=replace(settings.network, weights=given[settings.method]))
 
 
-def weighed(settings: ReconSettings, sample_weight: float) -> ReconSettings:
-    """Settings with a weight of the samples, for the networks of all channels that have one."""
+def weighed(settings: ReconSettings, sample_weight: float | None) -> ReconSettings:
+    """Settings with a weight of the samples, for the networks of all channels that have one.
+
+    None is the package's, 1 that of training.
+    """
     if settings.method not in WEIGHED or settings.network.consistency == "per-coil":
         return settings
     return replace(settings, network=replace(settings.network, sample_weight=sample_weight))

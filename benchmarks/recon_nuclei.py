@@ -5,8 +5,8 @@ grid with 8 channels: fully sampled, parallel imaging at AF 2 and again with oth
 disks at AF 3, 4, 5 and 8. Prints, per nucleus and acceleration, r and the mean difference in per
 cent against parallel imaging and against full sampling, and between the two scans with parallel
 imaging. Values of each head and arm are kept in OUT, so that a run that was stopped goes on, and
-several may work on some arms or heads each. ``x 4`` in the name of an arm is the weight of the
-samples relative to the network's training.
+several may work on some arms or heads each. ``x 1`` in the name of an arm is the weight of the
+samples relative to the network's training, where it is not the package's.
 
 Usage: python benchmarks/recon_nuclei.py OUT [--heads N] [--first N] [--arms ARM ...]
     [--weights METHOD=FILE ...]
@@ -58,12 +58,13 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
         for af in (3, 4, 5, 8)
         for name, recon in (
             ("joint", JOINT),
-            ("joint x 4", weighed(ReconSettings("reconnet3d"), 4.0)),
+            ("joint x 1", weighed(ReconSettings("reconnet3d"), 1.0)),
             ("per-coil", PER_COIL),
             ("L1-wavelet", ReconSettings("l1-wavelet")),
             ("L1-echoes", ReconSettings("l1-echoes")),
             ("DCRNet", ReconSettings("dcrnet")),
             ("echo-joint", ReconSettings("echo-joint")),
+            ("echo-joint x 1", weighed(ReconSettings("echo-joint"), 1.0)),
             ("echo-joint x 10", weighed(ReconSettings("echo-joint"), 10.0)),
         )
     },

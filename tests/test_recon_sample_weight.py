@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft
-from accelqsm.recon.method_settings import JOINT, PER_COIL, NetworkSettings
+from accelqsm.grid import centred_grid
+from accelqsm.kspace import KSpace
+from accelqsm.pipeline.network import network_for
+from accelqsm.recon.channels import compress_channels
+from accelqsm.recon.espirit import espirit_in_slabs
+from accelqsm.recon.method_settings import JOINT, PER_COIL, NetworkSettings, SensitivitySettings
 from accelqsm.recon.network.architecture import Architecture, DcrArchitecture, EchoArchitecture
 from accelqsm.recon.network.dcrnet import DcrNet
 from accelqsm.recon.network.echo_joint import EchoJoint
 from accelqsm.recon.network.reconnet3d import ReconNet3D, data_consistency
+from accelqsm.recon.network.sample_weight import sample_weight, signal_to_noise
+from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.network.unrolled import CascadeNetwork, unrolled
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sense import Encoding, unit_maps
@@ -49,6 +59,21 @@ def random_network(method: str, consistency: str = JOINT) -> CascadeNetwork:
         if parameter.dim() == 5:
             torch.nn.init.normal_(parameter, std=0.15)
     return network.eval()
+
+
+def ball(*, snr: float) -> KSpace:
+    """A ball with air around it: of unit signal in four channels, two echoes, without decay."""
+    shape = (40, 48, 36)
+    axes = [torch.arange(n) - n // 2 for n in shape]
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    inside = torch.sigmoid(2 * (12 - (x**2 + y**2 + z**2).sqrt()))
+    images = inside.expand(4, 2, -1, -1, -1) / 2 + 0j
+    sampled = torch.zeros(shape[1:], dtype=torch.bool)
+    sampled[::2] = sampled[12:36, 6:30] = True
+    # Each part of the noise has an SD of 1 / snr, whose complex numbers have the root of two.
+    spectrum = fft(images, PHASE_ENCODES) + math.sqrt(2) / snr * noise(4, 2, *shape)
+    acquisition = Acquisition(centred_grid(shape, (2.0, 2.0, 2.0)), (0.005, 0.01), 3.0)
+    return KSpace(acquisition, sampled, spectrum[..., sampled].numpy())
 
 
 def images(network: CascadeNetwork, method: str, weight: float) -> Tensor:
@@ -103,22 +128,86 @@ def test_more_of_it_leaves_less_of_the_samples_unexplained(method: str) -> None:
 
 
 def test_one_is_the_network_as_it_was_trained_and_the_network_stays() -> None:
-    network = random_network("reconnet3d")
-    (plain,) = reconstruct(sample(IMAGES, pattern()), "reconnet3d", network=network)
+    network, scan = random_network("reconnet3d"), sample(IMAGES, pattern())
+    few = compress_channels(scan, SensitivitySettings().n_virtual)
+    maps = espirit_in_slabs(few, SensitivitySettings()).supported
+    trained = apply_network(network, few.planes(), few.sampled, maps)
     images(network, "reconnet3d", 4.0)
-    assert torch.equal(images(network, "reconnet3d", 1.0), plain.images)
-    assert network.sample_weight == 1
+    torch.testing.assert_close(images(network, "reconnet3d", 1.0)[0], trained)
+    assert network.sample_weight is None
+
+
+@pytest.mark.parametrize("consistency", [JOINT, PER_COIL])
+def test_unless_given_the_noise_decides_with_joint_consistency(consistency: str) -> None:
+    network, scan = random_network("reconnet3d", consistency), ball(snr=60.0)
+    weight = sample_weight(scan) if consistency == JOINT else 1.0
+    given = ReconSettings("reconnet3d", network=NetworkSettings(sample_weight=weight))
+    (unsaid, notes), (said, same) = (
+        network_for(scan, settings, network) for settings in (ReconSettings("reconnet3d"), given)
+    )
+    assert notes | {"sample_weight": weight} == same | {"sample_weight": weight}
+    assert notes.get("sample_weight") == (round(weight, 2) if consistency == JOINT else None)
+    blocks = [
+        list(reconstruct(scan, settings, network=chosen))
+        for settings, chosen in (
+            (ReconSettings("reconnet3d"), network),
+            (ReconSettings("reconnet3d"), unsaid),
+            (given, said),
+        )
+    ]
+    for block, *others in zip(*blocks, strict=True):
+        assert all(torch.equal(block.images, other.images) for other in others)
+
+
+@pytest.mark.parametrize("snr", [8.0, 30.0, 60.0, 300.0])
+def test_the_ratio_of_signal_to_noise_is_found(snr: float) -> None:
+    scan = ball(snr=snr)
+    assert signal_to_noise(scan) == pytest.approx(snr, rel=0.08)
+    assert sample_weight(scan) == pytest.approx(min(max(snr / 25, 1), 4), rel=0.08)
+
+
+def test_neither_unit_nor_gain_nor_a_dead_channel_changes_it() -> None:
+    scan, expected = ball(snr=60.0), signal_to_noise(ball(snr=60.0))
+    larger = replace(scan, samples=np.asarray(1e6 * scan.samples, np.complex64))
+    assert signal_to_noise(larger) == pytest.approx(expected, rel=1e-4)
+    assert signal_to_noise(larger.balanced()) == pytest.approx(expected, rel=1e-4)
+    dead = replace(scan, samples=np.concatenate([scan.samples, 0 * scan.samples[:1]]))
+    assert signal_to_noise(dead) == pytest.approx(expected, rel=1e-4)
+
+
+def test_channels_count_by_their_noise() -> None:
+    """A channel twice as loud in signal and noise changes nothing."""
+    scan, louder = ball(snr=60.0), np.array([1, 2, 0.5, 7]).reshape(4, 1, 1, 1)
+    uneven = replace(scan, samples=np.asarray(scan.samples * louder, np.complex64))
+    assert signal_to_noise(uneven) == pytest.approx(signal_to_noise(scan), rel=1e-4)
+
+
+def test_readout_positions_without_samples_do_not_count_as_silence() -> None:
+    scan = ball(snr=60.0)
+    masked = scan.samples.copy()
+    masked[:, :, :4] = 0
+    assert signal_to_noise(replace(scan, samples=masked)) == pytest.approx(60, rel=0.1)
+
+
+def test_no_samples_at_all_have_the_weight_of_training() -> None:
+    scan = ball(snr=60.0)
+    assert sample_weight(replace(scan, samples=0 * scan.samples)) == 1.0
 
 
 def test_a_network_without_weights_of_its_samples_is_refused() -> None:
     settings = ReconSettings("dcrnet", network=NetworkSettings(sample_weight=2.0))
     with pytest.raises(InputError, match="--sample-weight: expected 1 with a network whose"):
         reconstruct(sample(IMAGES, pattern()), settings, network=DcrNet(DcrArchitecture()))
+    for unsaid in (NetworkSettings(), NetworkSettings(sample_weight=1.0)):
+        settings = ReconSettings("dcrnet", network=unsaid)
+        known = network_for(ball(snr=60.0), settings, DcrNet(DcrArchitecture()))[1]
+        assert "sample_weight" not in known
 
 
 def test_the_methods_text_tells_of_another_weight_alone() -> None:
     four = ReconSettings("reconnet3d", network=NetworkSettings(sample_weight=4.0))
     assert "with 4 times the weight of the samples" in reconstruction_text({"AF5": (four, {})})
-    assert "the weight of the samples" not in reconstruction_text(
-        {"AF5": (ReconSettings("reconnet3d"), {})}
-    )
+    plain = ReconSettings("reconnet3d")
+    assert "4 times the weight" in reconstruction_text({"AF5": (plain, {"sample_weight": 4.0})})
+    for source in ({}, {"sample_weight": 1.0}):
+        assert "weight of the samples" not in reconstruction_text({"AF5": (plain, source)})

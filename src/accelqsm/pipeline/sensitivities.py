@@ -57,7 +57,7 @@ def prepared(kspace: KSpace, recon: ReconSettings, network: Network | None = Non
         InputWarning: sensitivities that predict samples hardly better than zero filling, or
             worse; then that is what is done.
     """
-    network, notes = network_for(recon, network)
+    network, notes = network_for(kspace, recon, network)
     asked = Prepared(kspace, recon, network, dict(notes))
     file = recon.sensitivities.file
     if "sensitivities" not in RECONSTRUCTIONS[recon.method].uses:

@@ -155,13 +155,14 @@ class NetworkSettings(Settings):
         "published (per-coil), or of one image with those of all channels (joint); joint, or that "
         "of the weights, unless given",
     )
-    sample_weight: float = setting(
-        1.0,
+    sample_weight: float | None = setting(
+        None,
         flag="sample-weight",
         least=0.01,
         most=100,
         help="weight of the samples against what the network puts in, relative to that of its "
-        "training; more gives small structures more of their contrast, and lets more noise through",
+        "training; more gives small structures more of their contrast, and lets more noise "
+        "through; unless given, 1 to 4 as the noise allows with joint consistency, 1 per coil",
     )
 
 

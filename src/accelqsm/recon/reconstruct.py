@@ -10,6 +10,7 @@ from accelqsm.options.setting import one_of
 from accelqsm.recon.blocks import ImageBlock
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.network.run import reconstruct_network
+from accelqsm.recon.network.sample_weight import weighed
 from accelqsm.recon.registry import RECONSTRUCTIONS, NetworkReconstruction
 from accelqsm.recon.settings import ReconSettings, as_recon
 from accelqsm.recon.weights import network_of
@@ -28,7 +29,8 @@ def reconstruct(
         kspace: samples, whitened by ``prewhiten`` where a noise scan exists; everything is
             computed on the device of its pattern (``KSpace.on``).
         method: name of a reconstruction, or its settings.
-        network: for a network method, instead of the weights that ``method`` names.
+        network: for a network method, instead of the weights that ``method`` names. Where neither
+            it nor ``method`` has a weight of the samples, the noise decides.
         null_space: tell of a network method's images what no sample tells of.
 
     Returns:
@@ -53,6 +55,7 @@ def reconstruct(
                 f"{kspace.name}: expected two echoes or more with method {row.name}, found one"
             )
         chosen = network_of(settings, device=kspace.sampled.device, network=network)
+        chosen = weighed(chosen, kspace)
         return reconstruct_network(
             kspace, settings, chosen, joins_echoes=row.joins_echoes, null_space=null_space
         )

@@ -253,13 +253,14 @@ def network_of(
             f"{name}: expected a network of --consistency {wanted}, found one of "
             f"{network.consistency}"
         )
-    if settings.network.sample_weight != 1:
-        if not isinstance(network, CascadeNetwork):
-            raise InputError(
-                "--sample-weight: expected 1 with a network whose data consistency has no weights, "
-                f"found {settings.network.sample_weight:g} with {name}"
-            )
-        network = network.weighing(settings.network.sample_weight)
+    weight = settings.network.sample_weight
+    if weight is not None and isinstance(network, CascadeNetwork):
+        network = network.weighing(weight)
+    elif weight not in (None, 1):
+        raise InputError(
+            "--sample-weight: expected 1 with a network whose data consistency has no weights, "
+            f"found {weight:g} with {name}"
+        )
     return network.to(device) if isinstance(network, nn.Module) else network
 
 

@@ -57,8 +57,9 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
         if found:
             found = FORMER_CONSISTENCIES.get(found, found)
             text += f" ({CONSISTENCIES.get(found, found)})"
-        if settings.network.sample_weight != 1:
-            text += f", with {settings.network.sample_weight:g} times the weight of the samples"
+        weight = source.get("sample_weight", settings.network.sample_weight)
+        if weight not in (None, 1):
+            text += f", with {weight:g} times the weight of the samples that training found"
         if settings.sensitivities.file:
             text += f", with the sensitivities of {settings.sensitivities.file} in their place"
         factor = source.get("acceleration")

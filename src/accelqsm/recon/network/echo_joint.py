@@ -79,7 +79,7 @@ class EchoJoint(CascadeNetwork):
             torch.cat(wanted),
             self.refine,
             log_weights=self.log_weights,
-            sample_weight=self.sample_weight,
+            sample_weight=self.sample_weight or 1.0,
         )
 
     def refine(self, index: int, image: Tensor) -> Tensor:

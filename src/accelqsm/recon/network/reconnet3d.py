@@ -68,7 +68,7 @@ class ReconNet3D(CascadeNetwork):
         image = zero_filled
         for index in range(len(self.blocks)):
             soft = index < len(self.log_weights)
-            weight = self.log_weights[index] + math.log(self.sample_weight) if soft else None
+            weight = self.log_weights[index] + math.log(self.sample_weight or 1.0) if soft else None
             image = data_consistency(
                 self.refine(index, image), zero_filled, sampled, log_weight=weight
             )
@@ -81,7 +81,7 @@ class ReconNet3D(CascadeNetwork):
             encoding.adjoint(measured),
             self.refine,
             log_weights=self.log_weights,
-            sample_weight=self.sample_weight,
+            sample_weight=self.sample_weight or 1.0,
         )
 
 

@@ -24,7 +24,6 @@ that the cascades start from."""
 ITERATIONS = 3
 """Conjugate-gradient iterations of each data consistency in training."""
 
-
 LEAK = 0.1
 
 
@@ -52,11 +51,12 @@ class CascadeNetwork(NetworkModule):
     returns the image that the cascades start from.
 
     Attributes:
-        sample_weight: factor of the weight of the samples in every data consistency.
+        sample_weight: factor of the weight of the samples in every data consistency; None is 1,
+            the weight of training, where none was set.
     """
 
     architecture: CascadeSizes
-    sample_weight = 1.0
+    sample_weight: float | None = None
 
     def __init__(self, architecture: CascadeSizes, log_weights: Tensor) -> None:
         super().__init__(architecture)

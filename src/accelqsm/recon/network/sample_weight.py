@@ -1,0 +1,96 @@
+"""Weight of the samples against a network, from the noise of a scan."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from accelqsm.kspace import KSpace
+from accelqsm.recon.channels import low_resolution
+from accelqsm.recon.method_settings import JOINT
+from accelqsm.recon.network.protocol import Network
+from accelqsm.recon.network.unrolled import CascadeNetwork
+
+SNR_OF_TRAINING, MOST = 25.0, 4.0
+"""Signal-to-noise ratio up to which the weight that training found is right, and how many times it
+the samples have at most: at four times that ratio, the largest that this was measured at."""
+
+FAR, QUIET = 0.1, 0.1
+"""Shares of the samples farthest from the centre, and of the readout positions of least energy."""
+
+READOUTS = 24
+
+
+def weighed(network: Network, kspace: KSpace) -> Network:
+    """A network with the weight of the samples that the noise of a scan asks for.
+
+    Networks per coil, those without a weight, and one whose weight was set stay as they are.
+    """
+    if not isinstance(network, CascadeNetwork) or network.sample_weight is not None:
+        return network
+    return network.weighing(sample_weight(kspace)) if network.consistency == JOINT else network
+
+
+def sample_weight(kspace: KSpace) -> float:
+    """Weight of the samples relative to that of training.
+
+    Training finds one weight for noise of every size; the weight of least error is inversely
+    proportional to the noise.
+    """
+    return min(max(signal_to_noise(kspace) / SNR_OF_TRAINING, 1.0), MOST)
+
+
+def signal_to_noise(kspace: KSpace) -> float:
+    """Signal of the first echo, all channels, over the SD of the noise of each part of a voxel.
+
+    The signal is the root of the mean power, weighted by the power itself, so that air around the
+    head does not count; channels whose samples have no noise are left out, and 0 is returned if
+    all are.
+    """
+    sd = noise_sd(kspace)
+    n_x = kspace.acquisition.grid.shape[0]
+    step = max(1, n_x // READOUTS)
+    power = torch.zeros(())
+    for channel in np.flatnonzero(sd).tolist():
+        here = slice(channel, channel + 1)
+        image = low_resolution(kspace, channels=here, x=slice(step // 2, None, step))[0]
+        power = power + (image.abs() / (kspace.gain * sd[channel])).square().cpu()
+    total = float(power.sum())
+    return math.sqrt(float(power.square().sum()) / total) if total > 0 else 0.0
+
+
+def noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
+    """SD of the real part of each channel's noise, (channel,), in the unit of the samples.
+
+    From the median power of the samples far from the centre, in the last echo, at the readout
+    positions of least energy, which lie in the air beside the head. Where there is no air it is
+    too large, by the fine structure of the head.
+    """
+    echo = kspace.acquisition.n_echoes - 1
+    power = _far_power(kspace, echo)
+    energy = power.sum(2, dtype=np.float64)
+    energy = (energy / np.maximum(energy.sum(1, keepdims=True), np.finfo(np.float64).tiny)).sum(0)
+    measured = np.flatnonzero(energy)
+    if not len(measured):
+        return np.zeros(len(power))
+    quiet = measured[np.argsort(energy[measured], kind="stable")]
+    quiet = quiet[: max(1, round(QUIET * len(quiet)))]
+    # The power of complex noise of SD s in each part is exponential, of median 2 s^2 ln 2.
+    found: npt.NDArray[np.float64] = np.sqrt(
+        np.median(power[:, quiet].reshape(len(power), -1), axis=1) / (2 * math.log(2))
+    )
+    return found
+
+
+def _far_power(kspace: KSpace, echo: int) -> npt.NDArray[np.float32]:
+    """Power of the samples of one echo farthest from the centre, (channel, x, sample)."""
+    places = kspace.pattern(echo).cpu().nonzero().numpy()
+    plane = np.array(kspace.plane)
+    distance = np.linalg.norm((places - plane // 2) / plane, axis=1)
+    n = max(1, round(FAR * len(places)))
+    far = np.sort(np.argsort(distance, kind="stable")[-n:])
+    samples = (channel[echo][:, far] for channel in kspace.samples)
+    return np.stack([each.real**2 + each.imag**2 for each in samples])
