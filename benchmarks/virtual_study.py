@@ -1,0 +1,120 @@
+"""The study of Zhou et al. 2025 repeated on digital heads: its tables and figures, and the truth.
+
+Three commands make the study, the last two of which stop and go on as they please:
+
+    accelqsm simulate BIDS --subjects 24 --motion --nuclei TARGETS.tsv \
+        --protocols full pi pi-rescan af3 af4 af5 af8 af3-retro af4-retro af5-retro
+    accelqsm workflow BIDS OUT --labels derivatives/truth --reference pi --threads 1
+    accelqsm workflow BIDS ATLAS --reference pi --threads 1
+
+The second measures by true labels, the third by those of an atlas, registered as in the study; a
+copy of OUT whose ``study.toml`` names no labels spares it the maps. Then
+
+    python benchmarks/virtual_study.py RESULTS --study BIDS OUT [--atlas ATLAS] [--page PAGE.md]
+
+writes to RESULTS what the scans of all subjects that are complete give (``values.tsv``,
+``similarity.tsv``, ``overlap.tsv``, pictures of maps), and from these tables all others, as
+Markdown, and the plots. Without ``--study`` it makes the latter again. In a page, what stands
+between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by ``RESULTS/NAME.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from accelqsm.errors import InputError
+from accelqsm.figures.figure import Figure
+from accelqsm.files.atomic import write_text
+from accelqsm.files.tables import read_table, write_table
+from virtual_study_figures import pictures, plots, small_png
+from virtual_study_tables import all_tables, findings, markdown, numbers_of
+from virtual_study_values import (
+    TEXT,
+    VALUE_COLUMNS,
+    Dataset,
+    overlap_table,
+    similarity_table,
+    values_table,
+)
+
+VALUES, SIMILARITY, OVERLAP = "values.tsv", "similarity.tsv", "overlap.tsv"
+PART = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Gather what is asked for, and write the tables and figures that follow from it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--study", type=Path, nargs=2, metavar=("BIDS", "OUT"))
+    parser.add_argument("--atlas", type=Path, help="study of the same dataset by an atlas' labels")
+    parser.add_argument("--page", type=Path, help="page whose parts are to be filled in")
+    options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
+    if options.study:
+        gather(Dataset(*options.study, options.atlas), options.results)
+    write_results(options.results)
+    if options.page:
+        text = options.page.read_text(encoding="utf-8")
+        write_text(options.page, filled(text, options.results))
+
+
+def gather(dataset: Dataset, results: Path) -> None:
+    """Write what the scans of all complete subjects give."""
+    subjects, all_subjects = dataset.complete(), len(dataset.people())
+    print(f"{len(subjects)} of {all_subjects} subjects are complete", flush=True)
+    values = values_table(dataset, subjects)
+    write_table(results / VALUES, values)
+    write_table(results / OVERLAP, overlap_table(dataset, subjects))
+    write_table(results / SIMILARITY, similarity_table(dataset, subjects))
+    for name, figure in pictures(dataset, values):
+        _save(results, name, figure)
+
+
+def write_results(results: Path) -> None:
+    """Write all tables and plots that follow from those gathered."""
+    values = read_table(results / VALUES, columns=VALUE_COLUMNS, text=TEXT).fillna({"note": ""})
+    similarity = read_table(results / SIMILARITY, text=("subject", "protocol", "profile"))
+    numbers = numbers_of(values)
+    for name, tables in all_tables(numbers, similarity).items():
+        write_text(results / f"{name}.md", "\n\n".join(map(markdown, tables)) + "\n")
+    said = findings(numbers)
+    write_text(results / "findings.md", "".join(f"- {line}\n" for line in said))
+    print(*said, sep="\n")
+    frames = {"parts": numbers.parts, "truth": numbers.truth}
+    frames["agreement-null"] = numbers.null.agreement
+    for kind, found in numbers.study.items():
+        assert found.ages is not None
+        frames |= {f"agreement-{kind}": found.agreement, f"age-{kind}": found.ages}
+    for name, frame in frames.items():
+        write_table(results / f"{name}.tsv", frame)
+    for name, figure in plots(numbers):
+        _save(results, name, figure)
+
+
+def filled(page: str, results: Path) -> str:
+    """A page with the parts of the results that it asks for.
+
+    Raises:
+        InputError: a part that the results do not have.
+    """
+
+    def part(found: re.Match[str]) -> str:
+        path = results / f"{found[2]}.md"
+        if not path.is_file():
+            raise InputError(f"{path}: expected a part of the page, found none")
+        return found[1] + path.read_text(encoding="utf-8").rstrip("\n") + found[3]
+
+    return PART.sub(part, page)
+
+
+def _save(results: Path, name: str, figure: Figure) -> None:
+    """Write a figure as PNG, and as the part of the page that shows it."""
+    (results / f"{name}.png").write_bytes(small_png(figure.png))
+    text = f"![{figure.alt}]({results.name}/{name}.png)\n\n{figure.caption}\n"
+    write_text(results / f"{name}.md", text)
+
+
+if __name__ == "__main__":
+    main()
