@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -47,7 +47,7 @@ PART_NAMES = {
 NUMBERED = {
     "table-1": "Table 1: people",
     "table-2": "Table 2: Pearson r against PI",
-    "table-3": "Table 3: mean ± SD (ppb) and difference from PI (%)",
+    "table-3": "Table 3: {}",
     "table-4": "Table 4: correlation with age, r (p)",
 }
 LABEL_NAMES = {TRUE_LABELS: "true labels", ATLAS_LABELS: "labels of the registered atlas"}
@@ -117,8 +117,13 @@ def all_tables(numbers: Numbers, similarity: pd.DataFrame) -> dict[str, list[Tab
         "table-1": [_beside("table-1", study[TRUE_LABELS], "")],
         **{
             name: [_beside(name, found, LABEL_NAMES[kind]) for kind, found in study.items()]
-            for name in ("table-2", "table-3", "table-4")
+            for name in ("table-2", "table-4")
         },
+        "table-3": [
+            _part_of(_beside("table-3", found, LABEL_NAMES[kind]), differences=differences)
+            for kind, found in study.items()
+            for differences in (False, True)
+        ],
         "age": [_age(found, kind) for kind, found in study.items()],
         "similarity": _similarity(similarity),
         "rescan": [_rescan(numbers.null, study[TRUE_LABELS])],
@@ -192,6 +197,15 @@ def _beside(name: str, found: Comparison, of: str) -> Table:
     frame = found.tables[name]
     kept = [c for c in frame if not (frame[c].isin([MISSING]).all() and "(" in str(c))]
     return Table("; ".join(filter(None, (NUMBERED[name], of))), frame[kept])
+
+
+def _part_of(table: Table, *, differences: bool) -> Table:
+    """Means or differences of table 3, which has too many columns for a page."""
+    frame = table.frame
+    kept = [c for c in frame if c == frame.columns[0] or ("difference" in str(c)) == differences]
+    of = {False: "mean ± SD (ppb)", True: f"difference of the means from {PI} (%)"}[differences]
+    names = {c: str(c).replace(" difference (%)", "") for c in kept}
+    return replace(table, title=table.title.format(of), frame=frame[kept].rename(columns=names))
 
 
 def _age(found: Comparison, kind: str) -> Table:
