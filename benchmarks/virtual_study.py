@@ -15,13 +15,15 @@ copy of OUT whose ``study.toml`` names no labels spares it the maps. Then
 writes to RESULTS what the scans of all subjects that are complete give (``values.tsv``,
 ``similarity.tsv``, ``overlap.tsv``, pictures of maps), and from these tables all others, as
 Markdown, and the plots. Without ``--study`` it makes the latter again. In a page, what stands
-between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by ``RESULTS/NAME.md``.
+between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by ``RESULTS/NAME.md``; its
+pictures, and the tables of which all is made, are copied to a folder named as the page.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from pathlib import Path
 
 from accelqsm.errors import InputError
@@ -41,6 +43,7 @@ from virtual_study_values import (
 
 VALUES, SIMILARITY, OVERLAP = "values.tsv", "similarity.tsv", "overlap.tsv"
 PART = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
 
 
 def main() -> None:
@@ -56,8 +59,7 @@ def main() -> None:
         gather(Dataset(*options.study, options.atlas), options.results)
     write_results(options.results)
     if options.page:
-        text = options.page.read_text(encoding="utf-8")
-        write_text(options.page, filled(text, options.results))
+        fill_page(options.page, options.results)
 
 
 def gather(dataset: Dataset, results: Path) -> None:
@@ -93,6 +95,20 @@ def write_results(results: Path) -> None:
         _save(results, name, figure)
 
 
+def fill_page(page: Path, results: Path) -> None:
+    """Fill in the parts of a page, and copy what it shows and what it was made of beside it.
+
+    Raises:
+        InputError: a part that the results do not have.
+    """
+    text = filled(page.read_text(encoding="utf-8"), results)
+    beside = page.with_suffix("")
+    beside.mkdir(exist_ok=True)
+    for name in (VALUES, SIMILARITY, OVERLAP, *PICTURE.findall(text)):
+        shutil.copyfile(results / name, beside / name)
+    write_text(page, PICTURE.sub(rf"]({beside.name}/\1)", text))
+
+
 def filled(page: str, results: Path) -> str:
     """A page with the parts of the results that it asks for.
 
@@ -112,7 +128,7 @@ def filled(page: str, results: Path) -> str:
 def _save(results: Path, name: str, figure: Figure) -> None:
     """Write a figure as PNG, and as the part of the page that shows it."""
     (results / f"{name}.png").write_bytes(small_png(figure.png))
-    text = f"![{figure.alt}]({results.name}/{name}.png)\n\n{figure.caption}\n"
+    text = f"![{figure.alt}]({name}.png)\n\n{figure.caption}\n"
     write_text(results / f"{name}.md", text)
 
 

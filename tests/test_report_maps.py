@@ -21,7 +21,7 @@ from accelqsm.grid import Grid, as_affine
 from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.reports.content.comparison import comparison_content
 from accelqsm.reports.content.pictures import read_images
-from accelqsm.reports.content.pose import pose_of_labels
+from accelqsm.reports.content.pose import Pose, phase_in_pose, pose_of_labels, read_in_pose
 from accelqsm.reports.content.scans import measured_scans, measured_study
 from accelqsm.reports.rebuild import rebuild_report
 from report_study import GAIN, GRID, LABELS, LOOKUP, chi_map, head_labels
@@ -170,6 +170,29 @@ def test_a_head_that_moved_is_shown_in_the_pose_of_the_reference(tmp_path: Path)
     assert "degrees away; its values were measured in its own images" in said
     assert content.viewer is not None
     assert list(content.viewer.maps)[:3] == ["PI", "AF3", "AF3 − PI"]
+
+
+def test_phase_of_a_head_that_moved_keeps_its_wraps(tmp_path: Path) -> None:
+    """Against the plane wave at the points of the scan; interpolated as it is, wraps smear."""
+    slope = np.array([0.4, -0.3, 0.2]) / 2
+
+    def wave(points_mm: np.ndarray) -> np.ndarray:
+        return np.angle(np.exp(1j * np.tensordot(slope, points_mm, axes=1)))
+
+    write_image(tmp_path / "phase.nii.gz", wave(GRID.world_mm()).astype(np.float32), GRID)
+    matrix = MOVED.matrix @ np.linalg.inv(GRID.matrix)
+    pose, world = Pose(matrix, 0.0, 0.0), GRID.world_mm()
+    there = np.tensordot(matrix[:3, :3], world, axes=1) + matrix[:3, 3].reshape(3, 1, 1, 1)
+    inner = (slice(6, -6),) * 3
+    found = {
+        read: read(tmp_path / "phase.nii.gz", GRID, pose) for read in (phase_in_pose, read_in_pose)
+    }
+    apart = {
+        read: np.abs(np.angle(np.exp(1j * (values - wave(there)))))[inner].max()
+        for read, values in found.items()
+    }
+    assert apart[phase_in_pose] < 0.02
+    assert apart[read_in_pose] > 1
 
 
 def test_a_damaged_record_costs_the_pictures_and_no_more(tmp_path: Path) -> None:

@@ -182,14 +182,21 @@ def test_tables_of_a_study_with_and_without_an_atlas(study, values) -> None:
 
 
 def test_a_page_takes_its_parts_again_and_again(study, tmp_path: Path) -> None:
-    fill = study[""].filled
-    page = "# Title\n<!-- results: one -->\nold\n<!-- end -->\nprose 1.5\n"
+    results, page = tmp_path / "results", tmp_path / "page.md"
+    results.mkdir()
+    for name in ("values.tsv", "similarity.tsv", "overlap.tsv", "one.png"):
+        (results / name).write_text(name)
+    page.write_text("# Title\n<!-- results: one -->\nold\n<!-- end -->\nprose 1.5\n")
     with pytest.raises(InputError, match=r"one\.md: expected a part of the page, found none"):
-        fill(page, tmp_path)
-    (tmp_path / "one.md").write_text("| a \\1 |\n")
-    once = fill(page, tmp_path)
-    assert once == "# Title\n<!-- results: one -->\n| a \\1 |\n<!-- end -->\nprose 1.5\n"
-    assert fill(once, tmp_path) == once
+        study[""].fill_page(page, results)
+    assert "old" in page.read_text()
+    (results / "one.md").write_text("![a](one.png)\n\na \\1 b\n")
+    whole = "# Title\n<!-- results: one -->\n{}\n<!-- end -->\nprose 1.5\n"
+    for _ in range(2):
+        study[""].fill_page(page, results)
+        assert page.read_text() == whole.format("![a](page/one.png)\n\na \\1 b")
+        assert (tmp_path / "page" / "one.png").read_text() == "one.png"
+        assert (tmp_path / "page" / "values.tsv").read_text() == "values.tsv"
 
 
 def test_subjects_count_once_all_their_scans_are_measured(study, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from accelqsm.files.nifti import read_header, read_volume
 from accelqsm.grid import Grid, cut_grid
 from accelqsm.reports.cells import MINUS
 from accelqsm.reports.content.left_out import LeftOut
-from accelqsm.reports.content.pose import Pose, pose_of_labels, read_in_pose
+from accelqsm.reports.content.pose import Pose, phase_in_pose, pose_of_labels, read_in_pose
 from accelqsm.reports.content.scans import StudyFolder
 from accelqsm.reports.page.content import Viewer, ViewerMap
 from accelqsm.results.echoes import last_echo
@@ -229,18 +229,16 @@ def _labels(folder: StudyFolder, label: str, grid: Grid) -> npt.NDArray[np.int64
 
 
 def _with_echoes(folder: StudyFolder, images: StudyImages, label: str) -> ProtocolImages:
-    """Map of a protocol with magnitude and phase of its last echo, if available.
-
-    Phase is not shown of a scan in another pose: it cannot be interpolated across its wraps.
-    """
+    """Map of a protocol with magnitude and phase of its last echo, if available."""
     pose = images.poses.get(label)
     magnitude = last_echo(folder.maps[label], "mag") or folder.scans[label].magnitude
-    phase = None if pose else last_echo(folder.maps[label], "phase")
-    shown = (
-        None if path is None else read_in_pose(path, images.grid, pose)
-        for path in (magnitude, phase)
+    phase = last_echo(folder.maps[label], "phase")
+    return ProtocolImages(
+        label,
+        images.chi_ppm[label],
+        None if magnitude is None else read_in_pose(magnitude, images.grid, pose),
+        None if phase is None else phase_in_pose(phase, images.grid, pose),
     )
-    return ProtocolImages(label, images.chi_ppm[label], *shown)
 
 
 def _label_values(folder: StudyFolder, region: str) -> list[int]:

@@ -76,3 +76,23 @@ def read_in_pose(path: Path, grid: Grid, pose: Pose | None, *, order: int = 3) -
     values = np.nan_to_num(np.asarray(image.values, dtype=np.float32))
     mapping = affine_transform(pose.matrix)
     return resample_to(Volume(values, image.grid), grid, mapping, order=order).values
+
+
+def phase_in_pose(path: Path, grid: Grid, pose: Pose | None) -> Labels:
+    """Phase (rad) of a scan on the grid of the reference.
+
+    If it was moved, cosine and sine are interpolated, which have no wraps, and the angle taken.
+
+    Raises:
+        InputError: as ``read_in_pose``.
+    """
+    if pose is None:
+        return read_in_pose(path, grid, None)
+    image = read_volume(path)
+    phase = np.nan_to_num(np.asarray(image.values, dtype=np.float32))
+    mapping = affine_transform(pose.matrix)
+    cosine, sine = (
+        resample_to(Volume(part, image.grid), grid, mapping, order=1).values
+        for part in (np.cos(phase), np.sin(phase))
+    )
+    return np.arctan2(sine, cosine)
