@@ -30,7 +30,7 @@ from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
 from accelqsm.files.atomic import write_text
 from accelqsm.files.tables import read_table, write_table
-from virtual_study_figures import pictures, plots, small_png
+from virtual_study_figures import pictures, plots
 from virtual_study_tables import all_tables, findings, markdown, numbers_of
 from virtual_study_values import (
     TEXT,
@@ -39,6 +39,7 @@ from virtual_study_values import (
     overlap_table,
     similarity_table,
     values_table,
+    without_gaps,
 )
 
 VALUES, SIMILARITY, OVERLAP = "values.tsv", "similarity.tsv", "overlap.tsv"
@@ -66,7 +67,12 @@ def gather(dataset: Dataset, results: Path) -> None:
     """Write what the scans of all complete subjects give."""
     subjects, all_subjects = dataset.complete(), len(dataset.people())
     print(f"{len(subjects)} of {all_subjects} subjects are complete", flush=True)
-    values = values_table(dataset, subjects)
+    values, gaps = without_gaps(values_table(dataset, subjects))
+    for subject, why in gaps.items():
+        print(f"{subject} is left out: {why}", flush=True)
+    subjects = list(dict.fromkeys(values["subject"]))
+    if not subjects:
+        raise InputError(f"{dataset.out}: expected a subject with every nucleus, found none")
     write_table(results / VALUES, values)
     write_table(results / OVERLAP, overlap_table(dataset, subjects))
     write_table(results / SIMILARITY, similarity_table(dataset, subjects))
@@ -127,7 +133,7 @@ def filled(page: str, results: Path) -> str:
 
 def _save(results: Path, name: str, figure: Figure) -> None:
     """Write a figure as PNG, and as the part of the page that shows it."""
-    (results / f"{name}.png").write_bytes(small_png(figure.png))
+    (results / f"{name}.png").write_bytes(figure.png)
     text = f"![{figure.alt}]({name}.png)\n\n{figure.caption}\n"
     write_text(results / f"{name}.md", text)
 

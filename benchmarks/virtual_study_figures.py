@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 
 import pandas as pd
-from PIL import Image
 
 from accelqsm.agreement.values import POOLED
 from accelqsm.figures.extreme import LargestDifference, largest_difference, subject_figure
@@ -22,8 +20,6 @@ from virtual_study_tables import ACCELERATIONS, AGAIN, Numbers, comparison
 from virtual_study_values import REFERENCE, TRUE_LABELS, Dataset
 
 SHOWN = (REFERENCE, *(name for name, p in PROTOCOLS.items() if p.label in ACCELERATIONS))
-COLOURS = 128
-"""Of a picture's palette: maps are grey, with a few colours of outlines."""
 
 
 def plots(numbers: Numbers) -> Iterator[tuple[str, Figure]]:
@@ -69,14 +65,6 @@ def largest_of(study: Comparison) -> LargestDifference:
     most = ACCELERATIONS.index("AF5") + 1
     own = study.values[study.values["protocol"].isin([PI, *ACCELERATIONS[:most]])]
     return largest_difference(own, reference=PI)
-
-
-def small_png(png: bytes) -> bytes:
-    """A picture with a palette in place of 24 bits of colour, a third of the size."""
-    buffer = io.BytesIO()
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _of_maps(

@@ -168,6 +168,8 @@ def highest(found: Sequence[ProtocolVerdict]) -> str:
     Args:
         found: verdicts by ascending acceleration.
     """
+    if any(one.without for one in found):
+        return "no verdict in some nuclei."
     reached = ""
     for one in found:
         if len(one.equivalent) < len(one.nuclei):
@@ -180,7 +182,8 @@ def highest(found: Sequence[ProtocolVerdict]) -> str:
 
 def _shares(parts: pd.DataFrame) -> list[str]:
     lines = []
-    for protocol, own in parts[parts["part"] != WHOLE].groupby("protocol", sort=False):
+    known = parts[parts["part"] != WHOLE].dropna(subset=["share"])
+    for protocol, own in known.groupby("protocol", sort=False):
         mean = 100 * own.groupby("part", sort=False)["share"].median()
         said = ", ".join(
             f"{PART_NAMES[str(part)].lower()} {mean[part]:.0f} %" for part in mean.index

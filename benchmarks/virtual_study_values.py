@@ -143,6 +143,26 @@ def values_table(dataset: Dataset, subjects: Iterable[str]) -> pd.DataFrame:
     return table[list(VALUE_COLUMNS)]
 
 
+def without_gaps(values: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Values of the subjects that have all of them, and why the others are left out.
+
+    A nucleus that is missing in one arm would be compared over other subjects than in the next.
+
+    Args:
+        values: ``VALUE_COLUMNS``.
+
+    Returns:
+        The same columns; subject -> its first missing value, and the note on it.
+    """
+    gaps = values[values["value_ppb"].isna() | values["truth_ppb"].isna()]
+    why = {
+        str(row["subject"]): f"{row['protocol']}, {row['labels']} labels, {row['region']}: "
+        f"{row['note'] or 'no value'}"
+        for row in gaps.drop_duplicates("subject").to_dict("records")
+    }
+    return values[~values["subject"].isin(list(why))].reset_index(drop=True), why
+
+
 def _truth(dataset: Dataset, subject: str, protocol: str) -> pd.DataFrame:
     scan = dataset.scan(subject, protocol)
     own = read_settings(step(dataset.out, subject, protocol, NUCLEI) / SETTINGS)

@@ -139,6 +139,15 @@ def test_the_printed_tables_imply_one_different_correlation_with_age(study) -> N
     assert row["sd_ppb"] == pytest.approx(expected)
 
 
+def test_a_subject_with_a_gap_is_left_out_with_its_note(study, values) -> None:
+    rows = (values["subject"] == "sub-02") & (values["protocol"] == "AF5")
+    values.loc[rows & (values["labels"] == "atlas"), ["value_ppb", "note"]] = np.nan, "2 voxels"
+    kept, why = study["_values"].without_gaps(values)
+    assert why == {"sub-02": "AF5, atlas labels, Pu: 2 voxels"}
+    assert sorted(set(values["subject"]) - set(kept["subject"])) == ["sub-02"]
+    assert len(kept) == len(values) * (HEADS - 1) / HEADS
+
+
 def verdict_of(protocol: str, decision: Verdict) -> ProtocolVerdict:
     nucleus = NucleusVerdict("Pu", protocol, "PI", decision, 9, 30.0, 0.1, -0.5, 0.5, 1.5)
     equivalent = replace(nucleus, region="Ca", decision=Verdict.EQUIVALENT)
