@@ -84,8 +84,9 @@ def write_results(results: Path) -> None:
     """Write all tables and plots that follow from those gathered."""
     values = read_table(results / VALUES, columns=VALUE_COLUMNS, text=TEXT).fillna({"note": ""})
     similarity = read_table(results / SIMILARITY, text=("subject", "protocol", "profile"))
+    overlap = read_table(results / OVERLAP, columns=("region", "dice"), text=("subject",))
     numbers = numbers_of(values)
-    for name, tables in all_tables(numbers, similarity).items():
+    for name, tables in all_tables(numbers, similarity, overlap).items():
         write_text(results / f"{name}.md", "\n\n".join(map(markdown, tables)) + "\n")
     said = findings(numbers)
     write_text(results / "findings.md", "".join(f"- {line}\n" for line in said))

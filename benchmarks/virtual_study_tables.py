@@ -105,12 +105,15 @@ def comparison(
     )
 
 
-def all_tables(numbers: Numbers, similarity: pd.DataFrame) -> dict[str, list[Table]]:
+def all_tables(
+    numbers: Numbers, similarity: pd.DataFrame, overlap: pd.DataFrame
+) -> dict[str, list[Table]]:
     """Every table of the study by the name of its part of the page; empty where data are not there.
 
     Args:
         numbers: the statistics.
         similarity: of ``similarity_table``; may have no rows.
+        overlap: of ``overlap_table``; has no rows without an atlas.
     """
     study, truth = numbers.study, numbers.truth
     return {
@@ -127,6 +130,7 @@ def all_tables(numbers: Numbers, similarity: pd.DataFrame) -> dict[str, list[Tab
         "age": [_age(found, kind) for kind, found in study.items()],
         "similarity": _similarity(similarity),
         "rescan": [_rescan(numbers.null, study[TRUE_LABELS])],
+        "overlap": _overlap(overlap),
         "same-samples": [_pairs(pairs_table(numbers.values, PAIRS))],
         "split": [_parts(numbers.parts, name) for name in ("mean_ppb", "sd_ppb", "share")],
         "truth": [_truth(truth[truth["labels"] == kind], kind) for kind in study],
@@ -267,6 +271,20 @@ def _similarity(similarity: pd.DataFrame) -> list[Table]:
             "of view; C: largest of the reference, field of view; D: as B, in the mask. Maps of "
             "other poses were resampled to that of the reference. Zhou et al. do not print range "
             "and region.",
+        )
+    ]
+
+
+def _overlap(overlap: pd.DataFrame) -> list[Table]:
+    if overlap.empty:
+        return []
+    dice = overlap.groupby("region", sort=False)["dice"].agg(["mean", "min", "max"])
+    cells = [_range(row["mean"], row["min"], row["max"], ".2f") for _, row in dice.iterrows()]
+    return [
+        Table(
+            f"Labels of the registered atlas in the {PI} scan",
+            pd.DataFrame({"Nucleus": dice.index, "Dice with the true ones": cells}),
+            "Both sides together; mean (least to largest) over heads.",
         )
     ]
 

@@ -166,10 +166,13 @@ def test_the_highest_acceleration_has_none_below_that_fails(study) -> None:
 def test_tables_of_a_study_with_and_without_an_atlas(study, values) -> None:
     tables, numbers = study["_tables"], study["_numbers"]
     both = tables.numbers_of(values)
-    made = tables.all_tables(both, pd.DataFrame())
+    rows = [("sub-00", "Pu", 0.9), ("sub-01", "Pu", 0.8)]
+    overlap = pd.DataFrame(rows, columns=["subject", "region", "dice"])
+    made = tables.all_tables(both, pd.DataFrame(), overlap)
+    assert "| Pu | 0.85 (0.80 to 0.90) |" in tables.markdown(made["overlap"][0])
     assert {name: len(found) for name, found in made.items()} == {
         "table-1": 1, "table-2": 2, "table-4": 2, "table-3": 4, "age": 2, "similarity": 0,
-        "rescan": 1, "same-samples": 1, "split": 3, "truth": 2, "verdicts": 3,
+        "rescan": 1, "overlap": 1, "same-samples": 1, "split": 3, "truth": 2, "verdicts": 3,
     }  # fmt: skip
     assert "Registration" in tables.markdown(made["split"][0])
     assert tables.findings(both)[0] == "6 digital heads with all 10 arms."
@@ -177,7 +180,8 @@ def test_tables_of_a_study_with_and_without_an_atlas(study, values) -> None:
     alone = replace(
         both, values=own, study={"true": both.study["true"]}, parts=numbers.parts_table(own)
     )
-    made = tables.all_tables(alone, pd.DataFrame())
+    made = tables.all_tables(alone, pd.DataFrame(), overlap[:0])
+    assert made["overlap"] == []
     assert [len(made[name]) for name in ("table-2", "truth", "verdicts")] == [1, 1, 2]
     assert "Registration" not in tables.markdown(made["split"][0])
     two = tables.markdown(made["table-2"][0])
