@@ -43,7 +43,8 @@ from virtual_study_values import (
 )
 
 VALUES, SIMILARITY, OVERLAP = "values.tsv", "similarity.tsv", "overlap.tsv"
-PART = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+START, END = "<!-- results: ", "<!-- end -->"
+PART = re.compile(rf"{START}([\w-]+) -->\n(?:(?!{START}).)*?{END}\n", re.DOTALL)
 PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
 
 
@@ -90,7 +91,6 @@ def write_results(results: Path) -> None:
         write_text(results / f"{name}.md", "\n\n".join(map(markdown, tables)) + "\n")
     said = findings(numbers)
     write_text(results / "findings.md", "".join(f"- {line}\n" for line in said))
-    print(*said, sep="\n")
     frames = {"parts": numbers.parts, "truth": numbers.truth}
     frames["agreement-null"] = numbers.null.agreement
     for kind, found in numbers.study.items():
@@ -100,6 +100,7 @@ def write_results(results: Path) -> None:
         write_table(results / f"{name}.tsv", frame)
     for name, figure in plots(numbers):
         _save(results, name, figure)
+    print(*said, sep="\n")
 
 
 def fill_page(page: Path, results: Path) -> None:
@@ -120,16 +121,22 @@ def filled(page: str, results: Path) -> str:
     """A page with the parts of the results that it asks for.
 
     Raises:
-        InputError: a part that the results do not have.
+        InputError: a part that the results do not have, or that has no end in the page.
     """
 
     def part(found: re.Match[str]) -> str:
-        path = results / f"{found[2]}.md"
+        path = results / f"{found[1]}.md"
         if not path.is_file():
             raise InputError(f"{path}: expected a part of the page, found none")
-        return found[1] + path.read_text(encoding="utf-8").rstrip("\n") + found[3]
+        own = path.read_text(encoding="utf-8").rstrip("\n")
+        return f"{START}{found[1]} -->\n{own}\n{END}\n"
 
-    return PART.sub(part, page)
+    text, n_parts = PART.subn(part, page)
+    if not n_parts == page.count(START) == page.count(END):
+        raise InputError(
+            f"page: expected {END} after each of {page.count(START)} parts, found {n_parts}"
+        )
+    return text
 
 
 def _save(results: Path, name: str, figure: Figure) -> None:

@@ -199,17 +199,27 @@ def test_a_page_takes_its_parts_again_and_again(study, tmp_path: Path) -> None:
     results.mkdir()
     for name in ("values.tsv", "similarity.tsv", "overlap.tsv", "one.png"):
         (results / name).write_text(name)
-    page.write_text("# Title\n<!-- results: one -->\nold\n<!-- end -->\nprose 1.5\n")
+    page.write_text(
+        "# Title\n<!-- results: one -->\n<!-- end -->\nprose 1.5\n"
+        "<!-- results: two -->\nold\n<!-- end -->\n"
+    )
     with pytest.raises(InputError, match=r"one\.md: expected a part of the page, found none"):
         study[""].fill_page(page, results)
     assert "old" in page.read_text()
     (results / "one.md").write_text("![a](one.png)\n\na \\1 b\n")
-    whole = "# Title\n<!-- results: one -->\n{}\n<!-- end -->\nprose 1.5\n"
+    (results / "two.md").write_text("2\n")
+    whole = (
+        "# Title\n<!-- results: one -->\n{}\n<!-- end -->\nprose 1.5\n"
+        "<!-- results: two -->\n2\n<!-- end -->\n"
+    )
     for _ in range(2):
         study[""].fill_page(page, results)
         assert page.read_text() == whole.format("![a](page/one.png)\n\na \\1 b")
         assert (tmp_path / "page" / "one.png").read_text() == "one.png"
         assert (tmp_path / "page" / "values.tsv").read_text() == "values.tsv"
+    page.write_text(page.read_text().replace("<!-- end -->", "", 1))
+    with pytest.raises(InputError, match="after each of 2 parts, found 1"):
+        study[""].fill_page(page, results)
 
 
 def test_subjects_count_once_all_their_scans_are_measured(study, tmp_path: Path) -> None:
