@@ -92,10 +92,10 @@ def write_results(results: Path) -> None:
     said = findings(numbers)
     write_text(results / "findings.md", "".join(f"- {line}\n" for line in said))
     frames = {"parts": numbers.parts, "truth": numbers.truth}
-    frames["agreement-null"] = numbers.null.agreement
     for kind, found in numbers.study.items():
         assert found.ages is not None
         frames |= {f"agreement-{kind}": found.agreement, f"age-{kind}": found.ages}
+        frames[f"agreement-null-{kind}"] = numbers.null[kind].agreement
     for name, frame in frames.items():
         write_table(results / f"{name}.tsv", frame)
     for name, figure in plots(numbers):

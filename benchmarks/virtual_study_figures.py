@@ -24,7 +24,7 @@ SHOWN = (REFERENCE, *(name for name, p in PROTOCOLS.items() if p.label in ACCELE
 
 def plots(numbers: Numbers) -> Iterator[tuple[str, Figure]]:
     """Bland-Altman plots, values of the subject that differs most, and forest plot of verdicts."""
-    study, null = numbers.study[TRUE_LABELS], numbers.null.agreement
+    study, null = numbers.study[TRUE_LABELS], numbers.null[TRUE_LABELS].agreement
     assert study.values is not None
     again = null[null["protocol"] == AGAIN].set_index("region")["repeatability"]
     yield (

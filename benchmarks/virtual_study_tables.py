@@ -34,6 +34,7 @@ PUBLISHED = "zhou2025"
 ACCELERATIONS = ("AF3", "AF4", "AF5", "AF8")
 AGAIN, FULL = "PI rescan", "full"
 NULL = (AGAIN, *RETROSPECTIVE.values(), FULL)
+NULL_NAME = "the null: another scan, and the same samples"
 PAIRS = (
     (FULL, PI),
     *((own, against) for own in RETROSPECTIVE.values() for against in (PI, FULL)),
@@ -60,14 +61,14 @@ class Numbers:
     Attributes:
         values: ``VALUE_COLUMNS``; every subject with all protocols.
         study: kind of labels -> agreement of the accelerated protocols with the reference.
-        null: agreement with the reference of what should not differ from it: ``NULL``.
+        null: the same of what should not differ from it: ``NULL``.
         parts: of ``parts_table``.
         truth: of ``truth_table``.
     """
 
     values: pd.DataFrame
     study: Mapping[str, Comparison]
-    null: Comparison
+    null: Mapping[str, Comparison]
     parts: pd.DataFrame
     truth: pd.DataFrame
 
@@ -78,7 +79,7 @@ def numbers_of(values: pd.DataFrame) -> Numbers:
     return Numbers(
         values,
         {kind: comparison(values, ACCELERATIONS, kind) for kind in kinds},
-        comparison(values, NULL),
+        {kind: comparison(values, NULL, kind) for kind in kinds},
         parts_table(values),
         truth_table(values),
     )
@@ -129,14 +130,19 @@ def all_tables(
         ],
         "age": [_age(found, kind) for kind, found in study.items()],
         "similarity": _similarity(similarity),
-        "rescan": [_rescan(numbers.null, study[TRUE_LABELS])],
+        "rescan": [_rescan(numbers.null[kind], found, kind) for kind, found in study.items()],
         "overlap": _overlap(overlap),
         "same-samples": [_pairs(pairs_table(numbers.values, PAIRS))],
         "split": [_parts(numbers.parts, name) for name in ("mean_ppb", "sd_ppb", "share")],
         "truth": [_truth(truth[truth["labels"] == kind], kind) for kind in study],
         "verdicts": [
             *(_verdicts(found, LABEL_NAMES[kind]) for kind, found in study.items()),
-            _verdicts(numbers.null, "the null: another scan, and the same samples"),
+            *(
+                _verdicts(
+                    found, f"the null: another scan, and the same samples; {LABEL_NAMES[kind]}"
+                )
+                for kind, found in numbers.null.items()
+            ),
         ],
     }
 
@@ -161,8 +167,8 @@ def findings(numbers: Numbers) -> list[str]:
         found = compared.verdicts
         lines += [f"By {LABEL_NAMES[kind]}: {protocol_sentence(one)}" for one in found]
         lines.append(f"By {LABEL_NAMES[kind]}: {highest(found)}")
-    again = next(one for one in numbers.null.verdicts if one.protocol == AGAIN)
-    lines.append(f"Scanned again: {protocol_sentence(again)}")
+        again = next(one for one in numbers.null[kind].verdicts if one.protocol == AGAIN)
+        lines.append(f"By {LABEL_NAMES[kind]}: {protocol_sentence(again)}")
     return [typeset(line) for line in [*lines, *_shares(numbers.parts)]]
 
 
@@ -289,7 +295,7 @@ def _overlap(overlap: pd.DataFrame) -> list[Table]:
     ]
 
 
-def _rescan(null: Comparison, study: Comparison) -> Table:
+def _rescan(null: Comparison, study: Comparison, kind: str) -> Table:
     """Scanned again against the first time, beside the spread of accelerated scans."""
     printed = published_differences(published(PUBLISHED))
     implied = printed.pivot(index="region", columns="protocol", values="sd_ppb")
@@ -314,7 +320,7 @@ def _rescan(null: Comparison, study: Comparison) -> Table:
             }
         )
     return Table(
-        f"{PI} scanned again against {PI}; true labels",
+        f"{PI} scanned again against {PI}; {LABEL_NAMES[kind]}",
         pd.DataFrame(rows),
         "Zhou 2025: SD of the differences that its printed SDs and r imply.",
     )

@@ -172,13 +172,17 @@ def test_tables_of_a_study_with_and_without_an_atlas(study, values) -> None:
     assert "| Pu | 0.85 (0.80 to 0.90) |" in tables.markdown(made["overlap"][0])
     assert {name: len(found) for name, found in made.items()} == {
         "table-1": 1, "table-2": 2, "table-4": 2, "table-3": 4, "age": 2, "similarity": 0,
-        "rescan": 1, "overlap": 1, "same-samples": 1, "split": 3, "truth": 2, "verdicts": 3,
+        "rescan": 2, "overlap": 1, "same-samples": 1, "split": 3, "truth": 2, "verdicts": 4,
     }  # fmt: skip
     assert "Registration" in tables.markdown(made["split"][0])
     assert tables.findings(both)[0] == "6 digital heads with all 10 arms."
     own = values[values["labels"] == "true"]
     alone = replace(
-        both, values=own, study={"true": both.study["true"]}, parts=numbers.parts_table(own)
+        both,
+        values=own,
+        study={"true": both.study["true"]},
+        null={"true": both.null["true"]},
+        parts=numbers.parts_table(own),
     )
     made = tables.all_tables(alone, pd.DataFrame(), overlap[:0])
     assert made["overlap"] == []
