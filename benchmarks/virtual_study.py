@@ -8,7 +8,7 @@ Three commands make the study, the last two of which stop and go on as they plea
     accelqsm workflow BIDS ATLAS --reference pi --threads 1
 
 The second measures by true labels, the third by those of an atlas, registered as in the study; a
-copy of OUT whose ``study.toml`` names no labels spares it the maps. Then
+copy of OUT for ATLAS, without the line ``labels`` in its ``study.toml``, spares the maps. Then
 
     python benchmarks/virtual_study.py RESULTS --study BIDS OUT [--atlas ATLAS] [--page PAGE.md]
 

@@ -142,10 +142,16 @@ def test_the_printed_tables_imply_one_different_correlation_with_age(study) -> N
 def test_a_subject_with_a_gap_is_left_out_with_its_note(study, values) -> None:
     rows = (values["subject"] == "sub-02") & (values["protocol"] == "AF5")
     values.loc[rows & (values["labels"] == "atlas"), ["value_ppb", "note"]] = np.nan, "2 voxels"
+    rows = (values["subject"] == "sub-04") & (values["protocol"] == "full")
+    values.loc[rows & (values["region"] == "GPe"), "truth_ppb"] = np.nan
     kept, why = study["_values"].without_gaps(values)
-    assert why == {"sub-02": "AF5, atlas labels, Pu: 2 voxels"}
-    assert sorted(set(values["subject"]) - set(kept["subject"])) == ["sub-02"]
-    assert len(kept) == len(values) * (HEADS - 1) / HEADS
+    expected = {
+        "sub-02": "AF5, atlas labels, Pu: 2 voxels",
+        "sub-04": "full, true labels, GPe: no value",
+    }
+    assert why == expected
+    assert set(values["subject"]) - set(kept["subject"]) == set(expected)
+    assert len(kept) == len(values) * (HEADS - 2) / HEADS
 
 
 def verdict_of(protocol: str, decision: Verdict) -> ProtocolVerdict:
