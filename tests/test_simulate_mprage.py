@@ -16,6 +16,7 @@ from accelqsm.simulate.cohort import Subject
 from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.mprage import T1W_GRID, Mprage, mprage_signal, t1w_scan
 from accelqsm.virtual import scans as virtual
+from accelqsm.virtual.protocols import PRESETS
 
 GRID = centred_grid((44, 54, 46), (4.0, 4.0, 4.0), centre_mm=(0.0, -17.0, 4.0))
 
@@ -81,9 +82,10 @@ def test_the_study_scans_a_head_t1_weighted_in_a_pose_of_its_own(
     assert T1W_GRID.voxel_size_mm == (1.0, 1.0, 1.0)
     monkeypatch.setattr(virtual, "t1w_grid", lambda _: GRID)
     subject = Subject("sub-01", 45.0, "F", 5, {})
-    path = virtual.simulate_t1w(tmp_path, subject)
+    path = virtual.simulate_t1w(tmp_path, subject, preset=PRESETS["demo"])
     assert path.name == "sub-01_T1w.nii.gz"
-    assert path.read_bytes() == virtual.simulate_t1w(tmp_path / "again", subject).read_bytes()
+    again = virtual.simulate_t1w(tmp_path / "again", subject, preset=PRESETS["demo"])
+    assert path.read_bytes() == again.read_bytes()
     image = read_image(path)
     upright = t1w_scan(digital_head(GRID, seed=5), snr=1e9, seed=0).numpy()
     similarity = np.corrcoef(image.values.ravel(), upright.ravel())[0, 1]

@@ -60,7 +60,7 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of the simulated scanner.
+    """Settings of the simulated scanner, and of the heads in it.
 
     Attributes:
         shape, voxel_size_mm: image grid (x is the readout).
@@ -73,6 +73,7 @@ class Preset:
             cycles/mm; a larger one leaves too few samples for the edges of small nuclei at AF 5.
         moves_between_scans: whether the head is in a different pose for every protocol.
         t1w_voxel_mm: voxel size of the T1-weighted image.
+        anatomy: name of ``heads.variety.VARIETIES``, how much the heads differ.
         pattern: table of the positions that protocols of Poisson disks sample in their place; none
             where it is empty.
     """
@@ -89,6 +90,7 @@ class Preset:
     calibration: tuple[int, int]
     moves_between_scans: bool
     t1w_voxel_mm: float = 1.0
+    anatomy: str = "near-template"
     pattern: str = ""
 
     def scan_bytes(self, protocol: str) -> int:

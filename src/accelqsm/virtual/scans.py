@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from accelqsm.results.study import ScanFiles, scan_files, t1w_file
 from accelqsm.runtime.progress import track
 from accelqsm.simulate.cohort import PUBLISHED, Distribution, Subject, draw_cohort, random_pose
 from accelqsm.simulate.heads.head import UPRIGHT, Head, Pose, digital_head
+from accelqsm.simulate.heads.variety import VARIETIES
 from accelqsm.simulate.mprage import t1w_grid, t1w_scan
 from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.dataset import write_dataset, write_t1w_sidecar
@@ -56,8 +57,8 @@ def simulate_study(
         preset: "small", "demo" or "paper".
         protocols: names of ``PROTOCOLS``.
         t1w: add a T1-weighted scan of every subject (1 mm, in a pose of its own).
-        changed: fields of the preset that are to be others, such as ``moves_between_scans`` or
-            ``pattern``.
+        changed: fields of the preset that are to be others, such as ``moves_between_scans``,
+            ``anatomy`` or ``pattern``.
         nuclei: distribution of the true susceptibility of each nucleus.
 
     Returns:
@@ -89,7 +90,7 @@ def simulate_study(
     ]
     if t1w:
         for subject in track(subjects, "T1-weighted scans", len(subjects)):
-            simulate_t1w(out, subject, voxel_mm=chosen.t1w_voxel_mm)
+            simulate_t1w(out, subject, preset=chosen)
     write_dataset(out, subjects, scans, field_strength_t=chosen.acquisition.field_strength_t)
     write_settings(
         out / SETTINGS,
@@ -100,6 +101,7 @@ def simulate_study(
             "t1w": t1w,
             "nuclei": {name: simple(one) for name, one in nuclei.items()},
             "scanner": {name: value for name, value in simple(chosen).items() if value != ""},
+            "variety": simple(asdict(VARIETIES[chosen.anatomy])),
             "software": software(),
         },
     )
@@ -118,6 +120,7 @@ def simulate_subject(
             pose=pose,
             age_years=subject.age_years,
             nuclei_chi_ppm=subject.nuclei_chi_ppm,
+            variety=VARIETIES[preset.anatomy],
         )
         labels, truth = at_scan_resolution(head, acquisition)
         patterns = {
@@ -141,16 +144,17 @@ def simulate_subject(
             yield files
 
 
-def simulate_t1w(out: Path, subject: Subject, *, voxel_mm: float = 1.0) -> Path:
+def simulate_t1w(out: Path, subject: Subject, *, preset: Preset) -> Path:
     """Scan one head T1-weighted, in a pose of its own, and write it with its sidecar."""
     seed = _seed_at(subject, T1W_PLACE)
-    grid = t1w_grid(voxel_mm)
+    grid = t1w_grid(preset.t1w_voxel_mm)
     head = digital_head(
         grid,
         seed=subject.seed,
         pose=random_pose(seed),
         age_years=subject.age_years,
         nuclei_chi_ppm=subject.nuclei_chi_ppm,
+        variety=VARIETIES[preset.anatomy],
     )
     path = t1w_file(out, subject.label)
     write_image(path, as_array(t1w_scan(head, snr=T1W_SNR, seed=seed)), grid)

@@ -8,6 +8,7 @@ from typing import Any
 
 from accelqsm.commands.common import add_out, check_space, results, say
 from accelqsm.options.arguments import SEED, number
+from accelqsm.simulate.heads.variety import VARIETIES
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 
 NAME = "simulate"
@@ -39,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PRESETS,
         default="demo",
         help="size of a scan: quick to try, of the demo, or of the published study (default demo)",
+    )
+    parser.add_argument(
+        "--anatomy",
+        choices=VARIETIES,
+        default="near-template",
+        help="how much the heads differ: each a smooth deformation of the template, or as people "
+        "do in size, ventricles, sulci and sides (default near-template)",
     )
     parser.add_argument(
         "--protocols",
@@ -107,7 +115,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _changed(options: argparse.Namespace) -> dict[str, Any]:
     """Fields of the preset that the command line sets."""
-    changed = {} if options.motion is None else {"moves_between_scans": options.motion}
+    changed: dict[str, Any] = {"anatomy": options.anatomy}
+    if options.motion is not None:
+        changed["moves_between_scans"] = options.motion
     if options.pattern is None:
         return changed
     from accelqsm.results.integrity.check import check_file

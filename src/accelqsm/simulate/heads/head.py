@@ -13,6 +13,7 @@ from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from accelqsm.simulate.heads.nuclei import LOOKUP, NUCLEI
 from accelqsm.simulate.heads.paint import paint_slab
 from accelqsm.simulate.heads.person import Anatomy, draw_anatomy
+from accelqsm.simulate.heads.variety import NEAR_TEMPLATE, Variety
 
 __all__ = ["LOOKUP", "NUCLEI", "UPRIGHT", "Anatomy", "Head", "Pose", "digital_head", "draw_anatomy"]
 
@@ -54,6 +55,7 @@ def digital_head(
     age_years: float = 45.0,
     nuclei_chi_ppm: Mapping[str, float] | None = None,
     deformed: bool = True,
+    variety: Variety = NEAR_TEMPLATE,
 ) -> Head:
     """Draw a digital head: property(world) = property_template(deform(pose^-1(world))).
 
@@ -62,10 +64,11 @@ def digital_head(
             coordinates, with its middle near (0, -17, 4).
         seed: seed of the anatomy: size, shape, veins, texture.
         pose: rigid pose in the scanner.
-        age_years: age, on which the size of the ventricles depends.
+        age_years: age, on which the size of ventricles and sulci depends.
         nuclei_chi_ppm: mean susceptibility in ppm by name of ``NUCLEI``; others have their
             default.
         deformed: False for the shape of the template.
+        variety: how much anatomies differ from the template and from each other.
 
     Returns:
         The head, float32 (x, y, z), susceptibility in ppm relative to water.
@@ -82,6 +85,7 @@ def digital_head(
         age_years=age_years,
         nuclei_chi_ppm=nuclei_chi_ppm,
         deformed=deformed,
+        variety=variety,
     )
     return head_on_grid(anatomy, grid)
 

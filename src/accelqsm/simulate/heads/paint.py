@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from accelqsm.simulate.heads import anatomy, nuclei, vessels
+from accelqsm.simulate.heads.fluid import crisp_tissue
 from accelqsm.simulate.heads.nuclei import NUCLEI
 from accelqsm.simulate.heads.person import NUCLEUS_TEXTURE_SD, Anatomy, chi_pattern
 from accelqsm.simulate.heads.tissue import (
@@ -29,6 +30,8 @@ def paint_slab(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Properties (property, x, y, z), labels and brain mask at template points."""
     grey, white, inside = anatomy.brain_maps().at(points_mm)
+    if person.sulcus_level is not None:
+        grey, white = crisp_tissue(grey, white, person.sulcus_level)
     hull, skin, air, cord, spine, eye = anatomy.surroundings().at(points_mm)
     texture = person.texture.at(points_mm)
 

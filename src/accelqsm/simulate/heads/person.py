@@ -12,11 +12,12 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.simulate.heads import nuclei, vessels
+from accelqsm.simulate.heads import fluid, nuclei, vessels
 from accelqsm.simulate.heads.deformation import UPRIGHT, Deformation, Pose, draw_deformation
 from accelqsm.simulate.heads.lattice import Lattice, lattice_shape
 from accelqsm.simulate.heads.nuclei import LOOKUP, NUCLEI
 from accelqsm.simulate.heads.tissue import NUCLEUS_TISSUES
+from accelqsm.simulate.heads.variety import NEAR_TEMPLATE, Variety
 
 NUCLEUS_TEXTURE_SD = 0.15
 ROSTRO_CAUDAL_GRADIENT_PER_CM = 0.10
@@ -37,6 +38,8 @@ class Anatomy:
         veins: signed distance from the veins and their radius, in template space.
         texture: two maps of unit variance, in template space.
         pattern_means: mean of ``chi_pattern`` in each label, in the order of ``LOOKUP``.
+        sulcus_level: tissue fraction of the template below which there is fluid, or None for the
+            template's own mixtures of fluid and tissue.
     """
 
     pose: Pose
@@ -45,6 +48,7 @@ class Anatomy:
     veins: Lattice = field(repr=False)
     texture: Lattice = field(repr=False)
     pattern_means: tuple[float, ...]
+    sulcus_level: float | None = None
 
     def to_template(self, world_mm: Tensor) -> Tensor:
         """Map scanner coordinates (x, y, z, 3) to template coordinates."""
@@ -59,6 +63,7 @@ def draw_anatomy(
     age_years: float = 45.0,
     nuclei_chi_ppm: Mapping[str, float] | None = None,
     deformed: bool = True,
+    variety: Variety = NEAR_TEMPLATE,
 ) -> Anatomy:
     """Draw the anatomy of a subject; arguments as for ``digital_head``."""
     chosen = dict(nuclei_chi_ppm or {})
@@ -68,9 +73,14 @@ def draw_anatomy(
                 f"nuclei_chi_ppm: expected finite ppm for {' '.join(NUCLEI)}, found {name}={value}"
             )
     chi = {name: chosen.get(name, NUCLEUS_TISSUES[name].chi_ppm) for name in NUCLEI}
-    deformation = draw_deformation(seed=seed, age_years=age_years) if deformed else None
+    deformation, level = None, None
+    if deformed:
+        deformation = draw_deformation(seed=seed, age_years=age_years, variety=variety)
+        if variety.fluid is not None:
+            rng = np.random.default_rng([seed, 10])
+            level = fluid.draw_sulcus_level(rng, variety.fluid, age_years=age_years)
     veins, texture = vessels.draw_veins(seed=seed), _draw_texture(seed)
-    return Anatomy(pose, deformation, chi, veins, texture, _pattern_means(texture))
+    return Anatomy(pose, deformation, chi, veins, texture, _pattern_means(texture), level)
 
 
 def chi_pattern(points_mm: Tensor, texture: Tensor, name: str) -> Tensor:
