@@ -65,8 +65,8 @@ def simulate_study(
         The scans written, subject by subject.
 
     Raises:
-        InputError: no subject, a protocol named twice, or one without that of its session; a table
-            of positions that cannot be used.
+        InputError: no subject, a protocol named twice, or one without that of its session; an
+            unknown anatomy; a table of positions that cannot be used.
     """
     if n_subjects < 1:
         raise InputError(f"--subjects: expected 1 or more, found {n_subjects}")
@@ -80,6 +80,8 @@ def simulate_study(
                 f"found {' '.join(protocols)}"
             )
     chosen = replace(PRESETS[preset], **(changed or {}))
+    if chosen.anatomy not in VARIETIES:
+        raise InputError(f"anatomy: expected one of {', '.join(VARIETIES)}, found {chosen.anatomy}")
     if chosen.pattern:
         check_table(chosen, protocols)
     subjects = draw_cohort(n_subjects, seed=seed, nuclei=nuclei)
