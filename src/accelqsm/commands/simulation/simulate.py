@@ -68,21 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="another pose of the head in each scan (default yes for the preset paper alone)",
     )
-    parser.add_argument(
-        "--pattern",
-        type=Path,
-        metavar="TSV",
-        help="positions that the protocol af3, af4, af5 or af8 samples, as accelqsm pattern writes "
-        "them, in place of a Poisson disk; the acceleration is that of the table",
-    )
-    parser.add_argument(
-        "--nuclei",
-        type=Path,
-        metavar="TSV",
-        help="how the true susceptibility of nuclei is distributed over heads, columns region, "
-        "mean_ppb, sd_ppb and r_age (correlation with age); by default as Zhou et al. 2025 "
-        "measured it under parallel imaging",
-    )
+    _add_tables(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -124,3 +110,22 @@ def _changed(options: argparse.Namespace) -> dict[str, Any]:
 
     check_file(options.pattern)
     return {**changed, "pattern": str(options.pattern)}
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a table: sampled positions, and susceptibilities."""
+    parser.add_argument(
+        "--pattern",
+        type=Path,
+        metavar="TSV",
+        help="positions that the protocol af3, af4, af5 or af8 samples, as accelqsm pattern writes "
+        "them, in place of a Poisson disk; the acceleration is that of the table",
+    )
+    parser.add_argument(
+        "--nuclei",
+        type=Path,
+        metavar="TSV",
+        help="how the true susceptibility of nuclei is distributed over heads, columns region, "
+        "mean_ppb, sd_ppb and r_age (correlation with age); by default as Zhou et al. 2025 "
+        "measured it under parallel imaging",
+    )
