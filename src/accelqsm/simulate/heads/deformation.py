@@ -104,9 +104,9 @@ def draw_deformation(
 
 def _random_displacement(rng: np.random.Generator, variety: Variety, points_mm: Tensor) -> Tensor:
     """Smooth random displacement in mm on a lattice, three maps (3, x, y, z)."""
-    spread = ((variety.displacement_sd_mm, variety.smoothness_mm),)
+    spread = [(variety.displacement_sd_mm, variety.smoothness_mm)]
     if variety.fine_displacement_sd_mm:
-        spread += ((variety.fine_displacement_sd_mm, variety.fine_smoothness_mm),)
+        spread.append((variety.fine_displacement_sd_mm, variety.fine_smoothness_mm))
     drawn = [_smooth_noise(rng, points_mm, variety.spacing_mm, *each) for each in spread]
     displacement = drawn[0] if len(drawn) == 1 else drawn[0] + drawn[1]
     if variety.mirrored:

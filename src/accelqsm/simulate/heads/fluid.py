@@ -71,7 +71,8 @@ def ventricle_velocity_mm(points_mm: Tensor, walls_mm: tuple[float, float]) -> T
     left, right = (wall / (1 - wall / REACH_MM) if wall > 0 else wall for wall in walls_mm)
     speed = left + (right - left) * outwards
     weight = (1 - distance.clamp_min(0) / REACH_MM).clamp_min(0).square()
-    return -(speed * weight)[..., None] * torch.stack(normal, dim=-1)
+    velocity: Tensor = -(speed * weight)[..., None] * torch.stack(normal, dim=-1)
+    return velocity
 
 
 def draw_sulcus_level(rng: np.random.Generator, spaces: FluidSpaces, *, age_years: float) -> float:
@@ -110,7 +111,7 @@ def template_ventricles() -> Lattice:
     away, within_mm = (ndimage.distance_transform_edt(part) for part in (~largest, largest))
     distance = ndimage.gaussian_filter(away - within_mm, 1.0)
     distance -= np.partition(distance.ravel(), largest.sum())[largest.sum()]
-    slope = np.stack(np.gradient(ndimage.gaussian_filter(distance, NORMAL_SMOOTHNESS_MM)))
+    slope = np.array(np.gradient(ndimage.gaussian_filter(distance, NORMAL_SMOOTHNESS_MM)))
     normal = slope / np.sqrt((slope**2).sum(0) + LEAST_SLOPE**2)
     values = np.stack([distance, *normal]).astype(np.float32)
     return Lattice(torch.from_numpy(values), lower, 1.0)
