@@ -10,7 +10,7 @@ import torch
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.fourier import PHASE_ENCODES, ifft
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, cropped_spectrum, fft, ifft
 from accelqsm.grid import Grid, centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.simulate.heads.head import Head
@@ -100,6 +100,18 @@ def test_plane_wave_is_acquired_exactly(wave: tuple[int, int, int]) -> None:
 def test_wave_beyond_the_acquired_k_space_is_not_seen() -> None:
     line = torch.exp(2j * torch.pi * 9 * torch.arange(24, dtype=torch.float64) / 24)
     assert acquire(line[:, None, None].expand(24, 4, 4), (12, 4, 4)).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(("full", "size"), [(24, 12), (24, 7), (21, 10), (21, 21), (9, 3), (1, 1)])
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_a_cropped_spectrum_is_the_middle_of_the_centred_one(
+    full: int, size: int, axis: int
+) -> None:
+    shape = (3, full, 4) if axis == -2 else (3, 4, full)
+    image = torch.randn(shape, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    cut = centred_slice(full, size)
+    expected = fft(image, (axis,)).narrow(axis, cut.start, size)
+    torch.testing.assert_close(cropped_spectrum(image, axis, size), expected)
 
 
 def test_phase_evolves_with_the_field() -> None:

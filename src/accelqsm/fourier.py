@@ -24,6 +24,21 @@ def fft(image: Tensor, axes: Sequence[int] = SPATIAL) -> Tensor:
     return centred
 
 
+def cropped_spectrum(image: Tensor, axis: int, size: int) -> Tensor:
+    """The middle ``size`` frequencies of ``fft(image, (axis,))``, without shifts of the image.
+
+    A shift of the image by n // 2 is a phase of its spectrum, of which few samples are kept.
+    """
+    n, below = image.shape[axis], size // 2
+    spectrum = torch.fft.fft(image, dim=axis, norm="ortho")
+    parts = spectrum.narrow(axis, n - below, below), spectrum.narrow(axis, 0, size - below)
+    turns = (torch.arange(-below, size - below, device=image.device) * (n // 2) % n).double() / n
+    phases = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns).to(spectrum.dtype)
+    shape = [1] * image.ndim
+    shape[axis] = size
+    return torch.cat(parts, axis).mul_(phases.reshape(shape))
+
+
 def ifft(kspace: Tensor, axes: Sequence[int] = SPATIAL) -> Tensor:
     """Centred orthonormal inverse Fourier transform of ``kspace`` along ``axes``."""
     shifted = torch.fft.ifftshift(kspace, dim=axes)

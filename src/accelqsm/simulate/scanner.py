@@ -12,7 +12,7 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.fourier import READOUT, centred_slice, fft, ifft
+from accelqsm.fourier import READOUT, cropped_spectrum, ifft
 from accelqsm.grid import Shape
 from accelqsm.kspace import KSpace, check_pattern
 from accelqsm.simulate.coils import HeadCoil, head_coil
@@ -126,10 +126,7 @@ def acquire(image: Tensor, shape: Shape) -> Tensor:
     Axis x is in image space; the scale preserves the values of a smooth image.
     """
     for axis, size in zip((-1, -2, -3), reversed(shape), strict=True):
-        full = image.shape[axis]
-        spectrum = fft(image, (axis,))
-        cut = centred_slice(full, size)
-        image = spectrum.narrow(axis, cut.start, size) * (size / full) ** 0.5
+        image = cropped_spectrum(image, axis, size) * (size / image.shape[axis]) ** 0.5
     return ifft(image, READOUT)
 
 
