@@ -163,7 +163,8 @@ def test_unless_given_the_noise_decides_with_joint_consistency(consistency: str)
 def test_the_ratio_of_signal_to_noise_is_found(snr: float) -> None:
     scan = ball(snr=snr)
     assert signal_to_noise(scan) == pytest.approx(snr, rel=0.08)
-    assert sample_weight(scan) == pytest.approx(min(max(snr / 25, 1), 4), rel=0.08)
+    expected = min(max(snr * scan.acceleration / 160, 1), 6)
+    assert sample_weight(scan) == pytest.approx(expected, rel=0.08)
 
 
 def test_neither_unit_nor_gain_nor_a_dead_channel_changes_it() -> None:

@@ -14,9 +14,9 @@ from accelqsm.recon.method_settings import JOINT
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.network.unrolled import CascadeNetwork
 
-SNR_OF_TRAINING, MOST = 25.0, 4.0
-"""Signal-to-noise ratio up to which the weight that training found is right, and how many times it
-the samples have at most: at four times that ratio, the largest that this was measured at."""
+WEIGHT_PER_SNR, MOST = 1 / 160, 6.0
+"""Weight of the samples per acceleration and signal-to-noise ratio, from one digital head, and the
+largest that it leads to: more was not measured."""
 
 FAR, QUIET = 0.1, 0.1
 """Shares of the samples farthest from the centre, and of the readout positions of least energy."""
@@ -35,12 +35,14 @@ def weighed(network: Network, kspace: KSpace) -> Network:
 
 
 def sample_weight(kspace: KSpace) -> float:
-    """Weight of the samples relative to that of training.
+    """Weight of the samples relative to that of training, 1 or more.
 
-    Training finds one weight for noise of every size; the weight of least error is inversely
-    proportional to the noise.
+    Training finds one weight for noise of every size and for three accelerations. The weight of
+    least error is inversely proportional to the noise, and grows with the acceleration: the fewer
+    samples there are, the less noise they bring, and the more the network has put in.
     """
-    return min(max(signal_to_noise(kspace) / SNR_OF_TRAINING, 1.0), MOST)
+    wanted = WEIGHT_PER_SNR * kspace.acceleration * signal_to_noise(kspace)
+    return min(max(wanted, 1.0), MOST)
 
 
 def signal_to_noise(kspace: KSpace) -> float:
