@@ -2,7 +2,8 @@
 
 Three commands make the study, the last two of which stop and go on as they please:
 
-    accelqsm simulate BIDS --subjects 24 --motion --nuclei TARGETS.tsv \
+    accelqsm simulate BIDS --subjects 24 --seed 2025 --anatomy people --motion \
+        --nuclei TARGETS.tsv \
         --protocols full pi pi-rescan af3 af4 af5 af8 af3-retro af4-retro af5-retro
     accelqsm workflow BIDS OUT --labels derivatives/truth --reference pi --threads 1
     accelqsm workflow BIDS ATLAS --reference pi --threads 1
@@ -14,7 +15,9 @@ copy of OUT for ATLAS, without the line ``labels`` in its ``study.toml``, spares
 
 writes to RESULTS what the scans of all subjects that are complete give (``values.tsv``,
 ``similarity.tsv``, ``overlap.tsv``, pictures of maps), and from these tables all others, as
-Markdown, and the plots. Without ``--study`` it makes the latter again. In a page, what stands
+Markdown, and the plots. Subjects that RESULTS has already stay: with ``--participant-label`` of
+``simulate`` a study is made in parts, each of which may be removed once it is here. Without
+``--study`` tables and plots are made again. In a page, what stands
 between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by ``RESULTS/NAME.md``; its
 pictures, and the tables of which all is made, are copied to a folder named as the page.
 """
@@ -25,6 +28,8 @@ import argparse
 import re
 import shutil
 from pathlib import Path
+
+import pandas as pd
 
 from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
@@ -67,18 +72,38 @@ def main() -> None:
 def gather(dataset: Dataset, results: Path) -> None:
     """Write what the scans of all complete subjects give."""
     subjects, all_subjects = dataset.complete(), len(dataset.people())
-    print(f"{len(subjects)} of {all_subjects} subjects are complete", flush=True)
+    print(f"{len(subjects)} of {all_subjects} subjects here are complete", flush=True)
     values, gaps = without_gaps(values_table(dataset, subjects))
     for subject, why in gaps.items():
         print(f"{subject} is left out: {why}", flush=True)
     subjects = list(dict.fromkeys(values["subject"]))
     if not subjects:
         raise InputError(f"{dataset.out}: expected a subject with every nucleus, found none")
-    write_table(results / VALUES, values)
-    write_table(results / OVERLAP, overlap_table(dataset, subjects))
-    write_table(results / SIMILARITY, similarity_table(dataset, subjects))
-    for name, figure in pictures(dataset, values):
+    gathered = {
+        name: joined(results / name, table)
+        for name, table in (
+            (VALUES, values),
+            (OVERLAP, overlap_table(dataset, subjects)),
+            (SIMILARITY, similarity_table(dataset, subjects)),
+        )
+    }
+    for name, figure in pictures(dataset, gathered[VALUES], subjects):
         _save(results, name, figure)
+    for name, table in gathered.items():
+        write_table(results / name, table)
+
+
+def joined(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """A table with the subjects of an earlier one that it does not have, in their order."""
+    if not path.is_file():
+        return table
+    text = ("subject", "sex", "protocol", "labels", "region", "note", "profile")
+    before = read_table(path, text=text)
+    if "note" in before:
+        before = before.fillna({"note": ""})
+    before = before[~before["subject"].isin(table["subject"])]
+    both = pd.concat([part for part in (before, table) if len(part)] or [table])
+    return both.sort_values("subject", kind="stable", ignore_index=True)
 
 
 def write_results(results: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
@@ -45,18 +45,24 @@ def plots(numbers: Numbers) -> Iterator[tuple[str, Figure]]:
     yield "forest", forest_figure(forest_rows(study))
 
 
-def pictures(dataset: Dataset, values: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Nuclei, protocols and magnified nuclei of the first subject; maps of the one of figure 5."""
+def pictures(
+    dataset: Dataset, values: pd.DataFrame, subjects: Sequence[str]
+) -> Iterator[tuple[str, Figure]]:
+    """Nuclei, protocols and magnified nuclei of the first subject; maps of the one of figure 5.
+
+    Those of subjects whose maps are not in this part of the study were drawn with theirs.
+    """
     first = str(values["subject"].iloc[0])
-    found = _of_maps(dataset, first, None)
-    for number, title in enumerate(
-        ("The nuclei", "Protocols side by side", "Nuclei, magnified"), 1
-    ):
-        yield f"figure-{number}", found[title]()
+    if first in subjects:
+        found = _of_maps(dataset, first, None)
+        titles = "The nuclei", "Protocols side by side", "Nuclei, magnified"
+        for number, title in enumerate(titles, 1):
+            yield f"figure-{number}", found[title]()
     largest = largest_of(comparison(values, ACCELERATIONS))
-    found = _of_maps(dataset, largest.subject, largest)
-    yield "figure-5-nuclei", found["Nuclei, magnified"]()
-    yield "figure-5-differences", found[DIFFERENCES]()
+    if largest.subject in subjects:
+        found = _of_maps(dataset, largest.subject, largest)
+        yield "figure-5-nuclei", found["Nuclei, magnified"]()
+        yield "figure-5-differences", found[DIFFERENCES]()
 
 
 def largest_of(study: Comparison) -> LargestDifference:

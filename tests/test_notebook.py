@@ -17,6 +17,7 @@ import accelqsm as aq
 from accelqsm.errors import InputError
 from accelqsm.files.nifti import write_image
 from accelqsm.nuclei.register import TemplateMap
+from accelqsm.simulate.cohort import Cohort
 from accelqsm.simulate.heads.deformation import UPRIGHT
 from accelqsm.virtual import scans as virtual
 from nuclei_phantom import GRID as T1W_GRID
@@ -45,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(virtual.PRESETS, "demo", small)
         scans = virtual.simulate_study(
-            out / "scans", n_subjects=1, seed=SEED, preset="demo", protocols=["pi", "af5"]
+            out / "scans", Cohort(1, SEED), preset="demo", protocols=["pi", "af5"]
         )
     scans[1].raw.rename(out / "scan.h5")
     images = aq.reconstruct_echoes(aq.read_mrd(scans[0].raw), method="grappa")

@@ -11,7 +11,13 @@ import pytest
 from accelqsm.errors import InputError
 from accelqsm.files.tables import write_table
 from accelqsm.files.text.distributions import read_distributions
-from accelqsm.simulate.cohort import Distribution, draw_cohort, nuclei_correlation, random_pose
+from accelqsm.simulate.cohort import (
+    Cohort,
+    Distribution,
+    draw_cohort,
+    nuclei_correlation,
+    random_pose,
+)
 from accelqsm.simulate.heads.nuclei import NUCLEI
 
 # Zhou et al. 2025, doi 10.3389/fnins.2025.1522227, Tables 3 and 4, PI columns (ppb, r with age).
@@ -110,3 +116,17 @@ def test_a_table_of_nuclei_is_checked(tmp_path: Path, change: dict[str, object],
     write_table(tmp_path / "nuclei.tsv", pd.DataFrame(rows))
     with pytest.raises(InputError, match=f"nuclei.tsv: {said}"):
         read_distributions(tmp_path / "nuclei.tsv", NUCLEI)
+
+
+def test_parts_of_a_cohort_are_the_whole() -> None:
+    whole = Cohort(7, 3).subjects()
+    assert whole == draw_cohort(7, seed=3)
+    parts = [Cohort(7, 3, participants=labels).subjects() for labels in (("02", "sub-05"), ("07",))]
+    assert parts == [[whole[1], whole[4]], [whole[6]]]
+
+
+def test_a_participant_that_the_cohort_does_not_have_is_refused() -> None:
+    with pytest.raises(InputError, match="label: expected one of sub-01 to sub-03, found sub-04"):
+        Cohort(3, 0, participants=("01", "04")).subjects()
+    with pytest.raises(InputError, match="subjects: expected at least 1, found 0"):
+        Cohort(0, 0).subjects()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.files.toml import read_settings
+from accelqsm.simulate.cohort import Cohort
 from accelqsm.simulate.heads import fluid, nuclei
 from accelqsm.simulate.heads.anatomy import brain_maps, surroundings
 from accelqsm.simulate.heads.deformation import Deformation, draw_deformation
@@ -166,7 +167,7 @@ def test_anatomy_of_a_study_is_used_and_recorded(
         raise InputError("enough")
 
     monkeypatch.setattr(virtual, "digital_head", head)
-    study = {"n_subjects": 1, "seed": 0, "preset": "small", "protocols": ["pi"]}
+    study: dict[str, Any] = {"cohort": Cohort(1, 0), "preset": "small", "protocols": ["pi"]}
     for name in VARIETIES:
         with pytest.raises(InputError, match="enough"):
             virtual.simulate_study(tmp_path, **study, changed={"anatomy": name})

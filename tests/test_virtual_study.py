@@ -16,6 +16,7 @@ from accelqsm.agreement.published import published
 from accelqsm.agreement.statistics.equivalence import Verdict
 from accelqsm.agreement.verdict.verdicts import NucleusVerdict, ProtocolVerdict
 from accelqsm.errors import InputError
+from accelqsm.files.tables import write_table
 from accelqsm.virtual.protocols import PROTOCOLS
 
 HEADS = 6
@@ -254,3 +255,20 @@ def test_subjects_count_once_all_their_scans_are_measured(study, tmp_path: Path)
     assert module.Dataset(bids, out).complete() == ["sub-01"]
     (atlas / "study.toml").write_text('[study]\nreference = "pi"\n')
     assert module.Dataset(bids, out, atlas).complete() == []
+
+
+def test_a_part_of_a_study_is_added_and_replaces_its_own_subjects(study, values, tmp_path) -> None:
+    path, joined = tmp_path / "values.tsv", study[""].joined
+    parts = [
+        values[values["subject"].isin(labels)] for labels in (("sub-03",), ("sub-01", "sub-05"))
+    ]
+    pd.testing.assert_frame_equal(joined(path, parts[0]), parts[0])
+    write_table(path, parts[0])
+    both = joined(path, parts[1])
+    assert list(dict.fromkeys(both["subject"])) == ["sub-01", "sub-03", "sub-05"]
+    own = both[both["subject"] == "sub-03"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, parts[0].reset_index(drop=True))
+    write_table(path, both)
+    again = joined(path, parts[0].assign(value_ppb=1.0))
+    assert len(again) == len(both)
+    assert (again.loc[again["subject"] == "sub-03", "value_ppb"] == 1.0).all()

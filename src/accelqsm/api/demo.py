@@ -41,6 +41,7 @@ from accelqsm.results.study import (
     map_folder,
 )
 from accelqsm.runtime.progress import step
+from accelqsm.simulate.cohort import Cohort
 from accelqsm.virtual.measured import measured_heads
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.scans import simulate_study
@@ -67,7 +68,7 @@ def run_demo(out: Path, *, seed: int) -> Path:
     """
     with step("Scanning: parallel imaging AF 2, Poisson disk AF 3, 4, 5"):
         scans = simulate_study(
-            out / "scans", n_subjects=1, seed=seed, preset=DEMO_PRESET, protocols=DEMO_PROTOCOLS
+            out / "scans", Cohort(1, seed), preset=DEMO_PRESET, protocols=DEMO_PROTOCOLS
         )
     for scan in scans:
         map_scan(out, scan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,38 @@ class Subject:
     sex: str
     seed: int
     nuclei_chi_ppm: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What a cohort is drawn from.
+
+    Attributes:
+        n_subjects: number of heads, 1 or more.
+        seed: the same seed gives the same heads.
+        nuclei: distribution of the true susceptibility of each nucleus.
+        participants: labels of those that are wanted, with or without "sub-"; all if empty.
+    """
+
+    n_subjects: int
+    seed: int
+    nuclei: Mapping[str, Distribution] = field(default_factory=lambda: PUBLISHED)
+    participants: tuple[str, ...] = ()
+
+    def subjects(self) -> list[Subject]:
+        """The heads that are wanted, each as in the whole cohort.
+
+        Raises:
+            InputError: no subject, or a participant that the cohort does not have.
+        """
+        drawn = draw_cohort(self.n_subjects, seed=self.seed, nuclei=self.nuclei)
+        wanted = {f"sub-{label.removeprefix('sub-')}" for label in self.participants}
+        labels = [subject.label for subject in drawn]
+        for label in sorted(wanted.difference(labels)):
+            raise InputError(
+                f"--participant-label: expected one of {labels[0]} to {labels[-1]}, found {label}"
+            )
+        return [subject for subject in drawn if not wanted or subject.label in wanted]
 
 
 def draw_cohort(

@@ -24,7 +24,7 @@ from accelqsm.results.provenance import software
 from accelqsm.results.records import SETTINGS
 from accelqsm.results.study import ScanFiles, scan_files, t1w_file
 from accelqsm.runtime.progress import track
-from accelqsm.simulate.cohort import PUBLISHED, Distribution, Subject, draw_cohort, random_pose
+from accelqsm.simulate.cohort import Cohort, Subject, random_pose
 from accelqsm.simulate.heads.head import UPRIGHT, Head, Pose, digital_head
 from accelqsm.simulate.heads.variety import VARIETIES
 from accelqsm.simulate.mprage import t1w_grid, t1w_scan
@@ -38,38 +38,33 @@ T1W_SNR = 25.0
 
 def simulate_study(
     out: Path,
+    cohort: Cohort,
     *,
-    n_subjects: int,
-    seed: int,
     preset: str,
     protocols: Sequence[str],
     t1w: bool = False,
     changed: Mapping[str, Any] | None = None,
-    nuclei: Mapping[str, Distribution] = PUBLISHED,
 ) -> list[ScanFiles]:
     """Draw a cohort and scan every subject with every protocol.
 
     Args:
         out: folder for a BIDS dataset: raw data in ``sourcedata``, T1-weighted images, what is
             true of them in ``derivatives/truth``, and ``settings.toml``.
-        n_subjects: number of heads, 1 or more.
-        seed: seed of the cohort; the same seed gives the same files.
+        cohort: the heads; the same cohort gives the same files.
         preset: "small", "demo" or "paper".
         protocols: names of ``PROTOCOLS``.
         t1w: add a T1-weighted scan of every subject (1 mm, in a pose of its own).
         changed: fields of the preset that are to be others, such as ``moves_between_scans``,
             ``anatomy`` or ``pattern``.
-        nuclei: distribution of the true susceptibility of each nucleus.
 
     Returns:
         The scans written, subject by subject.
 
     Raises:
-        InputError: no subject, a protocol named twice, or one without that of its session; an
-            unknown anatomy; a table of positions that cannot be used.
+        InputError: no subject, or one that the cohort does not have; a protocol named twice, or
+            one without that of its session; an unknown anatomy; a table of positions that cannot
+            be used.
     """
-    if n_subjects < 1:
-        raise InputError(f"--subjects: expected 1 or more, found {n_subjects}")
     if len(set(protocols)) != len(protocols):
         raise InputError(f"--protocols: expected each once, found {' '.join(protocols)}")
     for name in protocols:
@@ -84,7 +79,7 @@ def simulate_study(
         raise InputError(f"anatomy: expected one of {', '.join(VARIETIES)}, found {chosen.anatomy}")
     if chosen.pattern:
         check_table(chosen, protocols)
-    subjects = draw_cohort(n_subjects, seed=seed, nuclei=nuclei)
+    subjects = cohort.subjects()
     scans = [
         files
         for subject in track(subjects, "Scanning digital heads", len(subjects))
@@ -97,11 +92,13 @@ def simulate_study(
     write_settings(
         out / SETTINGS,
         {
-            "seed": seed,
+            "subjects": cohort.n_subjects,
+            "participants": list(cohort.participants),
+            "seed": cohort.seed,
             "preset": preset,
             "protocols": list(protocols),
             "t1w": t1w,
-            "nuclei": {name: simple(one) for name, one in nuclei.items()},
+            "nuclei": {name: simple(one) for name, one in cohort.nuclei.items()},
             "scanner": {name: value for name, value in simple(chosen).items() if value != ""},
             "variety": simple(asdict(VARIETIES[chosen.anatomy])),
             "software": software(),

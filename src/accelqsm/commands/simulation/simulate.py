@@ -29,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="digital heads (default 1)",
     )
     parser.add_argument(
+        "--participant-label",
+        "--participant_label",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="of these heads only those with such labels, with or without sub-; each is as in the "
+        "whole dataset, so that one can be simulated in parts",
+    )
+    parser.add_argument(
         "--seed",
         **SEED,
         default=0,
@@ -76,8 +85,9 @@ def run(options: argparse.Namespace) -> None:
     preset = PRESETS[options.preset]
     with results(options, NAME) as folder:
         each = sum(preset.scan_bytes(protocol) for protocol in options.protocols)
-        check_space(options.out, options.subjects * each)
-        from accelqsm.simulate.cohort import PUBLISHED, Distribution
+        wanted = len(set(options.participant_label)) or options.subjects
+        check_space(options.out, wanted * each)
+        from accelqsm.simulate.cohort import PUBLISHED, Cohort, Distribution
         from accelqsm.virtual.scans import simulate_study
 
         nuclei = PUBLISHED
@@ -88,13 +98,11 @@ def run(options: argparse.Namespace) -> None:
             nuclei = {name: Distribution(*figures) for name, *figures in rows}
         scans = simulate_study(
             folder,
-            n_subjects=options.subjects,
-            seed=options.seed,
+            Cohort(options.subjects, options.seed, nuclei, tuple(options.participant_label)),
             preset=options.preset,
             protocols=options.protocols,
             t1w=options.t1w,
             changed=_changed(options),
-            nuclei=nuclei,
         )
     say(options.out, f"{len(scans)} scans with labels and true susceptibility")
 
