@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -290,16 +289,14 @@ def values_table(path: Path) -> Path:
     return path
 
 
-def test_compare_writes_the_agreement_table_quickly_and_without_torch(tmp_path: Path) -> None:
+def test_compare_writes_the_agreement_table_without_torch(tmp_path: Path) -> None:
     values = values_table(tmp_path / "values.tsv")
     script = (
         "import sys; from accelqsm.cli import main; "
         f"code = main(['compare', {str(values)!r}, '--reference', 'PI', {str(tmp_path)!r}]); "
         "sys.exit(code or ('torch' in sys.modules and 9))"
     )
-    start = time.perf_counter()
     subprocess.run([sys.executable, "-c", script], check=True)
-    assert time.perf_counter() - start < 20
     table = read_table(tmp_path / "agreement.tsv").set_index("region")
     assert {
         "protocol",
