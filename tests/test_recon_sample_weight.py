@@ -190,6 +190,15 @@ def test_readout_positions_without_samples_do_not_count_as_silence() -> None:
     assert signal_to_noise(replace(scan, samples=masked)) == pytest.approx(60, rel=0.1)
 
 
+def test_without_a_centre_the_weight_is_that_of_training() -> None:
+    """As of a scan whose sensitivities come from elsewhere."""
+    scan = ball(snr=60.0)
+    around = scan.sampled.clone()
+    around[24, 18] = False
+    outside = replace(scan, sampled=around, samples=scan.samples[..., around[scan.sampled].numpy()])
+    assert sample_weight(outside) == 1.0
+
+
 def test_no_samples_at_all_have_the_weight_of_training() -> None:
     scan = ball(snr=60.0)
     assert sample_weight(replace(scan, samples=0 * scan.samples)) == 1.0

@@ -49,9 +49,12 @@ def signal_to_noise(kspace: KSpace) -> float:
     """Signal of the first echo, all channels, over the SD of the noise of each part of a voxel.
 
     The signal is the root of the mean power, weighted by the power itself, so that air around the
-    head does not count; channels whose samples have no noise are left out, and 0 is returned if
-    all are.
+    head does not count; channels whose samples have no noise are left out. 0 if all are, or where
+    no centre of k-space tells of the signal.
     """
+    centre = tuple(n // 2 for n in kspace.plane)
+    if kspace.calibration is None and not kspace.pattern(0)[centre]:
+        return 0.0
     sd = noise_sd(kspace)
     n_x = kspace.acquisition.grid.shape[0]
     step = max(1, n_x // READOUTS)
