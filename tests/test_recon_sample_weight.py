@@ -169,9 +169,10 @@ def test_the_ratio_of_signal_to_noise_is_found(snr: float) -> None:
 
 def test_neither_unit_nor_gain_nor_a_dead_channel_changes_it() -> None:
     scan, expected = ball(snr=60.0), signal_to_noise(ball(snr=60.0))
-    larger = replace(scan, samples=np.asarray(1e6 * scan.samples, np.complex64))
-    assert signal_to_noise(larger) == pytest.approx(expected, rel=1e-4)
-    assert signal_to_noise(larger.balanced()) == pytest.approx(expected, rel=1e-4)
+    for unit in (1e6, 1e-22):
+        other = replace(scan, samples=np.asarray(unit * scan.samples, np.complex64))
+        assert signal_to_noise(other) == pytest.approx(expected, rel=1e-4)
+        assert signal_to_noise(other.balanced()) == pytest.approx(expected, rel=1e-4)
     dead = replace(scan, samples=np.concatenate([scan.samples, 0 * scan.samples[:1]]))
     assert signal_to_noise(dead) == pytest.approx(expected, rel=1e-4)
 

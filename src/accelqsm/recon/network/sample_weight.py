@@ -21,7 +21,8 @@ largest that it leads to: more was not measured."""
 FAR, QUIET = 0.1, 0.1
 """Shares of the samples farthest from the centre, and of the readout positions of least energy."""
 
-READOUTS = 24
+READOUTS = 48
+"""Readout positions that are looked at, at most twice as many."""
 
 
 def weighed(network: Network, kspace: KSpace) -> Network:
@@ -56,12 +57,10 @@ def signal_to_noise(kspace: KSpace) -> float:
     if kspace.calibration is None and not kspace.pattern(0)[centre]:
         return 0.0
     sd = noise_sd(kspace)
-    n_x = kspace.acquisition.grid.shape[0]
-    step = max(1, n_x // READOUTS)
     power = torch.zeros(())
     for channel in np.flatnonzero(sd).tolist():
         here = slice(channel, channel + 1)
-        image = low_resolution(kspace, channels=here, x=slice(step // 2, None, step))[0]
+        image = low_resolution(kspace, channels=here, x=_readouts(kspace))[0]
         power = power + (image.abs() / (kspace.gain * sd[channel])).square().cpu()
     total = float(power.sum())
     return math.sqrt(float(power.square().sum()) / total) if total > 0 else 0.0
@@ -76,7 +75,7 @@ def noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
     """
     echo = kspace.acquisition.n_echoes - 1
     power = _far_power(kspace, echo)
-    energy = power.sum(2, dtype=np.float64)
+    energy = power.sum(2)
     energy = (energy / np.maximum(energy.sum(1, keepdims=True), np.finfo(np.float64).tiny)).sum(0)
     measured = np.flatnonzero(energy)
     if not len(measured):
@@ -90,12 +89,17 @@ def noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
     return found
 
 
-def _far_power(kspace: KSpace, echo: int) -> npt.NDArray[np.float32]:
+def _far_power(kspace: KSpace, echo: int) -> npt.NDArray[np.float64]:
     """Power of the samples of one echo farthest from the centre, (channel, x, sample)."""
     places = kspace.pattern(echo).cpu().nonzero().numpy()
     plane = np.array(kspace.plane)
     distance = np.linalg.norm((places - plane // 2) / plane, axis=1)
     n = max(1, round(FAR * len(places)))
     far = np.sort(np.argsort(distance, kind="stable")[-n:])
-    samples = (channel[echo][:, far] for channel in kspace.samples)
-    return np.stack([each.real**2 + each.imag**2 for each in samples])
+    samples = (channel[echo, _readouts(kspace)][:, far] for channel in kspace.samples)
+    return np.stack([np.abs(each).astype(np.float64) ** 2 for each in samples])
+
+
+def _readouts(kspace: KSpace) -> slice:
+    """Evenly spaced readout positions, the first among them."""
+    return slice(None, None, max(1, kspace.acquisition.grid.shape[0] // READOUTS))
