@@ -128,5 +128,5 @@ def test_parts_of_a_cohort_are_the_whole() -> None:
 def test_a_participant_that_the_cohort_does_not_have_is_refused() -> None:
     with pytest.raises(InputError, match="label: expected one of sub-01 to sub-03, found sub-04"):
         Cohort(3, 0, participants=("01", "04")).subjects()
-    with pytest.raises(InputError, match="subjects: expected at least 1, found 0"):
+    with pytest.raises(InputError, match="--subjects: expected 1 or more, found 0"):
         Cohort(0, 0).subjects()

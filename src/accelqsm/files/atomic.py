@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 PARTIAL = ".partial-"
 """What names of temporary files begin with."""
 
+RANDOM, LONGEST_ENDING = 8, 200
+"""Random characters of such a name, and bytes of the file's own; a name may have 255."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -19,8 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     After an exception the temporary file is removed and an existing file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(path.suffixes)
-    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=_ending(path), dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -32,10 +35,21 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_partial(path: Path) -> None:
+    """Remove what killed processes left of ``path``, which no other process may be writing."""
+    for left in path.parent.glob(f"{PARTIAL}{'?' * RANDOM}{glob.escape(_ending(path))}"):
+        left.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _ending(path: Path) -> str:
+    """What names of temporary files of ``path`` end with."""
+    return "-" + os.fsencode(path.name)[-LONGEST_ENDING:].decode(errors="ignore")
 
 
 def _sync(path: Path) -> None:

@@ -129,7 +129,7 @@ def draw_cohort(
     Source: Zhou et al. 2025, Front Neurosci 19:1522227, doi 10.3389/fnins.2025.1522227.
     """
     if n_subjects < 1:
-        raise InputError(f"subjects: expected at least 1, found {n_subjects}")
+        raise InputError(f"--subjects: expected 1 or more, found {n_subjects}")
     rng = np.random.default_rng([seed, 7])
     ages = rng.permutation(_ages_years(n_subjects))
     sexes = np.where(np.arange(n_subjects) < round(FEMALE_FRACTION * n_subjects), "F", "M")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from accelqsm.files.atomic import whole_file, write_text
+from accelqsm.files.atomic import remove_partial, whole_file, write_text
 from accelqsm.files.bids.description import DESCRIPTION, write_description
 from accelqsm.files.megre.bids import bids_name
 from accelqsm.files.toml import read_settings
@@ -58,6 +58,8 @@ def publish(context: Context, step: Step) -> None:
     stem = scan.name(_rec(context, step))
     names = _map_names(source, stem) if step.kind == MAP else _nuclei_names(stem)
     sidecars = _map_sidecars(context, source, stem) if step.kind == MAP else _label_sidecars(stem)
+    for target in (*names.values(), *sidecars):
+        remove_partial(anat / target)
     for name, target in names.items():
         _link(source / name, anat / target)
     for name, fields in sidecars.items():
