@@ -2,7 +2,7 @@
 
 The study is two commands, and takes an hour on two cores:
 
-    accelqsm simulate BIDS --subjects 12 --seed 59
+    accelqsm simulate BIDS --subjects 12 --seed 59 --participant-label 01 02 03 04 05 06 09 10 11 12
     accelqsm workflow BIDS OUT --labels derivatives/truth --threads 1 -- --cores 2
 
 Then this script measures the nuclei in its maps as the demo does, with those of the truth, and

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
 from accelqsm.agreement.values import check_values
 from accelqsm.cli import parser
-from accelqsm.simulate.cohort import draw_cohort
+from accelqsm.simulate.cohort import Cohort
 from accelqsm.simulate.heads.nuclei import NUCLEI
 from accelqsm.virtual.measured import measured_heads
 
@@ -23,21 +25,30 @@ def test_every_head_has_every_value() -> None:
 
 def test_true_values_are_those_of_the_cohort_of_the_seed() -> None:
     """Up to what cutting k-space and the edges of labels take from a nucleus."""
-    people = draw_cohort(HEADS.record["heads"], seed=HEADS.record["seed"])
+    people = cohort().subjects()
     true = HEADS.values[HEADS.values["protocol"] == "truth"]
     wide = true.pivot(index="subject", columns="region", values="value_ppb").sort_index()
     drawn = np.array([[1000 * person.nuclei_chi_ppm[name] for name in NUCLEI] for person in people])
     found = wide[list(NUCLEI)].to_numpy()
+    assert [name.replace("head", "sub") for name in wide.index] == [who.label for who in people]
     for column, name in enumerate(NUCLEI):
         r = np.corrcoef(drawn[:, column], found[:, column])[0, 1]
         assert r > 0.9, name
 
 
 def test_the_commands_of_the_record_are_commands() -> None:
-    for line in HEADS.record["commands"]:
-        words = line.split()
-        own = words[1 : words.index("--")] if "--" in words else words[1:]
-        options = parser().parse_args(own)
-        if own[0] == "simulate":
-            assert (options.subjects, options.seed) == (HEADS.record["heads"], HEADS.record["seed"])
-            assert options.preset == HEADS.record["preset"]
+    simulated, _ = map(options_of, HEADS.record["commands"])
+    assert simulated.seed == HEADS.record["seed"]
+    assert simulated.preset == HEADS.record["preset"]
+    assert len(cohort().subjects()) == HEADS.record["heads"]
+
+
+def options_of(line: str) -> argparse.Namespace:
+    words = line.split()
+    return parser().parse_args(words[1 : words.index("--")] if "--" in words else words[1:])
+
+
+def cohort() -> Cohort:
+    """The heads that the record says were simulated."""
+    options = options_of(HEADS.record["commands"][0])
+    return Cohort(options.subjects, options.seed, participants=tuple(options.participant_label))
