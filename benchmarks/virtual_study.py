@@ -97,8 +97,7 @@ def joined(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     """A table with the subjects of an earlier one that it does not have, in their order."""
     if not path.is_file():
         return table
-    text = ("subject", "sex", "protocol", "labels", "region", "note", "profile")
-    before = read_table(path, text=text)
+    before = read_table(path, text=(*TEXT, "profile"))
     if "note" in before:
         before = before.fillna({"note": ""})
     before = before[~before["subject"].isin(table["subject"])]
