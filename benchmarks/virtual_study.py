@@ -9,17 +9,19 @@ Three commands make the study, the last two of which stop and go on as they plea
     accelqsm workflow BIDS ATLAS --reference pi --threads 1
 
 The second measures by true labels, the third by those of an atlas, registered as in the study; a
-copy of OUT for ATLAS, without the line ``labels`` in its ``study.toml``, spares the maps. Then
+copy of OUT for ATLAS, without the line ``labels`` in its ``study.toml``, spares the maps
+(``virtual_cohort.py`` does all of this for one subject after another). Then
 
     python benchmarks/virtual_study.py RESULTS --study BIDS OUT [--atlas ATLAS] [--page PAGE.md]
 
 writes to RESULTS what the scans of all subjects that are complete give (``values.tsv``,
-``similarity.tsv``, ``overlap.tsv``, pictures of maps), and from these tables all others, as
+``similarity.tsv``, ``overlap.tsv``, ``checksums.tsv``, pictures of maps; in ``left-out.tsv``
+those that lack a nucleus, and why), and from these tables all others, as
 Markdown, and the plots. Subjects that RESULTS has already stay: with ``--participant-label`` of
 ``simulate`` a study is made in parts, each of which may be removed once it is here. Without
 ``--study`` tables and plots are made again. In a page, what stands
 between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by ``RESULTS/NAME.md``; its
-pictures, and the tables of which all is made, are copied to a folder named as the page.
+pictures, and all tables, are copied to a folder named as the page.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from virtual_study_values import (
     TEXT,
     VALUE_COLUMNS,
     Dataset,
+    checksums_table,
     overlap_table,
     similarity_table,
     values_table,
@@ -48,6 +51,7 @@ from virtual_study_values import (
 )
 
 VALUES, SIMILARITY, OVERLAP = "values.tsv", "similarity.tsv", "overlap.tsv"
+LEFT_OUT, CHECKSUMS = "left-out.tsv", "checksums.tsv"
 START, END = "<!-- results: ", "<!-- end -->"
 PART = re.compile(rf"{START}([\w-]+) -->\n(?:(?!{START}).)*?{END}\n", re.DOTALL)
 PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
@@ -76,15 +80,18 @@ def gather(dataset: Dataset, results: Path) -> None:
     values, gaps = without_gaps(values_table(dataset, subjects))
     for subject, why in gaps.items():
         print(f"{subject} is left out: {why}", flush=True)
+    left_out = pd.DataFrame({"subject": list(gaps), "why": list(gaps.values())}, dtype=object)
+    write_table(results / LEFT_OUT, joined(results / LEFT_OUT, left_out))
     subjects = list(dict.fromkeys(values["subject"]))
     if not subjects:
-        raise InputError(f"{dataset.out}: expected a subject with every nucleus, found none")
+        return
     gathered = {
         name: joined(results / name, table)
         for name, table in (
             (VALUES, values),
             (OVERLAP, overlap_table(dataset, subjects)),
             (SIMILARITY, similarity_table(dataset, subjects)),
+            (CHECKSUMS, checksums_table(dataset, subjects)),
         )
     }
     for name, figure in pictures(dataset, gathered[VALUES], subjects):
@@ -97,7 +104,7 @@ def joined(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     """A table with the subjects of an earlier one that it does not have, in their order."""
     if not path.is_file():
         return table
-    before = read_table(path, text=(*TEXT, "profile"))
+    before = read_table(path, text=(*TEXT, "profile", "why", "file", "sha256"))
     if "note" in before:
         before = before.fillna({"note": ""})
     before = before[~before["subject"].isin(table["subject"])]
@@ -128,7 +135,7 @@ def write_results(results: Path) -> None:
 
 
 def fill_page(page: Path, results: Path) -> None:
-    """Fill in the parts of a page, and copy what it shows and what it was made of beside it.
+    """Fill in the parts of a page, and copy what it shows and all tables beside it.
 
     Raises:
         InputError: a part that the results do not have.
@@ -136,7 +143,8 @@ def fill_page(page: Path, results: Path) -> None:
     text = filled(page.read_text(encoding="utf-8"), results)
     beside = page.with_suffix("")
     beside.mkdir(exist_ok=True)
-    for name in (VALUES, SIMILARITY, OVERLAP, *PICTURE.findall(text)):
+    tables = sorted(path.name for path in results.glob("*.tsv"))
+    for name in (*tables, *PICTURE.findall(text)):
         shutil.copyfile(results / name, beside / name)
     write_text(page, PICTURE.sub(rf"]({beside.name}/\1)", text))
 

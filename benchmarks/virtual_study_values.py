@@ -24,6 +24,7 @@ from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.table import from_table
 from accelqsm.reports.content.pictures import read_images
 from accelqsm.reports.content.scans import ScanPaths, StudyFolder
+from accelqsm.results.integrity.seal import sha256
 from accelqsm.results.maps import CHIMAP, MASK
 from accelqsm.results.nuclei import LABELS, TABLE
 from accelqsm.results.records import SETTINGS
@@ -211,6 +212,21 @@ def overlap_table(dataset: Dataset, subjects: Iterable[str]) -> pd.DataFrame:
             dice = 2 * float((own & both).sum()) / float(own.sum() + both.sum())
             rows.append({"subject": subject, "region": region, "dice": dice})
     return pd.DataFrame(rows)
+
+
+def checksums_table(dataset: Dataset, subjects: Iterable[str]) -> pd.DataFrame:
+    """SHA-256 of every map, and of the nuclei by each kind of labels, to hold a second run against.
+
+    Columns subject, protocol, file, sha256.
+    """
+    rows = []
+    for subject in subjects:
+        for protocol in ARMS:
+            files = {"map": step(dataset.out, subject, protocol, MAP) / CHIMAP}
+            for kind, out in dataset.studies.items():
+                files[f"nuclei, {kind} labels"] = step(out, subject, protocol, NUCLEI) / TABLE
+            rows += [(subject, protocol, what, sha256(path)) for what, path in files.items()]
+    return pd.DataFrame(rows, columns=["subject", "protocol", "file", "sha256"])
 
 
 def _by_region(image: Path, lookup: pd.DataFrame) -> Mapping[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import itertools
 from dataclasses import replace
@@ -16,7 +17,7 @@ from accelqsm.agreement.published import published
 from accelqsm.agreement.statistics.equivalence import Verdict
 from accelqsm.agreement.verdict.verdicts import NucleusVerdict, ProtocolVerdict
 from accelqsm.errors import InputError
-from accelqsm.files.tables import write_table
+from accelqsm.files.tables import read_table, write_table
 from accelqsm.virtual.protocols import PROTOCOLS
 
 HEADS = 6
@@ -272,3 +273,76 @@ def test_a_part_of_a_study_is_added_and_replaces_its_own_subjects(study, values,
     again = joined(path, parts[0].assign(value_ppb=1.0))
     assert len(again) == len(both)
     assert (again.loc[again["subject"] == "sub-03", "value_ppb"] == 1.0).all()
+
+
+def test_a_part_has_the_checksums_of_its_maps_and_nuclei(study, tmp_path: Path) -> None:
+    module = study["_values"]
+    out, atlas = tmp_path / "out", tmp_path / "atlas"
+    for folder, text in ((out, 'labels = "derivatives/truth"'), (atlas, 'reference = "pi"')):
+        for protocol, kind in itertools.product(PROTOCOLS, ("map", "nuclei")):
+            step = folder / "steps" / "sub-01" / f"acq-{protocol.replace('-', '')}" / kind
+            step.mkdir(parents=True)
+            name = {"map": "Chimap.nii.gz", "nuclei": "nuclei.tsv"}[kind]
+            (step / name).write_text(f"{folder.name} {protocol} {kind}")
+        (folder / "study.toml").write_text(f"[study]\n{text}\n")
+    table = module.checksums_table(module.Dataset(tmp_path, out, atlas), ["sub-01"])
+    assert len(table) == 3 * len(PROTOCOLS)
+    assert table["sha256"].nunique() == len(table)
+    own = table.set_index(["protocol", "file"])["sha256"]
+    expected = hashlib.sha256(b"atlas af5-retro nuclei").hexdigest()
+    assert own[("af5-retro", "nuclei, atlas labels")] == expected
+
+
+def test_a_cohort_goes_on_with_the_subjects_that_its_results_lack(
+    study, values, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands and gathering are stood in for; the one with a gap is not made again either."""
+    cohort = importlib.import_module("virtual_cohort")
+    results, work = tmp_path / "results", tmp_path / "work"
+    said: list[list[str]] = []
+    broken: list[str] = []
+    results.mkdir()
+    work.mkdir()
+
+    def command(log: Path, *words: object) -> None:
+        said.append([str(word) for word in words])
+        if words[0] == "workflow" and "--labels" in words:
+            out = Path(str(words[2]))
+            out.mkdir(parents=True)
+            (out / "study.toml").write_text(
+                '[study]\nreference = "pi"\nlabels = "derivatives/truth"\nthreads = 1\n'
+            )
+
+    def gathered(dataset, results: Path) -> None:
+        label = dataset.out.parent.name.rpartition("-")[0]
+        assert (dataset.atlas / "study.toml").read_text().count("labels") == 0
+        if label == "sub-02":
+            write_table(results / "left-out.tsv", pd.DataFrame({"subject": [label], "why": "gap"}))
+            return
+        if label == "sub-03" and not broken:
+            broken.append(label)
+            raise OSError("no space left")
+        path = results / "values.tsv"
+        write_table(path, study[""].joined(path, values.head(3).assign(subject=label)))
+
+    monkeypatch.setattr(cohort, "_accelqsm", command)
+    monkeypatch.setattr(cohort, "gather", gathered)
+    monkeypatch.setattr(cohort, "write_results", lambda results: said.append(["tables"]))
+    words = ["cohort", str(results), "--atlas", "cit168", "--work", str(work), "--subjects", "4"]
+    monkeypatch.setattr("sys.argv", [*words, "--at-once", "1"])
+    with pytest.raises(OSError, match="no space"):
+        cohort.main()
+    assert not any(work.iterdir())
+    made = read_table(results / "values.tsv", text=("subject",))["subject"]
+    missing = [label for label in ("sub-03", "sub-04") if label not in set(made)]
+    said.clear()
+    cohort.main()
+    labels = [line[line.index("--participant-label") + 1] for line in said if "--seed" in line]
+    assert labels == missing
+    assert "sub-03" in labels
+    words = ("simulate", "workflow", "workflow") * len(labels)
+    assert [line[0] for line in said] == [*words, "tables"]
+    made = read_table(results / "values.tsv", text=("subject",))["subject"]
+    assert list(dict.fromkeys(made)) == ["sub-01", "sub-03", "sub-04"]
+    targets = pd.read_csv(results / "targets.tsv", sep="\t")
+    assert list(targets["region"]) == ["Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr"]
