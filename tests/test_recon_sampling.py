@@ -9,7 +9,7 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice, ifft
-from accelqsm.kspace import calibration_box
+from accelqsm.kspace import calibration_box, from_centre
 from accelqsm.recon import sampling
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
@@ -294,3 +294,12 @@ def test_a_count_is_met_where_samples_are_sparse_or_dense(change: int) -> None:
     if change > 0:
         rest = np.sort(distance[allowed & ~mask])
         np.testing.assert_allclose(np.sort(distance[changed]), rest[:3])
+
+
+def test_positions_come_by_their_distance_from_the_centre_relative_to_each_axis() -> None:
+    """On 8 x 4, centre (4, 2): (2, 2) and (4, 1) are a quarter away, (4, 3) too, (0, 0) 0.71."""
+    sampled = torch.zeros(8, 4, dtype=torch.bool)
+    for place in ((0, 0), (2, 2), (4, 1), (4, 2), (4, 3), (7, 2)):
+        sampled[place] = True
+    order = sampled.nonzero()[from_centre(sampled)].tolist()
+    assert order == [[4, 2], [2, 2], [4, 1], [4, 3], [7, 2], [0, 0]]

@@ -178,6 +178,19 @@ def sample_index(sampled: Tensor) -> Tensor:
     return index.masked_fill(~sampled, -1)
 
 
+def from_centre(sampled: Tensor) -> Tensor:
+    """Order of the sampled positions from the centre of k-space outwards, (sample,).
+
+    The distance of a position is relative to the extent of k-space along each axis.
+
+    Args:
+        sampled: bool (y, z).
+    """
+    places, plane = sampled.nonzero().double(), torch.tensor(sampled.shape, device=sampled.device)
+    order: Tensor = ((places - plane // 2) / plane).norm(dim=1).argsort(stable=True)
+    return order
+
+
 def calibration_box(sampled: Tensor) -> tuple[slice, slice]:
     """Largest fully sampled rectangle centred on the zero frequency.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.grid import cut_grid
-from accelqsm.kspace import KSpace, calibration_box
+from accelqsm.kspace import KSpace, calibration_box, from_centre
 from accelqsm.recon.channels import compress_channels, prewhiten
 from accelqsm.recon.espirit import espirit
 from accelqsm.recon.method_settings import SensitivitySettings
@@ -82,12 +82,8 @@ def _relative(residual: Tensor, measured: Tensor, noise: float) -> float | None:
 
 def _noise_energy(measured: Tensor, sampled: Tensor) -> float:
     """Energy of the samples of one position far from the centre, which are noise for the most."""
-    y, z = sampled.shape
-    places = sampled.nonzero()
-    distance = ((places - places.new_tensor([y // 2, z // 2])) / places.new_tensor([y, z])).norm(
-        dim=1
-    )
-    far = places[distance.argsort(descending=True)[: max(1, round(FAR * len(places)))]]
+    far = sampled.nonzero()[from_centre(sampled)]
+    far = far[-max(1, round(FAR * len(far))) :]
     return float(measured[..., far[:, 0], far[:, 1]].abs().square().sum()) / len(far)
 
 
@@ -99,11 +95,8 @@ def _held_out(kspace: KSpace) -> Tensor | None:
             outside[calibration_box(kspace.pattern(0))] = False
         except InputError:
             return None
-    y, z = outside.shape
-    places = outside.nonzero()
-    middle = places.new_tensor([y // 2, z // 2])
-    distance = ((places - middle) / places.new_tensor([y, z])).norm(dim=1)
-    near = places[distance.argsort(stable=True)[: round(NEAR * len(places))]]
+    near = outside.nonzero()[from_centre(outside)]
+    near = near[: round(NEAR * len(near))]
     drawn = np.random.default_rng(0).permutation(len(near))[: round(HELD_OUT * len(near))]
     if len(drawn) < FEWEST:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from accelqsm.kspace import KSpace
+from accelqsm.kspace import KSpace, from_centre
 from accelqsm.recon.channels import low_resolution
 from accelqsm.recon.method_settings import JOINT
 from accelqsm.recon.network.protocol import Network
@@ -91,11 +91,8 @@ def noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
 
 def _far_power(kspace: KSpace, echo: int) -> npt.NDArray[np.float64]:
     """Power of the samples of one echo farthest from the centre, (channel, x, sample)."""
-    places = kspace.pattern(echo).cpu().nonzero().numpy()
-    plane = np.array(kspace.plane)
-    distance = np.linalg.norm((places - plane // 2) / plane, axis=1)
-    n = max(1, round(FAR * len(places)))
-    far = np.sort(np.argsort(distance, kind="stable")[-n:])
+    order = from_centre(kspace.pattern(echo).cpu()).numpy()
+    far = np.sort(order[-max(1, round(FAR * len(order))) :])
     samples = (channel[echo, _readouts(kspace)][:, far] for channel in kspace.samples)
     return np.stack([np.abs(each).astype(np.float64) ** 2 for each in samples])
 
