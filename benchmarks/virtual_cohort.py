@@ -99,7 +99,7 @@ def _study_of(
     log.parent.mkdir(exist_ok=True)
     log.unlink(missing_ok=True)
     heads = ["--subjects", options.subjects, "--seed", options.seed, "--preset", options.preset]
-    heads += ["--anatomy", "people", "--motion", "--nuclei", distribution.resolve()]
+    heads += ["--anatomy", "people", "--motion", "--exact", "--nuclei", distribution.resolve()]
     one = ["--participant-label", subject, "--protocols", *ARMS]
     settings = ["--reference", REFERENCE, "--threads", 1]
     _accelqsm(log, "simulate", bids, *heads, *one)

@@ -3,7 +3,7 @@
 Three commands make the study, the last two of which stop and go on as they please:
 
     accelqsm simulate BIDS --subjects 24 --seed 2025 --anatomy people --motion \
-        --nuclei TARGETS.tsv \
+        --nuclei TARGETS.tsv --exact \
         --protocols full pi pi-rescan af3 af4 af5 af8 af3-retro af4-retro af5-retro
     accelqsm workflow BIDS OUT --labels derivatives/truth --reference pi --threads 1
     accelqsm workflow BIDS ATLAS --reference pi --threads 1

@@ -130,3 +130,32 @@ def test_a_participant_that_the_cohort_does_not_have_is_refused() -> None:
         Cohort(3, 0, participants=("01", "04")).subjects()
     with pytest.raises(InputError, match="--subjects: expected 1 or more, found 0"):
         Cohort(0, 0).subjects()
+
+
+@pytest.mark.parametrize("n", [9, 24])
+def test_a_few_heads_have_the_published_moments_themselves(n: int) -> None:
+    """Exact to rounding of age; at equal age nuclei go together as in any cohort."""
+    nuclei = {name: Distribution(m / 1e3, sd / 1e4, r) for name, (m, sd, r) in PUBLISHED.items()}
+    cohort = draw_cohort(n, seed=5, nuclei=nuclei, exact=True)
+    ages = np.array([subject.age_years for subject in cohort])
+    chi_ppb = 1000 * np.array([[s.nuclei_chi_ppm[name] for name in NUCLEI] for s in cohort])
+    for own, name in zip(chi_ppb.T, NUCLEI, strict=True):
+        mean, sd, r_age = PUBLISHED[name]
+        assert own.mean() == pytest.approx(mean, rel=1e-9)
+        assert own.std(ddof=1) == pytest.approx(sd / 10, rel=1e-9)
+        assert np.corrcoef(ages, own)[0, 1] == pytest.approx(r_age, abs=1e-9)
+    design = np.column_stack([np.ones(n), ages])
+    left = chi_ppb - design @ np.linalg.lstsq(design, chi_ppb, rcond=None)[0]
+    assert np.corrcoef(left.T) == pytest.approx(nuclei_correlation(), abs=1e-9)
+    drawn = draw_cohort(n, seed=5, nuclei=nuclei)
+    # Ages, sexes and anatomies stay, and nuclei are the nearest to those drawn.
+    assert [(s.age_years, s.sex, s.seed) for s in cohort] == [
+        (s.age_years, s.sex, s.seed) for s in drawn
+    ]
+    before = 1000 * np.array([[s.nuclei_chi_ppm[name] for name in NUCLEI] for s in drawn])
+    assert np.corrcoef(before.ravel(), chi_ppb.ravel())[0, 1] > 0.99
+
+
+def test_too_few_heads_cannot_have_exact_moments() -> None:
+    with pytest.raises(InputError, match="--exact: expected 9 subjects or more, found 8"):
+        Cohort(8, 0, exact=True).subjects()

@@ -27,6 +27,8 @@ _MEAN_PPM = (0.0308, 0.0296, 0.1202, 0.0923, 0.0651, 0.0846, 0.0999)
 _SD_PPM = (0.0129, 0.0063, 0.0343, 0.0260, 0.0231, 0.0272, 0.0254)
 _AGE_CORRELATION = (0.631, 0.273, 0.182, 0.002, 0.504, 0.328, 0.093)
 LEAST_PPM = 0.004
+FEWEST_EXACT = len(NUCLEI) + 2
+"""Subjects that leave the nuclei room beside their mean and age."""
 
 # Correlations between nuclei at equal age are unpublished: an assumption.
 COMMON_CORRELATION = 0.35
@@ -87,20 +89,23 @@ class Cohort:
         seed: the same seed gives the same heads.
         nuclei: distribution of the true susceptibility of each nucleus.
         participants: labels of those that are wanted, with or without "sub-"; all if empty.
+        exact: the heads themselves have the means, SDs and correlations with age.
     """
 
     n_subjects: int
     seed: int
     nuclei: Mapping[str, Distribution] = field(default_factory=lambda: PUBLISHED)
     participants: tuple[str, ...] = ()
+    exact: bool = False
 
     def subjects(self) -> list[Subject]:
         """The heads that are wanted, each as in the whole cohort.
 
         Raises:
-            InputError: no subject, or a participant that the cohort does not have.
+            InputError: no subject, too few to be exact, or a participant that the cohort does not
+                have.
         """
-        drawn = draw_cohort(self.n_subjects, seed=self.seed, nuclei=self.nuclei)
+        drawn = draw_cohort(self.n_subjects, seed=self.seed, nuclei=self.nuclei, exact=self.exact)
         wanted = {f"sub-{label.removeprefix('sub-')}" for label in self.participants}
         labels = [subject.label for subject in drawn]
         for label in sorted(wanted.difference(labels)):
@@ -111,7 +116,11 @@ class Cohort:
 
 
 def draw_cohort(
-    n_subjects: int, *, seed: int, nuclei: Mapping[str, Distribution] = PUBLISHED
+    n_subjects: int,
+    *,
+    seed: int,
+    nuclei: Mapping[str, Distribution] = PUBLISHED,
+    exact: bool = False,
 ) -> list[Subject]:
     """Draw subjects whose nuclei have given means, SDs and correlations with age.
 
@@ -122,19 +131,24 @@ def draw_cohort(
         n_subjects: at least 1.
         seed: seed of the order of ages, the nuclei, and the seeds of the subjects.
         nuclei: distribution of each of ``NUCLEI``.
+        exact: means, SDs and correlations with age are those of the sample, and not of what it is
+            drawn from: the normals are made uncorrelated with age and with each other first.
+            (Values that would be below ``LEAST_PPM`` are that.)
 
     Raises:
-        InputError: fewer than one subject.
+        InputError: fewer than one subject, or than ``FEWEST_EXACT`` to be exact.
 
     Source: Zhou et al. 2025, Front Neurosci 19:1522227, doi 10.3389/fnins.2025.1522227.
     """
     if n_subjects < 1:
         raise InputError(f"--subjects: expected 1 or more, found {n_subjects}")
+    if exact and n_subjects < FEWEST_EXACT:
+        raise InputError(f"--exact: expected {FEWEST_EXACT} subjects or more, found {n_subjects}")
     rng = np.random.default_rng([seed, 7])
     ages = rng.permutation(_ages_years(n_subjects))
     sexes = np.where(np.arange(n_subjects) < round(FEMALE_FRACTION * n_subjects), "F", "M")
     sexes = rng.permutation(sexes)
-    chi_ppm = _nuclei_chi_ppm(ages, [nuclei[name] for name in NUCLEI], rng)
+    chi_ppm = _nuclei_chi_ppm(ages, [nuclei[name] for name in NUCLEI], rng, exact=exact)
     seeds = rng.choice(2**31, size=n_subjects, replace=False)
     digits = max(2, len(str(n_subjects)))
     return [
@@ -184,12 +198,34 @@ def _nuclei_chi_ppm(
     ages_years: npt.NDArray[np.float64],
     nuclei: Sequence[Distribution],
     rng: np.random.Generator,
+    *,
+    exact: bool,
 ) -> npt.NDArray[np.float64]:
     """Susceptibility of the nuclei of every subject in ppm, (subject, nucleus)."""
     root = np.linalg.cholesky(nuclei_correlation())
-    at_equal_age = rng.standard_normal((len(ages_years), len(NUCLEI))) @ root.T
+    normals = rng.standard_normal((len(ages_years), len(NUCLEI)))
     age = (ages_years[:, None] - AGE_MEAN_YEARS) / AGE_SD_YEARS
+    if exact:
+        age = (age - age.mean()) / age.std(ddof=1)
+        normals = _uncorrelated(normals, age)
+    at_equal_age = normals @ root.T
     mean, sd, r = (np.asarray(column) for column in zip(*map(astuple, nuclei), strict=True))
     standard = r * age + np.sqrt(1 - r**2) * at_equal_age
     chi_ppm: npt.NDArray[np.float64] = mean + sd * standard
     return np.maximum(chi_ppm, LEAST_PPM)
+
+
+def _uncorrelated(
+    normals: npt.NDArray[np.float64], age: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The nearest normals (subject, nucleus) of mean 0 and unit covariance, without age in them.
+
+    Args:
+        normals: as drawn.
+        age: (subject, 1) of mean 0 and SD 1.
+    """
+    own = normals - normals.mean(axis=0)
+    own = own - age * (age * own).sum(axis=0) / (age**2).sum()
+    left, _, right = np.linalg.svd(own, full_matrices=False)
+    found: npt.NDArray[np.float64] = left @ right * np.sqrt(len(own) - 1)
+    return found

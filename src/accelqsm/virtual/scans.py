@@ -95,6 +95,7 @@ def simulate_study(
             "subjects": cohort.n_subjects,
             "participants": list(cohort.participants),
             "seed": cohort.seed,
+            "exact": cohort.exact,
             "preset": preset,
             "protocols": list(protocols),
             "t1w": t1w,

@@ -98,7 +98,13 @@ def run(options: argparse.Namespace) -> None:
             nuclei = {name: Distribution(*figures) for name, *figures in rows}
         scans = simulate_study(
             folder,
-            Cohort(options.subjects, options.seed, nuclei, tuple(options.participant_label)),
+            Cohort(
+                options.subjects,
+                options.seed,
+                nuclei,
+                tuple(options.participant_label),
+                options.exact,
+            ),
             preset=options.preset,
             protocols=options.protocols,
             t1w=options.t1w,
@@ -136,4 +142,10 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
         help="how the true susceptibility of nuclei is distributed over heads, columns region, "
         "mean_ppb, sd_ppb and r_age (correlation with age); by default as Zhou et al. 2025 "
         "measured it under parallel imaging",
+    )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="the heads themselves have these means, SDs and correlations with age, and not only "
+        "those they are drawn from (9 subjects or more)",
     )
