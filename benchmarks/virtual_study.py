@@ -37,6 +37,7 @@ from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
 from accelqsm.files.atomic import write_text
 from accelqsm.files.tables import read_table, write_table
+from page import filled
 from virtual_study_figures import pictures, plots
 from virtual_study_tables import all_tables, findings, markdown, numbers_of
 from virtual_study_values import (
@@ -52,8 +53,6 @@ from virtual_study_values import (
 
 VALUES, SIMILARITY, OVERLAP = "values.tsv", "similarity.tsv", "overlap.tsv"
 LEFT_OUT, CHECKSUMS = "left-out.tsv", "checksums.tsv"
-START, END = "<!-- results: ", "<!-- end -->"
-PART = re.compile(rf"{START}([\w-]+) -->\n(?:(?!{START}).)*?{END}\n", re.DOTALL)
 PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
 
 
@@ -140,35 +139,14 @@ def fill_page(page: Path, results: Path) -> None:
     Raises:
         InputError: a part that the results do not have.
     """
-    text = filled(page.read_text(encoding="utf-8"), results)
+    parts = {path.stem: path.read_text(encoding="utf-8") for path in results.glob("*.md")}
+    text = filled(page.read_text(encoding="utf-8"), parts, kind="results", source=str(results))
     beside = page.with_suffix("")
     beside.mkdir(exist_ok=True)
     tables = sorted(path.name for path in results.glob("*.tsv"))
     for name in (*tables, *PICTURE.findall(text)):
         shutil.copyfile(results / name, beside / name)
     write_text(page, PICTURE.sub(rf"]({beside.name}/\1)", text))
-
-
-def filled(page: str, results: Path) -> str:
-    """A page with the parts of the results that it asks for.
-
-    Raises:
-        InputError: a part that the results do not have, or that has no end in the page.
-    """
-
-    def part(found: re.Match[str]) -> str:
-        path = results / f"{found[1]}.md"
-        if not path.is_file():
-            raise InputError(f"{path}: expected a part of the page, found none")
-        own = path.read_text(encoding="utf-8").rstrip("\n")
-        return f"{START}{found[1]} -->\n{own}\n{END}\n"
-
-    text, n_parts = PART.subn(part, page)
-    if not n_parts == page.count(START) == page.count(END):
-        raise InputError(
-            f"page: expected {END} after each of {page.count(START)} parts, found {n_parts}"
-        )
-    return text
 
 
 def _save(results: Path, name: str, figure: Figure) -> None:
