@@ -7,12 +7,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from accelqsm.fourier import READOUT, fft
+from bart_files import read_cfl, write_cfl
 
 INSTALLED = shutil.which("bart") is not None
 
@@ -33,7 +32,7 @@ class Bart:
 
     def give(self, planes: Tensor) -> None:
         """Samples of another echo, for the maps that are there."""
-        _write(self._folder / "k", fft(planes, READOUT).permute(1, 2, 3, 0).numpy())
+        write_cfl(self._folder / "k", fft(planes, READOUT).permute(1, 2, 3, 0).numpy())
 
     def find_maps(self, *, everywhere: bool) -> None:
         """ESPIRiT's sensitivities, by ``ecalib``; everywhere, or cropped as by default."""
@@ -43,25 +42,13 @@ class Bart:
     @property
     def maps(self) -> Tensor:
         """Sensitivities, complex (channel, x, y, z)."""
-        return torch.from_numpy(_read(self._folder / "s")).permute(3, 0, 1, 2)
+        return torch.from_numpy(read_cfl(self._folder / "s")).permute(3, 0, 1, 2)
 
     def solve(self, n_iterations: int, penalty: str) -> Tensor:
         """Image (x, y, z) of ``pics`` with a penalty in its spelling, such as W:7:0:0.005."""
         options = ["-S", "-i", str(n_iterations), "-R", penalty]
         self._run(["pics", *options, "k", "s", "x"])
-        return torch.from_numpy(_read(self._folder / "x"))
+        return torch.from_numpy(read_cfl(self._folder / "x"))
 
     def _run(self, words: list[str]) -> None:
         subprocess.run(["bart", *words], cwd=self._folder, check=True, stdout=subprocess.DEVNULL)
-
-
-def _write(path: Path, values: npt.NDArray[np.complex64]) -> None:
-    path.with_suffix(".hdr").write_text(f"# Dimensions\n{' '.join(map(str, values.shape))}\n")
-    values.astype(np.complex64).ravel(order="F").tofile(path.with_suffix(".cfl"))
-
-
-def _read(path: Path) -> npt.NDArray[np.complex64]:
-    sizes = path.with_suffix(".hdr").read_text().splitlines()[1].split()
-    flat = np.fromfile(path.with_suffix(".cfl"), np.complex64)
-    volume = flat.reshape([int(size) for size in sizes], order="F").squeeze()
-    return np.ascontiguousarray(volume)

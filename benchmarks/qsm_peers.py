@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from scipy import ndimage
-from skimage.restoration import unwrap_phase
 from torch import Tensor
 
 from accelqsm.conjugate import conjugate_gradients
@@ -38,6 +37,8 @@ def fitted_field_hz(images: Tensor, echo_times_s: tuple[float, ...], mask: Tenso
     Returns:
         (x, y, z) in Hz, zero outside the mask.
     """
+    from skimage.restoration import unwrap_phase
+
     outside = ~mask.numpy()
     phases = [
         np.ma.masked_array(unwrap_phase(np.ma.masked_array(image.angle().numpy(), outside)))

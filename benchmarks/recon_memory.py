@@ -19,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from accelqsm.acquisition import Acquisition
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.kspace import KSpace, scratch
 from accelqsm.pipeline.scan import CombinedSums
@@ -64,11 +66,17 @@ def main() -> None:
 
 
 def paper_scan(protocol: str, n_channels: int) -> KSpace:
-    """A ball through smooth channels, all echoes alike but for their phase."""
-    acquisition = PRESET.acquisition
+    """A scan of the published size by one of its protocols, its samples on disk."""
     sampled = sampling_pattern(PROTOCOLS[protocol], PRESET, seed=0)
+    return ball_scan(PRESET.acquisition, sampled, n_channels, on_disk=True)
+
+
+def ball_scan(
+    acquisition: Acquisition, sampled: Tensor, n_channels: int, *, on_disk: bool
+) -> KSpace:
+    """A ball through smooth channels, all echoes alike but for their phase."""
     shape = (n_channels, acquisition.n_echoes, acquisition.grid.shape[0], int(sampled.sum()))
-    samples = scratch(shape, on_disk=True)
+    samples = scratch(shape, on_disk=on_disk)
     rng = np.random.default_rng(0)
     x, y, z = (torch.linspace(-1, 1, n) for n in acquisition.grid.shape)
     squared = x[:, None, None] ** 2 + y[:, None] ** 2 + z**2

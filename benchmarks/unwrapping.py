@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from skimage.restoration import unwrap_phase
 from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
@@ -85,25 +84,37 @@ def _largest(phase_rad: Tensor) -> Tensor:
 
 def by_skimage(phase_rad: Tensor, magnitude: Tensor, mask: Tensor) -> Tensor:
     """scikit-image's best-path unwrapping (which does not use the magnitude) inside a mask."""
+    from skimage.restoration import unwrap_phase
+
     masked = np.ma.array(phase_rad.double().numpy(), mask=~mask.numpy())
     return torch.from_numpy(np.asarray(unwrap_phase(masked).filled(0))).to(phase_rad)
 
 
-def row(name: str, unwrap: Unwrap, head: Phantom, snr: float) -> str:
-    """One line of the table."""
+def noisy(head: Phantom, snr: float) -> Tensor:
+    """The image with noise."""
     noise = torch.randn(
         head.image.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)
     )
-    noisy = head.image + noise * (math.sqrt(2) / snr)
-    wrapped, magnitude = noisy.angle(), noisy.abs()
+    return head.image + noise * (math.sqrt(2) / snr)
+
+
+def wrong_voxels(unwrapped: Tensor, true_rad: Tensor, brain: Tensor) -> Tensor:
+    """Where a phase is off by more than pi after the most common whole turns, bool (x, y, z)."""
+    error = (unwrapped - true_rad) / math.tau
+    return (error - error[brain].round().median()).abs() > 0.5
+
+
+def row(name: str, unwrap: Unwrap, head: Phantom, snr: float) -> str:
+    """One line of the table."""
+    image = noisy(head, snr)
+    wrapped, magnitude = image.angle(), image.abs()
     unwrap(wrapped, magnitude, head.brain)
     seconds = []
     for _ in range(N_RUNS):
         start = time.process_time()
         unwrapped = unwrap(wrapped, magnitude, head.brain)
         seconds.append(time.process_time() - start)
-    error = (unwrapped - head.phase_rad) / math.tau
-    wrong = (error - error[head.brain].round().median()).abs() > 0.5
+    wrong = wrong_voxels(unwrapped, head.phase_rad, head.brain)
     shares = [
         float(wrong[head.brain & (head.step_rad < limit)].float().mean())
         for limit in (math.inf, math.tau, math.pi)
