@@ -40,6 +40,7 @@ class Cost:
         wall_s, cpu_s: of the process, or of the call that it measured.
         peak_mb: largest resident memory of the process and of those that it started.
         base_mb: resident before the input of the call was made; zero of a command.
+        ready_mb: resident before the call, its input included.
         value: what the call returned, where that is a number or a record.
     """
 
@@ -47,6 +48,7 @@ class Cost:
     cpu_s: float
     peak_mb: float
     base_mb: float = 0.0
+    ready_mb: float = 0.0
     value: Any = None
 
 
@@ -71,7 +73,7 @@ def task_cost(
     words = [str(HERE / "bench_task.py"), task, str(folder), str(result), str(least_s), *arguments]
     whole, said = _run([sys.executable, *words], 1)
     found = json.loads(said.splitlines()[-1])
-    return Cost(found["wall_s"], found["cpu_s"], whole.peak_mb, found["base_mb"], found["value"])
+    return Cost(peak_mb=whole.peak_mb, **found)
 
 
 def _run(words: list[str], threads: int | None) -> tuple[Cost, str]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from bench_process import Cost
 
 STAGE_HEAD = (
-    "| stage | method | CPU s | of ours | peak MB (imports) | error | which |
-"
+    "| stage | method | CPU s | of ours | peak MB (before) | error | which |\n"
     "|---|---|---:|---:|---:|---:|---|"
 )
 GROWTH_HEAD = (
@@ -28,7 +27,7 @@ class StageRow:
     who: str
     cpu_s: float
     peak_mb: float
-    base_mb: float
+    ready_mb: float
     error: float
     error_name: str
 
@@ -39,7 +38,7 @@ class StageRow:
         """The median of the costs."""
         medians = (
             statistics.median(getattr(cost, name) for cost in costs)
-            for name in ("cpu_s", "peak_mb", "base_mb")
+            for name in ("cpu_s", "peak_mb", "ready_mb")
         )
         return cls(stage, who, *medians, error, error_name)
 
@@ -95,7 +94,7 @@ def stage_table(rows: Sequence[StageRow]) -> str:
             row.who,
             number(row.cpu_s),
             ratio,
-            f"{row.peak_mb:.0f} ({row.base_mb:.0f})",
+            f"{row.peak_mb:.0f} ({row.ready_mb:.0f})",
             number(row.error),
             row.error_name if first else "",
         )

@@ -29,6 +29,7 @@ def main() -> None:
     function = getattr(importlib.import_module(module), name)
     base_mb = resident_mb()
     call = function(Path(folder), *arguments)
+    ready_mb = resident_mb()
     returned, *first = timed(call)
     runs = [first] if first[0] > LONG_S or not float(least_s) else []
     while runs != [first] and len(runs) < MOST_CALLS and sum(c for c, _ in runs) < float(least_s):
@@ -43,8 +44,8 @@ def main() -> None:
             np.save(result, returned)
         returned = None
     cpu_s, wall_s = (statistics.median(each) for each in zip(*runs, strict=True))
-    said = {"cpu_s": cpu_s, "wall_s": wall_s, "base_mb": base_mb, "value": returned}
-    print(json.dumps(said))
+    spent_s = {"cpu_s": cpu_s, "wall_s": wall_s}
+    print(json.dumps(spent_s | {"base_mb": base_mb, "ready_mb": ready_mb, "value": returned}))
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float, float]:
