@@ -11,9 +11,9 @@ from bench_process import Cost, command_cost, task_cost
 from bench_tables import Growth
 
 SHAPES = ((24, 96, 36), (32, 128, 48), (48, 160, 64), (64, 208, 80))
-CHAIN_SHAPES = ((54, 66, 37), (68, 84, 46), (86, 106, 58), (108, 132, 74))
+CHAIN_SHAPES = ((48, 64, 36), (64, 80, 48), (80, 108, 60), (108, 132, 72))
 QUICK_SHAPES = ((16, 64, 32), (20, 72, 36), (24, 80, 40))
-QUICK_CHAIN_SHAPES = ((44, 54, 30), (54, 66, 37), (60, 72, 41))
+QUICK_CHAIN_SHAPES = ((40, 54, 30), (48, 60, 36), (54, 66, 40))
 METHODS = {"reconnet3d": "network", "cg-sense": "CG-SENSE"}
 
 
@@ -28,12 +28,29 @@ class Sizes:
     cohort: tuple[int, ...]
     subjects: tuple[int, ...]
     workers: tuple[int, ...]
+    subjects_of_workers: int
 
 
 FULL = Sizes(
-    SHAPES, CHAIN_SHAPES, (4, 8, 16, 32), (1, 2, 4, 8), (59, 118, 236, 472), (1, 2, 4), (1, 2, 4)
+    shapes=SHAPES,
+    chain_shapes=CHAIN_SHAPES,
+    channels=(4, 8, 16, 32),
+    echoes=(1, 2, 4, 8),
+    cohort=(59, 118, 236, 472),
+    subjects=(1, 2, 4),
+    workers=(1, 2, 4),
+    subjects_of_workers=4,
 )
-QUICK = Sizes(QUICK_SHAPES, QUICK_CHAIN_SHAPES, (4, 6, 8), (1, 2, 3), (20, 40, 59), (1, 2), (1, 2))
+QUICK = Sizes(
+    shapes=QUICK_SHAPES,
+    chain_shapes=QUICK_CHAIN_SHAPES,
+    channels=(4, 6, 8),
+    echoes=(1, 2, 3),
+    cohort=(20, 40, 59),
+    subjects=(1, 2),
+    workers=(1, 2),
+    subjects_of_workers=1,
+)
 N_CHANNELS, N_ECHOES = 8, 3
 
 
@@ -44,7 +61,7 @@ class Axis:
     Attributes:
         what, axis: in the table.
         sizes: along the axis.
-        task: function of ``bench_growth``, whose name with ``_floor`` is the least to be done.
+        task: function of ``bench_growth``.
         arguments: of the function, for each size.
         memory_floor: exponent that is expected of memory, None where none is.
     """
@@ -84,13 +101,10 @@ def axes(sizes: Sizes) -> Iterator[Axis]:
 
 def growth(axis: Axis, folder: Path, *, least_s: float) -> Growth:
     """Measure one line: every size in a process of its own, and the least that must be done."""
-    costs, floors = (
-        [
-            task_cost(f"bench_growth:{task}", folder, *each, least_s=least_s)
-            for each in axis.arguments
-        ]
-        for task in (axis.task, f"{axis.task}_floor")
-    )
+    costs = [
+        task_cost(f"bench_growth:{axis.task}", folder, *each, least_s=least_s)
+        for each in axis.arguments
+    ]
     return Growth(
         axis.what,
         axis.axis,
@@ -99,7 +113,7 @@ def growth(axis: Axis, folder: Path, *, least_s: float) -> Growth:
         tuple(cost.peak_mb - cost.base_mb for cost in costs),
         floor=1.0,
         memory_floor=axis.memory_floor,
-        floor_s=tuple(cost.cpu_s for cost in floors),
+        floor_s=tuple(cost.floor_s for cost in costs),
     )
 
 
@@ -113,7 +127,7 @@ def study_growth(folder: Path, sizes: Sizes) -> Iterator[Growth]:
         for n in sizes.subjects
     ]
     yield _of_study("study, one process", "subjects", sizes.subjects, runs, clock="CPU")
-    most = max(sizes.subjects)
+    most = sizes.subjects_of_workers
     flows = [
         command_cost(["workflow", str(_bids(folder, most)), str(folder / f"flow{n}"), *given, *end])
         for n, end in ((n, ("--", "--cores", str(n), "--quiet")) for n in sizes.workers)

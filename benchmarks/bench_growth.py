@@ -12,7 +12,6 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,20 +38,29 @@ from study_memory import write_subjects
 
 ACCELERATION, CALIBRATION = 4, (24, 16)
 SIZE_MM, STEP_S = (1.5, 1.5, 2.0), 0.006
-LEAST_CASCADES = 30
+CASCADE_TRANSFORMS = 30
 """Transforms of all channels in the network's conjugate gradients, for each image."""
 SMALL_HEAD = Protocol((54, 66, 37), (3.0, 3.0, 4.0), (0.004, 0.010, 0.016))
 HEAD_SEED, COHORT_SEED = 206, 11
 INVERSION_TRANSFORMS = 4
 STUDY = "zhou2025"
 
-Call = Callable[[], Any]
+Call = Callable[[], None]
+Calls = tuple[Call, Call]
+"""What is measured, and the least that must be done."""
 
 
-def recon(folder: Path, method: str, n_channels: str, n_echoes: str, *shape: str) -> Call:
-    """Sums over channels from the samples, as ``map`` makes them."""
+def recon(folder: Path, method: str, n_channels: str, n_echoes: str, *shape: str) -> Calls:
+    """Sums over channels from the samples, as ``map`` makes them.
+
+    The least: the transforms of the conjugate gradients, in slabs as the cache holds them.
+    """
     kspace = ball_scan(*_scan(shape, int(n_echoes)), int(n_channels), on_disk=False)
     keep_freed_memory()
+    few = min(int(n_channels), SensitivitySettings().n_virtual)
+    x, y, z = map(int, shape)
+    per_image = 2 * SenseSettings().n_iterations if method == "cg-sense" else CASCADE_TRANSFORMS
+    at_once = max(min(SAMPLES_AT_ONCE // (few * y * z), x), 2)
 
     def call() -> None:
         acquisition = kspace.acquisition
@@ -60,23 +68,12 @@ def recon(folder: Path, method: str, n_channels: str, n_echoes: str, *shape: str
         for block in reconstruct(kspace, method):
             sums.add(block.images, block.x)
 
-    return call
-
-
-def recon_floor(folder: Path, method: str, n_channels: str, n_echoes: str, *shape: str) -> Call:
-    """The transforms of the conjugate gradients alone, in slabs as the cache holds them."""
-    keep_freed_memory()
-    few = min(int(n_channels), SensitivitySettings().n_virtual)
-    x, y, z = map(int, shape)
-    per_image = 2 * SenseSettings().n_iterations if method == "cg-sense" else LEAST_CASCADES
-    at_once = max(min(SAMPLES_AT_ONCE // (few * y * z), x), 2)
-    slab = torch.ones(few, at_once, y, z, dtype=torch.complex64)
-
-    def call() -> None:
+    def least() -> None:
+        slab = torch.ones(few, at_once, y, z, dtype=torch.complex64)
         for _ in range(int(n_echoes) * per_image * math.ceil(x / at_once)):
             torch.fft.fftn(slab, dim=PHASE_ENCODES)
 
-    return call
+    return call, least
 
 
 def head(folder: Path) -> Call:
@@ -90,8 +87,11 @@ def head(folder: Path) -> Call:
     return write
 
 
-def chain(folder: Path, n_echoes: str, *shape: str) -> Call:
-    """Susceptibility from the images of one channel, in a given mask."""
+def chain(folder: Path, n_echoes: str, *shape: str) -> Calls:
+    """Susceptibility from the images of one channel, in a given mask.
+
+    The least: the real transforms of the dipole inversion, on the volume of the scan.
+    """
     acquisition, _ = _scan(shape, int(n_echoes))
     images, brain = enlarged(np.load(folder / "fields.npy"), acquisition)
 
@@ -103,19 +103,12 @@ def chain(folder: Path, n_echoes: str, *shape: str) -> Call:
             mask=brain,
         )
 
-    return call
-
-
-def chain_floor(folder: Path, n_echoes: str, *shape: str) -> Call:
-    """The real transforms of the dipole inversion alone, on the volume of the scan."""
-    x, y, z = map(int, shape)
-    volume = torch.ones(x, y, z)
-
-    def call() -> None:
+    def least() -> None:
+        volume = torch.ones(acquisition.grid.shape)
         for _ in range(INVERSION_TRANSFORMS * L1Settings().n_iterations):
             torch.fft.rfftn(volume)
 
-    return call
+    return call, least
 
 
 def enlarged(fields: np.ndarray, acquisition: Acquisition) -> tuple[Tensor, Tensor]:
@@ -133,21 +126,22 @@ def enlarged(fields: np.ndarray, acquisition: Acquisition) -> tuple[Tensor, Tens
     return images, brain > 0.5
 
 
-def agreement(folder: Path, n_subjects: str) -> Call:
-    """Agreement of four protocols and seven nuclei over so many subjects."""
+def agreement(folder: Path, n_subjects: str) -> Calls:
+    """Agreement of four protocols and seven nuclei over so many subjects.
+
+    The least: reading the table of values, number by number.
+    """
     values, participants = cohort(int(n_subjects))
-    return lambda: compare(values, reference="PI", participants=participants).agreement.size
+    text = values.to_csv(sep="\t", index=False)
 
+    def call() -> None:
+        compare(values, reference="PI", participants=participants)
 
-def agreement_floor(folder: Path, n_subjects: str) -> Call:
-    """Reading the table of values, number by number."""
-    text = cohort(int(n_subjects))[0].to_csv(sep="\t", index=False)
-
-    def call() -> float:
+    def least() -> None:
         rows = csv.DictReader(io.StringIO(text), delimiter="\t")
-        return sum(float(row["value_ppb"]) for row in rows)
+        sum(float(row["value_ppb"]) for row in rows)
 
-    return call
+    return call, least
 
 
 def cohort(n_subjects: int) -> tuple[pd.DataFrame, pd.DataFrame]:

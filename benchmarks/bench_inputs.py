@@ -21,7 +21,7 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.fourier import PHASE_ENCODES, READOUT, fft, ifft
 from accelqsm.grid import Grid, Shape, Triple, centred_grid
 from accelqsm.kspace import KSpace
-from accelqsm.nuclei.volume import Volume, isotropic_grid, resample_to
+from accelqsm.nuclei.volume import isotropic_grid
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.field.lags import lag_products
 from accelqsm.recon.espirit import espirit
@@ -173,17 +173,14 @@ def people(folder: Path, kind: str) -> Call:
 
 def _write_t1w(stem: Path, grid: Grid, seed: int, pose_seed: int) -> None:
     pose = random_pose(pose_seed)
-    person = digital_head(T1W_GRID, seed=seed, pose=pose)
-    image = Volume(t1w_scan(person, snr=T1W_SNR, seed=pose_seed).numpy(), T1W_GRID)
+    person = digital_head(grid, seed=seed, pose=pose)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = pose.rotation.numpy(), pose.translation_mm
-    on_grid = image if grid == T1W_GRID else resample_to(image, grid)
     np.savez(
         stem.with_suffix(".npz"),
-        image=on_grid.values.astype(np.float32),
-        affine=grid.matrix,
+        image=t1w_scan(person, snr=T1W_SNR, seed=pose_seed).numpy().astype(np.float32),
         labels=person.labels.numpy(),
         brain=person.brain.numpy(),
-        label_affine=T1W_GRID.matrix,
+        affine=grid.matrix,
         pose=matrix,
     )

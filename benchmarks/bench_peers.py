@@ -21,7 +21,7 @@ SENSE_WEIGHT, SENSE_ITERATIONS = 0.01, 15
 SIGPY_LAMBDA, SIGPY_ITERATIONS = 0.002, 60
 """Relative to the largest magnitude of the zero-filled image: SigPy takes it as it is given."""
 
-BART_LAMBDA, BART_ITERATIONS = 0.002, 60
+BART_LAMBDA, BART_ITERATIONS = 0.003, 60
 KERNEL = (5, 5, 3)
 PLANE, CENTRE, ACCELERATION = (288, 72), (24, 24), 4
 
@@ -178,7 +178,7 @@ def ants_deformable(folder: Path) -> Call:
 
     scan, template = (_ants_image(folder, name) for name in ("fixed", "template"))
     stored = [np.load(folder / f"{name}.npz") for name in ("fixed", "template")]
-    grid, labels = (_as_ants(one["labels"], one["label_affine"]) for one in stored)
+    grid, labels = (_as_ants(one["labels"], one["affine"]) for one in stored)
 
     def call() -> npt.NDArray[Any]:
         found = ants.registration(scan, template, "SyN", random_seed=1, singleprecision=True)

@@ -41,6 +41,7 @@ class Cost:
         peak_mb: largest resident memory of the process and of those that it started.
         base_mb: resident before the input of the call was made; zero of a command.
         ready_mb: resident before the call, its input included.
+        floor_s: CPU seconds of the least that must be done; zero where it is not known.
         value: what the call returned, where that is a number or a record.
     """
 
@@ -49,6 +50,7 @@ class Cost:
     peak_mb: float
     base_mb: float = 0.0
     ready_mb: float = 0.0
+    floor_s: float = 0.0
     value: Any = None
 
 

@@ -20,8 +20,7 @@ from accelqsm.agreement.similarity import nrmse_percent
 from accelqsm.nuclei.register import motion_of
 from accelqsm.qsm.mask import erode
 from accelqsm.units import hz_to_ppm
-from bench_inputs import ACCELERATION
-from bench_ours import PLANE
+from bench_peers import ACCELERATION, PLANE
 from qsm_head import FIELD_STRENGTH_T
 from unwrapping import wrong_voxels
 

@@ -71,12 +71,12 @@ class Stage:
     peers: tuple[Method, ...]
 
 
-def _ours(function: str, name: str = "", *arguments: str) -> Method:
-    return Method(OURS, f"bench_ours:{function}", name, arguments)
+def _ours(task: str, name: str = "", *arguments: str) -> Method:
+    return Method(OURS, f"bench_{task}", name, arguments)
 
 
-def _paper(function: str, name: str, *arguments: str) -> Method:
-    return Method(PAPERS, f"bench_ours:{function}", name, arguments)
+def _paper(task: str, name: str, *arguments: str) -> Method:
+    return Method(PAPERS, f"bench_{task}", name, arguments)
 
 
 def _peer(tool: str, function: str, name: str = "") -> Method:
@@ -84,41 +84,43 @@ def _peer(tool: str, function: str, name: str = "") -> Method:
 
 
 STAGES = (
-    Stage("Poisson disk", "slab", "count", "samples too many, %", _ours("sampled"),
+    Stage("Poisson disk", "slab", "count", "samples too many, %", _ours("recon:sampled"),
           (_peer("SigPy", "sigpy_sampled", "`mri.poisson`"),
            _peer("BART", "bart_sampled", "`poisson -v`"))),
-    Stage("sensitivities, ESPIRiT", "slab", "maps", "angle, %", _ours("sensitivities"),
+    Stage("sensitivities, ESPIRiT", "slab", "maps", "angle, %", _ours("recon:sensitivities"),
           (_peer("SigPy", "sigpy_sensitivities", "`EspiritCalib` of each plane"),
            _peer("BART", "bart_sensitivities", "`ecalib`"))),
-    Stage("GRAPPA, AF 2", "slab", "channels", "NRMSE, %", _ours("grappa"),
+    Stage("GRAPPA, AF 2", "slab", "channels", "NRMSE, %", _ours("recon:grappa"),
           (_peer("pygrappa", "pygrappa_grappa", "`mdgrappa`"),)),
-    Stage("CG-SENSE, AF 4", "slab", "image", "NRMSE, %", _ours("sense"),
+    Stage("CG-SENSE, AF 4", "slab", "image", "NRMSE, %", _ours("recon:sense"),
           (_peer("SigPy", "sigpy_sense", "`SenseRecon`"),
            _peer("BART", "bart_sense", "`pics -R Q`"))),
-    Stage("L1-wavelet, AF 4", "slab", "image", "NRMSE, %", _ours("wavelet"),
+    Stage("L1-wavelet, AF 4", "slab", "image", "NRMSE, %", _ours("recon:wavelet"),
           (_peer("SigPy", "sigpy_wavelet", "`L1WaveletRecon`"),
            _peer("BART", "bart_wavelet", "`pics -R W`"))),
-    Stage("brain mask", "head", "overlap", "1 - Dice, %", _ours("brain"),
+    Stage("brain mask", "head", "overlap", "1 - Dice, %", _ours("qsm:brain"),
           (_peer("ANTsPy", "ants_brain", "`get_mask`"),
            _peer("nilearn", "nilearn_brain", "`compute_epi_mask`"))),
-    Stage("unwrapping, TE 28 ms", "phase", "wrong", "wrong voxels, %", _ours("unwrapped", "SPUN"),
+    Stage("unwrapping, TE 28 ms", "phase", "wrong", "wrong voxels, %",
+          _ours("qsm:unwrapped", "SPUN"),
           (_peer("scikit-image", "skimage_unwrapped", "`unwrap_phase`"),)),
     Stage("background field", "head", "local_field", "NRMSE, %",
-          _ours("background", "dipole fit", "dipole_fit"),
-          (_paper("background", "PDF", "pdf"), _paper("background", "RESHARP", "resharp"),
-           _ours("background", "vSHARP", "vsharp"))),
-    Stage("dipole inversion", "head", "inverted", "NRMSE, %", _ours("inversion", "L1", "l1"),
-          (_paper("inversion", "TKD", "tkd"), _paper("inversion", "closed form", "closed_form"),
-           _paper("inversion", "HD-QSM", "hd_qsm"), _paper("inversion", "TV", "tv"))),
-    Stage("images to susceptibility", "head", "whole", "NRMSE, %", _ours("chain", "the chain"),
-          (Method("scikit-image", "bench_ours:others_chain",
+          _ours("qsm:background", "dipole fit", "dipole_fit"),
+          (_paper("qsm:background", "PDF", "pdf"), _paper("qsm:background", "RESHARP", "resharp"),
+           _ours("qsm:background", "vSHARP", "vsharp"))),
+    Stage("dipole inversion", "head", "inverted", "NRMSE, %", _ours("qsm:inversion", "L1", "l1"),
+          (_paper("qsm:inversion", "TKD", "tkd"),
+           _paper("qsm:inversion", "closed form", "closed_form"),
+           _paper("qsm:inversion", "HD-QSM", "hd_qsm"), _paper("qsm:inversion", "TV", "tv"))),
+    Stage("images to susceptibility", "head", "whole", "NRMSE, %", _ours("qsm:chain", "the chain"),
+          (Method("scikit-image", "bench_qsm:others_chain",
                   "and fit, RESHARP, TV after the papers"),)),
-    Stage("registration, rigid", "people", "motion", "error, mm", _ours("rigid", "by ANTs"),
+    Stage("registration, rigid", "people", "motion", "error, mm", _ours("nuclei:rigid", "by ANTs"),
           (_peer("ANTsPy", "ants_rigid", "`registration`, Rigid"),)),
     Stage("registration, SyN", "people", "labels", "1 - Dice of nuclei, %",
-          _ours("deformable", "by ANTs, near the nuclei"),
+          _ours("nuclei:deformable", "by ANTs, near the nuclei"),
           (_peer("ANTsPy", "ants_deformable", "`registration`, SyN"),)),
-    Stage("similarity, SSIM and PSNR", "head", "similar", "SSIM", _ours("similarity"),
+    Stage("similarity, SSIM and PSNR", "head", "similar", "SSIM", _ours("nuclei:similarity"),
           (_peer("scikit-image", "skimage_similarity", "`metrics`"),)),
 )  # fmt: skip
 
