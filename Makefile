@@ -6,6 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-test
 DOCS_STAMP := .venv/.installed-docs
+BENCH_STAMP := .venv/.installed-bench
 
 # A file's tests share what it sets up, so that a file stays with one worker; in the order of names,
 # because those that take long are in the middle.
@@ -37,8 +38,9 @@ docs: $(DOCS_STAMP)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
 	@echo docs/_build/html/index.html
 
-bench: $(TEST_STAMP)
-	$(BIN)/python benchmarks/demo_stages.py
+# BART, where it is to stand beside: apt-get install bart.
+bench: $(BENCH_STAMP)
+	$(BIN)/python benchmarks/bench.py
 
 install: $(STAMP)
 
@@ -53,6 +55,10 @@ $(TEST_STAMP): $(STAMP)
 
 $(DOCS_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	touch $@
 
 clean:

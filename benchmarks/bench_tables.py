@@ -106,16 +106,15 @@ def growth_table(rows: Sequence[Growth]) -> str:
     """Markdown: costs at every size, and the fitted exponents beside those of the floor."""
     lines = [GROWTH_HEAD]
     for row in rows:
-        measured = [number(exponent(row.sizes, row.seconds)), number(row.floor)]
+        floor = exponent(row.sizes, row.floor_s) if row.floor_s else row.floor
+        measured = [f"{exponent(row.sizes, row.seconds):.2f}", f"{floor:.2f}"]
         memory = ["", "", ""]
         if row.megabytes:
             memory = [
                 ", ".join(f"{value:.0f}" for value in row.megabytes),
-                number(exponent(row.sizes, row.megabytes)),
-                "" if row.memory_floor is None else number(row.memory_floor),
+                f"{exponent(row.sizes, row.megabytes):.2f}",
+                "" if row.memory_floor is None else f"{row.memory_floor:.2f}",
             ]
-        if row.floor_s:
-            measured[1] = number(exponent(row.sizes, row.floor_s))
         seconds = ", ".join(map(number, row.seconds))
         cells = (
             row.what,

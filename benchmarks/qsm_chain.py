@@ -1,7 +1,7 @@
 """Errors of the QSM chain, stage by stage and as a whole, beside what others do; Markdown tables.
 
 Heads of ``qsm_head``; none of the seeds reported served to choose a setting (those were 100 to
-102). Each stage also runs from the true result of the one before. Needs the [dev] extra.
+102). Each stage also runs from the true result of the one before. Needs the [bench] extra.
 Usage: python benchmarks/qsm_chain.py [field background inversion whole] [--seeds 200 201]
 """
 

@@ -1,7 +1,7 @@
 """CPU time and memory of the QSM chain by stage, beside scikit-image, as Markdown tables.
 
 The chain runs in a process of its own on one thread, which holds nothing but the images; the
-second run is reported, after whatever the first had to prepare. Needs the [dev] extra.
+second run is reported, after whatever the first had to prepare. Needs the [bench] extra.
 Usage: python benchmarks/qsm_cost.py [anchor] [paper]
 """
 

@@ -1,4 +1,4 @@
-"""Poisson-disk patterns against SigPy's: time, count, and the error of what they reconstruct to.
+"""Poisson-disk patterns against SigPy's: count, and the error of what they reconstruct to.
 
 SigPy runs in a process of its own, which is ended after a minute: its search may not end. Ours is
 asked for as many samples as SigPy's pattern has, with and without corners, by the usual law and
@@ -13,8 +13,6 @@ import multiprocessing
 import queue as queues
 import statistics
 import sys
-import time
-from collections.abc import Callable
 
 import numpy as np
 import sigpy.mri
@@ -37,19 +35,16 @@ from recon_head import (
 )
 
 PLANE = (SHAPE[1], SHAPE[2])
-LARGE, LARGE_CALIBRATION = (288, 72), (24, 24)
 PATIENCE_S = 60
-REPEATS = 15
 RANDOM_PATTERNS = 1000
 
 
 def main() -> None:
-    """Print how many counts were missed, and both tables."""
+    """Print how many counts were missed, and the table."""
     torch.set_num_threads(1)
     head = int(sys.argv[1]) if len(sys.argv) > 1 else 62
     n_seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     print_counts()
-    print_cost()
     print_errors(head, n_seeds)
 
 
@@ -70,32 +65,6 @@ def print_counts() -> None:
         box = (centred_slice(shape[0], size_y), centred_slice(shape[1], size_z))
         missed += int(pattern.sum()) != wanted or not bool(pattern[box].all())
     print(f"{missed} of {RANDOM_PATTERNS} random patterns miss their count or centre\n")
-
-
-def print_cost() -> None:
-    """CPU time (median of seeds) and deviation from the acceleration asked for, 288 x 72."""
-    print("| AF | ours, ms | off by | ours, ellipse, ms | SigPy tol 0.1, ms | off by, at most |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for acceleration in (3, 4, 5):
-
-        def ours(seed: int, ellipse: bool, acceleration: int = acceleration) -> Tensor:
-            return poisson_disk(
-                LARGE,
-                acceleration=acceleration,
-                calibration=LARGE_CALIBRATION,
-                seed=seed,
-                ellipse=ellipse,
-            )
-
-        plain = [_timed(lambda s=seed: ours(s, False)) for seed in range(REPEATS + 1)][1:]
-        shutter = [_timed(lambda s=seed: ours(s, True)) for seed in range(REPEATS + 1)][1:]
-        peers = [sigpy_pattern(LARGE, acceleration, LARGE_CALIBRATION, s) for s in range(5)]
-        ended = [peer for peer in peers if peer is not None]
-        wanted = round(LARGE[0] * LARGE[1] / acceleration)
-        off = max(abs(int(p.sum()) - wanted) for p, _ in plain + shutter)
-        theirs = max(abs(p.numel() / int(p.sum()) - acceleration) for p, _ in ended)
-        cost = [f"{1e3 * statistics.median(t for _, t in g):.1f}" for g in (plain, shutter, ended)]
-        print(f"| {acceleration} | {cost[0]} | {off} | {cost[1]} | {cost[2]} | {theirs:.3f} |")
 
 
 def print_errors(head: int, n_seeds: int) -> None:
@@ -124,11 +93,11 @@ def patterns(acceleration: int, seed: int) -> dict[str, Tensor]:
         if peer is None:
             continue
         corners = "no corners" if ellipse else "corners"
-        found[f"SigPy, {corners}"] = peer[0]
+        found[f"SigPy, {corners}"] = peer
         for law, size_mm in (("", (1.0, 1.0)), (", isotropic", SIZE_MM[1:])):
             found[f"ours{law}, {corners}"] = poisson_disk(
                 PLANE,
-                acceleration=peer[0].numel() / int(peer[0].sum()),
+                acceleration=peer.numel() / int(peer.sum()),
                 calibration=CALIBRATION,
                 seed=seed,
                 ellipse=ellipse,
@@ -155,9 +124,9 @@ def sigpy_pattern(
     seed: int,
     *,
     crop: bool = True,
-) -> tuple[Tensor, float] | None:
-    """SigPy's pattern and its CPU seconds, or None if its search did not end."""
-    queue: multiprocessing.Queue[tuple[np.ndarray, float] | None] = multiprocessing.Queue()
+) -> Tensor | None:
+    """SigPy's pattern, or None if its search did not end."""
+    queue: multiprocessing.Queue[np.ndarray | None] = multiprocessing.Queue()
     process = multiprocessing.Process(
         target=_sigpy_worker, args=(queue, shape, acceleration, calibration, seed, crop)
     )
@@ -168,26 +137,17 @@ def sigpy_pattern(
         found = None
     process.kill()
     process.join()
-    return None if found is None else (torch.from_numpy(found[0]), found[1])
+    return None if found is None else torch.from_numpy(found)
 
 
 def _sigpy_worker(queue, shape, acceleration, calibration, seed, crop) -> None:  # type: ignore[no-untyped-def]
-    def make() -> np.ndarray:
+    try:
         mask = sigpy.mri.poisson(
             shape, acceleration, calib=calibration, seed=seed, tol=0.1, crop_corner=crop
         )
-        return np.asarray(mask).real > 0
-
-    try:
-        make()  # compiled code is read from its cache
-        queue.put(_timed(make))
+        queue.put(np.asarray(mask).real > 0)
     except ValueError:
         queue.put(None)
-
-
-def _timed(make: Callable) -> tuple:  # type: ignore[type-arg]
-    start = time.process_time()
-    return make(), time.process_time() - start
 
 
 def _line(acceleration: int, name: str, seed: str, samples: int, row: list[float]) -> None:

@@ -4,7 +4,7 @@ A digital head at TE 28 ms, 1.5 x 1.5 x 2 mm at 3 T, whose k-space is cut from a
 fine. A voxel is wrong where it differs from the true phase by more than pi, after the whole turns
 that are most common are taken off. Where the field changes by more than a turn across a voxel,
 its signal cancels and its phase says nothing: the last columns leave such voxels out.
-Needs the [dev] extra. Usage: python benchmarks/unwrapping.py [SEED ...]
+Needs the [bench] extra. Usage: python benchmarks/unwrapping.py [SEED ...]
 """
 
 from __future__ import annotations
