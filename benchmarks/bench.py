@@ -110,7 +110,7 @@ def stages_part(folder: Path, quick: bool, clock: Clock) -> str:
             stage,
             folder / stage.inputs,
             rounds=1 if quick else ROUNDS,
-            least_s=0.1 if quick else 1.0,
+            least_s=0.1 if quick else 0.5,
             said=clock.say,
         )
         clock.say(stage.title)

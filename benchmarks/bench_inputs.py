@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from accelqsm.fourier import PHASE_ENCODES, READOUT, fft, ifft
 from accelqsm.grid import Grid, Shape, Triple, centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.nuclei.volume import isotropic_grid
-from accelqsm.qsm.chain import susceptibility
+from accelqsm.qsm.chain import dipole_inversion, known_mask, local_field, total_field
 from accelqsm.qsm.field.lags import lag_products
 from accelqsm.recon.espirit import espirit
 from accelqsm.recon.sampling import poisson_disk, regular
@@ -115,22 +114,25 @@ def measured(
 
 
 def head(folder: Path, kind: str) -> Call:
-    """Write a scanned head with its truth, and what the chain makes of it."""
+    """Write a scanned head with its truth, and the local field and map that the chain finds."""
 
     def write() -> None:
         case = scanned_head(QUICK_HEAD if kind == "quick" else ANCHOR, seed=HEAD_SEED, snr=SNR)
         acquisition = case.acquisition
-        found = susceptibility(
+        total = total_field(
             lag_products(case.images, echo_times_s=acquisition.echo_times_s),
             grid=acquisition.grid,
             field_strength_t=FIELD_STRENGTH_T,
         )
-        small = replace(case, quiet_images=case.quiet_images[:, :1])
-        (folder / "case.pickle").write_bytes(pickle.dumps(small))
+        local = local_field(total.field_hz, total.subject)
+        left = known_mask(local, total.subject)
+        found = (local, left, total.subject)
+        chi_ppm = dipole_inversion(*found)
+        (folder / "case.pickle").write_bytes(pickle.dumps(case))
         (folder / "found.pickle").write_bytes(pickle.dumps(found))
         np.save(folder / "magnitude.npy", case.images[0, 0].abs().numpy())
         np.save(folder / "affine.npy", acquisition.grid.matrix)
-        np.save(folder / "chi.npy", found.chi_ppm.double().numpy())
+        np.save(folder / "chi.npy", chi_ppm.double().numpy())
         np.save(folder / "true_chi.npy", case.chi_ppm.double().numpy())
 
     return write

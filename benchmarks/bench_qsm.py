@@ -18,10 +18,9 @@ from torch import Tensor
 from accelqsm.qsm.background.dipole_fit import dipole_fit
 from accelqsm.qsm.background.vsharp import vsharp
 from accelqsm.qsm.brain import found_brain
-from accelqsm.qsm.chain import iron_magnitude, susceptibility
+from accelqsm.qsm.chain import dipole_inversion, susceptibility
 from accelqsm.qsm.field.lags import lag_products
 from accelqsm.qsm.field.unwrap import unwrap_spun
-from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
 from accelqsm.units import hz_to_ppm
 from qsm_chain import plain_tv
 from qsm_head import FIELD_STRENGTH_T, Case
@@ -64,21 +63,15 @@ def background(folder: Path, method: str) -> Call:
 
 def inversion(folder: Path, method: str) -> Call:
     """Susceptibility (x, y, z) in ppm from the local field that the chain found."""
-    case, found = _case(folder), pickle.loads((folder / "found.pickle").read_bytes())
-    field, mask = _ppm(found.local_field_hz), found.mask
-    size_mm, direction = _geometry(case)
-    where = {"voxel_size_mm": size_mm, "b0_direction": direction}
-    edges = iron_magnitude(_products(case), size_mm)
-    sd = found.field_sd_hz
-    weight = torch.where(mask & (sd > 0), sd[mask].median() / sd.clamp_min(1e-6), 0).clamp_max(1)
+    local, left, subject = pickle.loads((folder / "found.pickle").read_bytes())
+    field, mask = local.field_ppm, local.mask
+    size_mm, direction = subject.voxel_size_mm, subject.b0_direction
     calls = {
-        "l1": lambda: l1_dipole_inversion(
-            field, mask, **where, data_weight=weight, magnitude=edges
-        ),
+        "l1": lambda: dipole_inversion(local, left, subject),
         "tv": lambda: plain_tv(field, mask, size_mm, direction),
         "tkd": lambda: tkd(field, mask, size_mm, direction),
         "closed_form": lambda: closed_form(field, mask, size_mm, direction),
-        "hd_qsm": lambda: hd_qsm(field, mask, weight, size_mm, direction),
+        "hd_qsm": lambda: hd_qsm(field, mask, mask, size_mm, direction),
     }
     return calls[method]
 

@@ -116,9 +116,9 @@ def local_field(folder: Path, *names: str) -> Call:
 
 def inverted(folder: Path, *names: str) -> Call:
     """NRMSE in % of susceptibility over the mask of the chain and the true brain."""
-    found_mask = pickle.loads((folder / "found.pickle").read_bytes()).mask
+    _, left, _ = pickle.loads((folder / "found.pickle").read_bytes())
     case = _case(folder)
-    here = found_mask & case.brain
+    here = left & case.brain
 
     def error(chi: Array) -> float:
         return nrmse_percent(*_centred(torch.from_numpy(chi), case.chi_ppm, here), here.numpy())

@@ -25,7 +25,7 @@ PACKAGES = {
 """Of a tool, the module that tells whether it is there, and its name for pip."""
 
 PIP, APT = 'pip install --constraint constraints.txt -e ".[bench]"', "apt-get install bart"
-LONG_CPU_S = 15.0
+LONG_CPU_S = 5.0
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def stage_table(rows: Sequence[StageRow]) -> str:
             number(row.cpu_s),
             ratio,
             f"{row.peak_mb:.0f} ({row.ready_mb:.0f})",
-            number(row.error),
+            number(row.error, 3),
             row.error_name if first else "",
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -139,9 +139,9 @@ def demo_table(commands: Sequence[tuple[str, Cost]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def number(value: float) -> str:
+def number(value: float, least: int = 2) -> str:
     """A number to two digits or more, without an exponent."""
     if value == 0:
         return "0"
-    digits = max(0, 1 - math.floor(math.log10(abs(value))))
+    digits = max(0, least - 1 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(digits, 6)}f}"

@@ -65,8 +65,8 @@ def test_a_stage_lists_each_peer_with_its_ratio_to_ours(bench) -> None:
         for who, cpu_s, error in (("accelqsm", 0.5, 1.5), ("pygrappa", 5.0, 1.7))
     ]
     assert tables.stage_table(rows).splitlines()[2:] == [
-        "| GRAPPA | accelqsm | 0.50 |  | 400 (300) | 1.5 | NRMSE, % |",
-        "|  | pygrappa | 5.0 | 10 | 400 (300) | 1.7 |  |",
+        "| GRAPPA | accelqsm | 0.50 |  | 400 (300) | 1.50 | NRMSE, % |",
+        "|  | pygrappa | 5.0 | 10 | 400 (300) | 1.70 |  |",
     ]
 
 
