@@ -12,8 +12,8 @@ from bench_tables import Growth
 
 SHAPES = ((24, 96, 36), (32, 128, 48), (48, 160, 64), (64, 208, 80))
 CHAIN_SHAPES = ((48, 64, 36), (64, 80, 48), (80, 108, 60), (108, 132, 72))
-QUICK_SHAPES = ((16, 64, 32), (20, 72, 36), (24, 80, 40))
-QUICK_CHAIN_SHAPES = ((40, 54, 30), (48, 60, 36), (54, 66, 40))
+QUICK_SHAPES = ((16, 64, 32), (24, 80, 40))
+QUICK_CHAIN_SHAPES = ((40, 54, 30), (54, 66, 40))
 METHODS = {"reconnet3d": "network", "cg-sense": "CG-SENSE"}
 
 
@@ -44,9 +44,9 @@ FULL = Sizes(
 QUICK = Sizes(
     shapes=QUICK_SHAPES,
     chain_shapes=QUICK_CHAIN_SHAPES,
-    channels=(4, 6, 8),
-    echoes=(1, 2, 3),
-    cohort=(20, 40, 59),
+    channels=(4, 8),
+    echoes=(2, 4),
+    cohort=(20, 59),
     subjects=(1, 2),
     workers=(1, 2),
     subjects_of_workers=1,
@@ -119,18 +119,18 @@ def growth(axis: Axis, folder: Path, *, least_s: float) -> Growth:
 
 def study_growth(folder: Path, sizes: Sizes) -> Iterator[Growth]:
     """A study of small scans: one process over subjects, and Snakemake's workers."""
-    for n in sizes.subjects:
-        task_cost("bench_growth:subjects", folder, str(n), least_s=0)
-    given = ("--labels", "derivatives/truth", "--threads", "1")
+    bids, most = str(folder / "bids"), sizes.subjects_of_workers
+    task_cost("bench_growth:subjects", folder, str(max(*sizes.subjects, most)), least_s=0)
+    given = ("--labels", "derivatives/truth", "--threads", "1", "--participant-label")
     runs = [
-        command_cost(["run", str(_bids(folder, n)), str(folder / f"run{n}"), "participant", *given])
+        command_cost(["run", bids, str(folder / f"run{n}"), "participant", *given, *_labels(n)])
         for n in sizes.subjects
     ]
     yield _of_study("study, one process", "subjects", sizes.subjects, runs, clock="CPU")
-    most = sizes.subjects_of_workers
+    words = (*given, *_labels(most), "--", "--quiet", "--cores")
     flows = [
-        command_cost(["workflow", str(_bids(folder, most)), str(folder / f"flow{n}"), *given, *end])
-        for n, end in ((n, ("--", "--cores", str(n), "--quiet")) for n in sizes.workers)
+        command_cost(["workflow", bids, str(folder / f"flow{n}"), *words, str(n)])
+        for n in sizes.workers
     ]
     yield _of_study(f"study of {most}", "workers", sizes.workers, flows, clock="wall")
 
@@ -145,8 +145,8 @@ def _of_study(
     return Growth(what, axis, sizes, seconds, peaks, floor, 0.0, clock=clock)
 
 
-def _bids(folder: Path, n_subjects: int) -> Path:
-    return folder / f"bids{n_subjects}"
+def _labels(n_subjects: int) -> list[str]:
+    return [f"{number:02d}" for number in range(1, n_subjects + 1)]
 
 
 def _words(values: list[tuple[int, ...]]) -> tuple[tuple[str, ...], ...]:

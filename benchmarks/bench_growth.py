@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,8 +164,7 @@ def subjects(folder: Path, n_subjects: str) -> Call:
     """Write a dataset of small scans: one head under the names of so many subjects."""
 
     def write() -> None:
-        shutil.rmtree(folder / f"bids{n_subjects}", ignore_errors=True)
-        write_subjects(folder / f"bids{n_subjects}", int(n_subjects), "small")
+        write_subjects(folder / "bids", int(n_subjects), "small")
 
     return write
 

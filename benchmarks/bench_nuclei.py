@@ -35,7 +35,8 @@ def deformable(folder: Path) -> Call:
     labels = _labels(folder, "template", "labels")
     there = _labels(folder, "fixed", "labels").grid
     nuclei = Volume((labels.values > 0).astype(np.float32), labels.grid)
-    syn = SynSettings()
+    spacing_mm = max(SynSettings().spacing_mm, *template.grid.voxel_size_mm)
+    syn = SynSettings(spacing_mm=spacing_mm)
     box = box_around(nuclei, margin_mm=syn.margin_mm)
     images = {"T1w": template}, {"T1w": scan}
 
