@@ -39,7 +39,7 @@ FULL = Sizes(
     cohort=(59, 118, 236, 472),
     subjects=(1, 2, 4),
     workers=(1, 2, 4),
-    subjects_of_workers=4,
+    subjects_of_workers=2,
 )
 QUICK = Sizes(
     shapes=QUICK_SHAPES,
