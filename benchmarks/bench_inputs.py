@@ -42,7 +42,7 @@ CENTRE_MM: Triple = (-14.0, -17.0, 5.0)
 ECHO_TIME_S, N_CHANNELS, ACCELERATION = 0.010, 8, 4
 QUICK_HEAD = Protocol((54, 66, 37), (3.0, 3.0, 4.0), ANCHOR.echo_times_s)
 HEAD_SEED, PERSON_SEED, TEMPLATE_SEED = 205, 63, 64
-T1W_SNR, QUICK_T1W_MM = 25.0, 3.0
+T1W_SNR, T1W_MM, QUICK_T1W_MM = 25.0, 1.5, 3.0
 
 Call = Callable[[], None]
 
@@ -161,7 +161,7 @@ def people(folder: Path, kind: str) -> Call:
     """Write T1w images of two heads, one of them in two poses, with labels, brain and poses."""
 
     def write() -> None:
-        grid = isotropic_grid(T1W_GRID, QUICK_T1W_MM) if kind == "quick" else T1W_GRID
+        grid = isotropic_grid(T1W_GRID, QUICK_T1W_MM if kind == "quick" else T1W_MM)
         scans = {
             "fixed": (PERSON_SEED, 1),
             "moved": (PERSON_SEED, 2),
