@@ -20,8 +20,9 @@ those that lack a nucleus, and why), and from these tables all others, as
 Markdown, and the plots. Subjects that RESULTS has already stay: with ``--participant-label`` of
 ``simulate`` a study is made in parts, each of which may be removed once it is here. Without
 ``--study`` tables and plots are made again. In a page, what stands
-between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by ``RESULTS/NAME.md``; its
-pictures, and all tables, are copied to a folder named as the page.
+between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by ``RESULTS/NAME.md``, or that
+of a picture by ``NAME.txt``. All tables and the pictures of the page are copied to a folder named
+as the page, a copy of which is a RESULTS that a study goes on from.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from accelqsm.errors import InputError
 from accelqsm.figures.figure import Figure
 from accelqsm.files.atomic import write_text
 from accelqsm.files.tables import read_table, write_table
@@ -139,21 +139,22 @@ def fill_page(page: Path, results: Path) -> None:
     Raises:
         InputError: a part that the results do not have.
     """
-    parts = {path.stem: path.read_text(encoding="utf-8") for path in results.glob("*.md")}
+    texts = [*results.glob("*.md"), *results.glob("*.txt")]
+    parts = {path.stem: path.read_text(encoding="utf-8") for path in texts}
     text = filled(page.read_text(encoding="utf-8"), parts, kind="results", source=str(results))
     beside = page.with_suffix("")
     beside.mkdir(exist_ok=True)
-    tables = sorted(path.name for path in results.glob("*.tsv"))
-    for name in (*tables, *PICTURE.findall(text)):
-        shutil.copyfile(results / name, beside / name)
+    shown = [results / name for name in PICTURE.findall(text)]
+    for path in (*results.glob("*.tsv"), *shown, *(each.with_suffix(".txt") for each in shown)):
+        shutil.copyfile(path, beside / path.name)
     write_text(page, PICTURE.sub(rf"]({beside.name}/\1)", text))
 
 
 def _save(results: Path, name: str, figure: Figure) -> None:
-    """Write a figure as PNG, and as the part of the page that shows it."""
+    """Write a figure as PNG, and beside it the part of the page that shows it."""
     (results / f"{name}.png").write_bytes(figure.png)
     text = f"![{figure.alt}]({name}.png)\n\n{figure.caption}\n"
-    write_text(results / f"{name}.md", text)
+    write_text(results / f"{name}.txt", text)
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ def test_a_page_takes_its_parts_again_and_again(study, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"one\.md: expected a part of the page, found none"):
         study[""].fill_page(page, results)
     assert "old" in page.read_text()
-    (results / "one.md").write_text("![a](one.png)\n\na \\1 b\n")
+    (results / "one.txt").write_text("![a](one.png)\n\na \\1 b\n")
     (results / "two.md").write_text("2\n")
     whole = (
         "# Title\n<!-- results: one -->\n{}\n<!-- end -->\nprose 1.5\n"
@@ -228,6 +228,7 @@ def test_a_page_takes_its_parts_again_and_again(study, tmp_path: Path) -> None:
         study[""].fill_page(page, results)
         assert page.read_text() == whole.format("![a](page/one.png)\n\na \\1 b")
         assert (tmp_path / "page" / "one.png").read_text() == "one.png"
+        assert (tmp_path / "page" / "one.txt").read_text().startswith("![a](one.png)")
         assert (tmp_path / "page" / "values.tsv").read_text() == "values.tsv"
     page.write_text(page.read_text().replace("<!-- end -->", "", 1))
     with pytest.raises(InputError, match="after each of 2 parts, found 1"):
