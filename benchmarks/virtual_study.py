@@ -95,7 +95,8 @@ def gather(dataset: Dataset, results: Path) -> None:
     }
     for name, figure in pictures(dataset, gathered[VALUES], subjects):
         _save(results, name, figure)
-    for name, table in gathered.items():
+    # Values last: a subject that has them is not made again, and then has all else.
+    for name, table in reversed(gathered.items()):
         write_table(results / name, table)
 
 
