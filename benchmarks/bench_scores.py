@@ -60,25 +60,12 @@ def maps(folder: Path, *names: str) -> Call:
 
 def channels(folder: Path, *names: str) -> Call:
     """Complex NRMSE in % of channel images, combined by the true sensitivities."""
-    coil, echo, here = _slab(folder)
-
-    def error(found: Array) -> float:
-        combined = (coil.conj() * torch.from_numpy(found)).sum(0)
-        return 100 * float((combined - echo)[here].norm() / echo[here].norm())
-
-    return each(folder, names, error)
+    return _combined(folder, names)
 
 
 def image(folder: Path, *names: str) -> Call:
     """Complex NRMSE in % of images that were solved for with the given sensitivities."""
-    coil, echo, here = _slab(folder)
-    given = torch.from_numpy(np.load(folder / "maps.npy"))
-
-    def error(found: Array) -> float:
-        combined = (coil.conj() * given * torch.from_numpy(found)).sum(0)
-        return 100 * float((combined - echo)[here].norm() / echo[here].norm())
-
-    return each(folder, names, error)
+    return _combined(folder, names, torch.from_numpy(np.load(folder / "maps.npy")))
 
 
 def wrong(folder: Path, *names: str) -> Call:
@@ -165,6 +152,18 @@ def labels(folder: Path, *names: str) -> Call:
 def similar(folder: Path, *names: str) -> Call:
     """The SSIM itself."""
     return each(folder, names, lambda values: values[0])
+
+
+def _combined(folder: Path, names: tuple[str, ...], maps: Tensor | None = None) -> Call:
+    """Complex NRMSE in % of channel images, or of maps times an image, combined."""
+    coil, echo, here = _slab(folder)
+    weights = coil.conj() if maps is None else coil.conj() * maps
+
+    def error(found: Array) -> float:
+        combined = (weights * torch.from_numpy(found)).sum(0)
+        return 100 * float((combined - echo)[here].norm() / echo[here].norm())
+
+    return each(folder, names, error)
 
 
 def _slab(folder: Path) -> tuple[Tensor, Tensor, Tensor]:

@@ -23,6 +23,7 @@ from threading import Lock
 
 from accelqsm.files.atomic import write_text
 from accelqsm.files.tables import read_table, write_table
+from accelqsm.results.study import TRUE
 from accelqsm.simulate.cohort import Cohort
 from accelqsm.study.publish import STUDY_FILE
 from accelqsm.virtual.measured import measured_heads
@@ -32,7 +33,6 @@ from virtual_targets import targets
 
 RESCAN_SD_PPB = 1.0
 """SD of a nucleus between scans of a head under the reference, from heads of other seeds."""
-TRUTH = "derivatives/truth"
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("results", type=Path)
     parser.add_argument("--atlas", type=Path, required=True, help="folder of the CIT168 atlas")
-    parser.add_argument("--work", type=Path, help="for scans and maps, 1 GB a subject at once")
+    parser.add_argument("--work", type=Path, help="for scans and maps, 4 GB a subject at once")
     parser.add_argument("--subjects", type=int, default=24)
     parser.add_argument("--seed", type=int, default=2025)
     parser.add_argument("--preset", default="demo")
@@ -103,10 +103,10 @@ def _study_of(
     one = ["--participant-label", subject, "--protocols", *ARMS]
     settings = ["--reference", REFERENCE, "--threads", 1]
     _accelqsm(log, "simulate", bids, *heads, *one)
-    _accelqsm(log, "workflow", bids, out, *settings, "--labels", TRUTH, "--", "--cores", 1)
+    _accelqsm(log, "workflow", bids, out, *settings, "--labels", TRUE, "--", "--cores", 1)
     shutil.copytree(out, atlas)
     text = (out / STUDY_FILE).read_text(encoding="utf-8")
-    write_text(atlas / STUDY_FILE, text.replace(f'labels = "{TRUTH}"\n', ""))
+    write_text(atlas / STUDY_FILE, text.replace(f'labels = "{TRUE}"\n', ""))
     named = ["--atlas", options.atlas.resolve()]
     _accelqsm(log, "workflow", bids, atlas, *settings, *named, "--", "--cores", 1)
     return Dataset(bids, out, atlas)
