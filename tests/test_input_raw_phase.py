@@ -19,7 +19,7 @@ from accelqsm.api.images import read_images
 from accelqsm.cli import main
 from accelqsm.errors import InputError, InputWarning
 from accelqsm.files.mrd.writer import write_mrd
-from accelqsm.fourier import PHASE_ENCODES, fft
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline.scan import PHASE, combined_echoes, map_susceptibility, sum_channels
 from accelqsm.pipeline.sensitivities import prepared
@@ -158,10 +158,12 @@ def test_sensitivities_that_are_right_are_used_without_a_word() -> None:
     assert ready.notes["unexplained"] < 0.05
 
 
-@pytest.mark.parametrize("calibration", [(6, 6), (5, 6)])
-def test_a_poor_calibration_falls_back_with_its_figures(calibration: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(16, 16), (6, 6)])
+def test_a_calibration_of_other_channels_falls_back_with_its_figures(size: tuple[int, int]) -> None:
     """Worse than zero filling by the samples that were kept from it, and by the true image."""
-    poor = scan(calibration=calibration, noise=0.05)
+    centre = [centred_slice(n, m) for n, m in zip(SHAPE[1:], size, strict=True)]
+    other = np.roll(scan(full=True).planes().numpy()[:, :1], 2, axis=0)[(..., *centre)]
+    poor = replace(scan(noise=0.05), calibration=np.ascontiguousarray(other))
     asked = ReconSettings("cg-sense")
     with pytest.warns(InputWarning, match=r"\d+ % wrong on samples .* zero-filled is used instead"):
         ready = prepared(poor, asked)
@@ -172,6 +174,26 @@ def test_a_poor_calibration_falls_back_with_its_figures(calibration: tuple[int, 
         for recon in (ready.recon, asked)
     ]
     assert errors[0] < errors[1]
+
+
+@pytest.mark.parametrize("size", [(5, 5), (5, 6), (6, 6), (8, 8)])
+def test_a_small_calibration_is_nearly_as_good_as_the_true_sensitivities(
+    size: tuple[int, int],
+) -> None:
+    asked = ReconSettings("cg-sense")
+    small = scan(calibration=size, noise=0.01)
+    assert prepared(small, asked).recon.method == "cg-sense"
+    true = sum_channels(scan(full=True, noise=0), "zero-filled").images.abs()
+    errors = [
+        float((sum_channels(kspace, recon).images.abs() - true).norm() / true.norm())
+        for kspace, recon in (
+            (small, asked),
+            (replace(small, sensitivities=true_maps()), asked),
+            (small, ReconSettings("zero-filled")),
+        )
+    ]
+    assert errors[0] < 1.5 * errors[1]
+    assert errors[0] < 0.3 * errors[2]
 
 
 def test_one_channel_or_noise_alone_is_not_judged() -> None:

@@ -1,7 +1,8 @@
-"""Receive channels: noise prewhitening, coil compression and low-resolution images."""
+"""Receive channels: noise, prewhitening, coil compression and low-resolution images."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,16 @@ from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, hann_window, ifft
-from accelqsm.kspace import KSpace, calibration_box, sample_index, scratch
+from accelqsm.kspace import KSpace, calibration_box, from_centre, sample_index, scratch
 from accelqsm.runtime.arrays import as_tensor
 
 COLUMNS_AT_ONCE = 2**16
+FAR, QUIET = 0.1, 0.1
+"""Shares of the samples farthest from the centre, and of the readout positions of least energy,
+that tell of the noise."""
+
+READOUTS = 48
+"""Readout positions that are looked at for signal and noise, at most twice as many."""
 
 
 def prewhiten(kspace: KSpace) -> KSpace:
@@ -42,6 +49,42 @@ def prewhiten(kspace: KSpace) -> KSpace:
     whitened = scratch(kspace.samples.shape, on_disk=on_disk)
     _mix(kspace.samples, whitening, whitened)
     return replace(_mixed(kspace, whitening, whitened), noise_samples=None)
+
+
+def noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
+    """SD of the real part of each channel's noise, (channel,), in the unit of the samples.
+
+    From the median power of the samples far from the centre, in the last echo, at the readout
+    positions of least energy, which lie in the air beside the head. Where there is no air it is
+    too large, by the fine structure of the head.
+    """
+    echo = kspace.acquisition.n_echoes - 1
+    power = _far_power(kspace, echo)
+    energy = power.sum(2)
+    energy = (energy / np.maximum(energy.sum(1, keepdims=True), np.finfo(np.float64).tiny)).sum(0)
+    measured = np.flatnonzero(energy)
+    if not len(measured):
+        return np.zeros(len(power))
+    quiet = measured[np.argsort(energy[measured], kind="stable")]
+    quiet = quiet[: max(1, round(QUIET * len(quiet)))]
+    # The power of complex noise of SD s in each part is exponential, of median 2 s^2 ln 2.
+    found: npt.NDArray[np.float64] = np.sqrt(
+        np.median(power[:, quiet].reshape(len(power), -1), axis=1) / (2 * math.log(2))
+    )
+    return found
+
+
+def _far_power(kspace: KSpace, echo: int) -> npt.NDArray[np.float64]:
+    """Power of the samples of one echo farthest from the centre, (channel, x, sample)."""
+    order = from_centre(kspace.pattern(echo).cpu()).numpy()
+    far = np.sort(order[-max(1, round(FAR * len(order))) :])
+    samples = (channel[echo, some_readouts(kspace)][:, far] for channel in kspace.samples)
+    return np.stack([np.abs(each).astype(np.float64) ** 2 for each in samples])
+
+
+def some_readouts(kspace: KSpace) -> slice:
+    """Evenly spaced readout positions, the first among them."""
+    return slice(None, None, max(1, kspace.acquisition.grid.shape[0] // READOUTS))
 
 
 def compress_channels(kspace: KSpace, n_virtual: int) -> KSpace:

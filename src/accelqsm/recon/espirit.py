@@ -14,14 +14,18 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import readout_slabs
-from accelqsm.recon.channels import calibration_samples, low_resolution
+from accelqsm.recon.channels import calibration_samples, low_resolution, noise_sd
 from accelqsm.recon.method_settings import SensitivitySettings
 from accelqsm.runtime.arrays import as_tensor
 from accelqsm.runtime.progress import track
 
 DEFAULT = SensitivitySettings()
-NEIGHBOURS = 1
-"""Readout positions to either side whose calibration data are added."""
+SMALLEST_KERNEL, LEAST_ROWS = 3, 0.45
+"""A kernel smaller than the settings' is taken where all echoes together have fewer windows than
+this share of the numbers in one: the space of the signal would lack much of itself."""
+
+ENOUGH_ROWS = 16
+"""Windows per number in one, beyond which further echoes add nothing."""
 
 POWER_ITERATIONS = 12
 AIR, TISSUE = 0.6, 0.9
@@ -53,16 +57,17 @@ class Sensitivities:
         return self.support * self.maps
 
 
-def espirit_maps(kspace: KSpace, *, echo: int = 0, x: slice = slice(None)) -> Tensor:
+def espirit_maps(kspace: KSpace, *, x: slice = slice(None)) -> Tensor:
     """Receive sensitivities by ESPIRiT, complex64 (channel, x, y, z)."""
-    return espirit(kspace, echo=echo, x=x).maps
+    return espirit(kspace, x=x).maps
 
 
 def espirit_in_slabs(kspace: KSpace, settings: SensitivitySettings = DEFAULT) -> Sensitivities:
     """Receive sensitivities by ESPIRiT at all readout positions, computed in slabs."""
-    slabs = readout_slabs(kspace)
+    slabs, noise_power = readout_slabs(kspace), noise_power_of(kspace)
     found = [
-        espirit(kspace, x=x, settings=settings) for x in track(slabs, "sensitivities", len(slabs))
+        espirit(kspace, x=x, settings=settings, noise_power=noise_power)
+        for x in track(slabs, "sensitivities", len(slabs))
     ]
     return Sensitivities(
         torch.cat([each.maps for each in found], dim=1),
@@ -73,24 +78,29 @@ def espirit_in_slabs(kspace: KSpace, settings: SensitivitySettings = DEFAULT) ->
 def espirit(
     kspace: KSpace,
     *,
-    echo: int = 0,
     x: slice = slice(None),
     settings: SensitivitySettings = DEFAULT,
+    noise_power: float | None = None,
 ) -> Sensitivities:
-    """Receive sensitivities C_c by ESPIRiT from one echo, with sum |C_c|^2 = 1.
+    """Receive sensitivities C_c by ESPIRiT, with sum |C_c|^2 = 1.
 
-    Windows of k x k samples of all channels (the rows of the calibration matrix) span a space of
-    low rank; the sensitivities at a voxel are the eigenvector to the eigenvalue one of the
-    projection onto it. The phase of each voxel is relative to the low-resolution combination of
-    the channels. In air the largest eigenvalue is smaller than one.
+    Windows of k x k samples of all channels and echoes (the rows of the calibration matrix) span a
+    space of low rank; the sensitivities at a voxel are the eigenvector to the eigenvalue one of the
+    projection onto it. A singular vector belongs to that space by lambda / (lambda + n), lambda its
+    squared singular value and n the largest that noise alone would give (Marchenko and Pastur):
+    nothing of the signal is cut off at high SNR, and no noise is let in at low. The phase of each
+    voxel is relative to the low-resolution combination of the channels in the first echo. In air
+    the largest eigenvalue is smaller than one.
 
     Args:
         kspace: whitened samples with a fully sampled centre. Where it has sensitivities that were
             found apart, these are taken, with their phase turned as above.
-        echo: which echo.
         x: which readout positions.
-        settings: size k of the kernel, threshold of the singular values, and the part of the
-            centre that the windows are taken from.
+        settings: size k of the kernel, the part of the centre that the windows are taken from,
+            and a threshold in place of the weights by noise. Where all echoes together have few
+            windows, k is smaller.
+        noise_power: mean squared magnitude of the noise of a sample; found from the samples unless
+            given.
 
     Returns:
         Sensitivities and their support.
@@ -98,23 +108,29 @@ def espirit(
     Raises:
         InputError: a centre smaller than the kernel, or a plane too small for it.
 
-    Source: Uecker et al. 2014, Magn Reson Med 71:990, doi 10.1002/mrm.24751.
+    Source: Uecker et al. 2014, Magn Reson Med 71:990, doi 10.1002/mrm.24751; weights in place of a
+    threshold also in Iyer et al., arXiv 1811.05672, from Stein's unbiased risk estimate.
     """
+    reference = low_resolution(kspace, x=x)
     if kspace.sensitivities is not None:
-        return _given(kspace, kspace.sensitivities[:, x], low_resolution(kspace, echo=echo, x=x))
-    positions = range(*x.indices(kspace.acquisition.grid.shape[0]))
-    around = slice(max(positions[0] - NEIGHBOURS, 0), positions[-1] + NEIGHBOURS + 1)
-    centre = _part(calibration_samples(kspace, echo=echo, x=around), settings.calibration)
-    _check(centre, kspace, settings.kernel)
-    grams = _grams(centre, settings.kernel)
-    reference = low_resolution(kspace, echo=echo, x=x)
+        return _given(kspace, kspace.sensitivities[:, x], reference)
+    if noise_power is None:
+        noise_power = noise_power_of(kspace)
+    windows = _windows(kspace, x, settings)
     maps, support = torch.empty_like(reference), torch.empty_like(reference[0].real)
-    for index, position in enumerate(positions):
-        place = position - around.start
-        near = grams[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS + 1].sum(0)
-        maps[:, index], eigenvalue = _plane(near, reference[:, index], settings)
-        support[index] = ((eigenvalue - AIR) / (TISSUE - AIR)).clamp(LEAST_SUPPORT, 1.0)
+    for position, gram in enumerate(windows.grams):
+        values, vectors = torch.linalg.eigh(gram)
+        weights = _weights(values, windows.n_rows, noise_power, settings.singular_share)
+        projection = _projection(vectors, weights, windows.kernel, kspace.plane)
+        maps[:, position], eigenvalue = _largest(projection, reference[:, position])
+        support[position] = ((eigenvalue - AIR) / (TISSUE - AIR)).clamp(LEAST_SUPPORT, 1.0)
     return Sensitivities(maps, support)
+
+
+def noise_power_of(kspace: KSpace) -> float:
+    """Mean squared magnitude of the noise of a sample, over the channels that have any."""
+    sd = kspace.gain * noise_sd(kspace)
+    return float(2 * np.square(sd[sd > 0]).mean()) if sd.any() else 0.0
 
 
 def _given(
@@ -156,6 +172,40 @@ def _check(centre: Tensor, kspace: KSpace, kernel: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Windows:
+    """Gram matrices A^H A (x, n, n) of calibration matrices A of n_rows rows, n = channel k^2."""
+
+    grams: Tensor
+    n_rows: int
+    kernel: int
+
+
+def _windows(kspace: KSpace, x: slice, settings: SensitivitySettings) -> _Windows:
+    """Windows of the largest kernel that there are enough of, from as many echoes as it takes."""
+    first = _part(calibration_samples(kspace, echo=0, x=x), settings.calibration)
+    _check(first, kspace, settings.kernel)
+    apart, n_channels = kspace.calibration, kspace.n_channels
+    n_echoes = kspace.acquisition.n_echoes if apart is None else apart.shape[1]
+    kernels = range(settings.kernel, min(settings.kernel, SMALLEST_KERNEL) - 1, -1)
+    enough = (k for k in kernels if n_echoes * _n_rows(first, k) >= LEAST_ROWS * n_channels * k**2)
+    kernel = next(enough, kernels[-1])
+    grams, n_rows = _grams(first, kernel), _n_rows(first, kernel)
+    for echo in range(1, n_echoes):
+        if n_rows >= ENOUGH_ROWS * n_channels * kernel**2:
+            break
+        centre = _part(calibration_samples(kspace, echo=echo, x=x), settings.calibration)
+        if min(centre.shape[-2:]) >= kernel:
+            grams, n_rows = grams + _grams(centre, kernel), n_rows + _n_rows(centre, kernel)
+    return _Windows(grams, n_rows, kernel)
+
+
+def _n_rows(centre: Tensor, kernel: int) -> int:
+    """Windows of a centre (..., ky, kz)."""
+    n_y, n_z = centre.shape[-2:]
+    return (n_y - kernel + 1) * (n_z - kernel + 1)
+
+
 def _grams(centre: Tensor, kernel: int) -> Tensor:
     """Gram matrices A^H A of the calibration matrix of every readout position."""
     windows = centre.unfold(-2, kernel, 1).unfold(-2, kernel, 1)
@@ -165,19 +215,32 @@ def _grams(centre: Tensor, kernel: int) -> Tensor:
     return grams
 
 
-def _plane(gram: Tensor, reference: Tensor, settings: SensitivitySettings) -> tuple[Tensor, Tensor]:
+def _weights(values: Tensor, n_rows: int, noise_power: float, share: float | None) -> Tensor:
+    """How far each singular vector belongs to the signal, from its squared singular value."""
+    if share is not None:
+        return (values > share**2 * values[-1]).to(values)
+    signal = values.clamp_min(0)
+    noise = noise_power * (math.sqrt(n_rows) + math.sqrt(len(values))) ** 2
+    # Rounding alone leaves values of this size, also where there is no noise.
+    rounding = len(values) * torch.finfo(values.dtype).eps * signal[-1]
+    return signal / (signal + noise + rounding).clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def _projection(vectors: Tensor, weights: Tensor, kernel: int, plane: tuple[int, int]) -> Tensor:
+    """Projection onto the space of the signal at every voxel, (y, z, channel, channel)."""
+    n_y, n_z = plane
+    channels, reach = len(vectors) // kernel**2, kernel - 1
+    space = (weights * vectors.conj()) @ vectors.T
+    lags = _lags(space.reshape(channels, kernel**2, channels, kernel**2), kernel)
+    padded = lags.new_zeros(channels, channels, n_y, n_z)
+    y, z = (slice(n // 2 - reach, n // 2 + kernel) for n in plane)
+    padded[..., y, z] = lags
+    scale = math.sqrt(n_y * n_z) / kernel**2
+    return scale * fft(padded, PHASE_ENCODES).permute(2, 3, 0, 1)
+
+
+def _largest(projection: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Sensitivities (channel, y, z) of one plane, relative to the reference phase; eigenvalues."""
-    channels, y, z = reference.shape
-    kernel = settings.kernel
-    values, vectors = torch.linalg.eigh(gram)
-    kept = vectors[:, values > settings.singular_share**2 * values[-1]]
-    lags = _lags((kept.conj() @ kept.T).reshape(channels, kernel**2, channels, kernel**2), kernel)
-    reach = kernel - 1
-    padded = lags.new_zeros(channels, channels, y, z)
-    middle = (slice(y // 2 - reach, y // 2 + kernel), slice(z // 2 - reach, z // 2 + kernel))
-    padded[..., *middle] = lags
-    scale = math.sqrt(y * z) / kernel**2
-    projection = scale * fft(padded, PHASE_ENCODES).permute(2, 3, 0, 1)
     vector = reference.permute(1, 2, 0)[..., None]
     vector = vector / _norm(vector).clamp_min(1e-20)
     start = vector

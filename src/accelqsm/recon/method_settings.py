@@ -101,14 +101,19 @@ class SensitivitySettings(Settings):
     """Settings of the receive sensitivities (ESPIRiT)."""
 
     kernel: int = setting(
-        5, least=2, most=16, unit="samples", help="size of the calibration kernel along ky and kz"
+        5,
+        least=2,
+        most=16,
+        unit="samples",
+        help="size of the calibration kernel along ky and kz; down to 3 where the centre of all "
+        "echoes is small for it",
     )
-    singular_share: float = setting(
-        0.02,
+    singular_share: float | None = setting(
+        None,
         above=0,
         below=1,
-        help="singular values of the calibration matrix, relative to the largest, that span the "
-        "signal space",
+        help="singular values of the calibration matrix, relative to the largest, above which "
+        "vectors span the signal space; unless given, each is weighted by the noise of the scan",
     )
     n_virtual: int = setting(
         12,

@@ -61,11 +61,11 @@ def trust_in(kspace: KSpace, settings: SensitivitySettings) -> Trust | None:
         return None
     few = compress_channels(prewhiten(_some_readouts(kspace)).balanced(), settings.n_virtual)
     found = espirit(few, settings=settings)
-    measured = few.planes()[:, 0]
-    used = few.sampled & ~held_out
+    measured, sampled = few.planes(echoes=slice(0, 1))[:, 0], few.pattern(0)
+    used = sampled & ~held_out
     image = cg_sense(measured * used, found.supported, sampled=used)
     residual = fft(found.supported * image, PHASE_ENCODES) - measured
-    noise = _noise_energy(measured, few.sampled)
+    noise = _noise_energy(measured, sampled)
     predicted, explained = (
         _relative(residual[..., some], measured[..., some], noise) for some in (held_out, used)
     )
@@ -107,7 +107,7 @@ def _held_out(kspace: KSpace) -> Tensor | None:
 
 
 def _some_readouts(kspace: KSpace) -> KSpace:
-    """The readout positions about the one of most signal, first echo."""
+    """The readout positions about the one of most signal in the first echo."""
     n_x, n_y, n_z = kspace.acquisition.grid.shape
     energy = sum((np.abs(c[0].astype(np.complex128)) ** 2).sum(1) for c in kspace.samples)
     strongest = int(np.argmax(energy))
@@ -116,14 +116,12 @@ def _some_readouts(kspace: KSpace) -> KSpace:
     acquisition = replace(
         kspace.acquisition,
         grid=cut_grid(kspace.acquisition.grid, (x, slice(0, n_y), slice(0, n_z))),
-        echo_times_s=kspace.acquisition.echo_times_s[:1],
     )
     apart, maps = kspace.calibration, kspace.sensitivities
     return replace(
         kspace,
         acquisition=acquisition,
-        sampled=kspace.pattern(0),
-        samples=np.ascontiguousarray(kspace.samples[:, :1, x]),
-        calibration=None if apart is None else np.ascontiguousarray(apart[:, :1, x]),
+        samples=np.ascontiguousarray(kspace.samples[:, :, x]),
+        calibration=None if apart is None else np.ascontiguousarray(apart[:, :, x]),
         sensitivities=None if maps is None else np.ascontiguousarray(maps[:, x]),
     )

@@ -21,7 +21,7 @@ from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.channels import compress_channels, prewhiten
-from accelqsm.recon.espirit import Sensitivities, espirit
+from accelqsm.recon.espirit import Sensitivities, espirit, noise_power_of
 from accelqsm.runtime.progress import track
 from accelqsm.training.volumes import (
     CENTRES,
@@ -207,7 +207,9 @@ def _sensitivities(kspace: KSpace, centre: tuple[int, int]) -> Sensitivities:
     first = kspace.acquisition.echo_times_s[:1]
     samples = kspace.samples[:, :1][..., inside[sampled].numpy()]
     acquisition = replace(kspace.acquisition, echo_times_s=first)
-    return espirit(KSpace(acquisition, inside, np.ascontiguousarray(samples)))
+    part = KSpace(acquisition, inside, np.ascontiguousarray(samples))
+    # The centre alone has no samples that are noise for the most.
+    return espirit(part, noise_power=noise_power_of(kspace))
 
 
 def _pad_channels(maps: Tensor) -> Tensor:

@@ -361,7 +361,9 @@ def _estimate_maps(
     noise_sd = np.exp(rng.uniform(*np.log(CENTRE_NOISE)))
     noisy = (samples + np.float32(noise_sd) * noise)[:, None]
     acquisition = Acquisition(grid, (0.01,), FIELD_STRENGTH_T)
-    return espirit(KSpace(acquisition, sampled, noisy)).supported
+    return espirit(
+        KSpace(acquisition, sampled, noisy), noise_power=2 * float(noise_sd) ** 2
+    ).supported
 
 
 def _draw_acquisition(grid: Grid, n_echoes: int, rng: np.random.Generator) -> Acquisition:

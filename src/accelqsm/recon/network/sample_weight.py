@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from accelqsm.kspace import KSpace, from_centre
-from accelqsm.recon.channels import low_resolution
+from accelqsm.kspace import KSpace
+from accelqsm.recon.channels import low_resolution, noise_sd, some_readouts
 from accelqsm.recon.method_settings import JOINT
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.network.unrolled import CascadeNetwork
@@ -17,12 +16,6 @@ from accelqsm.recon.network.unrolled import CascadeNetwork
 WEIGHT_PER_SNR, MOST = 1 / 160, 6.0
 """Weight of the samples per acceleration and signal-to-noise ratio, from one digital head, and the
 largest that it leads to: more was not measured."""
-
-FAR, QUIET = 0.1, 0.1
-"""Shares of the samples farthest from the centre, and of the readout positions of least energy."""
-
-READOUTS = 48
-"""Readout positions that are looked at, at most twice as many."""
 
 
 def weighed(network: Network, kspace: KSpace) -> Network:
@@ -60,43 +53,7 @@ def signal_to_noise(kspace: KSpace) -> float:
     power = torch.zeros(())
     for channel in np.flatnonzero(sd).tolist():
         here = slice(channel, channel + 1)
-        image = low_resolution(kspace, channels=here, x=_readouts(kspace))[0]
+        image = low_resolution(kspace, channels=here, x=some_readouts(kspace))[0]
         power = power + (image.abs() / (kspace.gain * sd[channel])).square().cpu()
     total = float(power.sum())
     return math.sqrt(float(power.square().sum()) / total) if total > 0 else 0.0
-
-
-def noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
-    """SD of the real part of each channel's noise, (channel,), in the unit of the samples.
-
-    From the median power of the samples far from the centre, in the last echo, at the readout
-    positions of least energy, which lie in the air beside the head. Where there is no air it is
-    too large, by the fine structure of the head.
-    """
-    echo = kspace.acquisition.n_echoes - 1
-    power = _far_power(kspace, echo)
-    energy = power.sum(2)
-    energy = (energy / np.maximum(energy.sum(1, keepdims=True), np.finfo(np.float64).tiny)).sum(0)
-    measured = np.flatnonzero(energy)
-    if not len(measured):
-        return np.zeros(len(power))
-    quiet = measured[np.argsort(energy[measured], kind="stable")]
-    quiet = quiet[: max(1, round(QUIET * len(quiet)))]
-    # The power of complex noise of SD s in each part is exponential, of median 2 s^2 ln 2.
-    found: npt.NDArray[np.float64] = np.sqrt(
-        np.median(power[:, quiet].reshape(len(power), -1), axis=1) / (2 * math.log(2))
-    )
-    return found
-
-
-def _far_power(kspace: KSpace, echo: int) -> npt.NDArray[np.float64]:
-    """Power of the samples of one echo farthest from the centre, (channel, x, sample)."""
-    order = from_centre(kspace.pattern(echo).cpu()).numpy()
-    far = np.sort(order[-max(1, round(FAR * len(order))) :])
-    samples = (channel[echo, _readouts(kspace)][:, far] for channel in kspace.samples)
-    return np.stack([np.abs(each).astype(np.float64) ** 2 for each in samples])
-
-
-def _readouts(kspace: KSpace) -> slice:
-    """Evenly spaced readout positions, the first among them."""
-    return slice(None, None, max(1, kspace.acquisition.grid.shape[0] // READOUTS))
