@@ -28,7 +28,7 @@ ENOUGH_ROWS = 16
 """Windows per number in one, beyond which further echoes add nothing."""
 
 POWER_ITERATIONS = 12
-AIR, TISSUE = 0.6, 0.9
+AIR, TISSUE = 0.7, 0.95
 """Eigenvalues between which the support rises from its minimum to 1."""
 
 LEAST_SUPPORT = 0.1
