@@ -9,6 +9,7 @@ weights in the package are left out unless a file is named, and so is BART where
 installed, whose memory is not known.
 Usage: OMP_NUM_THREADS=1 python benchmarks/recon_echoes.py [--heads SEED ...] [--snr SNR]
     [--af AF ...] [--of-each-echo, a pattern for each echo, by the methods that can use it]
+    [--calibration Y Z, size of the fully sampled centre]
     [--weights METHOD=FILE ...] [--methods METHOD ...]
     [--sample-weight W, of the networks of all channels]
 """
@@ -98,14 +99,19 @@ def main() -> None:
     for acceleration in options.af:
         rows: dict[str, list[Row]] = {}
         for seed, (echoes, maps) in heads.items():
-            sampled = pattern(acceleration, seed=seed, of_each_echo=options.of_each_echo)
+            sampled = pattern(
+                acceleration,
+                seed=seed,
+                of_each_echo=options.of_each_echo,
+                calibration=options.calibration,
+            )
             kspace = measured(echoes, maps, sampled, snr=options.snr, seed=seed)
             for name, settings in methods.items():
                 image, cpu_s, mb = in_a_process(kspace, settings, maps)
                 rows.setdefault(name, []).append((*errors(echoes, image), cpu_s, mb))
             if INSTALLED:
                 for lamda in BART_LAMBDAS:
-                    image, cpu_s = by_bart(kspace, maps, lamda)
+                    image, cpu_s = by_bart(kspace, maps, lamda, options.calibration)
                     row = (*errors(echoes, image), cpu_s, float("nan"))
                     rows.setdefault(f"BART, L1-wavelet, lambda {lamda}", []).append(row)
         for name, found in rows.items():
@@ -118,11 +124,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--snr", type=float, default=100.0)
     parser.add_argument("--af", type=int, nargs="+", default=[3, 5, 8])
     parser.add_argument("--of-each-echo", action="store_true")
+    parser.add_argument("--calibration", type=int, nargs=2, default=CALIBRATION, metavar="N")
     parser.add_argument("--sample-weight", type=float)
     parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     options = parser.parse_args()
     options.weights = dict(word.split("=", 1) for word in options.weights)
+    options.calibration = tuple(options.calibration)
     return options
 
 
@@ -170,10 +178,12 @@ def line(acceleration: int, name: str, rows: list[Row]) -> str:
     )
 
 
-def by_bart(kspace: KSpace, maps: Tensor, lamda: float) -> tuple[Tensor, float]:
+def by_bart(
+    kspace: KSpace, maps: Tensor, lamda: float, calibration: tuple[int, int]
+) -> tuple[Tensor, float]:
     """Images (echo, x, y, z) of BART's L1-wavelet, echo by echo, and its CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    bart, found = Bart(kspace.planes()[:, 0], CALIBRATION), []
+    bart, found = Bart(kspace.planes()[:, 0], calibration), []
     bart.find_maps(everywhere=True)
     for echo in range(kspace.acquisition.n_echoes):
         bart.give(kspace.planes()[:, echo])
@@ -203,13 +213,19 @@ def brain(seed: int) -> tuple[Tensor, Tensor]:
     return echoes, unit_maps(torch.stack(list(coil)).to(torch.complex64))
 
 
-def pattern(acceleration: float, *, seed: int, of_each_echo: bool) -> Tensor:
+def pattern(
+    acceleration: float,
+    *,
+    seed: int,
+    of_each_echo: bool,
+    calibration: tuple[int, int] = CALIBRATION,
+) -> Tensor:
     """Poisson disk for all echoes, or one for each of which the first is the same."""
     disks = [
         poisson_disk(
             (SHAPE[1], SHAPE[2]),
             acceleration=acceleration,
-            calibration=CALIBRATION,
+            calibration=calibration,
             seed=seed + 1000 * echo,
             voxel_size_mm=SIZE_MM[1:],
         )

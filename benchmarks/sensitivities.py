@@ -1,0 +1,161 @@
+"""Sensitivities from centres of k-space of several sizes, and what images lose by them.
+
+The brains, samples and errors of recon_echoes.py. Error of the sensitivities: root mean square of
+the sine of the angle to the true ones where there is signal, in per cent; of the windows of all
+echoes weighted by the noise (the package's), of those of the first echo, with a threshold in
+place of the weights, and of SigPy and BART, whose ESPIRiT takes one echo. Then, with --methods,
+complex NRMSE over the echoes, by the package's sensitivities and by the true ones.
+
+Usage: OMP_NUM_THREADS=1 python benchmarks/sensitivities.py [--heads SEED ...] [--snr SNR ...]
+    [--af AF ...] [--methods METHOD ...]
+Also needs sigpy; BART where installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accelqsm.kspace import KSpace, calibration_box
+from accelqsm.recon.espirit import espirit, espirit_maps
+from accelqsm.recon.method_settings import SensitivitySettings
+from accelqsm.runtime.memory import keep_freed_memory
+from bart import INSTALLED, Bart
+from recon_echoes import METHODS, brain, errors, in_a_process, measured, pattern, with_signal
+
+CENTRES = ((16, 12), (12, 10), (10, 8), (8, 6))
+THRESHOLD = 0.02
+KERNEL = 5
+
+
+def main() -> None:
+    """Print both tables."""
+    options = _options()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    heads = {seed: brain(seed) for seed in options.heads}
+    found = estimators()
+    print(f"| SNR | centre | {' | '.join(found)} |\n|---:|---|{'---:|' * len(found)}")
+    for snr in options.snr:
+        for centre in CENTRES:
+            scans = [
+                (measured(*head, of_size(centre, max(options.af), seed), snr=snr, seed=seed), head)
+                for seed, head in heads.items()
+            ]
+            shown = (
+                f"{fmean(angle(find(scan), maps, echoes) for scan, (echoes, maps) in scans):.1f}"
+                for find in found.values()
+            )
+            print(f"| {snr:g} | {centre[0]} x {centre[1]} | {' | '.join(shown)} |", flush=True)
+    if options.methods:
+        images(heads, options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--heads", type=int, nargs="+", default=[62, 75], metavar="SEED")
+    parser.add_argument("--snr", type=float, nargs="+", default=[100.0, 25.0])
+    parser.add_argument("--af", type=int, nargs="+", default=[5, 8])
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=[])
+    return parser.parse_args()
+
+
+def images(heads: dict[int, tuple[Tensor, Tensor]], options: argparse.Namespace) -> None:
+    """Print what images lose."""
+    names = [f"{name}{way}" for name in options.methods for way in ("", ", true sensitivities")]
+    print(
+        f"\n| AF | patterns | centre | {' | '.join(names)} |\n|---|---|---|{'---:|' * len(names)}"
+    )
+    for acceleration in options.af:
+        for of_each in (False, True):
+            for centre in CENTRES:
+                rows: dict[str, list[float]] = {name: [] for name in names}
+                for seed, (echoes, maps) in heads.items():
+                    sampled = of_size(centre, acceleration, seed, of_each=of_each)
+                    scan = measured(echoes, maps, sampled, snr=options.snr[0], seed=seed)
+                    known = replace(scan, sensitivities=maps.numpy())
+                    for name in options.methods:
+                        for given, way in ((scan, ""), (known, ", true sensitivities")):
+                            image, _, _ = in_a_process(given, METHODS[name], maps)
+                            rows[f"{name}{way}"].append(fmean(errors(echoes, image)[0]))
+                shown = " | ".join(f"{fmean(row):.2f}" for row in rows.values())
+                kind = "one for each echo" if of_each else "one"
+                line = f"| {acceleration} | {kind} | {centre[0]} x {centre[1]} | {shown} |"
+                print(line, flush=True)
+
+
+def of_size(
+    centre: tuple[int, int], acceleration: float, seed: int, *, of_each: bool = False
+) -> Tensor:
+    """Poisson disks with that centre."""
+    return pattern(acceleration, seed=seed, of_each_echo=of_each, calibration=centre)
+
+
+def estimators() -> dict[str, Callable[[KSpace], Tensor]]:
+    """Name -> sensitivities (channel, x, y, z) of a scan."""
+    hard = SensitivitySettings(singular_share=THRESHOLD)
+    rows: dict[str, Callable[[KSpace], Tensor]] = {
+        "accelqsm": espirit_maps,
+        "its first echo": lambda scan: espirit_maps(first_echo(scan)),
+        f"all echoes, threshold {THRESHOLD:g}": lambda scan: espirit(scan, settings=hard).maps,
+        "SigPy": by_sigpy,
+    }
+    return rows | ({"BART": by_bart} if INSTALLED else {})
+
+
+def first_echo(scan: KSpace) -> KSpace:
+    """The same scan with its first echo alone."""
+    acquisition = scan.acquisition
+    return replace(
+        scan,
+        acquisition=replace(acquisition, echo_times_s=acquisition.echo_times_s[:1]),
+        sampled=scan.pattern(0),
+        samples=np.ascontiguousarray(scan.samples[:, :1]),
+    )
+
+
+def by_sigpy(scan: KSpace) -> Tensor:
+    """ESPIRiT of the first echo, readout position by readout position, not cropped.
+
+    SigPy takes a square centre.
+    """
+    from sigpy.mri.app import EspiritCalib
+
+    planes = first_echo(scan).planes()[:, 0].numpy()
+    options = {"kernel_width": KERNEL, "crop": 0, "max_iter": 30, "show_pbar": False}
+    width = min(size_of_centre(scan))
+    found = [
+        EspiritCalib(np.ascontiguousarray(planes[:, x]), calib_width=width, **options).run()
+        for x in range(planes.shape[1])
+    ]
+    return torch.from_numpy(np.stack(found, axis=1))
+
+
+def by_bart(scan: KSpace) -> Tensor:
+    """ESPIRiT of the first echo in three dimensions, with maps everywhere."""
+    bart = Bart(first_echo(scan).planes()[:, 0], size_of_centre(scan))
+    bart.find_maps(everywhere=True)
+    return bart.maps
+
+
+def size_of_centre(scan: KSpace) -> tuple[int, int]:
+    """Positions of the fully sampled centre along y and z."""
+    y, z = calibration_box(scan.pattern(0))
+    return y.stop - y.start, z.stop - z.start
+
+
+def angle(found: Tensor, true: Tensor, echoes: Tensor) -> float:
+    """Root mean square of the sine of the angle between sensitivities, in per cent."""
+    along = (true.conj() * found).sum(0).abs() / found.abs().square().sum(0).sqrt().clamp_min(1e-20)
+    here = with_signal(echoes)
+    return 100 * float((1 - along[here].clamp(max=1).square()).mean().sqrt())
+
+
+if __name__ == "__main__":
+    main()
