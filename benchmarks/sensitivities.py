@@ -4,10 +4,12 @@ The brains, samples and errors of recon_echoes.py. Error of the sensitivities: r
 the sine of the angle to the true ones where there is signal, in per cent; of the windows of all
 echoes weighted by the noise (the package's), of those of the first echo, with a threshold in
 place of the weights, and of SigPy and BART, whose ESPIRiT takes one echo. Then, with --methods,
-complex NRMSE over the echoes, by the package's sensitivities and by the true ones.
+complex NRMSE over the echoes, by the package's sensitivities and by the true ones. With --real,
+the error of samples of a real slice (channel, ky, kz) that L1-wavelet was not given, by
+sensitivities from parts of its centre.
 
 Usage: OMP_NUM_THREADS=1 python benchmarks/sensitivities.py [--heads SEED ...] [--snr SNR ...]
-    [--af AF ...] [--methods METHOD ...]
+    [--af AF ...] [--methods METHOD ...] [--real SLICE.npy]
 Also needs sigpy; BART where installed.
 """
 
@@ -17,14 +19,20 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import fmean
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
 
+import accelqsm.recon.espirit as espirit_module
+from accelqsm.acquisition import Acquisition
+from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
+from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace, calibration_box
 from accelqsm.recon.espirit import espirit, espirit_maps
 from accelqsm.recon.method_settings import SensitivitySettings
+from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.runtime.memory import keep_freed_memory
 from bart import INSTALLED, Bart
 from recon_echoes import METHODS, brain, errors, in_a_process, measured, pattern, with_signal
@@ -32,6 +40,7 @@ from recon_echoes import METHODS, brain, errors, in_a_process, measured, pattern
 CENTRES = ((16, 12), (12, 10), (10, 8), (8, 6))
 THRESHOLD = 0.02
 KERNEL = 5
+REAL_CENTRES = (24, 16, 12, 10, 8)
 
 
 def main() -> None:
@@ -55,6 +64,8 @@ def main() -> None:
             print(f"| {snr:g} | {centre[0]} x {centre[1]} | {' | '.join(shown)} |", flush=True)
     if options.methods:
         images(heads, options)
+    if options.real:
+        real_slice(torch.from_numpy(np.load(options.real)))
 
 
 def _options() -> argparse.Namespace:
@@ -63,6 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--snr", type=float, nargs="+", default=[100.0, 25.0])
     parser.add_argument("--af", type=int, nargs="+", default=[5, 8])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=[])
+    parser.add_argument("--real", metavar="SLICE.npy")
     return parser.parse_args()
 
 
@@ -88,6 +100,34 @@ def images(heads: dict[int, tuple[Tensor, Tensor]], options: argparse.Namespace)
                 kind = "one for each echo" if of_each else "one"
                 line = f"| {acceleration} | {kind} | {centre[0]} x {centre[1]} | {shown} |"
                 print(line, flush=True)
+
+
+def real_slice(slice_: Tensor) -> None:
+    """Print how well samples are predicted that lie outside the centre, a tenth of them."""
+    hard = SensitivitySettings(singular_share=THRESHOLD)
+    sampled = (slice_ != 0).any(0)
+    largest = torch.zeros_like(sampled)
+    largest[calibration_box(sampled)] = True
+    drawn = torch.rand(sampled.shape, generator=torch.Generator().manual_seed(0)) < 0.1
+    held_out = sampled & drawn & ~largest
+    grid = centred_grid((1, *sampled.shape), (1.0, 1.0, 1.0))
+    print(f"\n| centre | accelqsm | threshold {THRESHOLD:g}, kernel {KERNEL} |\n|---|---:|---:|")
+    for size in REAL_CENTRES:
+        centre = torch.zeros_like(sampled)
+        centre[tuple(centred_slice(n, size) for n in sampled.shape)] = True
+        used = sampled & ~held_out & ~(largest & ~centre)
+        samples = slice_[:, used][:, None, None].numpy()
+        scan = KSpace(Acquisition(grid, (0.01,), 3.0), used, samples)
+        # One echo of one position: the threshold alone, with its kernel whatever the centre.
+        with mock.patch.object(espirit_module, "LEAST_ROWS", 0.0):
+            by_threshold = espirit(scan, settings=hard).maps
+        shown = []
+        for maps in (espirit_maps(scan), by_threshold):
+            image = l1_wavelet(scan.planes()[:, 0], maps, sampled=used)
+            predicted = fft(maps * image, PHASE_ENCODES)[:, 0]
+            error = (predicted - slice_)[:, held_out].norm() / slice_[:, held_out].norm()
+            shown.append(f"{100 * float(error):.1f} %")
+        print(f"| {size} x {size} | {' | '.join(shown)} |", flush=True)
 
 
 def of_size(
