@@ -10,11 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
+import recon_phantom
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
-from accelqsm.kspace import KSpace
+from accelqsm.kspace import KSpace, from_centre
 from accelqsm.recon.channels import low_resolution
-from accelqsm.recon.espirit import _weights, espirit, espirit_maps
+from accelqsm.recon.espirit import (
+    Sensitivities,
+    _weights,
+    espirit,
+    espirit_maps,
+    noise_power_of,
+)
 from accelqsm.recon.method_settings import SenseSettings, SensitivitySettings, WaveletSettings
 from accelqsm.recon.methods.cg_sense import cg_sense
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
@@ -190,6 +197,94 @@ def test_later_echoes_lower_the_noise() -> None:
     assert alike(both, true) < 0.85 * alike(first, true)
 
 
+@pytest.mark.parametrize("size", [(6, 6), (8, 8), (16, 16)])
+def test_echoes_of_one_object_are_no_reason_for_a_larger_kernel(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = channel_images(SHAPE, 6)[:, :1]
+    errors = []
+    for n in (2, 8):
+        monkeypatch.setattr(recon_phantom, "ECHO_TIMES_S", tuple(0.004 * (e + 1) for e in range(n)))
+        kspace = sample(images.expand(-1, n, *SHAPE), pattern(3.0, size), noise_sd=0.01)
+        errors.append(alike(kspace, images[:, 0]))
+    assert errors[1] < 1.05 * errors[0]
+
+
+@pytest.mark.parametrize("centre_of_later", [None, (3, 3)])
+def test_echoes_whose_centre_is_not_sampled_do_not_count(
+    centre_of_later: tuple[int, int] | None,
+) -> None:
+    both = sample(channel_images(SHAPE, 6), torch.ones(SHAPE[1:], dtype=torch.bool), noise_sd=0.01)
+    later = torch.rand(SHAPE[1:], generator=torch.Generator().manual_seed(2)) < 0.3
+    later[centred_slice(SHAPE[1], 8), centred_slice(SHAPE[2], 8)] = False
+    if centre_of_later:
+        later[centred_slice(SHAPE[1], 3), centred_slice(SHAPE[2], 3)] = True
+    first = pattern(3.0)
+    count = min(int(first.sum()), int(later.sum()))
+    first, later = (_trimmed(p, count) for p in (first, later))
+    planes = both.planes().numpy()
+    samples = np.stack([planes[:, e][..., p] for e, p in enumerate((first, later))], axis=1)
+    own = replace(both, sampled=torch.stack([first, later]), samples=samples)
+    alone = replace(
+        both,
+        sampled=first,
+        samples=np.ascontiguousarray(samples[:, :1]),
+        acquisition=replace(both.acquisition, echo_times_s=both.acquisition.echo_times_s[:1]),
+    )
+    power, settings = 2 * 0.01**2, SensitivitySettings(kernel=4)
+    found, expected = (espirit(k, settings=settings, noise_power=power) for k in (own, alone))
+    torch.testing.assert_close(found.maps, expected.maps)
+
+
+def _trimmed(sampled: Tensor, count: int) -> Tensor:
+    """As many samples, the outermost left out."""
+    kept, order = torch.zeros_like(sampled), from_centre(sampled)[:count]
+    y, z = sampled.nonzero()[order].T
+    kept[y, z] = True
+    return kept
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_a_calibration_apart_has_the_noise_of_its_own(scale: float) -> None:
+    kspace = sample(channel_images(SHAPE, 6), pattern(3.0), noise_sd=0.03)
+    centre = tuple(centred_slice(n, 16) for n in SHAPE[1:])
+    own = np.ascontiguousarray(kspace.planes().numpy()[(..., *centre)])
+    apart = replace(kspace, calibration=scale * own)
+    same_in_tissue(espirit(apart), espirit(replace(apart, calibration=own)))
+    assert noise_power_of(apart) == pytest.approx(2 * (0.03 * scale) ** 2, rel=0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_scale_and_gain_change_nothing(scale: float) -> None:
+    kspace = sample(channel_images(SHAPE, 6), pattern(3.0), noise_sd=0.03)
+    other = replace(kspace, samples=np.float32(scale) * kspace.samples)
+    expected = espirit(kspace)
+    for found in (espirit(other), espirit(other.balanced()), espirit(replace(kspace, gain=64.0))):
+        same_in_tissue(found, expected)
+
+
+def same_in_tissue(found: Sensitivities, expected: Sensitivities) -> None:
+    """But for rounding; in air the largest eigenvalues of several are much alike."""
+    power = channel_images(SHAPE, 6)[:, 0].abs().square().sum(0)
+    tissue = power > 0.2 * power.max()
+    torch.testing.assert_close(
+        found.maps[:, tissue], expected.maps[:, tissue], atol=1e-3, rtol=1e-3
+    )
+    torch.testing.assert_close(found.support, expected.support, atol=0.05, rtol=0)
+
+
+def test_samples_of_nought_tell_nothing_of_the_noise() -> None:
+    """Corners that a scanner filled in."""
+    everything = torch.ones(SHAPE[1:], dtype=torch.bool)
+    kspace = sample(channel_images(SHAPE, 6), everything, noise_sd=0.03)
+    samples = kspace.samples.copy()
+    samples[..., from_centre(everything)[-400:].numpy()] = 0
+    filled = replace(kspace, samples=samples)
+    assert noise_power_of(filled) == pytest.approx(noise_power_of(kspace), rel=0.1)
+    nothing = replace(kspace, samples=np.zeros_like(samples))
+    assert noise_power_of(nothing) == 0
+
+
 def test_no_threshold_is_as_good_at_every_noise_as_weights_by_it() -> None:
     true = channel_images(SHAPE, 6)[:, 0]
     settings = [SensitivitySettings()]
@@ -214,6 +309,9 @@ def test_weights_follow_the_noise() -> None:
     given = _weights(torch.tensor([0.0, 3.9, 4.1, 100.0]), 10, 1e9, 0.2)
     assert given.tolist() == [0, 0, 1, 1]
     assert _weights(torch.zeros(3), 10, 0.0, None).tolist() == [0, 0, 0]
+    least = 0.002**2 * 50
+    found = _weights(torch.tensor([least, 50.0]), 10, 0.0, None)
+    torch.testing.assert_close(found, torch.tensor([0.5, 1.0]), atol=1e-5, rtol=0)
 
 
 def test_a_plane_smaller_than_the_lags_of_the_kernel_is_refused() -> None:

@@ -56,10 +56,35 @@ def noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
 
     From the median power of the samples far from the centre, in the last echo, at the readout
     positions of least energy, which lie in the air beside the head. Where there is no air it is
-    too large, by the fine structure of the head.
+    too large, by the fine structure of the head. Samples of nought were not measured.
     """
     echo = kspace.acquisition.n_echoes - 1
-    power = _far_power(kspace, echo)
+    order = from_centre(kspace.pattern(echo).cpu()).numpy()
+    channels = [samples[echo, some_readouts(kspace)] for samples in kspace.samples]
+    order = order[np.any([(samples != 0).any(0) for samples in channels], axis=0)[order]]
+    return _quiet_sd(np.stack([_power(samples[:, _far(order)]) for samples in channels]))
+
+
+def calibration_noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
+    """The same of the centre of k-space, in its unit where it was measured apart."""
+    if kspace.calibration is None:
+        return noise_sd(kspace)
+    samples = kspace.calibration[:, -1, some_readouts(kspace)]
+    order = from_centre(torch.ones(samples.shape[2:], dtype=torch.bool)).numpy()
+    return _quiet_sd(_power(samples.reshape(*samples.shape[:2], -1)[..., _far(order)]))
+
+
+def _far(order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The last positions of an order from the centre outwards, as they lie in memory."""
+    return np.sort(order[-max(1, round(FAR * len(order))) :])
+
+
+def _power(samples: npt.NDArray[np.complex64]) -> npt.NDArray[np.float64]:
+    return np.abs(samples).astype(np.float64) ** 2
+
+
+def _quiet_sd(power: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """SD of the real part of noise, (channel,), from powers (channel, x, sample)."""
     energy = power.sum(2)
     energy = (energy / np.maximum(energy.sum(1, keepdims=True), np.finfo(np.float64).tiny)).sum(0)
     measured = np.flatnonzero(energy)
@@ -72,14 +97,6 @@ def noise_sd(kspace: KSpace) -> npt.NDArray[np.float64]:
         np.median(power[:, quiet].reshape(len(power), -1), axis=1) / (2 * math.log(2))
     )
     return found
-
-
-def _far_power(kspace: KSpace, echo: int) -> npt.NDArray[np.float64]:
-    """Power of the samples of one echo farthest from the centre, (channel, x, sample)."""
-    order = from_centre(kspace.pattern(echo).cpu()).numpy()
-    far = np.sort(order[-max(1, round(FAR * len(order))) :])
-    samples = (channel[echo, some_readouts(kspace)][:, far] for channel in kspace.samples)
-    return np.stack([np.abs(each).astype(np.float64) ** 2 for each in samples])
 
 
 def some_readouts(kspace: KSpace) -> slice:

@@ -14,15 +14,18 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import readout_slabs
-from accelqsm.recon.channels import calibration_samples, low_resolution, noise_sd
+from accelqsm.recon.channels import calibration_noise_sd, calibration_samples, low_resolution
 from accelqsm.recon.method_settings import SensitivitySettings
 from accelqsm.runtime.arrays import as_tensor
 from accelqsm.runtime.progress import track
 
 DEFAULT = SensitivitySettings()
 SMALLEST_KERNEL, LEAST_ROWS = 3, 0.45
-"""A kernel smaller than the settings' is taken where all echoes together have fewer windows than
-this share of the numbers in one: the space of the signal would lack much of itself."""
+"""A kernel smaller than the settings' is taken where the centre has fewer windows than this share
+of the numbers in one: the space of the signal would lack much of itself."""
+
+UNLIKE_ECHOES = 2
+"""Echoes whose windows count for that: those of further ones are much like theirs."""
 
 ENOUGH_ROWS = 16
 """Windows per number in one, beyond which further echoes add nothing."""
@@ -30,6 +33,10 @@ ENOUGH_ROWS = 16
 POWER_ITERATIONS = 12
 AIR, TISSUE = 0.7, 0.95
 """Eigenvalues between which the support rises from its minimum to 1."""
+
+LEAST_NOISE = 0.002
+"""Of the largest singular value: the least that is taken for noise, as samples that a scanner
+filtered or filled tell of too little."""
 
 LEAST_SUPPORT = 0.1
 KNOWN = 1e-3
@@ -64,7 +71,7 @@ def espirit_maps(kspace: KSpace, *, x: slice = slice(None)) -> Tensor:
 
 def espirit_in_slabs(kspace: KSpace, settings: SensitivitySettings = DEFAULT) -> Sensitivities:
     """Receive sensitivities by ESPIRiT at all readout positions, computed in slabs."""
-    slabs, noise_power = readout_slabs(kspace), noise_power_of(kspace)
+    slabs, noise_power = readout_slabs(kspace), _noise_power(kspace, settings)
     found = [
         espirit(kspace, x=x, settings=settings, noise_power=noise_power)
         for x in track(slabs, "sensitivities", len(slabs))
@@ -88,7 +95,7 @@ def espirit(
     space of low rank; the sensitivities at a voxel are the eigenvector to the eigenvalue one of the
     projection onto it. A singular vector belongs to that space by lambda / (lambda + n), lambda its
     squared singular value and n the largest that noise alone would give (Marchenko and Pastur):
-    nothing of the signal is cut off at high SNR, and no noise is let in at low. The phase of each
+    little of the signal is cut off at high SNR, and little noise let in at low. The phase of each
     voxel is relative to the low-resolution combination of the channels in the first echo. In air
     the largest eigenvalue is smaller than one.
 
@@ -97,8 +104,8 @@ def espirit(
             found apart, these are taken, with their phase turned as above.
         x: which readout positions.
         settings: size k of the kernel, the part of the centre that the windows are taken from,
-            and a threshold in place of the weights by noise. Where all echoes together have few
-            windows, k is smaller.
+            and a threshold in place of the weights by noise. Where the centre has few windows, k
+            is smaller.
         noise_power: mean squared magnitude of the noise of a sample; found from the samples unless
             given.
 
@@ -115,7 +122,7 @@ def espirit(
     if kspace.sensitivities is not None:
         return _given(kspace, kspace.sensitivities[:, x], reference)
     if noise_power is None:
-        noise_power = noise_power_of(kspace)
+        noise_power = _noise_power(kspace, settings)
     windows = _windows(kspace, x, settings)
     maps, support = torch.empty_like(reference), torch.empty_like(reference[0].real)
     for position, gram in enumerate(windows.grams):
@@ -128,9 +135,15 @@ def espirit(
 
 
 def noise_power_of(kspace: KSpace) -> float:
-    """Mean squared magnitude of the noise of a sample, over the channels that have any."""
-    sd = kspace.gain * noise_sd(kspace)
+    """Mean squared magnitude of the noise of the centre, over the channels that have any."""
+    sd = kspace.gain * calibration_noise_sd(kspace)
     return float(2 * np.square(sd[sd > 0]).mean()) if sd.any() else 0.0
+
+
+def _noise_power(kspace: KSpace, settings: SensitivitySettings) -> float:
+    """The same, where it is needed."""
+    needless = kspace.sensitivities is not None or settings.singular_share is not None
+    return 0.0 if needless else noise_power_of(kspace)
 
 
 def _given(
@@ -187,13 +200,17 @@ def _windows(kspace: KSpace, x: slice, settings: SensitivitySettings) -> _Window
     _check(first, kspace, settings.kernel)
     apart, n_channels = kspace.calibration, kspace.n_channels
     n_echoes = kspace.acquisition.n_echoes if apart is None else apart.shape[1]
+    unlike = min(n_echoes, UNLIKE_ECHOES)
     kernels = range(settings.kernel, min(settings.kernel, SMALLEST_KERNEL) - 1, -1)
-    enough = (k for k in kernels if n_echoes * _n_rows(first, k) >= LEAST_ROWS * n_channels * k**2)
+    enough = (k for k in kernels if unlike * _n_rows(first, k) >= LEAST_ROWS * n_channels * k**2)
     kernel = next(enough, kernels[-1])
     grams, n_rows = _grams(first, kernel), _n_rows(first, kernel)
+    middle = (kspace.plane[0] // 2, kspace.plane[1] // 2)
     for echo in range(1, n_echoes):
         if n_rows >= ENOUGH_ROWS * n_channels * kernel**2:
             break
+        if apart is None and not kspace.pattern(echo)[middle]:
+            continue
         centre = _part(calibration_samples(kspace, echo=echo, x=x), settings.calibration)
         if min(centre.shape[-2:]) >= kernel:
             grams, n_rows = grams + _grams(centre, kernel), n_rows + _n_rows(centre, kernel)
@@ -221,9 +238,8 @@ def _weights(values: Tensor, n_rows: int, noise_power: float, share: float | Non
         return (values > share**2 * values[-1]).to(values)
     signal = values.clamp_min(0)
     noise = noise_power * (math.sqrt(n_rows) + math.sqrt(len(values))) ** 2
-    # Rounding alone leaves values of this size, also where there is no noise.
-    rounding = len(values) * torch.finfo(values.dtype).eps * signal[-1]
-    return signal / (signal + noise + rounding).clamp_min(torch.finfo(values.dtype).tiny)
+    noise = signal[-1].mul(LEAST_NOISE**2).clamp_min(noise)
+    return signal / (signal + noise).clamp_min(torch.finfo(values.dtype).tiny)
 
 
 def _projection(vectors: Tensor, weights: Tensor, kernel: int, plane: tuple[int, int]) -> Tensor:
