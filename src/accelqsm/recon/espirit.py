@@ -237,8 +237,8 @@ def _weights(values: Tensor, n_rows: int, noise_power: float, share: float | Non
     if share is not None:
         return (values > share**2 * values[-1]).to(values)
     signal = values.clamp_min(0)
-    noise = noise_power * (math.sqrt(n_rows) + math.sqrt(len(values))) ** 2
-    noise = signal[-1].mul(LEAST_NOISE**2).clamp_min(noise)
+    largest = noise_power * (math.sqrt(n_rows) + math.sqrt(len(values))) ** 2
+    noise = (LEAST_NOISE**2 * signal[-1]).clamp_min(largest)
     return signal / (signal + noise).clamp_min(torch.finfo(values.dtype).tiny)
 
 
