@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch import Tensor
 
 from accelqsm.errors import InputError
 from accelqsm.grid import Grid, as_affine, centred_grid
-from accelqsm.simulate.field import field_map, induced_field_ppm
+from accelqsm.simulate.field import _least_squares, field_map, induced_field_ppm
 from accelqsm.simulate.heads.head import Head, digital_head, draw_anatomy, head_on_grid
 from accelqsm.simulate.heads.shapes import rotation_matrix
 from accelqsm.units import larmor_hz_per_ppm
@@ -120,3 +121,24 @@ def test_background_is_smooth_deep_in_the_brain(tilt_deg: float) -> None:
     laplacian = sum(field.roll(1, a) + field.roll(-1, a) - 2 * field for a in range(3))
     deep = torch.from_numpy(ndimage.binary_erosion(head.brain.numpy(), iterations=6))
     assert laplacian[deep].std() < 5e-4 * field[deep].std()
+
+
+def test_a_fit_does_not_depend_on_where_its_arrays_lie() -> None:
+    """Two runs of a study are to give the same bytes, wherever memory was free."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(20_000, 9, generator=generator, dtype=torch.float64)
+    wanted = torch.randn(20_000, generator=generator, dtype=torch.float64)
+    found = {
+        _least_squares(_placed(basis, first), _placed(wanted, second)).numpy().tobytes()
+        for first in (0, 8, 16, 32, 48)
+        for second in (0, 8, 16, 32)
+    }
+    assert len(found) == 1
+
+
+def _placed(values: Tensor, offset: int) -> Tensor:
+    """The same values, so many bytes behind a multiple of 64."""
+    memory = torch.empty(8 * values.numel() + 128, dtype=torch.uint8)
+    start = -memory.data_ptr() % 64 + offset
+    there = memory[start : start + 8 * values.numel()].view(values.dtype).view(values.shape)
+    return there.copy_(values)

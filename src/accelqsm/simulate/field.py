@@ -156,7 +156,7 @@ def _shim(field_hz: Tensor, head: Head, *, seed: int) -> Tensor:
     centre = voxels.double().mean(0)
     basis = _shim_terms((voxels - centre) @ matrix[:3, :3].T)
     wanted = field_hz[tuple(voxels.T)].double()
-    coefficients = torch.linalg.lstsq(basis, wanted[:, None]).solution[:, 0]
+    coefficients = _least_squares(basis, wanted)
     rng = np.random.default_rng([seed, 5])
     drawn = torch.from_numpy(rng.normal(0, SHIM_RESIDUAL_HZ / math.sqrt(5), 5))
     coefficients[4:] -= drawn / basis[:, 4:].std(0).clamp_min(1e-9)
@@ -168,8 +168,13 @@ def _shim(field_hz: Tensor, head: Head, *, seed: int) -> Tensor:
     for x, plane in zip(lines[0], shimmed, strict=True):
         y, z = torch.meshgrid(lines[1], lines[2], indexing="ij")
         offsets = torch.stack([x.expand_as(y), y, z], dim=-1) @ matrix[:3, :3].T
-        plane -= (_shim_terms(offsets) @ coefficients).to(plane)
+        plane -= (_shim_terms(offsets) * coefficients).sum(-1).to(plane)
     return shimmed
+
+
+def _least_squares(basis: Tensor, wanted: Tensor) -> Tensor:
+    """Coefficients of a fit. Torch's own are rounded by where the arrays lie in memory."""
+    return torch.from_numpy(np.linalg.lstsq(basis.numpy(), wanted.numpy(), rcond=None)[0])
 
 
 def _shim_terms(offset_mm: Tensor) -> Tensor:
