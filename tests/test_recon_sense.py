@@ -16,6 +16,7 @@ from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace, from_centre
 from accelqsm.recon.channels import low_resolution
 from accelqsm.recon.espirit import (
+    LEAST_NOISE,
     Sensitivities,
     _weights,
     espirit,
@@ -290,12 +291,12 @@ def test_no_threshold_is_as_good_at_every_noise_as_weights_by_it() -> None:
     settings = [SensitivitySettings()]
     settings += [SensitivitySettings(singular_share=s) for s in (0.002, 0.005, 0.01, 0.02, 0.05)]
     errors = []
-    for noise_sd in (0.003, 0.03, 0.1):
+    for noise_sd in (0.01, 0.03, 0.3):
         kspace = sample(channel_images(SHAPE, 6), pattern(3.0), noise_sd=noise_sd)
         errors.append([alike(kspace, true, settings=each) for each in settings])
     over_best = np.array(errors) / np.min(errors, axis=1, keepdims=True)
-    assert over_best[:, 0].max() < 1.4
-    assert over_best[:, 1:].max(0).min() > 1.6
+    assert over_best[:, 0].max() < 1.25
+    assert over_best[:, 1:].max(0).min() > 1.4
 
 
 def test_weights_follow_the_noise() -> None:
@@ -309,9 +310,9 @@ def test_weights_follow_the_noise() -> None:
     given = _weights(torch.tensor([0.0, 3.9, 4.1, 100.0]), 10, 1e9, 0.2)
     assert given.tolist() == [0, 0, 1, 1]
     assert _weights(torch.zeros(3), 10, 0.0, None).tolist() == [0, 0, 0]
-    least = 0.002**2 * 50
+    least = LEAST_NOISE**2 * 50
     found = _weights(torch.tensor([least, 50.0]), 10, 0.0, None)
-    torch.testing.assert_close(found, torch.tensor([0.5, 1.0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, torch.tensor([0.5, 1.0]), atol=2e-4, rtol=0)
 
 
 def test_a_plane_smaller_than_the_lags_of_the_kernel_is_refused() -> None:

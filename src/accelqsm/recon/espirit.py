@@ -34,9 +34,9 @@ POWER_ITERATIONS = 12
 AIR, TISSUE = 0.7, 0.95
 """Eigenvalues between which the support rises from its minimum to 1."""
 
-LEAST_NOISE = 0.002
-"""Of the largest singular value: the least that is taken for noise, as samples that a scanner
-filtered or filled tell of too little."""
+LEAST_NOISE = 0.01
+"""Of the largest singular value: the least that is taken for noise. Windows of a finite centre are
+of low rank but for so much, and samples that a scanner filtered tell of too little noise."""
 
 LEAST_SUPPORT = 0.1
 KNOWN = 1e-3
