@@ -3,13 +3,12 @@
 The brains, samples and errors of recon_echoes.py. Error of the sensitivities: root mean square of
 the sine of the angle to the true ones where there is signal, in per cent; of the windows of all
 echoes weighted by the noise (the package's), of those of the first echo, with a threshold in
-place of the weights, and of SigPy and BART, whose ESPIRiT takes one echo. Then, with --methods,
-complex NRMSE over the echoes, by the package's sensitivities and by the true ones. With --real,
-the error of samples of a real slice (channel, ky, kz) that L1-wavelet was not given, by
-sensitivities from parts of its centre.
+place of the weights, and of SigPy and BART, whose ESPIRiT takes one echo. With --real, the error
+of samples of a real slice (channel, ky, kz) that L1-wavelet was not given, by sensitivities from
+parts of its centre. What images gain: ``recon_echoes.py --calibration``.
 
 Usage: OMP_NUM_THREADS=1 python benchmarks/sensitivities.py [--heads SEED ...] [--snr SNR ...]
-    [--af AF ...] [--methods METHOD ...] [--real SLICE.npy]
+    [--real SLICE.npy]
 Also needs sigpy; BART where installed.
 """
 
@@ -35,8 +34,9 @@ from accelqsm.recon.method_settings import SensitivitySettings
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.runtime.memory import keep_freed_memory
 from bart import INSTALLED, Bart
-from recon_echoes import METHODS, brain, errors, in_a_process, measured, pattern, with_signal
+from recon_echoes import brain, measured, pattern, with_signal
 
+ACCELERATION = 8.0
 CENTRES = ((16, 12), (12, 10), (10, 8), (8, 6))
 THRESHOLD = 0.02
 KERNEL = 5
@@ -53,17 +53,15 @@ def main() -> None:
     print(f"| SNR | centre | {' | '.join(found)} |\n|---:|---|{'---:|' * len(found)}")
     for snr in options.snr:
         for centre in CENTRES:
-            scans = [
-                (measured(*head, of_size(centre, max(options.af), seed), snr=snr, seed=seed), head)
-                for seed, head in heads.items()
-            ]
+            scans = []
+            for seed, head in heads.items():
+                disk = pattern(ACCELERATION, seed=seed, of_each_echo=False, calibration=centre)
+                scans.append((measured(*head, disk, snr=snr, seed=seed), head))
             shown = (
                 f"{fmean(angle(find(scan), maps, echoes) for scan, (echoes, maps) in scans):.1f}"
                 for find in found.values()
             )
             print(f"| {snr:g} | {centre[0]} x {centre[1]} | {' | '.join(shown)} |", flush=True)
-    if options.methods:
-        images(heads, options)
     if options.real:
         real_slice(torch.from_numpy(np.load(options.real)))
 
@@ -72,34 +70,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--heads", type=int, nargs="+", default=[62, 75], metavar="SEED")
     parser.add_argument("--snr", type=float, nargs="+", default=[100.0, 25.0])
-    parser.add_argument("--af", type=int, nargs="+", default=[5, 8])
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=[])
     parser.add_argument("--real", metavar="SLICE.npy")
     return parser.parse_args()
-
-
-def images(heads: dict[int, tuple[Tensor, Tensor]], options: argparse.Namespace) -> None:
-    """Print what images lose."""
-    names = [f"{name}{way}" for name in options.methods for way in ("", ", true sensitivities")]
-    print(
-        f"\n| AF | patterns | centre | {' | '.join(names)} |\n|---|---|---|{'---:|' * len(names)}"
-    )
-    for acceleration in options.af:
-        for of_each in (False, True):
-            for centre in CENTRES:
-                rows: dict[str, list[float]] = {name: [] for name in names}
-                for seed, (echoes, maps) in heads.items():
-                    sampled = of_size(centre, acceleration, seed, of_each=of_each)
-                    scan = measured(echoes, maps, sampled, snr=options.snr[0], seed=seed)
-                    known = replace(scan, sensitivities=maps.numpy())
-                    for name in options.methods:
-                        for given, way in ((scan, ""), (known, ", true sensitivities")):
-                            image, _, _ = in_a_process(given, METHODS[name], maps)
-                            rows[f"{name}{way}"].append(fmean(errors(echoes, image)[0]))
-                shown = " | ".join(f"{fmean(row):.2f}" for row in rows.values())
-                kind = "one for each echo" if of_each else "one"
-                line = f"| {acceleration} | {kind} | {centre[0]} x {centre[1]} | {shown} |"
-                print(line, flush=True)
 
 
 def real_slice(slice_: Tensor) -> None:
@@ -128,13 +100,6 @@ def real_slice(slice_: Tensor) -> None:
             error = (predicted - slice_)[:, held_out].norm() / slice_[:, held_out].norm()
             shown.append(f"{100 * float(error):.1f} %")
         print(f"| {size} x {size} | {' | '.join(shown)} |", flush=True)
-
-
-def of_size(
-    centre: tuple[int, int], acceleration: float, seed: int, *, of_each: bool = False
-) -> Tensor:
-    """Poisson disks with that centre."""
-    return pattern(acceleration, seed=seed, of_each_echo=of_each, calibration=centre)
 
 
 def estimators() -> dict[str, Callable[[KSpace], Tensor]]:

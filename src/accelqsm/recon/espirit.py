@@ -71,7 +71,7 @@ def espirit_maps(kspace: KSpace, *, x: slice = slice(None)) -> Tensor:
 
 def espirit_in_slabs(kspace: KSpace, settings: SensitivitySettings = DEFAULT) -> Sensitivities:
     """Receive sensitivities by ESPIRiT at all readout positions, computed in slabs."""
-    slabs, noise_power = readout_slabs(kspace), _noise_power(kspace, settings)
+    slabs, noise_power = readout_slabs(kspace), needed_noise_power(kspace, settings)
     found = [
         espirit(kspace, x=x, settings=settings, noise_power=noise_power)
         for x in track(slabs, "sensitivities", len(slabs))
@@ -122,7 +122,7 @@ def espirit(
     if kspace.sensitivities is not None:
         return _given(kspace, kspace.sensitivities[:, x], reference)
     if noise_power is None:
-        noise_power = _noise_power(kspace, settings)
+        noise_power = needed_noise_power(kspace, settings)
     windows = _windows(kspace, x, settings)
     maps, support = torch.empty_like(reference), torch.empty_like(reference[0].real)
     for position, gram in enumerate(windows.grams):
@@ -140,8 +140,8 @@ def noise_power_of(kspace: KSpace) -> float:
     return float(2 * np.square(sd[sd > 0]).mean()) if sd.any() else 0.0
 
 
-def _noise_power(kspace: KSpace, settings: SensitivitySettings) -> float:
-    """The same, where it is needed."""
+def needed_noise_power(kspace: KSpace, settings: SensitivitySettings) -> float:
+    """The same, 0 where the sensitivities do not depend on it; for scans in several parts."""
     needless = kspace.sensitivities is not None or settings.singular_share is not None
     return 0.0 if needless else noise_power_of(kspace)
 
