@@ -1,11 +1,12 @@
 """True nuclei of a virtual cohort whose measured ones are to be those of the published study.
 
-A pilot of other heads tells how the measured mean of a nucleus follows the true one under parallel
-imaging: measured = a true + b. Means and SDs that the study published are put through the inverse
-of that line; what scanning again adds to the SD is taken out first. The table that comes out is
-for ``accelqsm simulate --nuclei``: the simulation itself knows nothing of a reconstruction.
+A pilot of other heads tells how the measured mean of a nucleus follows the susceptibility that its
+head was drawn with: measured = a drawn + b, and by how much single heads lie off that line. Means
+and SDs that the study published are put through the inverse of the line; what lies off it is taken
+out of the SD first. The table that comes out is for ``accelqsm simulate --nuclei``: the simulation
+itself knows nothing of a reconstruction.
 
-Usage: python benchmarks/virtual_targets.py OUT.tsv [--values VALUES.tsv] [--rescan-sd-ppb SD]
+Usage: python benchmarks/virtual_targets.py PILOT.tsv OUT.tsv
 """
 
 from __future__ import annotations
@@ -16,39 +17,51 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from accelqsm.errors import InputError
 from accelqsm.files.tables import read_table, write_table
-from accelqsm.results.study import TRUTH
 from accelqsm.simulate.cohort import PUBLISHED
 from accelqsm.units import PPB_PER_PPM
-from accelqsm.virtual.measured import measured_heads
 
-REFERENCE = "PI"
+PILOT_COLUMNS = ("subject", "region", "drawn_ppb", "measured_ppb")
 
 
-def targets(values: pd.DataFrame, rescan_sd_ppb: float) -> pd.DataFrame:
+def targets(pilot: pd.DataFrame) -> pd.DataFrame:
     """Distribution of the true nuclei, with the line that was fitted to each.
 
     Args:
-        values: columns subject, protocol (the reference and the truth among them), region and
-            value_ppb, of the pilot.
-        rescan_sd_ppb: SD between scans of one person under the reference.
+        pilot: ``PILOT_COLUMNS``: what each nucleus of each head was drawn with, and what the
+            reference measured; three heads or more.
+
+    Returns:
+        Columns region, mean_ppb, sd_ppb and r_age of the true nuclei; slope, offset_ppb and
+        residual_sd_ppb of the line.
+
+    Raises:
+        InputError: heads that lie off the line by more than people differ.
     """
-    wide = values.pivot(index=["region", "subject"], columns="protocol", values="value_ppb")
     rows = []
     for region, known in PUBLISHED.items():
-        pair = wide.loc[region][[TRUTH, REFERENCE]].dropna()
-        slope, offset_ppb = np.polyfit(pair[TRUTH], pair[REFERENCE], 1)
+        own = pilot[pilot["region"] == region]
+        slope, offset_ppb = np.polyfit(own["drawn_ppb"], own["measured_ppb"], 1)
+        residuals_ppb = own["measured_ppb"] - slope * own["drawn_ppb"] - offset_ppb
+        residual_sd_ppb = np.sqrt((residuals_ppb**2).sum() / (len(own) - 2))
         sd_ppb = PPB_PER_PPM * known.sd_ppm
-        person_sd_ppb = np.sqrt(max(sd_ppb**2 - rescan_sd_ppb**2, 0))
+        if residual_sd_ppb >= sd_ppb:
+            raise InputError(
+                f"pilot: {region}: expected heads within the published SD of {sd_ppb:.1f} ppb of "
+                f"their line, found an SD of {residual_sd_ppb:.1f}"
+            )
+        person_sd_ppb = np.sqrt(sd_ppb**2 - residual_sd_ppb**2)
         rows.append(
             {
                 "region": region,
                 "mean_ppb": (PPB_PER_PPM * known.mean_ppm - offset_ppb) / slope,
                 "sd_ppb": person_sd_ppb / slope,
-                # Noise of single scans thins out what age explains of the measured values.
+                # What lies off the line thins out what age explains of the measured values.
                 "r_age": known.age_correlation * sd_ppb / person_sd_ppb,
                 "slope": slope,
                 "offset_ppb": offset_ppb,
+                "residual_sd_ppb": residual_sd_ppb,
             }
         )
     return pd.DataFrame(rows).round(4)
@@ -57,12 +70,10 @@ def targets(values: pd.DataFrame, rescan_sd_ppb: float) -> pd.DataFrame:
 def main() -> None:
     """Write the table, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("pilot", type=Path, help="pilot.tsv of virtual_cohort.py")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--values", type=Path, help="of a pilot; by default the package's heads")
-    parser.add_argument("--rescan-sd-ppb", type=float, default=0.0)
     options = parser.parse_args()
-    values = measured_heads().values if options.values is None else read_table(options.values)
-    found = targets(values, options.rescan_sd_ppb)
+    found = targets(read_table(options.pilot, columns=PILOT_COLUMNS, text=("subject",)))
     write_table(options.out, found)
     print(found.to_string(index=False))
 

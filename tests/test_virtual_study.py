@@ -305,8 +305,20 @@ def test_a_cohort_goes_on_with_the_subjects_that_its_results_lack(
     results.mkdir()
     work.mkdir()
 
+    heads = {head.label: head for head in cohort.PILOT_COHORT.subjects()}
+
     def command(log: Path, *words: object) -> None:
         said.append([str(word) for word in words])
+        if words[0] == "run":
+            folder = Path(str(words[2]))
+            head = heads[folder.parent.name.rpartition("-")[0]]
+            table = folder / "steps" / head.label / "acq-pi" / "nuclei" / "nuclei.tsv"
+            table.parent.mkdir(parents=True)
+            rows = [
+                {"region": region, "side": "both", "mean_ppb": 800 * chi_ppm + 2, "note": ""}
+                for region, chi_ppm in head.nuclei_chi_ppm.items()
+            ]
+            write_table(table, pd.DataFrame(rows))
         if words[0] == "workflow" and "--labels" in words:
             out = Path(str(words[2]))
             out.mkdir(parents=True)
@@ -334,6 +346,12 @@ def test_a_cohort_goes_on_with_the_subjects_that_its_results_lack(
     with pytest.raises(OSError, match="no space"):
         cohort.main()
     assert not any(work.iterdir())
+    assert [line[0] for line in said][: 2 * len(heads)] == ["simulate", "run"] * len(heads)
+    pilots = [line for line in said if "1958" in line]
+    assert [line[line.index("--participant-label") + 1] for line in pilots] == list(heads)
+    assert not any("--nuclei" in line for line in pilots)
+    pilot = read_table(results / "pilot.tsv", text=("subject",))
+    assert np.abs(pilot["measured_ppb"] - 0.8 * pilot["drawn_ppb"] - 2).max() < 1e-3
     made = read_table(results / "values.tsv", text=("subject",))["subject"]
     missing = [label for label in ("sub-03", "sub-04") if label not in set(made)]
     said.clear()
@@ -347,3 +365,36 @@ def test_a_cohort_goes_on_with_the_subjects_that_its_results_lack(
     assert list(dict.fromkeys(made)) == ["sub-01", "sub-03", "sub-04"]
     targets = pd.read_csv(results / "targets.tsv", sep="\t")
     assert list(targets["region"]) == ["Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr"]
+    putamen = targets.set_index("region").loc["Pu"]
+    expected = [(30.8 - 2) / 0.8, 12.9 / 0.8, 0.631, 0.8, 2.0]
+    names = ["mean_ppb", "sd_ppb", "r_age", "slope", "offset_ppb"]
+    assert putamen[names].tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_targets_give_back_what_lies_off_the_line_of_a_pilot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Measured values of heads drawn for them have the published mean, SD and r with age."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    module = importlib.import_module("virtual_targets")
+    rng = np.random.default_rng(3)
+    cohort = importlib.import_module("accelqsm.simulate.cohort")
+
+    def measured(drawn_ppb: np.ndarray, noise_ppb: float = 6) -> np.ndarray:
+        return 0.7 * drawn_ppb + 9 + rng.normal(0, noise_ppb, len(drawn_ppb))
+
+    drawn_ppb = rng.normal(85, 27, 4000)
+    pilot = pd.DataFrame({"drawn_ppb": drawn_ppb, "measured_ppb": measured(drawn_ppb)})
+    pilot = pd.concat([pilot.assign(region=region) for region in cohort.PUBLISHED])
+    found = module.targets(pilot).set_index("region").loc["SNc"]
+    assert found["residual_sd_ppb"] == pytest.approx(6, rel=0.03)
+    age = rng.standard_normal(40000)
+    own = found["r_age"] * age + np.sqrt(1 - found["r_age"] ** 2) * rng.standard_normal(len(age))
+    values_ppb = measured(found["mean_ppb"] + found["sd_ppb"] * own)
+    assert values_ppb.mean() == pytest.approx(84.6, abs=0.8)
+    assert values_ppb.std() == pytest.approx(27.2, rel=0.03)
+    assert np.corrcoef(values_ppb, age)[0, 1] == pytest.approx(0.328, abs=0.02)
+    off = pilot["region"] == "Ca"
+    pilot.loc[off, "measured_ppb"] = measured(drawn_ppb, 7)
+    with pytest.raises(InputError, match=r"Ca: expected heads within .* 6\.3 ppb .* found .* 7\."):
+        module.targets(pilot)

@@ -125,10 +125,10 @@ def espirit(
         noise_power = needed_noise_power(kspace, settings)
     windows = _windows(kspace, x, settings)
     maps, support = torch.empty_like(reference), torch.empty_like(reference[0].real)
-    for position, gram in enumerate(windows.grams):
-        values, vectors = torch.linalg.eigh(gram)
-        weights = _weights(values, windows.n_rows, noise_power, settings.singular_share)
-        projection = _projection(vectors, weights, windows.kernel, kspace.plane)
+    values, vectors = torch.linalg.eigh(windows.grams)
+    for position, (squares, own) in enumerate(zip(values, vectors, strict=True)):
+        weights = _weights(squares, windows.n_rows, noise_power, settings.singular_share)
+        projection = _projection(own, weights, windows.kernel, kspace.plane)
         maps[:, position], eigenvalue = _largest(projection, reference[:, position])
         support[position] = ((eigenvalue - AIR) / (TISSUE - AIR)).clamp(LEAST_SUPPORT, 1.0)
     return Sensitivities(maps, support)

@@ -17,7 +17,11 @@ from accelqsm.recon.sense import unit_maps
 from accelqsm.training.settings import TrainingSettings
 from accelqsm.training.volumes import Volumes
 
-CALIBRATIONS = ((24, 24), (16, 16), (20, 20), (32, 16), (40, 24), (48, 32), (64, 40))
+CALIBRATIONS = (
+    (24, 24), (16, 16), (20, 20), (32, 16), (40, 24), (48, 32), (64, 40),
+    (16, 12), (12, 10), (10, 8),
+)  # fmt: skip
+"""Fully sampled centres that patterns are drawn with; the first is that of validation."""
 THICKEST = 2.5
 """Largest ratio of voxel sizes along z and y for which patterns are drawn; the smallest is 1."""
 ELLIPTICAL = 0.5
