@@ -112,7 +112,9 @@ def test_the_group_compares_who_is_there_and_names_who_is_not(
     assert said.out.strip() == str(out / "index.html")
     index = (out / "index.html").read_text(encoding="utf-8")
     links = re.findall(r'href="([^"]+)"', index)
-    assert set(links) == {"group/agreement/report.html", "sub-01.html", "sub-02.html"}
+    assert set(links) == {
+        "group/values.tsv", "group/agreement/report.html", "sub-01.html", "sub-02.html"
+    }  # fmt: skip
     assert all((out / link).is_file() for link in links)
     assert 'alt="Strip plots of mask' in index
     assert "default-src 'none'" in index
@@ -146,6 +148,21 @@ def test_a_group_of_some_compares_their_ages_and_names_nobody_else(
         ["sub-01"],
         ["sub-01", "sub-02", "sub-09"],
     ]
+
+
+def test_one_protocol_has_values_and_a_page_without_a_comparison(
+    out: Path, bids: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns("group")))
+    assert main(["run", str(bids), str(other), "group", "--protocol", "pi"]) == 0
+    values = read_table(other / "group/values.tsv")
+    assert set(values["protocol"]) == {"pi"}
+    assert values["value_ppb"].notna().all()
+    index = (other / "index.html").read_text(encoding="utf-8")
+    assert "One protocol: there is nothing to compare it with." in index
+    links = set(re.findall(r'href="([^"]+)"', index))
+    assert links == {"group/values.tsv", "sub-01.html", "sub-02.html"}
+    assert not (other / "group/agreement").exists()
 
 
 def test_a_dry_run_tells_states_and_writes_nothing(

@@ -49,7 +49,7 @@ class Group:
 
 
 def run_group(context: Context, selection: Selection) -> Group:
-    """Join the nuclei of a selection, compare the protocols, and write the report.
+    """Join the nuclei of a selection, compare the protocols if there are several, and report.
 
     Raises:
         InputError: no finished scan, or several sessions of a participant.
@@ -62,7 +62,8 @@ def run_group(context: Context, selection: Selection) -> Group:
     write_described_table(folder / VALUES, table, VALUE_MEANINGS)
     quality = _quality(context, found)
     write_table(folder / QUALITY_TABLE, quality)
-    report = _compare(context, folder / AGREEMENT, table, selection)
+    several = table["protocol"].nunique() > 1
+    report = _compare(context, folder / AGREEMENT, table, selection) if several else None
     page = _write_overview(context, found, quality, report)
     return Group(page, {s.step.scan.name(): s.why for s in found if s.state != State.FINISHED})
 
@@ -151,9 +152,9 @@ def _quality(context: Context, found: list[Status]) -> pd.DataFrame:
 
 
 def _write_overview(
-    context: Context, found: list[Status], quality: pd.DataFrame, report: Path
+    context: Context, found: list[Status], quality: pd.DataFrame, report: Path | None
 ) -> Path:
-    """Write the page of the study, with links to the report and to the participants."""
+    """Write the page of the study, with links to the report, if any, and to the participants."""
     states: dict[str, dict[str, str]] = {}
     for status in found:
         scan = status.step.scan
@@ -161,7 +162,8 @@ def _write_overview(
     pages = {who: page_of(context, who) for who in states}
     overview = Overview(
         title="Study",
-        report=report.relative_to(context.out).as_posix(),
+        values=f"{GROUP}/{VALUES}",
+        report=report.relative_to(context.out).as_posix() if report else "",
         people={who: page.name if page.is_file() else "" for who, page in pages.items()},
         states=states,
         left_out=[f"{s.step.scan.name()}: {s.why}" for s in found if s.state != State.FINISHED],

@@ -18,7 +18,8 @@ class Overview:
 
     Attributes:
         title: heading.
-        report: link to the report of the comparison.
+        values: link to the table of values.
+        report: link to the report of the comparison; "" where there is one protocol alone.
         people: participant -> link to its page, or "".
         states: participant -> protocol -> state of its nuclei.
         left_out: a sentence for each scan without values.
@@ -26,6 +27,7 @@ class Overview:
     """
 
     title: str
+    values: str
     report: str
     people: Mapping[str, str]
     states: Mapping[str, Mapping[str, str]]
