@@ -79,8 +79,10 @@ def _options() -> argparse.Namespace:
 
 
 def _distribution(options: argparse.Namespace) -> Path:
-    """Table of the true nuclei that a pilot asks for, which is made unless RESULTS has it."""
+    """Table of the true nuclei that a pilot asks for; each is made unless RESULTS has it."""
     pilot, distribution = (options.results / name for name in (PILOT, TARGETS))
+    if distribution.is_file():
+        return distribution
     if not pilot.is_file():
         heads = {head.label: head for head in PILOT_COHORT.subjects()}
         print(f"{len(heads)} pilot heads to be made", flush=True)
@@ -91,8 +93,7 @@ def _distribution(options: argparse.Namespace) -> Path:
 
         _side_by_side(measure, heads, options)
         write_table(pilot, pd.concat([measured[subject] for subject in heads]))
-    if not distribution.is_file():
-        write_table(distribution, targets(read_table(pilot, text=("subject",))))
+    write_table(distribution, targets(read_table(pilot, text=("subject",))))
     return distribution
 
 
