@@ -38,7 +38,8 @@ from accelqsm.training.patterns.learn import (
 )
 from accelqsm.training.patterns.settings import LearningSettings
 from accelqsm.training.settings import FIRST_TRAINING_SEED
-from accelqsm.training.volumes import ECHOES, Volumes, draw_head, simulate_echoes
+from accelqsm.training.volumes.digital import ECHOES, draw_head, simulate_echoes
+from accelqsm.training.volumes.volumes import Volumes
 
 FIRST_TEST_SEED = 3000
 """Of heads that neither a network nor a pattern has learned from."""

@@ -10,6 +10,7 @@ installed, whose memory is not known.
 Usage: OMP_NUM_THREADS=1 python benchmarks/recon_echoes.py [--heads SEED ...] [--snr SNR]
     [--af AF ...] [--of-each-echo, a pattern for each echo, by the methods that can use it]
     [--calibration Y Z, size of the fully sampled centre]
+    [--pattern TABLE, as written by ``accelqsm pattern``, in place of Poisson disks]
     [--weights METHOD=FILE ...] [--methods METHOD ...]
     [--sample-weight W, of the networks of all channels]
 """
@@ -22,6 +23,7 @@ import resource
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -29,6 +31,7 @@ from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
+from accelqsm.files.text.pattern import read_pattern
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.grid import Shape, centred_grid
 from accelqsm.kspace import KSpace
@@ -99,12 +102,7 @@ def main() -> None:
     for acceleration in options.af:
         rows: dict[str, list[Row]] = {}
         for seed, (echoes, maps) in heads.items():
-            sampled = pattern(
-                acceleration,
-                seed=seed,
-                of_each_echo=options.of_each_echo,
-                calibration=options.calibration,
-            )
+            sampled = sampled_positions(acceleration, seed, options)
             kspace = measured(echoes, maps, sampled, snr=options.snr, seed=seed)
             for name, settings in methods.items():
                 image, cpu_s, mb = in_a_process(kspace, settings, maps)
@@ -125,12 +123,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--af", type=int, nargs="+", default=[3, 5, 8])
     parser.add_argument("--of-each-echo", action="store_true")
     parser.add_argument("--calibration", type=int, nargs=2, default=CALIBRATION, metavar="N")
+    parser.add_argument("--pattern", type=Path, metavar="TABLE")
     parser.add_argument("--sample-weight", type=float)
     parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     options = parser.parse_args()
     options.weights = dict(word.split("=", 1) for word in options.weights)
     options.calibration = tuple(options.calibration)
+    if options.pattern:
+        options.of_each_echo = sampled_positions(0, 0, options).ndim == 3
     return options
 
 
@@ -243,6 +244,18 @@ def measured(echoes: Tensor, maps: Tensor, sampled: Tensor, *, snr: float, seed:
     spectra, patterns = fft(images, PHASE_ENCODES) + noise, sampled.expand(len(echoes), -1, -1)
     samples = torch.stack([spectra[:, e][..., each] for e, each in enumerate(patterns)], dim=1)
     return KSpace(acquisition(), sampled, samples.numpy())
+
+
+def sampled_positions(acceleration: float, seed: int, options: argparse.Namespace) -> Tensor:
+    """Pattern of a table, or Poisson disks; bool (ky, kz), or (echo, ky, kz) for each echo."""
+    if options.pattern:
+        return torch.from_numpy(read_pattern(options.pattern, (SHAPE[1], SHAPE[2])))
+    return pattern(
+        acceleration,
+        seed=seed,
+        of_each_echo=options.of_each_echo,
+        calibration=options.calibration,
+    )
 
 
 def with_signal(echoes: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ from accelqsm.recon.weights import load_network
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.training import data
 from accelqsm.training.data import Pair, validation_pairs
-from accelqsm.training.volumes import Kind, cached_volumes
+from accelqsm.training.volumes.digital import cached_volumes
+from accelqsm.training.volumes.volumes import Kind
 
 FIRST_SEED = 2200
 N_VOLUMES, READOUTS = 6, 12

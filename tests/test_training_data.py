@@ -12,11 +12,13 @@ import torch
 
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, fft
-from accelqsm.training import data, volumes
+from accelqsm.training import data
 from accelqsm.training.data import Pair, training_pairs, validation_pairs
 from accelqsm.training.processes import in_processes
 from accelqsm.training.settings import TrainingSettings
-from accelqsm.training.volumes import Kind, Volumes, cached_volumes, simulate_volumes
+from accelqsm.training.volumes import digital
+from accelqsm.training.volumes.digital import cached_volumes, simulate_volumes
+from accelqsm.training.volumes.volumes import Kind, Volumes
 from training_phantom import blob_volumes
 
 pytestmark = pytest.mark.usefixtures("small_calibration")
@@ -129,7 +131,7 @@ def test_validation_pairs_are_the_same_at_each_call_and_use_every_volume() -> No
 
 @pytest.mark.slow
 def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volumes, "GRIDS", (((20, 26, 16), (8.0, 8.0, 9.0)),))
+    monkeypatch.setattr(digital, "GRIDS", (((20, 26, 16), (8.0, 8.0, 9.0)),))
     drawn = simulate_volumes(seed=31, n_volumes=2)
     assert drawn.images.shape == (2, 20, 26, 16)
     np.testing.assert_allclose(
@@ -143,7 +145,7 @@ def test_simulated_volumes_are_cached(tmp_path: Path, monkeypatch: pytest.Monkey
     def never(**_: object) -> Volumes:
         raise AssertionError("simulated twice")
 
-    monkeypatch.setattr(volumes, "simulate_volumes", never)
+    monkeypatch.setattr(digital, "simulate_volumes", never)
     (again,) = cached_volumes(tmp_path, range(31, 32), Kind(2))
     np.testing.assert_array_equal(np.asarray(again.images), drawn.images)
     with pytest.raises(InputError, match="expected 3 volumes"):

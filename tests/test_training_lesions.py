@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from accelqsm.grid import centred_grid
-from accelqsm.training.lesions import Spot, add_spots, draw_spots
+from accelqsm.training.volumes.lesions import Spot, add_spots, draw_spots
 
 GRID = centred_grid((48, 40, 44), (0.5, 0.6, 0.8), centre_mm=(3.0, -2.0, 1.0))
 

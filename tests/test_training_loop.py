@@ -20,7 +20,7 @@ from accelqsm.training.loop import CHECKPOINT, LOG, train
 from accelqsm.training.run import read_training_settings, train_network
 from accelqsm.training.settings import DataSettings, TrainingSettings
 from accelqsm.training.validation import relative_errors
-from accelqsm.training.volumes import Kind
+from accelqsm.training.volumes.volumes import Kind
 from training_phantom import blob_volumes
 
 SETTINGS = TrainingSettings(

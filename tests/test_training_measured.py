@@ -21,12 +21,12 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.weights import load_network
-from accelqsm.training import measured
 from accelqsm.training.loop import train
-from accelqsm.training.measured import cached_scans, find_scans, scan_volumes
 from accelqsm.training.processes import joined_processes
 from accelqsm.training.settings import TrainingSettings
-from accelqsm.training.volumes import Kind
+from accelqsm.training.volumes import measured
+from accelqsm.training.volumes.measured import cached_scans, find_scans, scan_volumes
+from accelqsm.training.volumes.volumes import Kind
 from recon_phantom import channel_images, sample
 from training_phantom import blob_volumes
 
@@ -142,7 +142,7 @@ def test_the_command_trains_on_a_folder_and_replays_its_settings(
     tmp_path: Path, consistency: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("accelqsm.training.data.CALIBRATIONS", ((8, 8),))
-    monkeypatch.setattr("accelqsm.training.measured.CENTRES", ((12, 12),))
+    monkeypatch.setattr("accelqsm.training.volumes.measured.CENTRES", ((12, 12),))
     folder = _folder(tmp_path, NAMES[2:])
     arguments = ["--data", str(folder), "--steps", "2", "--width", "4", "--validation-heads", "1"]
     first, second = tmp_path / "first", tmp_path / "second"

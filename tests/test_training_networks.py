@@ -22,13 +22,14 @@ from accelqsm.recon.registry import NETWORKS
 from accelqsm.recon.sense import unit_maps
 from accelqsm.recon.weights import load_network, save_network, untrained
 from accelqsm.training import run
-from accelqsm.training import volumes as volumes_module
 from accelqsm.training.data import Pair, training_pairs, validation_pairs
 from accelqsm.training.loop import CHECKPOINT, train
 from accelqsm.training.loss import loss
 from accelqsm.training.settings import TrainingSettings
 from accelqsm.training.state import State
-from accelqsm.training.volumes import Kind, Volumes, cached_volumes
+from accelqsm.training.volumes import coils, digital
+from accelqsm.training.volumes.digital import cached_volumes
+from accelqsm.training.volumes.volumes import Kind, Volumes
 from training_phantom import blob_echoes, blob_volumes
 
 pytestmark = pytest.mark.usefixtures("small_calibration")
@@ -294,8 +295,8 @@ def test_distributed_slabs_of_echoes_are_shared_whole(monkeypatch: pytest.Monkey
 def test_simulated_echoes_of_one_scan_decay_and_are_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(volumes_module, "GRIDS", (((16, 40, 34), (10.0, 5.0, 5.0)),))
-    monkeypatch.setattr(volumes_module, "CENTRES", ((16, 16),))
+    monkeypatch.setattr(digital, "GRIDS", (((16, 40, 34), (10.0, 5.0, 5.0)),))
+    monkeypatch.setattr(coils, "CENTRES", ((16, 16),))
     kind = Kind(4, all_channels=True, echoes_of_one_scan=True)
     (head,) = cached_volumes(tmp_path, range(41, 42), kind)
     assert head.kind == kind

@@ -26,7 +26,8 @@ from accelqsm.training.patterns.checkpoint import CHECKPOINT
 from accelqsm.training.patterns.density import Density, poisson_density
 from accelqsm.training.patterns.settings import LearningSettings
 from accelqsm.training.patterns.spacing import spaced_pattern
-from accelqsm.training.volumes import Kind, Volumes, cached_volumes
+from accelqsm.training.volumes.digital import cached_volumes
+from accelqsm.training.volumes.volumes import Kind, Volumes
 from training_phantom import blob_echoes
 
 PLANE = (36, 30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accelqsm.training.volumes import Coils, Contrast, Volumes
+from accelqsm.training.volumes.volumes import Coils, Contrast, Volumes
 
 SHAPE = (16, 36, 30)
 

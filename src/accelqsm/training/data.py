@@ -15,7 +15,7 @@ from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import unit_maps
 from accelqsm.training.settings import TrainingSettings
-from accelqsm.training.volumes import Volumes
+from accelqsm.training.volumes.volumes import Volumes
 
 CALIBRATIONS = (
     (24, 24), (16, 16), (20, 20), (32, 16), (40, 24), (48, 32), (64, 40),

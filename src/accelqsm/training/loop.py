@@ -18,7 +18,7 @@ from accelqsm.training.processes import first_process, n_prefetching
 from accelqsm.training.settings import TrainingSettings
 from accelqsm.training.state import State
 from accelqsm.training.validation import mean_errors
-from accelqsm.training.volumes import Volumes
+from accelqsm.training.volumes.volumes import Volumes
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"

@@ -18,7 +18,6 @@ from accelqsm.recon.method_settings import JOINT
 from accelqsm.recon.registry import NETWORKS
 from accelqsm.recon.weights import save_network, untrained, weights_checksum
 from accelqsm.training.loop import LOG, train
-from accelqsm.training.measured import Scans, cached_scans, find_scans
 from accelqsm.training.processes import first_process, joined_processes, wait_for_all
 from accelqsm.training.settings import (
     DATA,
@@ -31,7 +30,9 @@ from accelqsm.training.settings import (
     training_table,
 )
 from accelqsm.training.validation import write_errors
-from accelqsm.training.volumes import Kind, Volumes, cached_volumes
+from accelqsm.training.volumes.digital import cached_volumes
+from accelqsm.training.volumes.measured import Scans, cached_scans, find_scans
+from accelqsm.training.volumes.volumes import Kind, Volumes
 
 ERRORS = "errors.csv"
 CURVE = "learning_curve.png"

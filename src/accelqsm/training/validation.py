@@ -16,7 +16,7 @@ from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.recon.network.protocol import Network
 from accelqsm.runtime.device import on_device
 from accelqsm.training.data import validation_pairs
-from accelqsm.training.volumes import Volumes
+from accelqsm.training.volumes.volumes import Volumes
 
 VALIDATION_ACCELERATIONS = (3.0, 4.0, 5.0)
 

@@ -33,7 +33,8 @@ from accelqsm.training.patterns.density import Density, poisson_density
 from accelqsm.training.patterns.settings import LearningSettings
 from accelqsm.training.patterns.spacing import spaced_pattern
 from accelqsm.training.settings import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
-from accelqsm.training.volumes import Kind, Plane, Volumes, cached_volumes
+from accelqsm.training.volumes.digital import Plane, cached_volumes
+from accelqsm.training.volumes.volumes import Kind, Volumes
 
 SAVE_EVERY = 20
 """Steps between checkpoints."""

@@ -1,10 +1,8 @@
-"""Fully sampled training volumes of digital heads, one echo each, with random contrasts."""
+"""Training volumes of digital heads: one echo each with random contrasts, or those of a scan."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,25 @@ from torch import Tensor
 from accelqsm import __version__
 from accelqsm.acquisition import Acquisition
 from accelqsm.errors import InputError
-from accelqsm.files.atomic import whole_file, write_text
-from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
+from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.grid import Grid, Shape, Triple, centred_grid
-from accelqsm.kspace import KSpace
-from accelqsm.recon.channels import compress_maps
-from accelqsm.recon.espirit import espirit
-from accelqsm.recon.sense import unit_maps
 from accelqsm.runtime.progress import track
 from accelqsm.simulate.coils import head_coil
 from accelqsm.simulate.heads.head import Head, digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
-from accelqsm.training.lesions import add_spots, draw_spots
 from accelqsm.training.processes import in_processes
+from accelqsm.training.volumes.coils import drawn_coils
+from accelqsm.training.volumes.lesions import add_spots, draw_spots
+from accelqsm.training.volumes.volumes import (
+    FIELD_STRENGTH_T,
+    PEAK_QUANTILE,
+    Contrast,
+    Kind,
+    Volumes,
+    is_cached,
+    load_volumes,
+    save_volumes,
+)
 
 GRIDS: tuple[tuple[Shape, Triple], ...] = (
     ((108, 132, 76), (1.6, 1.6, 2.0)),
@@ -43,8 +47,6 @@ GRIDS: tuple[tuple[Shape, Triple], ...] = (
 )
 REFINEMENT = (1, 2, 2)
 HEAD_CENTRE_MM: Triple = (0.0, -17.0, 4.0)
-FIELD_STRENGTH_T = 3.0
-PEAK_QUANTILE = 0.999
 COILS = 2
 FIRST_ECHO_S, LAST_ECHO_S = (2.5e-3, 6e-3), 40e-3
 SPACING_S = (0.4, 1.0)
@@ -56,90 +58,8 @@ Plane = tuple[Shape, Triple]
 
 ECHOES = 13
 """Tells the random numbers of the echoes of one scan from those of other volumes of a head."""
-VIRTUAL_CHANNELS = 8
-CENTRES = ((10, 8), (12, 10), (16, 16), (24, 24), (32, 24), (48, 32))
-CENTRE_NOISE = (0.001, 0.02)
 HEAD_BYTES = 3 * 10**9
 """Memory reserved for a process that simulates a head (2.2 GB measured, eight echoes of a coil)."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """Acquisition parameters of a volume; ``channel`` is None for all channels."""
-
-    echo_time_s: float
-    repetition_time_s: float
-    flip_angle_deg: float
-    n_channels: int
-    channel: int | None
-    texture: float
-
-
-@dataclass(frozen=True)
-class Coils:
-    """Receive sensitivities of several coils, complex64 (coil, channel, x, y, z).
-
-    Attributes:
-        true: true sensitivities, sum |C_c|^2 = 1; noise is independent and equal in all channels.
-        estimated: ESPIRiT sensitivities from a noisy fully sampled centre, weaker in air, as used
-            in a reconstruction.
-    """
-
-    true: npt.NDArray[np.complex64]
-    estimated: npt.NDArray[np.complex64]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What the volumes of a head are.
-
-    Attributes:
-        n_volumes: number of volumes; at most so many where a scan has fewer echoes.
-        all_channels: combined images with sensitivities of all channels, compressed to
-            ``VIRTUAL_CHANNELS``, instead of the image of one channel each.
-        echoes_of_one_scan: the echoes of one acquisition, in their order.
-    """
-
-    n_volumes: int
-    all_channels: bool = False
-    echoes_of_one_scan: bool = False
-
-    def __str__(self) -> str:
-        what = "all channels" if self.all_channels else "one channel each"
-        return f"{self.n_volumes} volumes of {what}" + (
-            ", the echoes of one scan" if self.echoes_of_one_scan else ""
-        )
-
-
-@dataclass(frozen=True)
-class Volumes:
-    """Volumes of one head, each with a 99.9 percentile magnitude of 1.
-
-    Attributes:
-        images: complex64 (volume, x, y, z); an array or a memory map.
-        contrasts: acquisition parameters of each volume.
-        coils: volume v is received by coil ``v % len(coils.true)``; None where each image is of a
-            single channel.
-        echoes_of_one_scan: the volumes are the echoes of one acquisition in their order, the first
-            of them of magnitude 1, received by any of the coils.
-    """
-
-    images: npt.NDArray[np.complex64]
-    contrasts: tuple[Contrast, ...]
-    coils: Coils | None = None
-    echoes_of_one_scan: bool = False
-
-    @property
-    def kind(self) -> Kind:
-        """What the volumes are."""
-        return Kind(len(self.images), self.coils is not None, self.echoes_of_one_scan)
-
-    def __reduce__(self) -> tuple[Callable[..., Volumes], tuple[object, ...]]:
-        """Pickle as file names where possible, so that another process maps the files itself."""
-        name = getattr(self.images, "filename", None)
-        if name is not None:
-            return load_volumes, (Path(name).with_suffix(""),)
-        return Volumes, (self.images, self.contrasts, self.coils, self.echoes_of_one_scan)
 
 
 def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -> Volumes:
@@ -169,7 +89,9 @@ def simulate_volumes(*, seed: int, n_volumes: int, all_channels: bool = False) -
             echo = add_spots(echo, head.grid, spots, echo_time_s=echo_time_s)
             images.append(_of_peak_one(_acquired(echo, head.grid, contrast, grid.shape, rng)))
             contrasts.append(contrast)
-    coils = _coils([image[None] for image in images[:COILS]], grid, rng) if all_channels else None
+    coils = (
+        drawn_coils([image[None] for image in images[:COILS]], grid, rng) if all_channels else None
+    )
     return Volumes(np.stack(images), tuple(contrasts), coils)
 
 
@@ -203,7 +125,7 @@ def simulate_echoes(*, seed: int, n_echoes: int, plane: Plane | None = None) -> 
     return Volumes(
         echoes,
         tuple(replace(contrast, echo_time_s=time_s) for time_s in times_s),
-        _coils([echoes] * COILS, grid, rng),
+        drawn_coils([echoes] * COILS, grid, rng),
         echoes_of_one_scan=True,
     )
 
@@ -270,106 +192,6 @@ def _simulate_into(folder: Path, kind: Kind, plane: Plane | None, seed: int) -> 
 def _head_source(seed: int, plane: Plane | None) -> dict[str, object]:
     drawn = {} if plane is None else {"plane": [list(part) for part in plane]}
     return {"seed": seed, "accelqsm": __version__, **drawn}
-
-
-def save_volumes(stem: Path, volumes: Volumes, source: Mapping[str, object]) -> None:
-    """Write ``<stem>.npy``, the coils' maps if any, and last ``<stem>.json``.
-
-    Args:
-        stem: path without its ending.
-        volumes: the volumes.
-        source: what they come from, as JSON has it, by which they are known again.
-    """
-    record = Path(f"{stem}.json")
-    record.unlink(missing_ok=True)
-    arrays = {"": volumes.images}
-    if volumes.coils is not None:
-        arrays |= {"-true": volumes.coils.true, "-estimated": volumes.coils.estimated}
-    files = {suffix: Path(f"{stem}{suffix}.npy") for suffix in arrays}
-    for suffix, path in files.items():
-        with whole_file(path) as temporary:
-            np.save(temporary, arrays[suffix])
-    table = {
-        "source": dict(source),
-        "bytes": {path.name: path.stat().st_size for path in files.values()},
-        "contrasts": [asdict(contrast) for contrast in volumes.contrasts],
-        "echoes_of_one_scan": volumes.echoes_of_one_scan,
-    }
-    write_text(record, json.dumps(table, indent=1))
-
-
-def cached_source(stem: Path) -> dict[str, object] | None:
-    """What volumes on disk come from; None if they are not there, or not whole."""
-    try:
-        record = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
-        whole = {stem.parent / name: size for name, size in record["bytes"].items()}
-        if any(path.stat().st_size != size for path, size in whole.items()):
-            return None
-        return dict(record["source"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def is_cached(stem: Path, source: Mapping[str, object]) -> bool:
-    """Whether volumes of that source are on disk, and whole."""
-    return cached_source(stem) == dict(source)
-
-
-def load_volumes(stem: Path) -> Volumes:
-    """Read volumes as written by ``save_volumes``, as memory maps."""
-    record = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
-    contrasts = tuple(Contrast(**contrast) for contrast in record["contrasts"])
-    images = np.load(f"{stem}.npy", mmap_mode="r")
-    if f"{stem.name}-true.npy" not in record["bytes"]:
-        return Volumes(images, contrasts)
-    maps = [np.load(f"{stem}{suffix}.npy", mmap_mode="r") for suffix in ("-true", "-estimated")]
-    return Volumes(images, contrasts, Coils(*maps), record.get("echoes_of_one_scan", False))
-
-
-def _coils(
-    scans: Sequence[npt.NDArray[np.complex64]], grid: Grid, rng: np.random.Generator
-) -> Coils:
-    """Draw a coil for each scan (echo, x, y, z), with ESPIRiT sensitivities from its centre."""
-    true, estimated = [], []
-    for echoes in scans:
-        n_channels = int(rng.integers(4, 33))
-        coil = head_coil(grid, n_channels=n_channels, seed=int(rng.integers(2**31)))
-        whitening = np.linalg.inv(np.linalg.cholesky(coil.noise_covariance)).astype(np.complex64)
-        received = torch.stack(list(coil))
-        received = torch.einsum("cd,dxyz->cxyz", torch.from_numpy(whitening), received)
-        compressed = compress_maps(received, torch.from_numpy(echoes[0]), VIRTUAL_CHANNELS)
-        maps = unit_maps(compressed)
-        true.append(_pad_channels(maps))
-        estimated.append(_pad_channels(_estimate_maps(maps, echoes, grid, rng)))
-    return Coils(np.stack(true), np.stack(estimated))
-
-
-def _pad_channels(maps: Tensor) -> npt.NDArray[np.complex64]:
-    """Pad with zero channels to ``VIRTUAL_CHANNELS``."""
-    missing = maps.new_zeros(VIRTUAL_CHANNELS - len(maps), *maps.shape[1:])
-    return np.asarray(torch.cat([maps, missing]).numpy(), dtype=np.complex64)
-
-
-def _estimate_maps(
-    maps: Tensor, echoes: npt.NDArray[np.complex64], grid: Grid, rng: np.random.Generator
-) -> Tensor:
-    """ESPIRiT sensitivities from the noisy centre of the k-space of all echoes."""
-    y, z = grid.shape[1:]
-    centres = [centre for centre in CENTRES if centre[0] <= y and centre[1] <= z]
-    centre = centres[rng.integers(len(centres))]
-    sampled = torch.zeros(y, z, dtype=torch.bool)
-    sampled[centred_slice(y, centre[0]), centred_slice(z, centre[1])] = True
-    images = map(torch.from_numpy, echoes)
-    samples = np.stack([fft(maps * i, PHASE_ENCODES)[..., sampled].numpy() for i in images], axis=1)
-    noise = rng.standard_normal((*samples.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    noise_sd = np.exp(rng.uniform(*np.log(CENTRE_NOISE)))
-    times_s = tuple(0.01 * (1 + echo) for echo in range(len(echoes)))
-    kspace = KSpace(
-        Acquisition(grid, times_s, FIELD_STRENGTH_T),
-        sampled,
-        samples + np.float32(noise_sd) * noise,
-    )
-    return espirit(kspace, noise_power=2 * float(noise_sd) ** 2).supported
 
 
 def _draw_acquisition(grid: Grid, n_echoes: int, rng: np.random.Generator) -> Acquisition:

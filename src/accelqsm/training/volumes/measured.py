@@ -23,8 +23,8 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.channels import compress_channels, prewhiten
 from accelqsm.recon.espirit import Sensitivities, espirit, noise_power_of
 from accelqsm.runtime.progress import track
-from accelqsm.training.volumes import (
-    CENTRES,
+from accelqsm.training.volumes.coils import CENTRES
+from accelqsm.training.volumes.volumes import (
     PEAK_QUANTILE,
     VIRTUAL_CHANNELS,
     Coils,

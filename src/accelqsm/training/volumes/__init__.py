@@ -1,0 +1,1 @@
+"""Fully sampled volumes that networks and patterns learn from."""
