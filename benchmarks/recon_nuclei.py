@@ -9,7 +9,7 @@ several may work on some arms or heads each. ``x 1`` in the name of an arm is th
 samples relative to the network's training, where it is not the package's.
 
 Usage: python benchmarks/recon_nuclei.py OUT [--heads N] [--first N] [--arms ARM ...]
-    [--weights METHOD=FILE ...]
+    [--weights METHOD=FILE ...] [--pattern TABLE, of the arms with a learned pattern]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -46,7 +47,9 @@ PER_COIL, JOINT = (
 )
 OWN = " own"
 """After the name of a protocol whose echoes have patterns of their own."""
-ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own")
+LEARNED = "af8 learned"
+"""A protocol whose pattern is a table's."""
+ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own", LEARNED)
 """Protocols in the order in which their patterns and noise are drawn."""
 
 ARMS: dict[str, tuple[str, ReconSettings]] = {
@@ -72,6 +75,8 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
         f"echo-joint, own patterns AF {af}": (f"af{af}{OWN}", ReconSettings("echo-joint"))
         for af in (5, 8)
     },
+    "joint, learned pattern AF 8": (LEARNED, JOINT),
+    "echo-joint, learned pattern AF 8": (LEARNED, ReconSettings("echo-joint")),
 }
 
 DEFAULT_ARMS = ["full", "PI", "PI again", "joint AF 3", "joint AF 4", "joint AF 5"]
@@ -86,7 +91,10 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=DEFAULT_ARMS)
     parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
+    parser.add_argument("--pattern", default="", metavar="TABLE")
     options = parser.parse_args()
+    if not options.pattern and any(ARMS[arm][0] == LEARNED for arm in options.arms):
+        parser.error("an arm with a learned pattern needs --pattern TABLE")
     weights = dict(word.split("=", 1) for word in options.weights)
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -96,7 +104,7 @@ def main() -> None:
     for person in people[options.first : options.first + options.heads]:
         wanted = [arm for arm in options.arms if not values_file(out, person, arm).exists()]
         if wanted:
-            measure(person, wanted, out, weights)
+            measure(person, wanted, out, weights, options.pattern)
     print(table(pd.concat([pd.read_csv(file) for file in sorted(out.glob("values-*.csv"))])))
 
 
@@ -116,22 +124,17 @@ def head_of(person: Subject) -> Head:
 
 
 def measure(
-    person: Subject, arms: list[str], out: Path, weights: Mapping[str, str] = NO_WEIGHTS
+    person: Subject,
+    arms: list[str],
+    out: Path,
+    weights: Mapping[str, str] = NO_WEIGHTS,
+    pattern: str = "",
 ) -> None:
     """Write the mean susceptibility (ppb) of every nucleus under some arms."""
     acquisition = PRESET.acquisition
     head = head_of(person)
     labels, truth = at_scan_resolution(head, acquisition)
-    # Every pattern, also where few arms are wanted: noise is drawn from one after another.
-    patterns = {
-        name: sampling_pattern(
-            PROTOCOLS[name.removesuffix(OWN)],
-            PRESET,
-            seed=person.seed % 10_000 + number,
-            of_each_echo=name.endswith(OWN),
-        )
-        for number, name in enumerate(ORDER)
-    }
+    patterns = sampling_patterns(person, pattern)
     kspaces = scan(
         head,
         acquisition,
@@ -148,6 +151,22 @@ def measure(
         chi, cpu_s = torch.from_numpy(maps.chi_ppm), time.process_time() - start
         write_values(values_file(out, person, arm), rows_of(person, arm, chi, labels, cpu_s))
         print(f"{person.label} {arm}: {cpu_s:.0f} CPU-s", file=sys.stderr, flush=True)
+
+
+def sampling_patterns(person: Subject, table: str) -> dict[str, torch.Tensor]:
+    """Every pattern, also where few arms are wanted: noise is drawn from one after another."""
+    found = {}
+    for number, name in enumerate(ORDER):
+        if name == LEARNED and not table:
+            continue
+        protocol = PROTOCOLS[name.split()[0]]
+        found[name] = sampling_pattern(
+            protocol,
+            replace(PRESET, pattern=table if name == LEARNED else ""),
+            seed=person.seed % 10_000 + number,
+            of_each_echo=name.endswith(OWN),
+        )
+    return found
 
 
 def write_values(file: Path, rows: list[dict[str, object]]) -> None:
