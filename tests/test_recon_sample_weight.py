@@ -23,7 +23,7 @@ from accelqsm.recon.network.architecture import Architecture, DcrArchitecture, E
 from accelqsm.recon.network.dcrnet import DcrNet
 from accelqsm.recon.network.echo_joint import EchoJoint
 from accelqsm.recon.network.reconnet3d import ReconNet3D, data_consistency
-from accelqsm.recon.network.sample_weight import sample_weight, signal_to_noise
+from accelqsm.recon.network.sample_weight import sample_weight, signal_to_noise, weighed
 from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.network.unrolled import CascadeNetwork, unrolled
 from accelqsm.recon.reconstruct import reconstruct
@@ -165,6 +165,17 @@ def test_the_ratio_of_signal_to_noise_is_found(snr: float) -> None:
     assert signal_to_noise(scan) == pytest.approx(snr, rel=0.08)
     expected = min(max(snr * scan.acceleration / 160, 1), 6)
     assert sample_weight(scan) == pytest.approx(expected, rel=0.08)
+
+
+@pytest.mark.parametrize("snr", [8.0, 60.0, 200.0, 900.0])
+def test_a_network_of_all_echoes_trusts_them_twice_as_much(snr: float) -> None:
+    scan = ball(snr=snr)
+    one, all_echoes = (
+        weighed(random_network(method), scan).sample_weight
+        for method in ("reconnet3d", "echo-joint")
+    )
+    wanted = min(signal_to_noise(scan) * scan.acceleration / 160, 6)
+    assert (one, all_echoes) == pytest.approx((max(wanted, 1), max(2 * wanted, 1)))
 
 
 def test_neither_unit_nor_gain_nor_a_dead_channel_changes_it() -> None:

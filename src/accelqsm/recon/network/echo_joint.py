@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -39,6 +41,10 @@ class EchoJoint(CascadeNetwork):
     Source: Zhang et al. 2023, NeuroImage 268:119886, doi 10.1016/j.neuroimage.2023.119886 (LARO);
     Qin et al. 2019, IEEE Trans Med Imaging 38:280, doi 10.1109/TMI.2018.2863670.
     """
+
+    trust_in_samples: ClassVar[float] = 2.0
+    """What echoes share it puts in with more weight than one echo does: on a digital head errors of
+    image and phase are least at one and a half to two times the weight of a network of one echo."""
 
     def __init__(self, architecture: EchoArchitecture) -> None:
         n, width = architecture.cascades, architecture.width

@@ -15,7 +15,8 @@ from accelqsm.recon.network.unrolled import CascadeNetwork
 
 WEIGHT_PER_SNR, MOST = 1 / 160, 6.0
 """Weight of the samples per acceleration and signal-to-noise ratio, from one digital head, and the
-largest that it leads to: more was not measured."""
+largest that it leads to: more was not measured. For a network of one echo; others have a multiple
+of both (``CascadeNetwork.trust_in_samples``)."""
 
 
 def weighed(network: Network, kspace: KSpace) -> Network:
@@ -25,18 +26,24 @@ def weighed(network: Network, kspace: KSpace) -> Network:
     """
     if not isinstance(network, CascadeNetwork) or network.sample_weight is not None:
         return network
-    return network.weighing(sample_weight(kspace)) if network.consistency == JOINT else network
+    if network.consistency != JOINT:
+        return network
+    return network.weighing(sample_weight(kspace, network.trust_in_samples))
 
 
-def sample_weight(kspace: KSpace) -> float:
+def sample_weight(kspace: KSpace, trust: float = 1.0) -> float:
     """Weight of the samples relative to that of training, 1 or more.
 
     Training finds one weight for noise of every size and for three accelerations. The weight of
     least error is inversely proportional to the noise, and grows with the acceleration: the fewer
     samples there are, the less noise they bring, and the more the network has put in.
+
+    Args:
+        kspace: the samples.
+        trust: factor of a network (``CascadeNetwork.trust_in_samples``).
     """
     wanted = WEIGHT_PER_SNR * kspace.acceleration * signal_to_noise(kspace)
-    return min(max(wanted, 1.0), MOST)
+    return max(trust * min(wanted, MOST), 1.0)
 
 
 def signal_to_noise(kspace: KSpace) -> float:

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +53,12 @@ class CascadeNetwork(NetworkModule):
     Attributes:
         sample_weight: factor of the weight of the samples in every data consistency; None is 1,
             the weight of training, where none was set.
+        trust_in_samples: factor of the weight that the noise of a scan asks for.
     """
 
     architecture: CascadeSizes
     sample_weight: float | None = None
+    trust_in_samples: ClassVar[float] = 1.0
 
     def __init__(self, architecture: CascadeSizes, log_weights: Tensor) -> None:
         super().__init__(architecture)
