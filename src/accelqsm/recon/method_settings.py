@@ -167,8 +167,8 @@ class NetworkSettings(Settings):
         most=100,
         help="weight of the samples against what the network puts in, relative to that of its "
         "training; more gives small structures more of their contrast, and lets more noise "
-        "through; unless given, as the noise allows with joint consistency (1 to 6; echo-joint 1 to "
-        "12), 1 per coil",
+        "through; unless given, as the noise allows with joint consistency (1 to 6, with "
+        "echo-joint to 12), 1 per coil",
     )
 
 
