@@ -10,7 +10,8 @@ installed, whose memory is not known.
 Usage: OMP_NUM_THREADS=1 python benchmarks/recon_echoes.py [--heads SEED ...] [--snr SNR]
     [--af AF ...] [--of-each-echo, a pattern for each echo, by the methods that can use it]
     [--calibration Y Z, size of the fully sampled centre]
-    [--pattern TABLE, as written by ``accelqsm pattern``, in place of Poisson disks]
+    [--pattern TABLE, as written by ``accelqsm pattern``, in place of Poisson disks;
+    --af is then its own, and --calibration has to be its centre]
     [--weights METHOD=FILE ...] [--methods METHOD ...]
     [--sample-weight W, of the networks of all channels]
 """
@@ -102,7 +103,14 @@ def main() -> None:
     for acceleration in options.af:
         rows: dict[str, list[Row]] = {}
         for seed, (echoes, maps) in heads.items():
-            sampled = sampled_positions(acceleration, seed, options)
+            sampled = options.pattern
+            if sampled is None:
+                sampled = pattern(
+                    acceleration,
+                    seed=seed,
+                    of_each_echo=options.of_each_echo,
+                    calibration=options.calibration,
+                )
             kspace = measured(echoes, maps, sampled, snr=options.snr, seed=seed)
             for name, settings in methods.items():
                 image, cpu_s, mb = in_a_process(kspace, settings, maps)
@@ -131,7 +139,9 @@ def _options() -> argparse.Namespace:
     options.weights = dict(word.split("=", 1) for word in options.weights)
     options.calibration = tuple(options.calibration)
     if options.pattern:
-        options.of_each_echo = sampled_positions(0, 0, options).ndim == 3
+        table = torch.from_numpy(read_pattern(options.pattern, (SHAPE[1], SHAPE[2])))
+        options.af = [round(table.numel() / int(table.sum()))]
+        options.pattern, options.of_each_echo = table, table.ndim == 3
     return options
 
 
@@ -244,18 +254,6 @@ def measured(echoes: Tensor, maps: Tensor, sampled: Tensor, *, snr: float, seed:
     spectra, patterns = fft(images, PHASE_ENCODES) + noise, sampled.expand(len(echoes), -1, -1)
     samples = torch.stack([spectra[:, e][..., each] for e, each in enumerate(patterns)], dim=1)
     return KSpace(acquisition(), sampled, samples.numpy())
-
-
-def sampled_positions(acceleration: float, seed: int, options: argparse.Namespace) -> Tensor:
-    """Pattern of a table, or Poisson disks; bool (ky, kz), or (echo, ky, kz) for each echo."""
-    if options.pattern:
-        return torch.from_numpy(read_pattern(options.pattern, (SHAPE[1], SHAPE[2])))
-    return pattern(
-        acceleration,
-        seed=seed,
-        of_each_echo=options.of_each_echo,
-        calibration=options.calibration,
-    )
 
 
 def with_signal(echoes: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from accelqsm.simulate.cohort import Subject, draw_cohort
 from accelqsm.simulate.heads.head import LOOKUP, NUCLEI, Head, digital_head
 from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
-from accelqsm.virtual.sampling import sampling_pattern
+from accelqsm.virtual.sampling import check_table, sampling_pattern
 from accelqsm.virtual.scans import at_scan_resolution
 from recon_echoes import weighed, with_weights
 
@@ -93,7 +93,9 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
     parser.add_argument("--pattern", default="", metavar="TABLE")
     options = parser.parse_args()
-    if not options.pattern and any(ARMS[arm][0] == LEARNED for arm in options.arms):
+    if options.pattern:
+        check_table(replace(PRESET, pattern=options.pattern), [LEARNED.split()[0]])
+    elif any(ARMS[arm][0] == LEARNED for arm in options.arms):
         parser.error("an arm with a learned pattern needs --pattern TABLE")
     weights = dict(word.split("=", 1) for word in options.weights)
     torch.set_num_threads(1)

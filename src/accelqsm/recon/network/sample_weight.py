@@ -24,9 +24,9 @@ def weighed(network: Network, kspace: KSpace) -> Network:
 
     Networks per coil, those without a weight, and one whose weight was set stay as they are.
     """
-    if not isinstance(network, CascadeNetwork) or network.sample_weight is not None:
+    if not isinstance(network, CascadeNetwork) or network.consistency != JOINT:
         return network
-    if network.consistency != JOINT:
+    if network.sample_weight is not None:
         return network
     return network.weighing(sample_weight(kspace, network.trust_in_samples))
 
