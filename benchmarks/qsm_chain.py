@@ -39,6 +39,7 @@ PLAIN = L1Settings(
     regularisation=2e-4,
     small_gradient=0.0,
     dynamic_noise=False,
+    dynamic_structure=False,
     n_iterations=100,
     tolerance=1e-2,
 )

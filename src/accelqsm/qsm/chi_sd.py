@@ -8,7 +8,7 @@ from torch import Tensor
 from accelqsm.grid import Triple
 from accelqsm.qsm.smooth import gaussian
 
-FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.012, 0.003, 0.030
+FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.012, 0.002, 0.030
 """Error without noise in tissue close to the mean of the brain, whose contrast regularisation
 lowers; far from it, where edges are found; and the contrast between the two. From four heads."""
 
@@ -21,7 +21,7 @@ def susceptibility_sd(
     """Standard deviation of each voxel's susceptibility about the truth.
 
     The root of the squares of the noise and of the error without noise, which falls from 12 ppb
-    where susceptibility is that of the brain's mean to 3 ppb where it is far from it.
+    where susceptibility is that of the brain's mean to 2 ppb where it is far from it.
 
     Args:
         chi_ppm: (x, y, z) in ppm.

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.qsm.inversion.gradient import Gradient
-from accelqsm.qsm.smooth import gaussian
 
 MAGNITUDE_EDGE_FRACTION = 0.3
-FIRST_EDGE_FRACTION, LAST_EDGE_FRACTION = 0.1, 0.3
-SMOOTHING_VOXELS = (0.7, 0.7, 0.7)
-LARGEST_CHANGE = 3.0
+LEAST_STRUCTURE = 0.1
+"""Factor of the regularisation on the steepest edge of an estimate."""
+
+LARGEST_CHANGE = 2.0
 SD_PER_MEDIAN = 1.4826
 """Standard deviation of a normal variable over its median absolute value."""
 
@@ -32,22 +32,27 @@ class DynamicTerms:
 
     Attributes:
         noise: reduce the data weight of voxels whose residual exceeds ``outlier_sd`` (MERIT).
-        structure: reduce the regularisation on edges of the estimate.
+        structure: reduce the regularisation where the estimate is steep.
         scale: set the regularisation from the ratio of noise variance to mean gradient, within a
-            factor of 3.
+            factor of 2.
         period: iterations between two updates.
-        structure_updates: updates after which the edges are fixed.
+        structure_update: the update at which that is done, once.
         outlier_sd: residual in standard deviations above which a voxel's weight is reduced.
-        edge_weight: factor of the regularisation on an edge.
+        steep_gradient: gradient in ppm / mm of an estimate that halves the regularisation.
     """
 
     noise: bool = True
     structure: bool = True
     scale: bool = True
     period: int = 2
-    structure_updates: int = 12
+    structure_update: int = 8
     outlier_sd: float = 6.0
-    edge_weight: float = 0.1
+    steep_gradient: float = 0.038
+
+    @property
+    def last_structure(self) -> int:
+        """The iteration after which the structure weights stay."""
+        return self.period * self.structure_update if self.structure else 0
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,9 @@ def update_weights(
     """Weights re-estimated from the current residual and gradient.
 
     Noise: s = 1.48 median |W r|, or 1 ppb if it is less; where |W r| > t s, the initial W is
-    divided by |W r| / (t s). Structure: V is reduced where the smoothed gradient of the estimate is
-    among the steepest 10 % at the first update, up to 30 % at the last. Scale: with a Laplacian
+    divided by |W r| / (t s). Structure: V / (1 + (g / g1)^2), with the gradient g of the estimate,
+    at least 0.1 V: an absolute value lowers what it bounds by as much as it lowers noise, a penalty
+    that ends on steep edges does not. Scale: with a Laplacian
     prior of mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the
     present lambda is taken.
 
@@ -110,7 +116,9 @@ def update_weights(
     Returns:
         The weights for the next iterations.
 
-    Source: noise term after Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272.
+    Source: noise term after Liu et al. 2013, Magn Reson Med 69:467, doi 10.1002/mrm.24272;
+        structure after Candes et al. 2008, J Fourier Anal Appl 14:877,
+        doi 10.1007/s00041-008-9045-x.
     """
     # From the initial weights each time, so that a voxel can recover its weight.
     data = torch.ones_like(residual) if initial.data is None else initial.data
@@ -120,13 +128,14 @@ def update_weights(
     if terms.noise:
         excess = weighted / (terms.outlier_sd * max(sd, LEAST_SD_PPM))
         weights = replace(weights, data=data / excess.clamp_min(1))
-    if terms.structure and update <= terms.structure_updates:
-        done = (update - 1) / max(terms.structure_updates - 1, 1)
-        fraction = FIRST_EDGE_FRACTION + done * (LAST_EDGE_FRACTION - FIRST_EDGE_FRACTION)
-        weights = replace(weights, structure=_structure(weights, terms, slope, inside, fraction))
+    if terms.structure and update == terms.structure_update:
+        steepness = slope.square().sum(0) / terms.steep_gradient**2
+        factor = (1 / (1 + steepness)).clamp_min(LEAST_STRUCTURE)
+        present = torch.ones_like(slope) if initial.structure is None else initial.structure
+        weights = replace(weights, structure=factor * present)
     if terms.scale:
-        steepness = slope if weights.structure is None else weights.structure * slope
-        mean_slope = max(float(steepness.abs().sum(0)[inside].mean()), SMALLEST)
+        prior = slope if initial.structure is None else initial.structure * slope
+        mean_slope = max(float(prior.abs().sum(0)[inside].mean()), SMALLEST)
         lowest, highest = (
             initial.regularisation / LARGEST_CHANGE,
             initial.regularisation * LARGEST_CHANGE,
@@ -134,17 +143,6 @@ def update_weights(
         most_likely = min(max(sd**2 / mean_slope, lowest), highest)
         weights = replace(weights, regularisation=math.sqrt(weights.regularisation * most_likely))
     return weights
-
-
-def _structure(
-    weights: Weights, terms: DynamicTerms, slope: Tensor, inside: Tensor, fraction: float
-) -> Tensor:
-    """Structure weights, reduced on the edges of the estimate."""
-    edges = torch.stack(
-        [_steepest(gaussian(along.abs(), SMOOTHING_VOXELS), inside, fraction) for along in slope]
-    )
-    present = torch.ones_like(slope) if weights.structure is None else weights.structure
-    return torch.where(edges, present.clamp_max(terms.edge_weight), present)
 
 
 def _steepest(slope: Tensor, inside: Tensor, fraction: float) -> Tensor:

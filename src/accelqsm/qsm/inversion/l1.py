@@ -24,7 +24,7 @@ DATA_PENALTY = 0.1
 RELAXATION = 1.7
 """Over-relaxation of the iterations, which all but halves their number."""
 
-EDGE_WEIGHT = 0.2
+EDGE_WEIGHT = 0.4
 """Factor of the regularisation on an edge of the magnitude."""
 
 OUTSIDE_WEIGHT = 0.02
@@ -45,9 +45,10 @@ def l1_dipole_inversion(
     """Susceptibility that minimises 1/2 ||W (D chi - f)||^2 + lambda sum V h(grad chi), by ADMM.
 
     D is the unit dipole, grad the forward difference per mm, W the data weight, V the structure
-    weight: 0.2 on the edges of the magnitude, 0.02 outside the mask, 1 elsewhere. h is the
-    absolute value, rounded where it is small (Huber): an absolute value acts less on tissue where
-    noise is added, and values would move with the noise; the mean of a linear filter does not.
+    weight: 0.4 on the edges of the magnitude, 0.02 outside the mask, 1 elsewhere, and less where an
+    estimate is steep (``update_weights``). h is the absolute value, rounded where it is small
+    (Huber): an absolute value acts less on tissue where noise is added, and values would move with
+    the noise; the mean of a linear filter does not.
 
     The split z = grad chi has the penalty rho = 40 lambda. A second split v = D chi makes the
     weighted data term separable, and is left out where W = 1.
@@ -117,6 +118,7 @@ def _dynamic_terms(settings: L1Settings) -> DynamicTerms | None:
         noise=settings.dynamic_noise,
         structure=settings.dynamic_structure,
         scale=settings.dynamic_scale,
+        steep_gradient=settings.steep_gradient,
     )
     return terms if terms.noise or terms.structure or terms.scale else None
 
@@ -229,7 +231,8 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
         spectrum /= system
         previous, chi = chi, torch.fft.irfftn(spectrum, s=field.shape)
         change = torch.linalg.vector_norm(chi - previous)
-        if change <= settings.tolerance * torch.linalg.vector_norm(chi):
+        settled = dynamic is None or iteration > dynamic.last_structure
+        if settled and change <= settings.tolerance * torch.linalg.vector_norm(chi):
             break
         slope = gradient(chi)
         target += dual

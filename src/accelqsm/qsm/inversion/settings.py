@@ -12,7 +12,7 @@ class L1Settings(Settings):
     """Settings of the inversion with an L1 penalty on the gradient."""
 
     regularisation: float = setting(
-        4e-4,
+        5e-4,
         least=1e-8,
         most=10,
         unit="ppm mm",
@@ -25,6 +25,13 @@ class L1Settings(Settings):
         unit="ppm/mm",
         help="gradient below which its weight is quadratic, so that values do not move with noise",
     )
+    steep_gradient: float = setting(
+        0.038,
+        above=0,
+        most=1000,
+        unit="ppm/mm",
+        help="gradient of susceptibility that halves its weight, with dynamic structure",
+    )
     magnitude_edges: bool = setting(
         True,
         help="smooth less across edges of the magnitude of late echoes",
@@ -36,13 +43,14 @@ class L1Settings(Settings):
         said="noise weights learnt during the inversion",
     )
     dynamic_structure: bool = setting(
-        False,
-        help="estimate edges of susceptibility during the inversion",
-        said="structure weights learnt during the inversion",
+        True,
+        help="smooth less where susceptibility is found to be steep, during the inversion",
+        said="less smoothing across edges found during the inversion",
     )
     dynamic_scale: bool = setting(
         False,
-        help="estimate the regularisation during the inversion",
+        help="estimate the regularisation during the inversion; nuclei then fall as noise rises, "
+        "by 6 to 8 % from a signal-to-noise ratio of 100 to one of 25",
         said="a scale learnt during the inversion",
     )
     n_iterations: int = setting(40, least=1, most=10_000, help="most iterations")
