@@ -23,9 +23,9 @@ from accelqsm.kspace import KSpace
 from accelqsm.nuclei.volume import isotropic_grid
 from accelqsm.qsm.chain import dipole_inversion, known_mask, local_field, total_field
 from accelqsm.qsm.field.lags import lag_products
-from accelqsm.recon.espirit import espirit
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.sense import unit_maps
+from accelqsm.recon.sensitivities.espirit import espirit
 from accelqsm.simulate.cohort import random_pose
 from accelqsm.simulate.coils import head_coil
 from accelqsm.simulate.heads.head import digital_head

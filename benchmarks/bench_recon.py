@@ -16,10 +16,10 @@ from torch import Tensor
 
 from accelqsm.kspace import KSpace
 from accelqsm.recon import sampling
-from accelqsm.recon.espirit import espirit
 from accelqsm.recon.methods.cg_sense import cg_sense
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.recon.reconstruct import reconstruct
+from accelqsm.recon.sensitivities.espirit import espirit
 from bench_peers import ACCELERATION, CENTRE, PLANE
 
 Call = Callable[[], Any]

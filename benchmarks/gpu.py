@@ -29,10 +29,10 @@ from stages import CHAIN_STAGES, timed
 SEED = 62
 STAGES = {
     "prewhiten": subject,
-    "espirit_in_slabs": network_run,
+    "estimate_in_slabs": network_run,
     "sum_channels": subject,
 } | CHAIN_STAGES
-WITHIN_SUMS = ("prewhiten", "espirit_in_slabs")
+WITHIN_SUMS = ("prewhiten", "estimate_in_slabs")
 """Stages that the sums over channels hold; taken from them in the tables."""
 
 

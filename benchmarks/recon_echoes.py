@@ -36,12 +36,12 @@ from accelqsm.files.text.pattern import read_pattern
 from accelqsm.fourier import PHASE_ENCODES, fft, ifft
 from accelqsm.grid import Shape, centred_grid
 from accelqsm.kspace import KSpace
-from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import EchoWaveletSettings, NetworkSettings, WaveletSettings
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import unit_maps
+from accelqsm.recon.sensitivities.estimate import estimate_in_slabs
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.recon.weights import chosen_weights
 from accelqsm.runtime.memory import keep_freed_memory
@@ -304,7 +304,7 @@ def _reconstruct(pipe, kspace, settings, maps) -> None:  # type: ignore[no-untyp
     images = torch.zeros(len(kspace.acquisition.echo_times_s), *SHAPE, dtype=torch.complex64)
     # A joint image is in the phase of the estimated sensitivities, which are not the true ones.
     joint = blocks[0].channels is None
-    estimated = espirit_in_slabs(kspace).maps if joint else maps
+    estimated = estimate_in_slabs(kspace).maps if joint else maps
     for block in blocks:
         if joint:
             received = estimated[:, None, block.x] * block.images[0]

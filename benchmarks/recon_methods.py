@@ -23,7 +23,6 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, READOUT, SPATIAL, centred_slice, fft, ifft
 from accelqsm.kspace import KSpace
-from accelqsm.recon.espirit import Sensitivities, espirit
 from accelqsm.recon.method_settings import SenseSettings
 from accelqsm.recon.methods.cg_sense import cg_sense
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
@@ -31,6 +30,8 @@ from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.sense import Encoding
+from accelqsm.recon.sensitivities.espirit import Sensitivities
+from accelqsm.recon.sensitivities.estimate import estimate
 from accelqsm.recon.weights import load_network
 from bart import INSTALLED, Bart
 from recon_head import (
@@ -60,7 +61,7 @@ def main() -> None:
     _row(1, "fully sampled, noise alone", error_percent(images, whole), None)
     for acceleration in accelerations:
         kspace = measured(images, pattern(acceleration, seed=head), seed=head)
-        found, cpu_s = _timed(lambda kspace=kspace: espirit(kspace))
+        found, cpu_s = _timed(lambda kspace=kspace: estimate(kspace))
         _row(acceleration, "ours: sensitivities", None, cpu_s)
         print_ours(acceleration, images, kspace, found)
         print_network(acceleration, images, kspace, found)

@@ -22,10 +22,10 @@ from accelqsm.dipole import forward_field
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.channels import prewhiten
-from accelqsm.recon.espirit import espirit
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.sensitivities.espirit import espirit
 from accelqsm.recon.weights import load_network
 from accelqsm.runtime.memory import keep_freed_memory
 from accelqsm.simulate.cohort import draw_cohort

@@ -2,10 +2,11 @@
 
 The brains, samples and errors of recon_echoes.py. Error of the sensitivities: root mean square of
 the sine of the angle to the true ones where there is signal, in per cent; of the windows of all
-echoes weighted by the noise (the package's), of those of the first echo, with a threshold in
-place of the weights, and of SigPy and BART, whose ESPIRiT takes one echo. With --real, the error
-of samples of a real slice (channel, ky, kz) that L1-wavelet was not given, by sensitivities from
-parts of its centre. What images gain: ``recon_echoes.py --calibration``.
+echoes weighted by the noise and refined by the samples around the centre (the package's), of those
+of the first echo, without that refinement, with a threshold in place of the weights, and of SigPy
+and BART, whose ESPIRiT takes one echo. With --real, the error of samples of a real slice (channel,
+ky, kz) that L1-wavelet was not given, by sensitivities from parts of its centre. What images gain:
+``recon_echoes.py --calibration``.
 
 Usage: OMP_NUM_THREADS=1 python benchmarks/sensitivities.py [--heads SEED ...] [--snr SNR ...]
     [--real SLICE.npy]
@@ -24,14 +25,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import accelqsm.recon.espirit as espirit_module
+import accelqsm.recon.sensitivities.espirit as espirit_module
 from accelqsm.acquisition import Acquisition
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace, calibration_box
-from accelqsm.recon.espirit import espirit, espirit_maps
 from accelqsm.recon.method_settings import SensitivitySettings
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
+from accelqsm.recon.sensitivities.espirit import espirit
+from accelqsm.recon.sensitivities.estimate import estimate
 from accelqsm.runtime.memory import keep_freed_memory
 from bart import INSTALLED, Bart
 from recon_echoes import brain, measured, pattern, with_signal
@@ -94,7 +96,7 @@ def real_slice(slice_: Tensor) -> None:
         with mock.patch.object(espirit_module, "LEAST_ROWS", 0.0):
             by_threshold = espirit(scan, settings=hard).maps
         shown = []
-        for maps in (espirit_maps(scan), by_threshold):
+        for maps in (estimate(scan).maps, by_threshold):
             image = l1_wavelet(scan.planes()[:, 0], maps, sampled=used)
             predicted = fft(maps * image, PHASE_ENCODES)[:, 0]
             error = (predicted - slice_)[:, held_out].norm() / slice_[:, held_out].norm()
@@ -106,9 +108,10 @@ def estimators() -> dict[str, Callable[[KSpace], Tensor]]:
     """Name -> sensitivities (channel, x, y, z) of a scan."""
     hard = SensitivitySettings(singular_share=THRESHOLD)
     rows: dict[str, Callable[[KSpace], Tensor]] = {
-        "accelqsm": espirit_maps,
-        "its first echo": lambda scan: espirit_maps(first_echo(scan)),
-        f"all echoes, threshold {THRESHOLD:g}": lambda scan: espirit(scan, settings=hard).maps,
+        "accelqsm": lambda scan: estimate(scan).maps,
+        "its first echo": lambda scan: estimate(first_echo(scan)).maps,
+        "of the centre alone": lambda scan: espirit(scan).maps,
+        f"the same, threshold {THRESHOLD:g}": lambda scan: espirit(scan, settings=hard).maps,
         "SigPy": by_sigpy,
     }
     return rows | ({"BART": by_bart} if INSTALLED else {})

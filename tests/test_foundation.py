@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from accelqsm.acquisition import Acquisition
 from accelqsm.dipole import dipole_kernel, forward_field
 from accelqsm.errors import InputError
 from accelqsm.fourier import centred_slice, even_fast_size, fft, ifft
-from accelqsm.grid import Grid, as_affine, centred_grid
+from accelqsm.grid import Grid, Shape, as_affine, centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.runtime.arrays import as_tensor
 from accelqsm.units import hz_to_ppm, larmor_hz_per_ppm, ppm_to_hz
@@ -106,6 +107,26 @@ def test_field_of_a_voxelised_sphere_is_within_two_percent() -> None:
     outside = (distance > radius_mm + 2) & (np.abs(r).max(0) < 28)
     assert np.abs(field - closed)[outside].max() < 0.02 * np.abs(closed[outside]).max()
     assert np.abs(field[distance < 3]).max() < 0.02, "no field inside, Lorentz-corrected"
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 4), (6, 7, 4), (5, 8, 6), (2, 4, 2)])
+def test_dipole_kernel_at_the_highest_frequencies_is_the_mean_over_both_signs(shape: Shape) -> None:
+    """Which makes it Hermitian in an oblique field."""
+    b0, size_mm = (0.2, 0.3, 0.87**0.5), (1.0, 1.2, 1.5)
+    kernel = dipole_kernel(shape, voxel_size_mm=size_mm, b0_direction=b0, dtype=torch.float64)
+    lines = [np.fft.fftfreq(n, mm).tolist() for n, mm in zip(shape, size_mm, strict=True)]
+    for index in itertools.product(*(range(n) for n in kernel.shape)):
+        at = [line[i] for line, i in zip(lines, index, strict=True)]
+        signs = [(1, -1) if 2 * i == n else (1,) for i, n in zip(index, shape, strict=True)]
+        found = []
+        for sign in itertools.product(*signs) if any(at) else ():
+            k = [s * f for s, f in zip(sign, at, strict=True)]
+            along = sum(b * f for b, f in zip(b0, k, strict=True))
+            found.append(1 / 3 - along**2 / sum(f * f for f in k))
+        expected = sum(found) / len(found) if found else 0.0
+        assert float(kernel[index]) == pytest.approx(expected, abs=1e-12)
+    again = torch.fft.rfftn(torch.fft.irfftn(kernel.to(torch.complex128), s=shape))
+    torch.testing.assert_close(again, kernel.to(torch.complex128))
 
 
 def test_dipole_kernel_rotates_with_the_axes() -> None:

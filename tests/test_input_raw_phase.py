@@ -23,11 +23,11 @@ from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline.scan import PHASE, combined_echoes, map_susceptibility, sum_channels
 from accelqsm.pipeline.sensitivities import prepared
-from accelqsm.recon.espirit import espirit
 from accelqsm.recon.method_settings import NetworkSettings, SensitivitySettings
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.sensitivities.espirit import espirit
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.recon.trust import trust_in
 from accelqsm.reports.methods import reconstruction_text

@@ -18,10 +18,10 @@ from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
 from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace, calibration_box
 from accelqsm.recon.channels import prewhiten
-from accelqsm.recon.espirit import espirit_maps
 from accelqsm.recon.methods.cg_sense import cg_sense
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.recon.sense import Encoding
+from accelqsm.recon.sensitivities.espirit import espirit_maps
 from mrd_files import Scan, Space, line, write_lines
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -18,10 +18,10 @@ from accelqsm.files.mrd.writer import write_mrd
 from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.kspace import KSpace, sample_index
 from accelqsm.recon.channels import calibration_samples, low_resolution
-from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import SensitivitySettings
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk
+from accelqsm.recon.sensitivities.estimate import estimate_in_slabs
 from accelqsm.recon.trust import trust_in
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.sampling import sampling_pattern
@@ -84,7 +84,7 @@ def test_the_same_pattern_for_each_echo_gives_the_images_of_one_for_all(method: 
 def test_methods_of_single_echoes_use_the_pattern_of_each(method: str) -> None:
     """The second echo is that of a scan in which both have its pattern, with the same maps."""
     images = channel_images(SHAPE, 4)
-    maps = espirit_in_slabs(sample(images, FIRST)).maps.numpy()
+    maps = estimate_in_slabs(sample(images, FIRST)).maps.numpy()
     both, second = (
         torch.cat([b.images for b in reconstruct(replace(k, sensitivities=maps), method)], dim=2)
         for k in (of_each_echo(images, PATTERNS), sample(images, SECOND))
@@ -105,7 +105,7 @@ def test_echoes_together_gain_from_patterns_that_differ() -> None:
 
     def error(kspace: KSpace) -> float:
         found = next(iter(reconstruct(kspace, "l1-echoes"))).images[0]
-        maps = espirit_in_slabs(kspace).maps
+        maps = estimate_in_slabs(kspace).maps
         return float((maps[:, None] * found - images).norm() / images.norm())
 
     same = error(sample(images, patterns[0]))

@@ -13,7 +13,6 @@ from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.options.setting import Settings
 from accelqsm.recon.blocks import ImageBlock, combine
-from accelqsm.recon.espirit import espirit_maps
 from accelqsm.recon.method_settings import (
     EchoWaveletSettings,
     GrappaSettings,
@@ -27,6 +26,7 @@ from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
+from accelqsm.recon.sensitivities.espirit import espirit_maps
 from accelqsm.recon.settings import ReconSettings
 from recon_phantom import channel_images, sample
 

@@ -17,7 +17,6 @@ from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.pipeline.network import network_for
 from accelqsm.recon.channels import compress_channels
-from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import JOINT, PER_COIL, NetworkSettings, SensitivitySettings
 from accelqsm.recon.network.architecture import Architecture, DcrArchitecture, EchoArchitecture
 from accelqsm.recon.network.dcrnet import DcrNet
@@ -28,6 +27,7 @@ from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.network.unrolled import CascadeNetwork, unrolled
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sense import Encoding, unit_maps
+from accelqsm.recon.sensitivities.estimate import estimate_in_slabs
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.reports.methods import reconstruction_text
 from recon_phantom import channel_images, sample
@@ -130,7 +130,7 @@ def test_more_of_it_leaves_less_of_the_samples_unexplained(method: str) -> None:
 def test_one_is_the_network_as_it_was_trained_and_the_network_stays() -> None:
     network, scan = random_network("reconnet3d"), sample(IMAGES, pattern())
     few = compress_channels(scan, SensitivitySettings().n_virtual)
-    maps = espirit_in_slabs(few, SensitivitySettings()).supported
+    maps = estimate_in_slabs(few, SensitivitySettings()).supported
     trained = apply_network(network, few.planes(), few.sampled, maps)
     images(network, "reconnet3d", 4.0)
     torch.testing.assert_close(images(network, "reconnet3d", 1.0)[0], trained)

@@ -15,14 +15,6 @@ from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace, from_centre
 from accelqsm.recon.channels import low_resolution
-from accelqsm.recon.espirit import (
-    LEAST_NOISE,
-    Sensitivities,
-    _weights,
-    espirit,
-    espirit_maps,
-    noise_power_of,
-)
 from accelqsm.recon.method_settings import SenseSettings, SensitivitySettings, WaveletSettings
 from accelqsm.recon.methods.cg_sense import cg_sense
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
@@ -30,6 +22,14 @@ from accelqsm.recon.methods.wavelet import HIGH, LOW, Wavelet
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
 from accelqsm.recon.sense import Encoding, unit_maps
+from accelqsm.recon.sensitivities.espirit import (
+    LEAST_NOISE,
+    Sensitivities,
+    _weights,
+    espirit,
+    espirit_maps,
+    noise_power_of,
+)
 from accelqsm.recon.trust import READOUTS, _some_readouts
 from recon_phantom import channel_images, sample
 
@@ -139,7 +139,9 @@ def test_samples_beyond_the_part_of_the_centre_do_not_count(
     larger = SensitivitySettings(calibration=(400, 400))
     assert torch.equal(espirit(kspace, settings=larger).maps, espirit(kspace).maps)
     reference = low_resolution(kspace)
-    monkeypatch.setattr("accelqsm.recon.espirit.low_resolution", lambda *_, **__: reference)
+    monkeypatch.setattr(
+        "accelqsm.recon.sensitivities.espirit.low_resolution", lambda *_, **__: reference
+    )
     inside = torch.zeros(SHAPE[1:], dtype=torch.bool)
     inside[centred_slice(SHAPE[1], 10), centred_slice(SHAPE[2], 12)] = True
     samples = kspace.samples.copy()

@@ -36,29 +36,24 @@ def dipole_kernel(
         line: Tensor = make(n, step_mm, dtype=dtype, device=device)
         return line
 
-    def unit_dipole(kx: Tensor, ky: Tensor, kz: Tensor) -> Tensor:
-        along_b0 = kx * b0_direction[0] + ky * b0_direction[1] + kz * b0_direction[2]
-        squared: Tensor = kx**2 + ky**2 + kz**2
-        kernel: Tensor = 1.0 / 3.0 - along_b0.square_() / squared
-        return kernel
-
     kx = frequencies(shape[0], voxel_size_mm[0]).view(-1, 1, 1)
     ky = frequencies(shape[1], voxel_size_mm[1]).view(1, -1, 1)
     kz = frequencies(shape[2], voxel_size_mm[2], real=True).view(1, 1, -1)
-    kernel = unit_dipole(kx, ky, kz)
+    # The Nyquist frequency of an even axis stands for both signs, so that D is averaged over them,
+    # which leaves no product with another axis: with such products of an oblique field the kernel
+    # is not Hermitian, and iterations that take it to be grow without end.
+    numerator, highest = torch.zeros((), dtype=dtype, device=device), []
+    for axis, (k, along) in enumerate(zip((kx, ky, kz), b0_direction, strict=True)):
+        signed = k.clone()
+        if shape[axis] % 2 == 0:
+            signed.narrow(axis, shape[axis] // 2, 1).zero_()
+            highest.append((axis, (along * float(k.abs().max())) ** 2))
+        numerator = numerator + along * signed
+    numerator = numerator.square_()
+    for axis, square in highest:
+        numerator.narrow(axis, shape[axis] // 2, 1).add_(square)
+    kernel: Tensor = 1.0 / 3.0 - numerator.div_(kx**2 + ky**2 + kz**2)
     kernel[0, 0, 0] = 0.0
-    # The Nyquist frequency of an even axis stands for both signs, so that D is averaged over them:
-    # the cross terms of an oblique field would otherwise leave a kernel that is not Hermitian.
-    for axis, k in enumerate((kx, ky)):
-        n = shape[axis]
-        if n % 2 == 0:
-            highest = k.narrow(axis, n // 2, 1)
-            signs = [
-                (sign * highest, ky, kz) if axis == 0 else (kx, sign * highest, kz)
-                for sign in (-1, 1)
-            ]
-            both = [unit_dipole(*frequency) for frequency in signs]
-            kernel.narrow(axis, n // 2, 1).copy_(both[0].add_(both[1]).mul_(0.5))
     return kernel
 
 

@@ -14,9 +14,9 @@ from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.grid import cut_grid
 from accelqsm.kspace import KSpace, calibration_box, from_centre
 from accelqsm.recon.channels import compress_channels, prewhiten
-from accelqsm.recon.espirit import espirit
 from accelqsm.recon.method_settings import SensitivitySettings
 from accelqsm.recon.methods.cg_sense import cg_sense
+from accelqsm.recon.sensitivities.espirit import espirit
 
 READOUTS = 5
 NEAR, HELD_OUT = 0.5, 0.2

@@ -9,9 +9,10 @@ from torch import Tensor
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import ImageBlock, readout_slabs
 from accelqsm.recon.channels import compress_channels
-from accelqsm.recon.espirit import espirit, needed_noise_power
 from accelqsm.recon.method_settings import MethodSettings, SenseSettings
 from accelqsm.recon.sense import Encoding, broadcast_maps, least_squares
+from accelqsm.recon.sensitivities.espirit import needed_noise_power
+from accelqsm.recon.sensitivities.estimate import estimate
 from accelqsm.runtime.progress import track
 
 DEFAULT = SenseSettings()
@@ -35,7 +36,7 @@ def cg_sense_blocks(
     few = compress_channels(kspace, settings.sensitivities.n_virtual)
     slabs, noise_power = readout_slabs(few), needed_noise_power(few, settings.sensitivities)
     for x in track(slabs, "CG-SENSE", len(slabs)):
-        found = espirit(few, x=x, settings=settings.sensitivities, noise_power=noise_power)
+        found = estimate(few, x=x, settings=settings.sensitivities, noise_power=noise_power)
         image = cg_sense(
             few.planes(x=x),
             found.supported,

@@ -11,12 +11,12 @@ from accelqsm.fourier import PHASE_ENCODES, fft, hann_window, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import ImageBlock, all_readouts
 from accelqsm.recon.channels import calibration_samples, compress_channels, low_resolution
-from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import EchoWaveletSettings, MethodSettings
 from accelqsm.recon.methods.echo_components import EchoComponents, principal_components
 from accelqsm.recon.methods.fista import fista
 from accelqsm.recon.methods.wavelet import Wavelet
 from accelqsm.recon.sense import Encoding
+from accelqsm.recon.sensitivities.estimate import estimate_in_slabs
 from accelqsm.runtime.progress import track
 
 DEFAULT = EchoWaveletSettings()
@@ -41,7 +41,7 @@ def l1_echoes_blocks(
         InputError: a centre smaller than the calibration kernel.
     """
     few = compress_channels(kspace, settings.sensitivities.n_virtual)
-    found = espirit_in_slabs(few, settings.sensitivities)
+    found = estimate_in_slabs(few, settings.sensitivities)
     echoes = range(few.acquisition.n_echoes)
     encodings = [Encoding(found.supported, few.pattern(echo)) for echo in echoes]
     centre = calibration_samples(few, echo=0, channels=slice(1), x=slice(1)).shape[-2:]

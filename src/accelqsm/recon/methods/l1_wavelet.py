@@ -9,11 +9,11 @@ from torch import Tensor
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import ImageBlock, all_readouts
 from accelqsm.recon.channels import compress_channels
-from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import MethodSettings, WaveletSettings
 from accelqsm.recon.methods.fista import fista
 from accelqsm.recon.methods.wavelet import Wavelet
 from accelqsm.recon.sense import Encoding
+from accelqsm.recon.sensitivities.estimate import estimate_in_slabs
 from accelqsm.runtime.progress import track
 
 DEFAULT = WaveletSettings()
@@ -37,7 +37,7 @@ def l1_wavelet_blocks(
         InputError: a centre smaller than the calibration kernel.
     """
     few = compress_channels(kspace, settings.sensitivities.n_virtual)
-    found, n_echoes = espirit_in_slabs(few, settings.sensitivities), few.acquisition.n_echoes
+    found, n_echoes = estimate_in_slabs(few, settings.sensitivities), few.acquisition.n_echoes
     maps = found.supported
     images = maps.new_empty(1, n_echoes, *few.acquisition.grid.shape)
     for echo in track(range(n_echoes), "L1-wavelet", n_echoes):

@@ -11,12 +11,12 @@ from torch import Tensor
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import ImageBlock, all_readouts, readout_slabs
 from accelqsm.recon.channels import compress_channels
-from accelqsm.recon.espirit import espirit_in_slabs
 from accelqsm.recon.method_settings import PER_COIL, SharedSettings
 from accelqsm.recon.network.protocol import Network
 from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.null_space import null_part, null_part_of_channel
 from accelqsm.recon.sense import Encoding
+from accelqsm.recon.sensitivities.estimate import estimate_in_slabs
 from accelqsm.runtime.progress import track
 
 READOUTS_OF_A_BLOCK, READOUTS_OF_ALL_ECHOES = 96, 48
@@ -51,7 +51,7 @@ def reconstruct_network(
         blocks = _per_coil(kspace, network, joins_echoes)
         return (_with_null_of_channel(block, kspace) for block in blocks) if null_space else blocks
     few = compress_channels(kspace, settings.sensitivities.n_virtual)
-    found = espirit_in_slabs(few, settings.sensitivities)
+    found = estimate_in_slabs(few, settings.sensitivities)
     blocks = _joint(few, found.supported, network, joins_echoes)
     return (_with_null(block, few, found.maps) for block in blocks) if null_space else blocks
 

@@ -14,8 +14,8 @@ from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.grid import Grid
 from accelqsm.kspace import KSpace
 from accelqsm.recon.channels import compress_maps
-from accelqsm.recon.espirit import espirit
 from accelqsm.recon.sense import unit_maps
+from accelqsm.recon.sensitivities.espirit import espirit
 from accelqsm.simulate.coils import head_coil
 from accelqsm.training.volumes.volumes import FIELD_STRENGTH_T, VIRTUAL_CHANNELS, Coils
 

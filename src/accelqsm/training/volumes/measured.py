@@ -21,7 +21,7 @@ from accelqsm.files.mrd.reader import read_mrd
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, ifft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.channels import compress_channels, prewhiten
-from accelqsm.recon.espirit import Sensitivities, espirit, noise_power_of
+from accelqsm.recon.sensitivities.espirit import Sensitivities, espirit, noise_power_of
 from accelqsm.runtime.progress import track
 from accelqsm.training.volumes.coils import CENTRES
 from accelqsm.training.volumes.volumes import (

@@ -13,11 +13,9 @@ from torch import Tensor
 from accelqsm.errors import InputError
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace
-from accelqsm.recon.blocks import readout_slabs
 from accelqsm.recon.channels import calibration_noise_sd, calibration_samples, low_resolution
 from accelqsm.recon.method_settings import SensitivitySettings
 from accelqsm.runtime.arrays import as_tensor
-from accelqsm.runtime.progress import track
 
 DEFAULT = SensitivitySettings()
 SMALLEST_KERNEL, LEAST_ROWS = 3, 0.45
@@ -67,19 +65,6 @@ class Sensitivities:
 def espirit_maps(kspace: KSpace, *, x: slice = slice(None)) -> Tensor:
     """Receive sensitivities by ESPIRiT, complex64 (channel, x, y, z)."""
     return espirit(kspace, x=x).maps
-
-
-def espirit_in_slabs(kspace: KSpace, settings: SensitivitySettings = DEFAULT) -> Sensitivities:
-    """Receive sensitivities by ESPIRiT at all readout positions, computed in slabs."""
-    slabs, noise_power = readout_slabs(kspace), needed_noise_power(kspace, settings)
-    found = [
-        espirit(kspace, x=x, settings=settings, noise_power=noise_power)
-        for x in track(slabs, "sensitivities", len(slabs))
-    ]
-    return Sensitivities(
-        torch.cat([each.maps for each in found], dim=1),
-        torch.cat([each.support for each in found]),
-    )
 
 
 def espirit(

@@ -1,0 +1,1 @@
+"""Receive sensitivities, from the centre of k-space and from what lies around it."""
