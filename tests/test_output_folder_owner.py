@@ -121,7 +121,10 @@ def test_a_scheduler_that_ends_a_run_leaves_nothing_half_written(tmp_path: Path)
     while not list(tmp_path.glob(".scans.partial-*")) and time.monotonic() < end:
         time.sleep(0.05)
     process.terminate()
-    assert process.wait() == 130
+    status = process.wait()
+    # As a shell has it: interrupted while compiled code imports a module, Python says so and cleans
+    # up as usual, but ends itself by SIGINT.
+    assert (status if status >= 0 else 128 - status) == 130
     assert list(tmp_path.iterdir()) == []
 
 
