@@ -21,7 +21,7 @@ from accelqsm.recon.channels import prewhiten
 from accelqsm.recon.methods.cg_sense import cg_sense
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.recon.sense import Encoding
-from accelqsm.recon.sensitivities.espirit import espirit_maps
+from accelqsm.recon.sensitivities.espirit import espirit
 from mrd_files import Scan, Space, line, write_lines
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -117,7 +117,7 @@ def test_a_real_brain_predicts_the_samples_that_were_held_out(brain: Tensor) -> 
     used = sampled & ~held_out
     acquisition = Acquisition(centred_grid((1, *sampled.shape), (1.0, 1.0, 1.0)), (0.01,), 3.0)
     kspace = KSpace(acquisition, used, brain[:, used][:, None, None].numpy())
-    maps, planes = espirit_maps(kspace), kspace.planes()[:, 0]
+    maps, planes = espirit(kspace).maps, kspace.planes()[:, 0]
     images = {
         "zero-filled": Encoding(maps, used).adjoint(planes),
         "CG-SENSE": cg_sense(planes, maps, sampled=used),

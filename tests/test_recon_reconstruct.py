@@ -26,7 +26,7 @@ from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.network.slabs import apply_network
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.sampling import poisson_disk, regular
-from accelqsm.recon.sensitivities.espirit import espirit_maps
+from accelqsm.recon.sensitivities.espirit import espirit
 from accelqsm.recon.settings import ReconSettings
 from recon_phantom import channel_images, sample
 
@@ -100,7 +100,7 @@ def test_slabs_of_joint_consistency_equal_the_whole_volume(
     plane: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kspace, network = _scan("reconnet3d"), _joint_network()
-    measured, maps = kspace.planes()[:, :1], espirit_maps(kspace)
+    measured, maps = kspace.planes()[:, :1], espirit(kspace).maps
     whole = apply_network(network, measured, kspace.sampled, maps)
     direct = network(measured, kspace.sampled, maps).detach()
     assert ((whole - direct)[0].abs().amax(dim=(1, 2)) < 1e-5).sum() > 10

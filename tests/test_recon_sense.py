@@ -27,7 +27,6 @@ from accelqsm.recon.sensitivities.espirit import (
     Sensitivities,
     _weights,
     espirit,
-    espirit_maps,
     noise_power_of,
 )
 from accelqsm.recon.trust import READOUTS, _some_readouts
@@ -98,14 +97,14 @@ def test_sense_solves_the_normal_equation() -> None:
 def test_sensitivities_are_those_of_the_channels() -> None:
     images = channel_images(SHAPE, 6)
     kspace = sample(images, pattern(3.0))
-    maps = espirit_maps(kspace)
+    maps = espirit(kspace).maps
     torch.testing.assert_close(maps.abs().square().sum(0), torch.ones(SHAPE))
     power = images[:, 0].abs().square().sum(0)
     true = images[:, 0] / power.clamp_min(1e-20).sqrt()
     inside = power > 0.2 * power.max()
     alike = (true.conj() * maps).sum(0).abs()[inside]
     assert alike.min() > 0.999
-    part = espirit_maps(kspace, x=slice(4, 7))
+    part = espirit(kspace, x=slice(4, 7)).maps
     torch.testing.assert_close(part, maps[:, 4:7], atol=1e-4, rtol=1e-3)
 
 
@@ -335,7 +334,7 @@ def test_air_that_is_not_trusted_leaves_tissue_less_noise() -> None:
     air &= tissue.flatten(1).any(1)[:, None, None]  # planes of noise alone say nothing
     assert found.support[tissue].min() > 0.9
     assert found.support[air].median() < 0.2
-    torch.testing.assert_close(espirit_maps(kspace), found.maps)
+    torch.testing.assert_close(espirit(kspace).maps, found.maps)
     measured, true = kspace.planes(echoes=slice(0, 1))[:, 0], images[:, 0, tissue]
     errors = [
         nrmse((maps * cg_sense(measured, maps, sampled=sampled))[:, tissue], true)
@@ -354,7 +353,7 @@ def test_methods_bring_missing_samples_back(method: str, largest: float) -> None
     kspace = sample(images, sampled)
     found = torch.zeros_like(images)
     for block in reconstruct(kspace, method):
-        found[:, :, block.x] = espirit_maps(kspace, x=block.x)[:, None] * block.images
+        found[:, :, block.x] = espirit(kspace, x=block.x).maps[:, None] * block.images
     zero_filled = torch.cat([b.images for b in reconstruct(sample(images, sampled), "zero-filled")])
     assert nrmse(found, images) < largest * nrmse(zero_filled, images)
     phase = (found * images.conj()).sum(0).angle()
@@ -365,7 +364,7 @@ def test_wavelets_lower_what_they_minimise() -> None:
     """1/2 sum_c ||M F C_c x - y_c||^2 + lambda ||details of x||_1, the more the longer."""
     sampled = pattern(4.0)
     kspace = sample(channel_images(SHAPE, 6), sampled, noise_sd=0.05)
-    maps, measured = espirit_maps(kspace), kspace.planes(echoes=slice(0, 1))[:, 0]
+    maps, measured = espirit(kspace).maps, kspace.planes(echoes=slice(0, 1))[:, 0]
     wanted = Encoding(maps, sampled).adjoint(measured)
 
     def objective(image: Tensor, share: float) -> float:
@@ -388,7 +387,7 @@ def test_wavelets_take_noise_that_least_squares_leave() -> None:
     images = channel_images(SHAPE, 6)
     sampled = pattern(4.0)
     kspace = sample(images, sampled, noise_sd=0.05)
-    maps = espirit_maps(kspace)
+    maps = espirit(kspace).maps
     measured = kspace.planes(echoes=slice(0, 1))[:, 0]
     errors = [
         nrmse(maps * image, images[:, 0])
@@ -405,7 +404,7 @@ def test_wavelets_take_noise_that_least_squares_leave() -> None:
 def test_too_small_a_centre_is_refused() -> None:
     kspace = sample(channel_images(SHAPE, 2), pattern(3.0, (4, 4)))
     with pytest.raises(InputError, match="calibration: expected 5 x 5 samples or more"):
-        espirit_maps(kspace)
+        espirit(kspace)
 
 
 def test_filters_are_orthonormal() -> None:

@@ -92,6 +92,12 @@ def unit_maps(maps: Tensor) -> Tensor:
     return maps / power.sqrt()
 
 
+def in_phase_with(reference: Tensor, maps: Tensor) -> Tensor:
+    """Turn the phase of each voxel's maps (channel, x, y, z) to that of the reference."""
+    along = (reference.conj() * maps).sum(0)
+    return maps * torch.polar(torch.ones_like(along.abs()), -along.angle())
+
+
 def broadcast_maps(maps: Tensor, measured: Tensor) -> Tensor:
     """Reshape maps with a singleton axis for each axis of the samples between channel and x."""
     return maps.reshape(maps.shape[0], *[1] * (measured.ndim - maps.ndim), *maps.shape[1:])

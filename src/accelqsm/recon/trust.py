@@ -60,6 +60,7 @@ def trust_in(kspace: KSpace, settings: SensitivitySettings) -> Trust | None:
     if kspace.n_channels < 2 or held_out is None:
         return None
     few = compress_channels(prewhiten(_some_readouts(kspace)).balanced(), settings.n_virtual)
+    # Of the centre alone: samples that are held out must not have told of them.
     found = espirit(few, settings=settings)
     measured, sampled = few.planes(echoes=slice(0, 1))[:, 0], few.pattern(0)
     used = sampled & ~held_out

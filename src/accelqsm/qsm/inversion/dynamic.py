@@ -10,6 +10,7 @@ from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.qsm.inversion.gradient import Gradient
+from accelqsm.qsm.inversion.settings import L1Settings
 
 MAGNITUDE_EDGE_FRACTION = 0.3
 LEAST_STRUCTURE = 0.1
@@ -47,7 +48,7 @@ class DynamicTerms:
     period: int = 2
     structure_update: int = 8
     outlier_sd: float = 6.0
-    steep_gradient: float = 0.038
+    steep_gradient: float = L1Settings.steep_gradient
 
     @property
     def last_structure(self) -> int:
@@ -100,9 +101,8 @@ def update_weights(
     Noise: s = 1.48 median |W r|, or 1 ppb if it is less; where |W r| > t s, the initial W is
     divided by |W r| / (t s). Structure: V / (1 + (g / g1)^2), with the gradient g of the estimate,
     at least 0.1 V: an absolute value lowers what it bounds by as much as it lowers noise, a penalty
-    that ends on steep edges does not. Scale: with a Laplacian
-    prior of mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the
-    present lambda is taken.
+    that ends on steep edges does not. Scale: with a Laplacian prior of mean gradient b, the most
+    probable lambda is s^2 / b; the geometric mean of it and the present lambda is taken.
 
     Args:
         weights: the present weights.

@@ -244,8 +244,9 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
             continue
         explained = problem.field_of(spectrum)
         if dynamic is not None and iteration % dynamic.period == 0:
+            before = weights
             weights = update_weights(
-                weights,
+                before,
                 dynamic,
                 problem.weights,
                 update=iteration // dynamic.period,
@@ -254,7 +255,9 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
                 inside=problem.inside,
             )
             data.reweigh(weights)
-            if dynamic.structure or dynamic.scale:
+            if (weights.structure is not before.structure) or (
+                weights.regularisation != before.regularisation
+            ):
                 limit = weights.shrinkage(penalty, field)
                 within = limit / (limit + settings.small_gradient)
         data.update(explained)

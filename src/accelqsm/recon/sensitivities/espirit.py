@@ -15,6 +15,7 @@ from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft
 from accelqsm.kspace import KSpace
 from accelqsm.recon.channels import calibration_noise_sd, calibration_samples, low_resolution
 from accelqsm.recon.method_settings import SensitivitySettings
+from accelqsm.recon.sense import in_phase_with
 from accelqsm.runtime.arrays import as_tensor
 
 DEFAULT = SensitivitySettings()
@@ -60,11 +61,6 @@ class Sensitivities:
     def supported(self) -> Tensor:
         """Sensitivities weighted by their support, support * maps."""
         return self.support * self.maps
-
-
-def espirit_maps(kspace: KSpace, *, x: slice = slice(None)) -> Tensor:
-    """Receive sensitivities by ESPIRiT, complex64 (channel, x, y, z)."""
-    return espirit(kspace, x=x).maps
 
 
 def espirit(
@@ -140,9 +136,7 @@ def _given(
     known = size > KNOWN * size.max()
     weak = torch.linalg.vector_norm(torch.view_as_real(reference), dim=(0, 4)).clamp_min(1e-20)
     maps = torch.where(known, given / size.clamp_min(1e-20), reference / weak)
-    along = (reference.conj() * maps).sum(0)
-    maps = maps * torch.polar(torch.ones_like(along.abs()), -along.angle())
-    return Sensitivities(maps, torch.where(known, 1.0, LEAST_SUPPORT))
+    return Sensitivities(in_phase_with(reference, maps), torch.where(known, 1.0, LEAST_SUPPORT))
 
 
 def _part(centre: Tensor, largest: tuple[int, int] | None) -> Tensor:

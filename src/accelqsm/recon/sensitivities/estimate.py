@@ -9,11 +9,14 @@ import torch
 from accelqsm.kspace import KSpace
 from accelqsm.recon.blocks import readout_slabs
 from accelqsm.recon.method_settings import SensitivitySettings
-from accelqsm.recon.sensitivities.espirit import Sensitivities, espirit, needed_noise_power
+from accelqsm.recon.sensitivities.espirit import (
+    DEFAULT,
+    Sensitivities,
+    espirit,
+    needed_noise_power,
+)
 from accelqsm.recon.sensitivities.refine import is_small, refined
 from accelqsm.runtime.progress import track
-
-DEFAULT = SensitivitySettings()
 
 
 def estimate(

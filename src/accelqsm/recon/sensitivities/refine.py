@@ -9,7 +9,7 @@ from torch import Tensor
 
 from accelqsm.fourier import PHASE_ENCODES, centred_slice, fft, ifft
 from accelqsm.kspace import KSpace, calibration_box
-from accelqsm.recon.sense import Encoding, least_squares
+from accelqsm.recon.sense import Encoding, in_phase_with, least_squares, unit_maps
 
 LARGE_CENTRE = 24
 """Samples of a centre along both axes from which on its sensitivities stay as they are."""
@@ -75,18 +75,14 @@ def refined(kspace: KSpace, maps: Tensor, support: Tensor, *, x: slice = slice(N
     )
     left = measured - fft(coarse[:, None] * images, PHASE_ENCODES)
     waves = [_cosines(n, device=maps.device) for n in plane]
-    few = [w[:, _positions(n, b)] for w, n, b in zip(waves, plane, band, strict=True)]
+    few = _products(*(w[:, _positions(n, b)] for w, n, b in zip(waves, plane, band, strict=True)))
     judged = sampled & _without_rim(plane, band, device=maps.device)
     found = [
-        _coefficients(images[:, at], left[:, :, at], _products(*few), judged)
-        for at in range(images.shape[1])
+        _coefficients(images[:, at], left[:, :, at], few, judged) for at in range(images.shape[1])
     ]
     along_y, along_z = (each.to(maps.dtype) for each in waves)
     corrections = torch.einsum("xcmn,my,nz->cxyz", torch.stack(found), along_y, along_z)
-    changed = maps + corrections
-    size = torch.linalg.vector_norm(torch.view_as_real(changed), dim=(0, 4))
-    turn = (changed.conj() * maps).sum(0).angle()
-    return changed * torch.polar(1 / size.clamp_min(torch.finfo(size.dtype).tiny), turn)
+    return in_phase_with(maps, unit_maps(maps + corrections))
 
 
 def _coarse(volume: Tensor, part: tuple[slice, slice], plane: tuple[int, int]) -> Tensor:
