@@ -18,16 +18,16 @@ from torch import Tensor
 from accelqsm.acquisition import Acquisition
 from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace
-from accelqsm.recon.espirit import espirit_maps
 from accelqsm.recon.methods.cg_sense import cg_sense
 from accelqsm.recon.methods.l1_wavelet import l1_wavelet
 from accelqsm.recon.sense import Encoding
+from accelqsm.recon.sensitivities.estimate import estimate
 
 
 def main(measured: Path, picture: Path) -> Path:
     """Sensitivities from the centre, then images zero-filled, by CG-SENSE and by L1-wavelet."""
     kspace = one_slice(torch.from_numpy(np.load(measured)))
-    maps, planes, sampled = espirit_maps(kspace), kspace.planes()[:, 0], kspace.sampled
+    maps, planes, sampled = estimate(kspace).maps, kspace.planes()[:, 0], kspace.sampled
     images = {
         f"Zero-filled, AF {kspace.acceleration:.1f}": Encoding(maps, sampled).adjoint(planes),
         "CG-SENSE": cg_sense(planes, maps, sampled=sampled),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 import accelqsm as aq
 from accelqsm.files.megre.phase import phase_rad
@@ -29,7 +30,9 @@ def main(magnitude: Path, phase: Path, out: Path, echo_times_s: list[float]) -> 
     )
     aq.susceptibility(images).save(out)
     wrapped = phase_rad([read_image(phase)])[0][..., -1]
-    columns = [("Phase of the last echo (rad)", wrapped, np.pi)]
+    columns: list[tuple[str, NDArray[np.floating], float | None]] = [
+        ("Phase of the last echo (rad)", wrapped, np.pi)
+    ]
     for name, title, limit in PANELS:
         values = np.asarray(read_volume(out / name).values)
         columns.append((title, values * (1000 if name.startswith("Chi") else 1), limit))
@@ -49,5 +52,5 @@ def main(magnitude: Path, phase: Path, out: Path, echo_times_s: list[float]) -> 
 
 
 if __name__ == "__main__":
-    paths = [Path(word) for word in sys.argv[1:4]]
-    print(main(*paths, [float(word) for word in sys.argv[4:]]))
+    magnitude, phase, out = (Path(word) for word in sys.argv[1:4])
+    print(main(magnitude, phase, out, [float(word) for word in sys.argv[4:]]))
