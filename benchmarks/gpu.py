@@ -108,7 +108,7 @@ def agreement(kspace: KSpace, head: Head, weights: str) -> str:
             kspace, method=name_of(network), network=network, mask=head.brain
         )
         seconds.append(time.perf_counter() - start)
-        maps.append(1000 * mapped.maps.chi_ppm)
+        maps.append(1000 * mapped.chi_ppm)
     torch.cuda.is_available = available
     difference = (maps[0] - maps[1])[head.brain]
     lines = ["| nucleus | GPU | CPU | difference |", "|---|---:|---:|---:|"]
