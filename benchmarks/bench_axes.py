@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,5 +149,5 @@ def _labels(n_subjects: int) -> list[str]:
     return [f"{number:02d}" for number in range(1, n_subjects + 1)]
 
 
-def _words(values: list[tuple[int, ...]]) -> tuple[tuple[str, ...], ...]:
+def _words(values: Sequence[tuple[int, ...]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(map(str, each)) for each in values)

@@ -145,7 +145,9 @@ def agreement(folder: Path, n_subjects: str) -> Calls:
 
 def cohort(n_subjects: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Values and participants: published cohorts, each drawn anew, until there are enough."""
-    values, people, found = [], [], 0
+    values: list[pd.DataFrame] = []
+    people: list[pd.DataFrame] = []
+    found = 0
     while found < n_subjects:
         drawn = cohort_with_statistics(published(STUDY), seed=COHORT_SEED + found)
         names = list(drawn.participants["participant_id"])[: n_subjects - found]

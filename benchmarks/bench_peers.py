@@ -42,7 +42,7 @@ def bart_sampled(folder: Path) -> Call:
 
     def call() -> npt.NDArray[Any]:
         _bart(folder, "poisson", *words, "-v", "-s1", "pattern")
-        return read_cfl(folder / "pattern") != 0
+        return np.asarray(read_cfl(folder / "pattern") != 0)
 
     return call
 

@@ -180,4 +180,7 @@ def _case(folder: Path) -> Any:
 
 def _centred(found: Tensor, true: Tensor, here: Tensor) -> tuple[Array, Array]:
     """Both with the mean zero over a region, and zero outside it."""
-    return tuple(torch.where(here, v - v[here].mean(), 0).double().numpy() for v in (found, true))  # type: ignore[return-value]
+    ours, theirs = (
+        torch.where(here, v - v[here].mean(), 0).double().numpy() for v in (found, true)
+    )
+    return ours, theirs

@@ -36,11 +36,11 @@ class StageRow:
         cls, *, stage: str, who: str, costs: Sequence[Cost], error: float, error_name: str
     ) -> StageRow:
         """The median of the costs."""
-        medians = (
+        cpu_s, peak_mb, ready_mb = (
             statistics.median(getattr(cost, name) for cost in costs)
             for name in ("cpu_s", "peak_mb", "ready_mb")
         )
-        return cls(stage, who, *medians, error, error_name)
+        return cls(stage, who, cpu_s, peak_mb, ready_mb, error, error_name)
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from accelqsm.fourier import PHASE_ENCODES, fft
 from accelqsm.grid import centred_grid
 from accelqsm.kspace import KSpace
 from accelqsm.recon.network.architecture import Architecture
-from accelqsm.recon.network.reconnet3d import ReconNet3D
-from accelqsm.recon.weights import save_network
+from accelqsm.recon.weights import save_network, untrained
 
 GRID = centred_grid((20, 18, 16), (4.0, 4.0, 4.0))
 ECHO_TIMES_S = (0.004, 0.009, 0.014)
@@ -95,7 +94,7 @@ def write_corpus(folder: Path) -> None:
     _write_tables(folder)
     (folder / "settings.toml").write_text(SETTINGS)
     torch.manual_seed(0)
-    network = ReconNet3D(Architecture(4, 2, (3, 1), patch=1))
+    network = untrained("reconnet3d", Architecture(4, 2, (3, 1), patch=1))
     save_network(network, folder / "net.safetensors", about={})
 
 
@@ -118,7 +117,8 @@ def _echoes() -> np.ndarray:
 
 def _labels() -> np.ndarray:
     centres = ((-12.0, 0.0, 0.0), (12.0, 0.0, 0.0))
-    return sum(n * _ball(9.0, centre).astype(np.int16) for n, centre in enumerate(centres, 1))
+    parts = (n * _ball(9.0, centre).astype(np.int16) for n, centre in enumerate(centres, 1))
+    return np.asarray(sum(parts))
 
 
 def _write_images(folder: Path, images: np.ndarray) -> None:

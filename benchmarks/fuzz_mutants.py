@@ -179,9 +179,11 @@ def _nifti(path: Path, rng: Rng) -> str:
 
 def _field(raw: bytearray, rng: Rng) -> str:
     """A field of the header, by its place in the format."""
-    names = list(nibabel.Nifti1Header.template_dtype.names)
-    name = str(rng.choice(names))
-    dtype, offset = nibabel.Nifti1Header.template_dtype.fields[name][:2]
+    header = nibabel.Nifti1Header.template_dtype
+    assert header.names is not None
+    assert header.fields is not None
+    name = str(rng.choice(list(header.names)))
+    dtype, offset = header.fields[name][:2]
     base = dtype.base
     at = offset + base.itemsize * int(rng.integers(max(dtype.itemsize // base.itemsize, 1)))
     raw[at : at + base.itemsize] = _number(base, rng)

@@ -101,7 +101,7 @@ def agreement(kspace: KSpace, head: Head, weights: str) -> str:
     maps, seconds = [], []
     available = torch.cuda.is_available
     for gpu in (True, False):
-        torch.cuda.is_available = available if gpu else lambda: False  # type: ignore[assignment]
+        torch.cuda.is_available = available if gpu else lambda: False
         start = time.perf_counter()
         network = load_network(weights)
         mapped = subject.map_susceptibility(

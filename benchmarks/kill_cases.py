@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from accelqsm.cli import main
@@ -71,6 +72,8 @@ def import_runs(work: Path) -> tuple[Run, Run]:
 
 def nuclei_runs(work: Path) -> tuple[Run, Run]:
     """Labels of another scan on two maps, whose registration finds that nobody moved."""
+    from accelqsm.nuclei.register import Matrix
+    from accelqsm.nuclei.volume import Volume
     from accelqsm.pipeline import nuclei
 
     labels, lookup, reference = work / "dseg.nii", work / "dseg.tsv", work / "mag.nii"
@@ -80,8 +83,11 @@ def nuclei_runs(work: Path) -> tuple[Run, Run]:
     for seed in (0, 1):
         write_image(work / f"chi{seed}.nii.gz", maps(seed, GRID.shape).chi_ppm, GRID)
 
+    def unmoved(fixed: Volume, moving: Volume) -> Matrix:
+        return np.eye(4)
+
     def still() -> None:
-        nuclei.register_rigid = lambda fixed, moving: np.eye(4)
+        nuclei.register_rigid = unmoved  # type: ignore[attr-defined]
 
     words = ("nuclei", "--labels", labels, "--lookup", lookup, "--magnitude", reference,
              "--reference-magnitude", reference, "--reference", "none")  # fmt: skip
@@ -93,24 +99,35 @@ def demo_runs(work: Path) -> tuple[Run, Run]:
     """Two heads of noise."""
     from accelqsm.api import demo
     from accelqsm.results.study import LOOKUP_NAME, ScanFiles, scan_files
+    from accelqsm.simulate.cohort import Cohort
 
-    def simulated(out: Path, *, seed: int, protocols: Sequence[str], **_: Any) -> list[ScanFiles]:
+    def simulated(
+        out: Path, cohort: Cohort, *, protocols: Sequence[str], **_: Any
+    ) -> list[ScanFiles]:
         scans = [scan_files(out, "sub-01", protocol) for protocol in protocols]
         for number, files in enumerate(scans):
             files.raw.parent.mkdir(parents=True, exist_ok=True)
-            files.raw.write_text(str(10 * seed + number))
+            files.raw.write_text(str(10 * cohort.seed + number))
             write_labels(files.labels, out / LOOKUP_NAME)
-            write_image(files.truth, maps(seed, GRID.shape).chi_ppm, GRID)
+            write_image(files.truth, maps(cohort.seed, GRID.shape).chi_ppm, GRID)
         return scans
 
-    def mapped(raw: Path, method: str) -> SusceptibilityMaps:
-        made = maps(int(raw.read_text()), GRID.shape)
-        return replace(made, mask=np.ones(GRID.shape, bool))
+    def unread(path: Any, **_: Any) -> Any:
+        return path
+
+    def sampling(path: Path) -> npt.NDArray[np.bool_]:
+        return np.ones(GRID.shape[1:], bool)
+
+    def mapped(scan: Any, *_: Any, **__: Any) -> SusceptibilityMaps:
+        made = maps(int(scan.read_text()), GRID.shape)
+        sd_ppm = np.full(GRID.shape, 0.01, np.float32)
+        return replace(made, mask=np.ones(GRID.shape, bool), chi_sd_ppm=sd_ppm)
 
     def quick() -> None:
-        demo.simulate_study = simulated
-        demo.read_mrd = lambda raw: raw
-        demo.map_susceptibility = mapped
+        demo.simulate_study = simulated  # type: ignore[attr-defined]
+        demo.read_mrd = unread  # type: ignore[attr-defined]
+        demo.read_sampling = sampling  # type: ignore[attr-defined]
+        demo.map_susceptibility = mapped  # type: ignore[attr-defined]
 
     return cli("demo", "--seed", "1", before=quick), cli("demo", "--seed", "2", before=quick)
 
@@ -119,14 +136,18 @@ def train_runs(work: Path) -> tuple[Run, Run]:
     """A few steps of a small network on blobs, with two seeds."""
     from accelqsm.training import data
     from accelqsm.training import run as training
+    from accelqsm.training.volumes.digital import Plane
+    from accelqsm.training.volumes.volumes import Kind, Volumes
     from training_phantom import blob_volumes
 
-    def volumes(folder: Path, seeds: Sequence[int], _: Any) -> list[Any]:
+    def volumes(
+        folder: Path, seeds: range, kind: Kind, plane: Plane | None = None
+    ) -> list[Volumes]:
         return [blob_volumes(1, seed) for seed in seeds]
 
     def quick() -> None:
-        training.cached_volumes = volumes
-        data.CALIBRATIONS = ((6, 6),)
+        training.cached_volumes = volumes  # type: ignore[attr-defined]
+        data.CALIBRATIONS = ((6, 6),)  # type: ignore[assignment]
 
     words = ("train", "--steps", "3", "--heads", "1", "--validation-heads", "1", "--readouts", "4",
              "--warm-up-steps", "1", "--width", "4", "--cascades", "2",

@@ -115,7 +115,11 @@ def runs(command: str, work: Path) -> tuple[str, Run, Run]:
             return "out", first, lambda out, _: rebuild_report(out)
         return "out", first, cli("compare", "--reference", "PI", new)
     if command == "save":
-        return "out", *(lambda out, over, s=s: maps(s).save(out, overwrite=over) for s in (0, 1))
+        return (
+            "out",
+            lambda out, over: maps(0).save(out, overwrite=over),
+            lambda out, over: maps(1).save(out, overwrite=over),
+        )
     if command == "nuclei":
         chi = maps(0)
         labels, lookup = work / "labels.nii.gz", work / "lookup.tsv"
@@ -124,10 +128,11 @@ def runs(command: str, work: Path) -> tuple[str, Run, Run]:
         for seed in (0, 1):
             write_image(work / f"chi{seed}.nii.gz", maps(seed).chi_ppm, chi.grid)
         words = ("nuclei", "--labels", labels, "--lookup", lookup, "--reference", "none")
-        return "nuclei.tsv", *(cli(*words, work / f"chi{seed}.nii.gz") for seed in (0, 1))
+        first, second = (cli(*words, work / f"chi{seed}.nii.gz") for seed in (0, 1))
+        return "nuclei.tsv", first, second
     old, new = (write_scan(work / f"scan{seed}.h5", seed) for seed in (0, 1))
-    words = (command, "--method", "zero-filled")
-    return "out", cli(*words, old), cli(*words, new)
+    recon = (command, "--method", "zero-filled")
+    return "out", cli(*recon, old), cli(*recon, new)
 
 
 def forked(run: Callable[[], object], kill_at: int | None = None) -> tuple[int, int]:

@@ -101,12 +101,12 @@ def expressions(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
             yield "constant", ast.Constant(value * 2 if value else 1.0)
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name) as func):
             if name in CALLS:
-                new = (
+                called = (
                     ast.Name(CALLS[name])
                     if isinstance(func, ast.Name)
                     else ast.Attribute(func.value, CALLS[name])
                 )
-                yield "call", ast.Call(new, node.args, node.keywords)
+                yield "call", ast.Call(called, node.args, node.keywords)
             owner = func.value if isinstance(func, ast.Attribute) else None
             of_module = isinstance(owner, ast.Name) and owner.id in ("np", "torch", "math")
             if name in DROPPED and (owner is None or of_module) and node.args:
@@ -133,8 +133,8 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.expr | ast.stmt, str]]:
         case ast.Expr(value=ast.Call()):
             yield "statement", node, "pass"
         case ast.AugAssign(op=op) if type(op) in ARITHMETIC:
-            new = ast.AugAssign(node.target, ARITHMETIC[type(op)](), node.value)
-            yield "arithmetic", node, ast.unparse(new)
+            added = ast.AugAssign(node.target, ARITHMETIC[type(op)](), node.value)
+            yield "arithmetic", node, ast.unparse(added)
         case ast.Break():
             yield "statement", node, "continue"
         case ast.Continue():
@@ -279,7 +279,9 @@ def tests_of(mutant: Mutant, end: int, known: dict[str, Any]) -> tuple[list[str]
     def cost(file: str) -> float:
         return sum(seconds[t] for t in by_file[file]) + shared[file]
 
-    first, later, total = [], [], 0.0
+    first: list[str] = []
+    later: list[str] = []
+    total = 0.0
     for file in sorted(by_file, key=lambda file: (own not in file, cost(file))):
         tests = sorted(by_file[file], key=seconds.__getitem__)
         for test in tests:

@@ -90,15 +90,16 @@ def one_head(folder: Path, person: Person, atlas: Path, pose_seed: int) -> list[
         left, right = 2 * number + 1, 2 * number + 2
         for side, indices in (("L", [left]), ("R", [right]), ("both", [left, right])):
             a, b = np.isin(truth, indices), np.isin(ours, indices)
-            value = float(found.loc[(region, side), "mean_ppb"]) + reference_ppb
+            value = float(found["mean_ppb"].loc[region, side]) + reference_ppb
+            true_ppb = float(expected["mean_ppb"].loc[region, side])
             rows.append(
                 {
                     "head": folder.name,
                     "region": region,
                     "side": side,
                     "dice": 2 * float((a & b).sum()) / float(a.sum() + b.sum()),
-                    "true_ppb": float(expected.loc[(region, side), "mean_ppb"]),
-                    "difference_ppb": value - float(expected.loc[(region, side), "mean_ppb"]),
+                    "true_ppb": true_ppb,
+                    "difference_ppb": value - true_ppb,
                     "flag": found.loc[(region, side), "flag"],
                     "cpu_s": cpu_s,
                 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +79,7 @@ def scan_person(folder: Path, person: Person, *, pose: Pose, noise_seed: int) ->
 
 def scan_t1w(
     folder: Path, person: Person, *, pose: Pose, noise_seed: int
-) -> dict[str, npt.NDArray]:
+) -> dict[str, npt.NDArray[Any]]:
     """Write ``T1w``; labels and brain on its grid."""
     head = person.head(T1W_GRID, pose)
     image = t1w_scan(head, snr=T1W_SNR, seed=noise_seed)

@@ -13,7 +13,7 @@ from torch import Tensor
 from accelqsm.conjugate import conjugate_gradients
 from accelqsm.dipole import dipole_kernel
 from accelqsm.grid import Triple
-from accelqsm.qsm.background.vsharp import LocalField
+from accelqsm.qsm.background.local import LocalField
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.volume import box_of, voxels_within
 
@@ -94,7 +94,8 @@ def resharp(field_ppm: Tensor, mask: Tensor, size_mm: Triple) -> LocalField:
     """
     reach = voxels_within(RESHARP_RADIUS_MM, size_mm)
     axes = np.ogrid[tuple(slice(-n, n + 1) for n in reach)]
-    ball = sum((a * s) ** 2 for a, s in zip(axes, size_mm, strict=True)) <= RESHARP_RADIUS_MM**2
+    squared = sum((a * s) ** 2 for a, s in zip(axes, size_mm, strict=True))
+    ball = np.asarray(squared <= RESHARP_RADIUS_MM**2)
     box = box_of(mask, margin_voxels=reach)
     inside, field = box.frame(mask), box.frame(torch.where(mask, field_ppm, 0))
     left = torch.from_numpy(ndimage.binary_erosion(inside.numpy(), ball))

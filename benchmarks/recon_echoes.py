@@ -24,8 +24,10 @@ import resource
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -297,7 +299,9 @@ def in_a_process(
     return torch.from_numpy(found), cpu_s, mb
 
 
-def _reconstruct(pipe, kspace, settings, maps) -> None:  # type: ignore[no-untyped-def]
+def _reconstruct(
+    pipe: Connection[Any, Any], kspace: KSpace, settings: ReconSettings, maps: Tensor
+) -> None:
     before, start = _peak_mb(), time.process_time()
     blocks = list(reconstruct(kspace, settings))
     cpu_s, mb = time.process_time() - start, _peak_mb() - before

@@ -14,6 +14,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -42,7 +43,7 @@ from recon_head import (
     measured,
 )
 
-LAMBDAS = (0.002, 0.005, 0.01)
+LAMBDAS: tuple[float, ...] = (0.002, 0.005, 0.01)
 SENSE, WAVELET_ITERATIONS = SenseSettings(), 60
 PEER_KERNEL = (5, 5, 3)
 
@@ -61,7 +62,7 @@ def main() -> None:
     _row(1, "fully sampled, noise alone", error_percent(images, whole), None)
     for acceleration in accelerations:
         kspace = measured(images, pattern(acceleration, seed=head), seed=head)
-        found, cpu_s = _timed(lambda kspace=kspace: estimate(kspace))
+        found, cpu_s = _timed(partial(estimate, kspace))
         _row(acceleration, "ours: sensitivities", None, cpu_s)
         print_ours(acceleration, images, kspace, found)
         print_network(acceleration, images, kspace, found)
@@ -127,7 +128,7 @@ def print_bart(acceleration: int, images: Tensor, kspace: KSpace) -> None:
     bart, lambdas = Bart(kspace.planes()[:, 0], CALIBRATION), LAMBDAS
     for everywhere in (True, False):
         where = "everywhere" if everywhere else "crop_to_nonzero"
-        _, cpu_s = _timed(lambda everywhere=everywhere: bart.find_maps(everywhere=everywhere))
+        _, cpu_s = _timed(partial(bart.find_maps, everywhere=everywhere))
         _row(acceleration, f"BART: sensitivities {where}", None, cpu_s)
         error, cpu_s = _solved(bart, images, SENSE.n_iterations, f"Q:{SENSE.weight}")
         _row(acceleration, f"BART: CG-SENSE, maps {where}", error, cpu_s)

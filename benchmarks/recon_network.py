@@ -97,7 +97,7 @@ def others(pair: Pair) -> dict[str, Tensor]:
 
 def table(frame: pd.DataFrame) -> str:
     """Markdown: mean NRMSE by acceleration and method, shares, and the network's by echo time."""
-    methods = [c for c in frame if c not in ("acceleration", "echo_time_ms")]
+    methods = [str(c) for c in frame if c not in ("acceleration", "echo_time_ms")]
     labels = [f"{a}-{b}" for a, b in pairwise(TIMES_MS)]
     frame = frame.assign(
         share=frame["network"] / frame["zero-filled"],

@@ -211,7 +211,7 @@ def table(values: pd.DataFrame) -> str:
                 continue
             cells = []
             for nucleus in NUCLEI:
-                part = wide.xs(nucleus, level="region")
+                part = pd.DataFrame(wide.xs(nucleus, level="region"))
                 part = part.dropna(subset=[reference, arm])
                 x, y = part[reference], part[arm]
                 r = float(np.corrcoef(x, y)[0, 1]) if len(part) > 2 else float("nan")

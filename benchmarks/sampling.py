@@ -140,7 +140,14 @@ def sigpy_pattern(
     return None if found is None else torch.from_numpy(found)
 
 
-def _sigpy_worker(queue, shape, acceleration, calibration, seed, crop) -> None:  # type: ignore[no-untyped-def]
+def _sigpy_worker(
+    queue: multiprocessing.Queue[np.ndarray | None],
+    shape: tuple[int, int],
+    acceleration: float,
+    calibration: tuple[int, int],
+    seed: int,
+    crop: bool,
+) -> None:
     try:
         mask = sigpy.mri.poisson(
             shape, acceleration, calib=calibration, seed=seed, tol=0.1, crop_corner=crop

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -59,7 +60,7 @@ def main() -> None:
     )
     full = sampling_pattern(PROTOCOLS["full"], PRESET, seed=SEED)
     size_mm = PRESET.voxel_size_mm[1:]
-    ways = {
+    ways: dict[str, Callable[..., Tensor]] = {
         "usual": poisson_disk,
         "isotropic": partial(poisson_disk, voxel_size_mm=size_mm),
         "isotropic, elliptical": partial(poisson_disk, voxel_size_mm=size_mm, ellipse=True),

@@ -80,7 +80,8 @@ def _options() -> argparse.Namespace:
 
 def _distribution(options: argparse.Namespace) -> Path:
     """Table of the true nuclei that a pilot asks for; each is made unless RESULTS has it."""
-    pilot, distribution = (options.results / name for name in (PILOT, TARGETS))
+    results: Path = options.results
+    pilot, distribution = (results / name for name in (PILOT, TARGETS))
     if distribution.is_file():
         return distribution
     if not pilot.is_file():

@@ -66,7 +66,8 @@ def main() -> None:
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     if options.study:
-        gather(Dataset(*options.study, options.atlas), options.results)
+        bids, out = options.study
+        gather(Dataset(bids, out, options.atlas), options.results)
     write_results(options.results)
     if options.page:
         fill_page(options.page, options.results)

@@ -85,8 +85,8 @@ def parts_table(values: pd.DataFrame) -> pd.DataFrame:
         for region, own in differences(values, protocol).groupby("region", sort=False):
             for part in own:
                 row = {"protocol": protocol, "region": region, "part": part, "n": len(own)}
-                row |= described(own[part].to_numpy(np.float64))
-                row["percent"] = 100 * row["mean_ppb"] / mean_ppb[region]
+                found = described(own[part].to_numpy(np.float64))
+                row |= found | {"percent": 100 * found["mean_ppb"] / mean_ppb[region]}
                 share = regression_slope(*(own[x].to_numpy(np.float64) for x in (WHOLE, part)))
                 rows.append(row | columns_of("share", share))
     return pd.DataFrame(rows)
@@ -166,8 +166,10 @@ def published_differences(study: Published) -> pd.DataFrame:
             one, other = (
                 study.number(study.sd_ppb, region, p) for p in (study.reference, protocol)
             )
-            ages = (study.number(study.age_r, region, p) for p in (protocol, study.reference))
-            t = williams(*ages, r, study.n)
+            own_age_r, age_r = (
+                study.number(study.age_r, region, p) for p in (protocol, study.reference)
+            )
+            t = williams(own_age_r, age_r, r, study.n)
             rows.append(
                 {
                     "region": region,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -314,9 +315,9 @@ def _rescan(null: Comparison, study: Comparison, kind: str) -> Table:
                 "SD (ppb)": show(row["sd_difference"], ".2f"),
                 "r": interval(row, "pearson_r", ".4f"),
                 "SD of AF3, AF4, AF5, AF8 against PI": _listed(
-                    spread.loc[region, [*ACCELERATIONS]]
+                    spread.loc[region, [*ACCELERATIONS]].to_numpy()
                 ),
-                "the same, Zhou 2025 (AF3, AF4, AF5)": _listed(theirs),
+                "the same, Zhou 2025 (AF3, AF4, AF5)": _listed(theirs.to_numpy()),
             }
         )
     return Table(
@@ -411,7 +412,7 @@ def _verdicts(compared: Comparison, of: str) -> Table:
     )
 
 
-def interval(row: Mapping[str, object], name: str, spec: str) -> str:
+def interval(row: Mapping[Any, object], name: str, spec: str) -> str:
     """An estimate with its interval: "1.20 (0.80 to 1.60)"."""
     value, low, high = (
         show(row[key], spec) for key in (name, f"{name}_ci_lower", f"{name}_ci_upper")
@@ -431,6 +432,6 @@ def _listed(numbers: Iterable[float]) -> str:
     return ", ".join(show(number, ".1f") for number in numbers) or MISSING
 
 
-def _order(frame: pd.DataFrame):
+def _order(frame: pd.DataFrame) -> Callable[[pd.Series], pd.Series]:
     known = list(dict.fromkeys(frame["region"]))
     return lambda names: names.map(known.index)
