@@ -3,13 +3,16 @@
 The heads (upright and tilted by 20 degrees) served for no setting; those were 100 to 105 and 110
 to 113. Noise of its own at each SNR (of the first echo's brightest hundredth).
 Usage: PYTHONPATH=src python benchmarks/qsm_noise.py WORK [--heads 10] [--foreign FOLDER]
+    [--seeds SEED ..., upright heads in place of those] [--draws N, of the noise]
 
-WORK keeps the values of each head, so that a run that was stopped goes on. About 100 s a head.
+WORK keeps the values of each head, so that a run that was stopped goes on. About 100 s a head and
+draw. Slopes and shifts are those of the mean over draws.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -41,27 +44,34 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--heads", type=int, default=10, help="of each pose")
     parser.add_argument("--foreign", type=Path, help="a head of another origin, as images")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of upright heads")
+    parser.add_argument("--draws", type=int, default=1, help="of the noise")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
+    heads = [(pose, first + number) for number in range(asked.heads)
+             for pose, first in FIRST.items()]  # fmt: skip
+    if asked.seeds:
+        heads = [("upright", seed) for seed in asked.seeds]
     tables = []
-    for number in range(asked.heads):
-        for pose, first in FIRST.items():
-            path = asked.work / f"{pose}-{first + number}.tsv"
-            if not path.exists():
-                digital(pose, first + number).to_csv(path, sep="\t", index=False)
-            tables.append(pd.read_csv(path, sep="\t"))
+    for (pose, seed), draw in product(heads, range(asked.draws)):
+        path = asked.work / f"{pose}-{seed}{f'-draw{draw}' * (draw > 0)}.tsv"
+        if not path.exists():
+            digital(pose, seed, draw).to_csv(path, sep="\t", index=False)
+        tables.append(pd.read_csv(path, sep="\t"))
     report(pd.concat(tables, ignore_index=True), "digital heads")
     if asked.foreign is not None:
-        report(foreign(asked.foreign), "foreign head, given mask")
+        draws = [foreign(asked.foreign, draw) for draw in range(asked.draws)]
+        report(pd.concat(draws, ignore_index=True), "foreign head, given mask")
 
 
-def digital(pose: str, seed: int) -> pd.DataFrame:
+def digital(pose: str, seed: int, draw: int) -> pd.DataFrame:
     """Values of one digital head at every SNR."""
     case = scanned_head(ANCHOR if pose == "upright" else OBLIQUE, seed=seed, snr=SNR[0])
     lookup = pd.DataFrame(list(LOOKUP), columns=["index", "name"])
     rows = []
     for snr in SNR:
-        images = with_noise(case.quiet_images, case.noise_sd * SNR[0] / snr, 1000 * seed + snr)
+        images = with_noise(case.quiet_images, case.noise_sd * SNR[0] / snr,
+                            1000 * seed + snr + 200 * draw)  # fmt: skip
         rows.append(
             measured(images, case.acquisition.echo_times_s, case.acquisition.grid,
                      case.chi_ppm, case.labels, case.brain, lookup, None)
@@ -70,7 +80,7 @@ def digital(pose: str, seed: int) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def foreign(folder: Path) -> pd.DataFrame:
+def foreign(folder: Path, draw: int) -> pd.DataFrame:
     """Values of a head of another origin, to whose own noise some is added."""
     echoes = read_images(folder)
     chi = read_image(folder / "chi_truth.nii.gz")
@@ -83,7 +93,7 @@ def foreign(folder: Path) -> pd.DataFrame:
     for snr in SNR:
         sd = signal * (snr**-2 - SNR[0] ** -2) ** 0.5
         rows.append(
-            measured(with_noise(images, sd, snr), times_s, chi.grid,
+            measured(with_noise(images, sd, snr + 200 * draw), times_s, chi.grid,
                      torch.from_numpy(np.asarray(chi.values, np.float32)), labels, brain, lookup,
                      brain)
             .assign(head="foreign", snr=snr)

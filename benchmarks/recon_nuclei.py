@@ -49,7 +49,10 @@ OWN = " own"
 """After the name of a protocol whose echoes have patterns of their own."""
 LEARNED = "af8 learned"
 """A protocol whose pattern is a table's."""
-ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own", LEARNED)
+SMALL, SMALL_CENTRE = "small ", (20, 14)
+"""Before that of one with a smaller centre than the preset's, which takes 45 % of AF 8."""
+ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own", LEARNED,
+         f"{SMALL}af8 own")  # fmt: skip
 """Protocols in the order in which their patterns and noise are drawn."""
 
 ARMS: dict[str, tuple[str, ReconSettings]] = {
@@ -75,6 +78,10 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
         f"echo-joint, own patterns AF {af}": (f"af{af}{OWN}", ReconSettings("echo-joint"))
         for af in (5, 8)
     },
+    "echo-joint, own patterns of small centres AF 8": (
+        f"{SMALL}af8{OWN}",
+        ReconSettings("echo-joint"),
+    ),
     "joint, learned pattern AF 8": (LEARNED, JOINT),
     "echo-joint, learned pattern AF 8": (LEARNED, ReconSettings("echo-joint")),
 }
@@ -161,10 +168,13 @@ def sampling_patterns(person: Subject, table: str) -> dict[str, torch.Tensor]:
     for number, name in enumerate(ORDER):
         if name == LEARNED and not table:
             continue
-        protocol = PROTOCOLS[name.split()[0]]
+        protocol = PROTOCOLS[name.removeprefix(SMALL).split()[0]]
+        preset = replace(PRESET, pattern=table if name == LEARNED else "")
+        if name.startswith(SMALL):
+            preset = replace(preset, calibration=SMALL_CENTRE)
         found[name] = sampling_pattern(
             protocol,
-            replace(PRESET, pattern=table if name == LEARNED else ""),
+            preset,
             seed=person.seed % 10_000 + number,
             of_each_echo=name.endswith(OWN),
         )

@@ -90,7 +90,7 @@ def test_a_state_that_is_not_passed_on_leaves_the_components_alone() -> None:
 
 def test_the_components_of_smooth_phases_are_their_magnitudes() -> None:
     """Echoes alike but for their phase are refined as the one image of their mean."""
-    network = random_network()
+    network = random_network().train()
     magnitude, phases = torch.rand(5, 32, 24) + 1, torch.tensor([0.3, 1.2, -2.0])
     turns = torch.polar(torch.ones(3), phases).view(3, 1, 1, 1)
     mean = torch.zeros(3, 5, 32, 24, dtype=torch.complex64)
@@ -98,6 +98,24 @@ def test_the_components_of_smooth_phases_are_their_magnitudes() -> None:
     expected = super(EchoJoint, network).refine(0, mean)
     expected = EchoComponents(torch.ones(3, 1, 1, 1) + 0j, cosines(3), sines(3)).inverse(expected)
     torch.testing.assert_close(network.refine(0, turns * magnitude), turns * expected)
+
+
+def test_in_use_a_turned_scan_gives_the_turned_image() -> None:
+    """Of all positions of patches the network is one; in use it takes two, in training one."""
+    network, (measured, maps, _) = random_network(), echoes()
+    turned = [half_turn(each) for each in (measured, PATTERNS, maps)]
+    expected = half_turn(network(measured, PATTERNS, maps))
+    torch.testing.assert_close(network(*turned), expected, atol=1e-4, rtol=1e-4)
+    network.train()
+    once = half_turn(network(measured, PATTERNS, maps))
+    assert (network(*turned) - once).abs().max() > 0.01
+    assert (once - expected).abs().max() > 0.01
+
+
+def half_turn(planes: Tensor) -> Tensor:
+    """About the middle, of an image as of its centred spectrum."""
+    y, z = ((n // 2 * 2 - torch.arange(n)) % n for n in planes.shape[-2:])
+    return planes[..., y, :][..., z]
 
 
 @pytest.mark.parametrize("n_echoes", [2, 7])

@@ -10,10 +10,15 @@ from accelqsm.errors import InputError
 from accelqsm.options.setting import Settings, setting
 
 PER_COIL, JOINT = "per-coil", "joint"
+SENSITIVITIES = (
+    "sensitivities by ESPIRiT (Uecker et al. 2014), refined where the centre is small (Ying and "
+    "Sheng 2007)"
+)
+"""Their description in the methods text."""
+
 CONSISTENCIES: Mapping[str, str] = {
     PER_COIL: "every coil channel by itself",
-    JOINT: "one image, kept consistent with the samples of all channels through sensitivities by "
-    "ESPIRiT (Uecker et al. 2014)",
+    JOINT: "one image, kept consistent with the samples of all channels through " + SENSITIVITIES,
 }
 """Data consistency of a network, with its description in the methods text."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from accelqsm.options.registry import Choice, Registry, Rows
 from accelqsm.options.setting import NoSettings, Settings
 from accelqsm.recon.method_settings import (
+    SENSITIVITIES,
     EchoWaveletSettings,
     GrappaSettings,
     SenseSettings,
@@ -58,6 +59,9 @@ class NetworkReconstruction(Reconstruction):
     joins_echoes: bool = False
 
 
+OF_SENSITIVITIES = ("espirit", "jsense")
+"""What ``SENSITIVITIES`` cites."""
+
 RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
     "method",
     [
@@ -81,8 +85,8 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "cg-sense",
             "accelqsm.recon.methods.cg_sense:cg_sense_blocks",
             "CG-SENSE (Pruessmann et al. 2001; {n_iterations} iterations, Tikhonov weight "
-            "{weight}) with sensitivities by ESPIRiT (Uecker et al. 2014)",
-            citations=("cg-sense", "espirit"),
+            f"{{weight}}) with {SENSITIVITIES}",
+            citations=("cg-sense", *OF_SENSITIVITIES),
             settings=SenseSettings,
             pattern="any with a fully sampled centre",
             gives="one image",
@@ -93,9 +97,8 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "l1-wavelet",
             "accelqsm.recon.methods.l1_wavelet:l1_wavelet_blocks",
             "compressed sensing with wavelets (Lustig et al. 2007; lambda {regularisation} of the "
-            "largest magnitude, {n_iterations} iterations) with sensitivities by ESPIRiT (Uecker "
-            "et al. 2014)",
-            citations=("l1-wavelet", "espirit"),
+            f"largest magnitude, {{n_iterations}} iterations) with {SENSITIVITIES}",
+            citations=("l1-wavelet", *OF_SENSITIVITIES),
             settings=WaveletSettings,
             pattern="variable density with a fully sampled centre",
             gives="one image",
@@ -107,9 +110,8 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "accelqsm.recon.methods.l1_echoes:l1_echoes_blocks",
             "compressed sensing of all echoes together (Lustig et al. 2007; principal components "
             "of the demodulated echoes after Huang et al. 2012; lambda {regularisation} of the "
-            "largest magnitude, two rounds of {n_iterations} iterations) with sensitivities by "
-            "ESPIRiT (Uecker et al. 2014)",
-            citations=("l1-wavelet", "repcom", "espirit"),
+            f"largest magnitude, two rounds of {{n_iterations}} iterations) with {SENSITIVITIES}",
+            citations=("l1-wavelet", "repcom", *OF_SENSITIVITIES),
             settings=EchoWaveletSettings,
             pattern="variable density with a fully sampled centre",
             gives="one image",
@@ -121,7 +123,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "accelqsm.recon.network.reconnet3d:ReconNet3D",
             "ReconNet3D (Zhou et al. 2025; after Schlemper et al. 2018 and Aggarwal et al. 2019), "
             "five blocks of five 3D convolution layers, each followed by data consistency",
-            citations=("zhou2025", "schlemper", "modl", "espirit"),
+            citations=("zhou2025", "schlemper", "modl", *OF_SENSITIVITIES),
             pattern="variable density with a fully sampled centre, at acceleration 3 to 5",
             gives="one image",
             shared_pattern=False,
@@ -133,7 +135,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "accelqsm.recon.network.dcrnet:DcrNet",
             "DCRNet (Gao et al. 2021), a residual network of complex convolutions on single "
             "planes, followed by data consistency",
-            citations=("dcrnet", "espirit"),
+            citations=("dcrnet", *OF_SENSITIVITIES),
             pattern="variable density with a fully sampled centre",
             gives="one image",
             shared_pattern=False,
@@ -146,7 +148,7 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "a network of all echoes (after Zhang et al. 2023, Qin et al. 2019 and Aggarwal et al. "
             "2019), cascades of convolutions that are recurrent over echoes, each followed by data "
             "consistency",
-            citations=("laro", "crnn", "modl", "espirit"),
+            citations=("laro", "crnn", "modl", *OF_SENSITIVITIES),
             pattern="variable density with a fully sampled centre",
             gives="one image",
             shared_pattern=False,

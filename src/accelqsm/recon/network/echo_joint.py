@@ -89,6 +89,19 @@ class EchoJoint(CascadeNetwork):
         )
 
     def refine(self, index: int, image: Tensor) -> Tensor:
+        """Refine the echoes (echo, x, y, z): once in training, in use with a turned copy.
+
+        Layers take voxels in patches. After half a turn in the plane about a voxel the patches
+        part the image otherwise, and edges come from the other side: half of what is wrong with
+        either differs, and leaves their mean.
+        """
+        refined = self._refine_components(index, image)
+        if self.training:
+            return refined
+        turned = _half_turn(self._refine_components(index, _half_turn(image)))
+        return (refined + turned) / 2
+
+    def _refine_components(self, index: int, image: Tensor) -> Tensor:
         """Refine the components of the echoes (echo, x, y, z)."""
         plane = image.shape[-2:]
         # Odd, so that the window lies about the zero frequency and has no phase of its own.
@@ -117,3 +130,9 @@ class EchoJoint(CascadeNetwork):
             states.append(state)
         found = torch.stack(states)
         return (found[:, 0] + found[:, 1].flip(0)) / 2
+
+
+def _half_turn(image: Tensor) -> Tensor:
+    """Planes turned by half a turn about the voxel in their middle; twice is the identity."""
+    shifts = [1 - image.shape[axis] % 2 for axis in PHASE_ENCODES]
+    return image.flip(PHASE_ENCODES).roll(shifts, PHASE_ENCODES)
