@@ -67,6 +67,16 @@ def test_a_pattern_that_the_method_cannot_use_is_named(
     assert found == message.format(f=path)
 
 
+@pytest.mark.parametrize("command", ["map", "recon"])
+def test_a_method_that_was_not_given_is_asked_for_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    path = scan(tmp_path / "scan.h5", torch.ones(SHAPE[1:], dtype=torch.bool))
+    told = refused([command, str(path)], capsys, tmp_path / "out")
+    assert told.startswith("method: expected zero-filled, grappa, ")
+    assert told.endswith(" or echo-joint, found none")
+
+
 def test_a_missing_line_of_a_regular_pattern_is_noticed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from accelqsm.options.setting import (
     kind_text,
     kinds,
     nested,
+    one_of,
     settings_in,
     short,
 )
@@ -84,9 +85,10 @@ def from_table(record: type[Record], table: Mapping[str, Any]) -> Record:
             given[name] = typed(name, value, kinds(record)[name])
         elif name in inner:
             given[name] = from_table(inner[name], value)
-    for name in known:
+    for name, setting in known.items():
         if name not in given and default_of(record, name) is MISSING:
-            raise InputError(f"{name}: expected a value, found none")
+            expected = one_of(setting.offered) if setting.offered else "a value"
+            raise InputError(f"{name}: expected {expected}, found none")
     made = record(**given)
     for of, row in choices_of(record):
         chosen = getattr(made, of) == row.name
