@@ -66,6 +66,8 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
             ("joint", JOINT),
             ("joint x 1", weighed(ReconSettings("reconnet3d"), 1.0)),
             ("per-coil", PER_COIL),
+            ("zero-filled", ReconSettings("zero-filled")),
+            ("CG-SENSE", ReconSettings("cg-sense")),
             ("L1-wavelet", ReconSettings("l1-wavelet")),
             ("L1-echoes", ReconSettings("l1-echoes")),
             ("DCRNet", ReconSettings("dcrnet")),
