@@ -74,7 +74,7 @@ def nuclei_runs(work: Path) -> tuple[Run, Run]:
     """Labels of another scan on two maps, whose registration finds that nobody moved."""
     from accelqsm.nuclei.register import Matrix
     from accelqsm.nuclei.volume import Volume
-    from accelqsm.pipeline import nuclei
+    from accelqsm.pipeline.nuclei import coregistered
 
     labels, lookup, reference = work / "dseg.nii", work / "dseg.tsv", work / "mag.nii"
     write_labels(labels, lookup)
@@ -87,7 +87,7 @@ def nuclei_runs(work: Path) -> tuple[Run, Run]:
         return np.eye(4)
 
     def still() -> None:
-        nuclei.register_rigid = unmoved  # type: ignore[attr-defined]
+        coregistered.register_rigid = unmoved  # type: ignore[attr-defined]
 
     words = ("nuclei", "--labels", labels, "--lookup", lookup, "--magnitude", reference,
              "--reference-magnitude", reference, "--reference", "none")  # fmt: skip

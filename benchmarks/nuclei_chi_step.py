@@ -28,8 +28,8 @@ from accelqsm.nuclei.measure import measure_nuclei, split_side
 from accelqsm.nuclei.register import TemplateMap, register_template
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.nuclei.volume import Volume, affine_transform, resample_to
-from accelqsm.pipeline.labels import place_labels, propagate_to_map
-from accelqsm.pipeline.registration import RegisteredHead, register_atlas
+from accelqsm.pipeline.nuclei.labels import place_labels, propagate_to_map
+from accelqsm.pipeline.nuclei.registration import RegisteredHead, register_atlas
 from accelqsm.simulate.cohort import PUBLISHED
 from accelqsm.units import PPB_PER_PPM
 

@@ -153,8 +153,9 @@ def test_a_named_atlas_is_a_function_and_a_row(
     write_atlas(tmp_path / "atlas", 9, UPRIGHT)
     head = write_mapped_head(tmp_path / "head", 5, UPRIGHT)
     monkeypatch.setattr(f"{HERE}.ATLAS_FOLDER", tmp_path / "atlas")
-    monkeypatch.setattr("accelqsm.pipeline.registration.register_affine", lambda *_, **__: EYE)
-    monkeypatch.setattr("accelqsm.pipeline.registration.register_template", _affine_alone)
+    registration = "accelqsm.pipeline.nuclei.registration"
+    monkeypatch.setattr(f"{registration}.register_affine", lambda *_, **__: EYE)
+    monkeypatch.setattr(f"{registration}.register_template", _affine_alone)
     out = tmp_path / "out"
     with ATLASES.with_row(ATLAS):
         assert "folder, or cit168 or toy" in helped("nuclei", capsys)

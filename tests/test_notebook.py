@@ -64,7 +64,7 @@ def _no_syn(monkeypatch: pytest.MonkeyPatch) -> None:
         zero = np.zeros((3, *box.shape), dtype=np.float32)
         return TemplateMap(affine, zero, zero, box)
 
-    registration = "accelqsm.pipeline.registration"
+    registration = "accelqsm.pipeline.nuclei.registration"
     monkeypatch.setattr(f"{registration}.register_affine", lambda *_, **__: np.eye(4))
     monkeypatch.setattr(f"{registration}.register_template", still)
 

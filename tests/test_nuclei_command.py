@@ -22,7 +22,7 @@ from accelqsm.nuclei.metrics import scan_fall
 from accelqsm.nuclei.quality import registration_doubts
 from accelqsm.nuclei.register import SynSettings, motion_of
 from accelqsm.nuclei.volume import Volume, affine_transform
-from accelqsm.pipeline import nuclei as pipeline
+from accelqsm.pipeline.nuclei import coregistered
 from accelqsm.simulate.heads.deformation import UPRIGHT, Pose
 from accelqsm.simulate.heads.head import LOOKUP
 from nuclei_phantom import (
@@ -214,7 +214,7 @@ def test_labels_follow_the_head_to_its_second_scan(
     # The same two images would give the same motion once more.
     settings = tomllib.loads((tmp_path / "moved" / "settings.toml").read_text())
     found = np.asarray(settings["source"]["to_reference"])
-    monkeypatch.setattr(pipeline, "register_rigid", lambda *_: found)
+    monkeypatch.setattr(coregistered, "register_rigid", lambda *_: found)
     resampled = rescan(inputs, tmp_path / "resampled", "--resample")
     # A resampled map is a smoother one: in the same voxels of the head its values spread less.
     first = inputs / "scan"
@@ -302,7 +302,7 @@ def test_labels_without_a_voxel_are_refused(
     )
     # A head that lies so that the midbrain is not in the image.
     away = pose_matrix(Pose(translation_mm=(0.0, 0.0, -75.0)))
-    monkeypatch.setattr(pipeline, "register_rigid", lambda *_: np.linalg.inv(away))
+    monkeypatch.setattr(coregistered, "register_rigid", lambda *_: np.linalg.inv(away))
     assert refusal(capsys, *command, "--labels", scan / "dseg.nii.gz") == (
         f"{chimap}: expected the nuclei inside the image, found them outside"
     )

@@ -14,7 +14,7 @@ from accelqsm.nuclei.atlas import SEVEN
 from accelqsm.nuclei.metrics import Metrics, affine_metrics, scan_fall, similarity_fall
 from accelqsm.nuclei.quality import ADULT_PPB, Expected, centre_mm, flags, registration_doubts
 from accelqsm.nuclei.volume import Volume, affine_transform
-from accelqsm.pipeline.quality import PLAUSIBLE, registration_status
+from accelqsm.pipeline.nuclei.quality import PLAUSIBLE, registration_status
 
 LOOKUP = pd.DataFrame({"index": [1, 2], "name": ["L GPe", "R GPe"]})
 

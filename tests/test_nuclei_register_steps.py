@@ -31,7 +31,7 @@ from accelqsm.nuclei.register import (
 )
 from accelqsm.nuclei.settings import SynSettings
 from accelqsm.nuclei.volume import Volume, centre_of, isotropic_grid, resample_to
-from accelqsm.pipeline import registration
+from accelqsm.pipeline.nuclei import registration
 
 FINE = centred_grid((40, 44, 36), (1.0, 1.0, 1.0))
 

@@ -14,8 +14,9 @@ from accelqsm.nuclei.atlas import Atlas, one_hot
 from accelqsm.nuclei.register import TemplateMap
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.nuclei.volume import Volume, affine_transform, resample_to
-from accelqsm.pipeline.nuclei import MappedHead, measure_registered
-from accelqsm.pipeline.registration import scan_of_head
+from accelqsm.pipeline.nuclei.atlas import measure_registered
+from accelqsm.pipeline.nuclei.head import MappedHead
+from accelqsm.pipeline.nuclei.registration import scan_of_head
 from accelqsm.results.nuclei import NucleiResult
 from accelqsm.results.registration import TO_TEMPLATE, Registration, read_registration
 

@@ -23,13 +23,11 @@ from accelqsm.nuclei.atlas import Atlas, one_hot
 from accelqsm.nuclei.labels import select_rows
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.nuclei.volume import Volume, check_perpendicular
-from accelqsm.pipeline.labels import select_labels
-from accelqsm.pipeline.nuclei import (
-    MappedHead,
-    measure_atlas,
-    measure_coregistered,
-    measure_labels,
-)
+from accelqsm.pipeline.nuclei.atlas import measure_atlas
+from accelqsm.pipeline.nuclei.coregistered import measure_coregistered
+from accelqsm.pipeline.nuclei.head import MappedHead
+from accelqsm.pipeline.nuclei.labels import select_labels
+from accelqsm.pipeline.nuclei.measure import measure_labels
 from accelqsm.results.maps import SusceptibilityMaps
 from accelqsm.results.nuclei import NucleiResult
 

@@ -17,8 +17,10 @@ from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import register_rigid
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.nuclei.volume import Volume, check_perpendicular
-from accelqsm.pipeline.nuclei import magnitude_of, measure_labels, measure_registered, result_of
-from accelqsm.pipeline.registration import register_atlas, scan_of_head
+from accelqsm.pipeline.nuclei.atlas import measure_registered
+from accelqsm.pipeline.nuclei.head import magnitude_of
+from accelqsm.pipeline.nuclei.measure import measure_labels, result_of
+from accelqsm.pipeline.nuclei.registration import register_atlas, scan_of_head
 from accelqsm.results.nuclei import NucleiResult
 from accelqsm.results.registration import Registration
 from accelqsm.runtime.progress import step

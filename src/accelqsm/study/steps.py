@@ -14,7 +14,7 @@ from accelqsm.study.plan import MAP, NUCLEI, REGISTRATION, Step
 from accelqsm.study.state import KEY
 
 if TYPE_CHECKING:
-    from accelqsm.pipeline.nuclei import MappedHead
+    from accelqsm.pipeline.nuclei.head import MappedHead
     from accelqsm.results.maps import SusceptibilityMaps
     from accelqsm.results.nuclei import NucleiResult
     from accelqsm.results.registration import Registration

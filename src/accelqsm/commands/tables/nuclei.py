@@ -26,7 +26,7 @@ from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.options.arguments import add_settings
 
 if TYPE_CHECKING:
-    from accelqsm.pipeline.nuclei import MappedHead
+    from accelqsm.pipeline.nuclei.head import MappedHead
     from accelqsm.results.nuclei import NucleiResult
 
 NAME = "nuclei"

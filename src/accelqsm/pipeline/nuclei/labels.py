@@ -15,7 +15,9 @@ from accelqsm.grid import Grid
 from accelqsm.nuclei.atlas import SEVEN, Atlas, PropagatedLabels, paste, propagate_labels
 from accelqsm.nuclei.labels import labels_outside, narrow_labels
 from accelqsm.nuclei.measure import split_side
-from accelqsm.pipeline.registration import Transform
+from accelqsm.nuclei.settings import MeasureSettings
+from accelqsm.pipeline.nuclei.head import MappedHead
+from accelqsm.pipeline.nuclei.registration import Transform
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,22 @@ def place_labels(
         unavailable,
         {i: paste(propagated.probabilities[i], offset, grid) for i in indices},
     )
+
+
+def propagate_and_place(
+    head: MappedHead,
+    atlas: Atlas,
+    transform: Transform,
+    rows: pd.DataFrame,
+    settings: MeasureSettings,
+) -> tuple[PropagatedLabels, PlacedLabels]:
+    """Labels of an atlas where they lie in the map, and in the whole of its grid."""
+    grid = head.chi.grid
+    found = propagate_to_map(
+        atlas, transform, grid=grid, threshold=settings.threshold, name=head.name
+    )
+    placed = place_labels(found, rows, grid=grid, brain=head.brain, weighted=settings.weighted)
+    return found, placed
 
 
 def select_labels(labels: npt.NDArray[Any], rows: pd.DataFrame, name: str) -> npt.NDArray[Any]:

@@ -33,7 +33,7 @@ from accelqsm.nuclei.volume import (
     crop_to_nonzero,
     resample_to,
 )
-from accelqsm.pipeline.registration import RegisteredHead
+from accelqsm.pipeline.nuclei.registration import RegisteredHead
 
 FIGURE_MARGIN_MM = 30.0
 PLAUSIBLE = "plausible"
