@@ -12,6 +12,7 @@ from torch import Tensor
 from accelqsm.kspace import KSpace
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.sense import unit_maps
+from accelqsm.recon.sensitivities import refine
 from accelqsm.recon.sensitivities.espirit import espirit
 from accelqsm.recon.sensitivities.estimate import estimate, estimate_in_slabs
 from accelqsm.recon.sensitivities.refine import is_small, refined
@@ -53,6 +54,14 @@ def test_the_samples_around_a_small_centre_halve_the_error(
     kspace, images = scan(centre, of_each_echo=of_each_echo)
     before, after = (error(find(kspace).maps, images) for find in (espirit, estimate))
     assert after < 0.6 * before
+
+
+def test_a_second_round_takes_more_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is not noise."""
+    kspace, images = scan((10, 8), noise_sd=0.002)
+    twice = error(estimate(kspace).maps, images)
+    monkeypatch.setattr(refine, "ROUNDS", 1)
+    assert twice < 0.9 * error(estimate(kspace).maps, images)
 
 
 def test_what_is_right_stays() -> None:

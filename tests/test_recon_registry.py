@@ -25,10 +25,16 @@ from accelqsm.recon.method_settings import (
 from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.reconstruct import reconstruct
-from accelqsm.recon.registry import RECONSTRUCTIONS, NetworkReconstruction, Reconstruction
+from accelqsm.recon.registry import (
+    OF_SENSITIVITIES,
+    RECONSTRUCTIONS,
+    NetworkReconstruction,
+    Reconstruction,
+)
 from accelqsm.recon.sampling import poisson_disk
 from accelqsm.recon.settings import ReconSettings, as_recon
 from accelqsm.recon.weights import load_network, save_network
+from accelqsm.reports.methods import reconstruction_citations
 from recon_phantom import channel_images, sample
 from toy_methods import ToyNetwork, ToySettings
 
@@ -179,11 +185,25 @@ def test_every_row_is_found_described_and_states_what_it_needs() -> None:
         assert "unknown" not in row.describe()
         assert row.gives in ("channels", "one image")
         assert row.citations or row.name == "zero-filled"
-        assert ("espirit" in row.citations) == ("sensitivities" in row.uses)
+        for key in OF_SENSITIVITIES:
+            assert (key in row.citations) == ("sensitivities" in row.uses)
     network = RECONSTRUCTIONS["reconnet3d"]
     assert isinstance(network, NetworkReconstruction)
     assert network.load() is ReconNet3D
     assert network.architecture is Architecture
+
+
+def test_sensitivities_are_cited_where_they_were_used() -> None:
+    """By what a result records; files of earlier versions say channel in place of per-coil."""
+    network = as_recon("reconnet3d")
+    for consistency in ("joint", "channels", ""):
+        keys = reconstruction_citations(network, {"consistency": consistency})
+        assert keys == list(RECONSTRUCTIONS["reconnet3d"].citations)
+        assert set(OF_SENSITIVITIES) < set(keys)
+    for consistency in ("per-coil", "channel"):
+        keys = reconstruction_citations(network, {"consistency": consistency})
+        assert keys == ["zhou2025", "schlemper", "modl"]
+    assert reconstruction_citations(None, {}) == []
 
 
 def test_settings_and_rows_load_without_torch() -> None:

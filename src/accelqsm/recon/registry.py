@@ -146,8 +146,8 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
             "echo-joint",
             "accelqsm.recon.network.echo_joint:EchoJoint",
             "a network of all echoes (after Zhang et al. 2023, Qin et al. 2019 and Aggarwal et al. "
-            "2019), cascades of convolutions that are recurrent over echoes, each followed by data "
-            "consistency",
+            "2019), cascades of convolutions that are recurrent over echoes, each the mean over "
+            "the echoes and their copy after half a turn, followed by data consistency",
             citations=("laro", "crnn", "modl", *OF_SENSITIVITIES),
             pattern="variable density with a fully sampled centre",
             gives="one image",

@@ -46,12 +46,12 @@ def methods_of(folder: Path) -> tuple[list[str], list[str]]:
     paragraphs: list[str] = []
     keys: list[str] = []
     recon = recon_of_record(record, path)
+    source = record.get("source", {})
     if recon is not None:
-        paragraphs.append(reconstruction_text({"The scan": (recon, record.get("source", {}))}))
-        keys += reconstruction_citations(recon)
+        paragraphs.append(reconstruction_text({"The scan": (recon, source)}))
+        keys += reconstruction_citations(recon, source)
     if "qsm" in record:
         qsm = settings_of_record(record, path)
-        source = record.get("source", {})
         paragraphs.append(susceptibility_text(qsm, source))
         keys += susceptibility_citations(qsm, source)
     if "nuclei" in record:

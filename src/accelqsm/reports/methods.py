@@ -15,8 +15,8 @@ from accelqsm.options.registry import said_of
 from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.settings import QsmSettings
-from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES
-from accelqsm.recon.registry import RECONSTRUCTIONS
+from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, PER_COIL
+from accelqsm.recon.registry import OF_SENSITIVITIES, RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.reference.registry import REFERENCES
 from accelqsm.reports.sentences import margin_text
@@ -53,9 +53,7 @@ def reconstruction_text(recons: Mapping[str, Recorded]) -> str:
             parts.append(f"{label} by a method that is not recorded")
             continue
         text = RECONSTRUCTIONS[settings.method].describe(settings.method_settings)
-        found = str(source.get("consistency", ""))
-        if found:
-            found = FORMER_CONSISTENCIES.get(found, found)
+        if found := _consistency(source):
             text += f" ({CONSISTENCIES.get(found, found)})"
         weight = source.get("sample_weight", settings.network.sample_weight)
         if weight not in (None, 1):
@@ -188,9 +186,20 @@ def statistics_text(stored: Comparison) -> str:
     return text
 
 
-def reconstruction_citations(settings: ReconSettings | None) -> list[str]:
-    """Citation keys of a reconstruction method."""
-    return [] if settings is None else list(RECONSTRUCTIONS[settings.method].citations)
+def reconstruction_citations(
+    settings: ReconSettings | None, source: Mapping[str, Any]
+) -> list[str]:
+    """Citation keys of a reconstruction; per coil, nothing of sensitivities."""
+    if settings is None:
+        return []
+    unused = OF_SENSITIVITIES if _consistency(source) == PER_COIL else ()
+    return [key for key in RECONSTRUCTIONS[settings.method].citations if key not in unused]
+
+
+def _consistency(source: Mapping[str, Any]) -> str:
+    """Of a network, by its name of today; empty where none is recorded."""
+    found = str(source.get("consistency", ""))
+    return FORMER_CONSISTENCIES.get(found, found)
 
 
 def susceptibility_citations(qsm: QsmSettings, source: Mapping[str, Any] = NOTHING) -> list[str]:

@@ -44,7 +44,7 @@ class EchoJoint(CascadeNetwork):
 
     trust_in_samples: ClassVar[float] = 2.0
     """What echoes share it puts in with more weight than one echo does. On digital heads errors of
-    the image are least at the weight of a network of one echo, and nuclei keep up to a hundredth
+    the image are smaller at the weight of a network of one echo, and nuclei keep up to a hundredth
     more at twice that."""
 
     def __init__(self, architecture: EchoArchitecture) -> None:
@@ -92,9 +92,9 @@ class EchoJoint(CascadeNetwork):
     def refine(self, index: int, image: Tensor) -> Tensor:
         """Refine the echoes (echo, x, y, z): once in training, in use with a turned copy.
 
-        Layers take voxels in patches. After half a turn in the plane about a voxel the patches
-        part the image otherwise, and edges come from the other side: half of what is wrong with
-        either differs, and leaves their mean.
+        Layers take voxels in patches. After half a turn in the plane about a voxel, patches begin
+        elsewhere and edges come from the other side: errors that depend on either differ between
+        the two, and are smaller in their mean.
         """
         refined = self._refine_components(index, image)
         if self.training:

@@ -47,7 +47,7 @@ def refined(kspace: KSpace, maps: Tensor, support: Tensor, *, x: slice = slice(N
     A small centre tells of sensitivities as smooth as it is; all samples tell of them once there is
     an image. Given the CG-SENSE image m of the sensitivities as they are, the corrections d_c, sums
     of cosines, minimise sum_c ||M F d_c m - (y_c - M F C_c m)||^2 and a fifth of their power. Of
-    all echoes together, at half the resolution, and twice.
+    all echoes together, at half the resolution; then once more from what was found.
 
     Args:
         kspace: whitened samples with a fully sampled centre.
@@ -75,21 +75,33 @@ def refined(kspace: KSpace, maps: Tensor, support: Tensor, *, x: slice = slice(N
     judged = sampled & _without_rim(plane, band, device=maps.device)
     better = maps
     for _ in range(ROUNDS):
-        coarse = _coarse(better, part, plane)
-        images = weak * _image(measured, Encoding((weak * coarse)[:, None], sampled))
-        left = measured - fft(coarse[:, None] * images, PHASE_ENCODES)
-        found = torch.stack(
-            [_coefficients(images[:, at], left[:, :, at], few, judged) for at in range(len(weak))]
-        )
+        found = _coefficients(measured, sampled, _coarse(better, part, plane), weak, few, judged)
         corrections = torch.einsum("xcmn,my,nz->cxyz", found, along_y, along_z)
         better = unit_maps(better + corrections)
     return in_phase_with(maps, better)
 
 
-def _image(measured: Tensor, encoding: Encoding) -> Tensor:
-    """CG-SENSE image (echo, x, y, z)."""
-    wanted = encoding.adjoint(measured)
-    return least_squares(encoding, wanted, weight=FIRST_WEIGHT, n_iterations=FIRST_ITERATIONS)
+def _coefficients(
+    measured: Tensor, sampled: Tensor, maps: Tensor, weak: Tensor, waves: Tensor, judged: Tensor
+) -> Tensor:
+    """Coefficients (x, channel, wave y, wave z) of the corrections, on the grid of the band.
+
+    Args:
+        measured: samples of the band, (channel, echo, x, ky, kz).
+        sampled: bool (echo, ky, kz).
+        maps: sensitivities as they are, (channel, x, y, z).
+        weak: support, (x, y, z).
+        waves: (wave y, wave z, y, z).
+        judged: samples that count, bool (echo, ky, kz).
+    """
+    encoding = Encoding((weak * maps)[:, None], sampled)
+    images = weak * least_squares(
+        encoding, encoding.adjoint(measured), weight=FIRST_WEIGHT, n_iterations=FIRST_ITERATIONS
+    )
+    left = measured - fft(maps[:, None] * images, PHASE_ENCODES)
+    return torch.stack(
+        [_solved(images[:, at], left[:, :, at], waves, judged) for at in range(len(weak))]
+    )
 
 
 def _coarse(volume: Tensor, part: tuple[slice, slice], plane: tuple[int, int]) -> Tensor:
@@ -124,7 +136,7 @@ def _without_rim(plane: tuple[int, int], band: list[int], *, device: torch.devic
     return inner
 
 
-def _coefficients(images: Tensor, left: Tensor, waves: Tensor, judged: Tensor) -> Tensor:
+def _solved(images: Tensor, left: Tensor, waves: Tensor, judged: Tensor) -> Tensor:
     """Coefficients (channel, wave y, wave z) of the corrections of one readout position.
 
     Args:

@@ -93,8 +93,8 @@ class StudyRecords:
         """Keys of the works that the paragraphs cite, in their order."""
         qsm = self.qsm(stored.reference)
         keys = ["zhou2025"] if qsm is not None or stored.settings.published else []
-        for settings, _ in self.recons().values():
-            keys += reconstruction_citations(settings)
+        for settings, source in self.recons().values():
+            keys += reconstruction_citations(settings, source)
         source = self._source(stored.reference)
         keys += [] if qsm is None else susceptibility_citations(qsm, source)
         return [*keys, *statistics_citations(stored), *CHECKLISTS]
