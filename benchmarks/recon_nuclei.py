@@ -50,9 +50,10 @@ OWN = " own"
 LEARNED = "af8 learned"
 """A protocol whose pattern is a table's."""
 SMALL, SMALL_CENTRE = "small ", (20, 14)
-"""Before that of one with a smaller centre than the preset's, which takes 45 % of AF 8."""
+"""Before the name of a protocol, and its centre in place of the preset's, which at AF 8 takes 45 %
+of the samples."""
 ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own", LEARNED,
-         f"{SMALL}af8 own")  # fmt: skip
+         f"{SMALL}af8 own", f"{SMALL}af5 own")  # fmt: skip
 """Protocols in the order in which their patterns and noise are drawn."""
 
 ARMS: dict[str, tuple[str, ReconSettings]] = {
@@ -80,10 +81,13 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
         f"echo-joint, own patterns AF {af}": (f"af{af}{OWN}", ReconSettings("echo-joint"))
         for af in (5, 8)
     },
-    "echo-joint, own patterns of small centres AF 8": (
-        f"{SMALL}af8{OWN}",
-        ReconSettings("echo-joint"),
-    ),
+    **{
+        f"echo-joint, own patterns of small centres AF {af}": (
+            f"{SMALL}af{af}{OWN}",
+            ReconSettings("echo-joint"),
+        )
+        for af in (5, 8)
+    },
     "joint, learned pattern AF 8": (LEARNED, JOINT),
     "echo-joint, learned pattern AF 8": (LEARNED, ReconSettings("echo-joint")),
 }

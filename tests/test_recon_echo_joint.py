@@ -101,7 +101,7 @@ def test_the_components_of_smooth_phases_are_their_magnitudes() -> None:
 
 
 def test_in_use_a_turned_scan_gives_the_turned_image() -> None:
-    """Of all positions of patches the network is one; in use it takes two, in training one."""
+    """And not in training, where every cascade is applied once."""
     network, (measured, maps, _) = random_network(), echoes()
     turned = [half_turn(each) for each in (measured, PATTERNS, maps)]
     expected = half_turn(network(measured, PATTERNS, maps))
