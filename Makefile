@@ -21,7 +21,7 @@ test: lint
 	$(PYTEST)
 
 quick: $(TEST_STAMP)
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(PYTEST) -m "not slow and not nightly"
 
@@ -29,7 +29,7 @@ nightly: test
 	$(PYTEST) -m nightly
 
 lint: $(TEST_STAMP)
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
