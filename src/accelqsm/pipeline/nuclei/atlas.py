@@ -9,19 +9,12 @@ import pandas as pd
 
 from accelqsm.nuclei.atlas import Atlas
 from accelqsm.nuclei.labels import select_rows
-from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.settings import MeasureSettings, SynSettings
 from accelqsm.nuclei.volume import Volume
 from accelqsm.pipeline.nuclei.head import MappedHead, magnitude_of, within_brain
 from accelqsm.pipeline.nuclei.labels import propagate_and_place, seven_or_all
-from accelqsm.pipeline.nuclei.measure import DEFAULT, measure_with_reference, result_of
-from accelqsm.pipeline.nuclei.quality import (
-    PLAUSIBLE,
-    atlas_metrics,
-    expected_nuclei,
-    notes_of,
-    registration_status,
-)
+from accelqsm.pipeline.nuclei.measure import DEFAULT, measure_with_reference, registered_result
+from accelqsm.pipeline.nuclei.quality import atlas_metrics, expected_nuclei
 from accelqsm.pipeline.nuclei.registration import RegisteredHead, register_atlas
 from accelqsm.results.nuclei import NucleiResult
 from accelqsm.runtime.progress import step
@@ -99,27 +92,16 @@ def _measured(
     with step("Labels to the map, values, quality"):
         propagated, placed = propagate_and_place(head, atlas, registered.transform, rows, settings)
         table = measure_with_reference(head, placed, rows, settings, level_ppm)
-        expected, centres_mm = expected_nuclei(atlas, registered, propagated, rows)
-        metrics = atlas_metrics(atlas, registered, head.brain, placed.labels, rows)
-        status = registration_status(head.name, metrics)
-        table["flag"] = flags(
-            table,
-            rows,
-            expected=expected,
-            centres_mm=centres_mm,
-            doubtful=status != PLAUSIBLE,
-        )
-        return result_of(
+        predicted = expected_nuclei(atlas, registered, propagated, rows)
+        return registered_result(
             head,
             table,
             placed.labels,
             rows,
             settings=settings,
-            quality=metrics,
-            notes=notes_of(table),
-            source=dict(source or {})
-            | _registered_source(registered, atlas, syn)
-            | {"registration": status},
+            metrics=atlas_metrics(atlas, registered, head.brain, placed.labels, rows),
+            source=dict(source or {}) | _registered_source(registered, atlas, syn),
+            predicted=predicted,
         )
 
 

@@ -11,14 +11,12 @@ import pandas as pd
 from accelqsm.nuclei.atlas import Atlas, one_hot
 from accelqsm.nuclei.labels import select_rows
 from accelqsm.nuclei.metrics import scan_fall
-from accelqsm.nuclei.quality import flags
 from accelqsm.nuclei.register import motion_of, mutual_information, register_rigid
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.nuclei.volume import Volume, centre_of, resample_to
 from accelqsm.pipeline.nuclei.head import MappedHead, magnitude_of, resample_head, within_brain
 from accelqsm.pipeline.nuclei.labels import PlacedLabels, propagate_and_place
-from accelqsm.pipeline.nuclei.measure import DEFAULT, measure_with_reference, result_of
-from accelqsm.pipeline.nuclei.quality import PLAUSIBLE, notes_of, registration_status
+from accelqsm.pipeline.nuclei.measure import DEFAULT, measure_with_reference, registered_result
 from accelqsm.pipeline.nuclei.registration import Transform
 from accelqsm.results.nuclei import NucleiResult
 from accelqsm.runtime.progress import step
@@ -82,20 +80,16 @@ def measure_coregistered(
             ("mutual_information_scans", similarity, "nat"),
             ("similarity_fall_scans", fall, "1"),
         ]
-        status = registration_status(head.name, metrics)
-        table["flag"] = flags(table, rows, expected={}, centres_mm={}, doubtful=status != PLAUSIBLE)
-        return result_of(
+        moved = {
+            "moved": "map" if resample else "labels",
+            "to_reference": [[float(v) for v in row] for row in forward],
+        }
+        return registered_result(
             head,
             table,
             placed.labels,
             rows,
             settings=settings,
-            quality=metrics,
-            notes=notes_of(table),
-            source=dict(source or {})
-            | {
-                "moved": "map" if resample else "labels",
-                "to_reference": [[float(v) for v in row] for row in forward],
-                "registration": status,
-            },
+            metrics=metrics,
+            source=dict(source or {}) | moved,
         )

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from accelqsm.nuclei.interval import interval_ppb
 from accelqsm.nuclei.labels import erode, select_rows
 from accelqsm.nuclei.measure import measure_nuclei
+from accelqsm.nuclei.quality import Expected, flags
 from accelqsm.nuclei.settings import MeasureSettings
 from accelqsm.pipeline.nuclei.head import MappedHead, magnitude_of
 from accelqsm.pipeline.nuclei.labels import PlacedLabels, select_labels
-from accelqsm.pipeline.nuclei.quality import quality_figure
+from accelqsm.pipeline.nuclei.quality import (
+    PLAUSIBLE,
+    notes_of,
+    quality_figure,
+    registration_status,
+)
 from accelqsm.results.nuclei import NucleiResult
 from accelqsm.units import PPB_PER_PPM
 
 DEFAULT = MeasureSettings()
+
+Predicted = tuple[Mapping[int, Expected], Mapping[int, npt.NDArray[np.float64]]]
 
 
 def measure_labels(
@@ -111,4 +120,44 @@ def result_of(
         figure=quality_figure(head.chi, magnitude_of(head), shown, rows, notes=notes),
         settings=settings,
         source=source,
+    )
+
+
+def registered_result(
+    head: MappedHead,
+    table: pd.DataFrame,
+    labels: npt.NDArray[Any],
+    rows: pd.DataFrame,
+    *,
+    settings: MeasureSettings,
+    metrics: list[tuple[str, float, str]],
+    source: Mapping[str, Any],
+    predicted: Predicted = ({}, {}),
+) -> NucleiResult:
+    """Record with labels that a registration placed: its status, flags, and notes in the figure.
+
+    Args:
+        head: the mapped head.
+        table: values, which are given their flags here.
+        labels: integers (x, y, z).
+        rows: columns index and name.
+        settings: settings of the measurement.
+        metrics: quality metrics of the registration.
+        source: record of the inputs, without the status.
+        predicted: size and position that the registration predicts, and the centre of each label
+            in mm, by index.
+    """
+    status, (expected, centres_mm) = registration_status(head.name, metrics), predicted
+    table["flag"] = flags(
+        table, rows, expected=expected, centres_mm=centres_mm, doubtful=status != PLAUSIBLE
+    )
+    return result_of(
+        head,
+        table,
+        labels,
+        rows,
+        settings=settings,
+        quality=metrics,
+        notes=notes_of(table),
+        source={**source, "registration": status},
     )
