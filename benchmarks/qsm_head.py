@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +13,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from accelqsm.acquisition import Acquisition
+from accelqsm.api.images import read_images
 from accelqsm.dipole import forward_field
+from accelqsm.files.megre.echoes import Echoes
+from accelqsm.files.nifti import read_image
 from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.grid import Grid, Shape, Triple, as_affine, centred_grid
 from accelqsm.simulate.cohort import random_pose
@@ -89,6 +93,13 @@ class Case:
     chi_ppm: Tensor
     labels: Tensor
     noise_sd: float
+
+
+def foreign_head(folder: Path) -> tuple[Echoes, Tensor, Tensor]:
+    """Echoes of a head of another origin, its true susceptibility in ppm, and its brain."""
+    chi, mask = (read_image(folder / f"{name}.nii.gz").values for name in ("chi_truth", "mask"))
+    chi_ppm = torch.from_numpy(np.asarray(chi, np.float32))
+    return read_images(folder), chi_ppm, torch.from_numpy(np.asarray(mask) > 0)
 
 
 def scanned_head(protocol: Protocol, *, seed: int, snr: float) -> Case:

@@ -21,7 +21,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from accelqsm.api.images import read_images
 from accelqsm.files.nifti import read_image
 from accelqsm.grid import Grid
 from accelqsm.nuclei.interval import interval_ppb
@@ -29,7 +28,7 @@ from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.field.lags import lag_products
 from accelqsm.simulate.heads.head import LOOKUP
-from qsm_head import ANCHOR, FIELD_STRENGTH_T, OBLIQUE, scanned_head
+from qsm_head import ANCHOR, FIELD_STRENGTH_T, OBLIQUE, foreign_head, scanned_head
 
 SNR = (100, 50, 25)
 FIRST = {"upright": 310, "tilted": 320}
@@ -83,9 +82,7 @@ def digital(pose: str, seed: int, draw: int) -> pd.DataFrame:
 
 def foreign(folder: Path, draw: int) -> pd.DataFrame:
     """Values of a head of another origin, to whose own noise some is added."""
-    echoes = read_images(folder)
-    chi = read_image(folder / "chi_truth.nii.gz")
-    brain = torch.from_numpy(np.asarray(read_image(folder / "mask.nii.gz").values) > 0)
+    echoes, chi_ppm, brain = foreign_head(folder)
     labels = torch.from_numpy(np.asarray(read_image(folder / "classes_dseg.nii.gz").values, int))
     lookup = pd.DataFrame({"index": range(1, len(FOREIGN) + 1), "name": FOREIGN})
     images, times_s = echoes.images, echoes.acquisition.echo_times_s
@@ -94,9 +91,8 @@ def foreign(folder: Path, draw: int) -> pd.DataFrame:
     for snr in SNR:
         sd = signal * (snr**-2 - SNR[0] ** -2) ** 0.5
         rows.append(
-            measured(with_noise(images, sd, snr + 200 * draw), times_s, chi.grid,
-                     torch.from_numpy(np.asarray(chi.values, np.float32)), labels, brain, lookup,
-                     brain)
+            measured(with_noise(images, sd, snr + 200 * draw), times_s, echoes.acquisition.grid,
+                     chi_ppm, labels, brain, lookup, brain)
             .assign(head="foreign", snr=snr)
         )  # fmt: skip
     return pd.concat(rows, ignore_index=True)
@@ -168,7 +164,7 @@ def report(table: pd.DataFrame, title: str) -> None:
         moved = found[snr] - found[SNR[0]]
         typical = moved.groupby("region").mean()
         share = 100 * typical / true.groupby("region").mean()
-        within = (moved.abs() <= WITHIN_PPB) | (moved.abs() <= WITHIN_SHARE * true.abs())
+        within = is_within(moved, true)
         rows = table[table["snr"] == snr].dropna(subset=["mean_ppb"])
         rows = rows if set(sides) == {""} else rows[rows["side"] != "both"]
         held = (rows["mean_ppb"] - rows["true_ppb"]).abs() < rows["half_ppb"]
@@ -183,13 +179,18 @@ def report(table: pd.DataFrame, title: str) -> None:
         print(f"\n{of_single_draws(whole)}")
 
 
+def is_within(moved_ppb: pd.Series, true_ppb: pd.Series) -> pd.Series:
+    """Whether values moved by less than is allowed."""
+    return (moved_ppb.abs() <= WITHIN_PPB) | (moved_ppb.abs() <= WITHIN_SHARE * true_ppb.abs())
+
+
 def of_single_draws(whole: pd.DataFrame) -> str:
     """How far shifts of one draw of the noise are chance, from the highest SNR to the lowest."""
     index = ["head", "region", "draw"]
     found = whole.pivot_table(index=index, columns="snr", values="mean_ppb")
     true = whole.pivot_table(index=index, columns="snr", values="true_ppb")[SNR[0]]
     moved = found[SNR[-1]] - found[SNR[0]]
-    within = (moved.abs() <= WITHIN_PPB) | (moved.abs() <= WITHIN_SHARE * true.abs())
+    within = is_within(moved, true)
     sd = moved.groupby(["head", "region"]).std().groupby("region").mean()
     each = ", ".join(f"{region} {value:.1f}" for region, value in sd.items())
     return f"Single draws within: {100 * within.mean():.0f} %; SD between draws, ppb: {each}"

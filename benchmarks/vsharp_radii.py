@@ -11,18 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from accelqsm.api.images import read_images
-from accelqsm.files.nifti import read_image
 from accelqsm.grid import Grid
 from accelqsm.qsm.background.settings import VsharpSettings
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.settings import QsmSettings
-from qsm_head import ANCHOR, FIELD_STRENGTH_T, scanned_head
+from qsm_head import ANCHOR, FIELD_STRENGTH_T, foreign_head, scanned_head
 
 SMALL_MM, WIDE_MM = VsharpSettings().radii_mm, (16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0)
 CHOICES = tuple(
@@ -61,11 +58,10 @@ def main() -> None:
 def subjects(seeds: list[int], foreign: Path | None) -> Iterator[Subject]:
     """The heads, one after another."""
     if foreign is not None:
-        echoes, chi = read_images(foreign), read_image(foreign / "chi_truth.nii.gz")
-        brain = torch.from_numpy(np.asarray(read_image(foreign / "mask.nii.gz").values) > 0)
-        products = lag_products(echoes.images, echo_times_s=echoes.acquisition.echo_times_s)
-        truth = torch.from_numpy(np.asarray(chi.values, np.float32))
-        yield Subject("foreign", products, chi.grid, truth, brain, brain)
+        echoes, chi_ppm, brain = foreign_head(foreign)
+        acquisition = echoes.acquisition
+        products = lag_products(echoes.images, echo_times_s=acquisition.echo_times_s)
+        yield Subject("foreign", products, acquisition.grid, chi_ppm, brain, brain)
     for seed in seeds:
         case = scanned_head(ANCHOR, seed=seed, snr=100)
         products = lag_products(case.images, echo_times_s=case.acquisition.echo_times_s)
