@@ -16,6 +16,7 @@ from accelqsm.kspace import KSpace
 from accelqsm.options.setting import Settings
 from accelqsm.options.table import from_table, plain
 from accelqsm.recon.method_settings import (
+    OF_SENSITIVITIES,
     GrappaSettings,
     NetworkSettings,
     SenseSettings,
@@ -26,7 +27,6 @@ from accelqsm.recon.network.architecture import Architecture
 from accelqsm.recon.network.reconnet3d import ReconNet3D
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.registry import (
-    OF_SENSITIVITIES,
     RECONSTRUCTIONS,
     NetworkReconstruction,
     Reconstruction,

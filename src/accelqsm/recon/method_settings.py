@@ -14,7 +14,8 @@ SENSITIVITIES = (
     "sensitivities by ESPIRiT (Uecker et al. 2014), refined where the centre is small (Ying and "
     "Sheng 2007)"
 )
-"""Their description in the methods text."""
+OF_SENSITIVITIES = ("espirit", "jsense")
+"""Their description in the methods text, and the keys of what it cites."""
 
 CONSISTENCIES: Mapping[str, str] = {
     PER_COIL: "every coil channel by itself",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from accelqsm.options.registry import Choice, Registry, Rows
 from accelqsm.options.setting import NoSettings, Settings
 from accelqsm.recon.method_settings import (
+    OF_SENSITIVITIES,
     SENSITIVITIES,
     EchoWaveletSettings,
     GrappaSettings,
@@ -58,9 +59,6 @@ class NetworkReconstruction(Reconstruction):
     architecture: type[Settings] = NoSettings
     joins_echoes: bool = False
 
-
-OF_SENSITIVITIES = ("espirit", "jsense")
-"""What ``SENSITIVITIES`` cites."""
 
 RECONSTRUCTIONS: Registry[Reconstruction] = Registry(
     "method",

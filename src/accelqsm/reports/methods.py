@@ -15,8 +15,13 @@ from accelqsm.options.registry import said_of
 from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.settings import QsmSettings
-from accelqsm.recon.method_settings import CONSISTENCIES, FORMER_CONSISTENCIES, PER_COIL
-from accelqsm.recon.registry import OF_SENSITIVITIES, RECONSTRUCTIONS
+from accelqsm.recon.method_settings import (
+    CONSISTENCIES,
+    FORMER_CONSISTENCIES,
+    OF_SENSITIVITIES,
+    PER_COIL,
+)
+from accelqsm.recon.registry import RECONSTRUCTIONS
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.reference.registry import REFERENCES
 from accelqsm.reports.sentences import margin_text
