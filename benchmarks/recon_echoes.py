@@ -194,17 +194,24 @@ def line(acceleration: int, name: str, rows: list[Row]) -> str:
 def by_bart(
     kspace: KSpace, maps: Tensor, lamda: float, calibration: tuple[int, int]
 ) -> tuple[Tensor, float]:
-    """Images (echo, x, y, z) of BART's L1-wavelet, echo by echo, and its CPU seconds."""
+    """Images (echo, x, y, z) of BART's L1-wavelet as of a coil's maps, and its CPU seconds."""
+    images, found, cpu_s = bart_wavelet(kspace, lamda, calibration)
+    return (maps.conj() * found).sum(0) * images, cpu_s
+
+
+def bart_wavelet(
+    kspace: KSpace, lamda: float, calibration: tuple[int, int]
+) -> tuple[Tensor, Tensor, float]:
+    """BART's L1-wavelet, echo by echo: images (echo, x, y, z), its maps, and its CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    bart, found = Bart(kspace.planes()[:, 0], calibration), []
+    bart, images = Bart(kspace.planes()[:, 0], calibration), []
     bart.find_maps(everywhere=True)
     for echo in range(kspace.acquisition.n_echoes):
         bart.give(kspace.planes()[:, echo])
-        image = bart.solve(BART_ITERATIONS, f"W:7:0:{lamda}")
-        found.append((maps.conj() * bart.maps).sum(0) * image)
+        images.append(bart.solve(BART_ITERATIONS, f"W:7:0:{lamda}"))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
-    return torch.stack(found), spent
+    return torch.stack(images), bart.maps, spent
 
 
 def acquisition(refinement: int = 1) -> Acquisition:

@@ -6,7 +6,8 @@ disks at AF 3, 4, 5 and 8. Prints, per nucleus and acceleration, r and the mean 
 cent against parallel imaging and against full sampling, and between the two scans with parallel
 imaging. Values of each head and arm are kept in OUT, so that a run that was stopped goes on, and
 several may work on some arms or heads each. ``x 1`` in the name of an arm is the weight of the
-samples relative to the network's training, where it is not the package's.
+samples relative to the network's training, where it is not the package's. Arms of BART's
+L1-wavelet need it installed; images of its own are then mapped as any others.
 
 Usage: python benchmarks/recon_nuclei.py OUT [--heads N] [--first N] [--arms ARM ...]
     [--weights METHOD=FILE ...] [--pattern TABLE, of the arms with a learned pattern]
@@ -27,6 +28,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from accelqsm.files.megre.echoes import Echoes
+from accelqsm.kspace import KSpace
+from accelqsm.pipeline.images import susceptibility
 from accelqsm.pipeline.scan import map_susceptibility
 from accelqsm.recon.method_settings import NetworkSettings
 from accelqsm.recon.settings import ReconSettings
@@ -37,7 +41,7 @@ from accelqsm.simulate.scanner import scan
 from accelqsm.virtual.protocols import PRESETS, PROTOCOLS
 from accelqsm.virtual.sampling import check_table, sampling_pattern
 from accelqsm.virtual.scans import at_scan_resolution
-from recon_echoes import weighed, with_weights
+from recon_echoes import bart_wavelet, weighed, with_weights
 
 COHORT_SEED, LARGEST_COHORT = 3, 20
 PRESET = PRESETS["demo"]
@@ -45,6 +49,8 @@ PER_COIL, JOINT = (
     ReconSettings("reconnet3d", network=NetworkSettings(consistency=consistency))
     for consistency in ("per-coil", "joint")
 )
+BART_LAMBDA = 0.002
+"""The better of those of recon_echoes.py at this signal-to-noise ratio."""
 OWN = " own"
 """After the name of a protocol whose echoes have patterns of their own."""
 LEARNED = "af8 learned"
@@ -56,7 +62,7 @@ ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 
          f"{SMALL}af8 own", f"{SMALL}af5 own")  # fmt: skip
 """Protocols in the order in which their patterns and noise are drawn."""
 
-ARMS: dict[str, tuple[str, ReconSettings]] = {
+ARMS: dict[str, tuple[str, ReconSettings | None]] = {
     "full": ("full", ReconSettings("zero-filled")),
     "PI": ("pi", ReconSettings("grappa")),
     "PI again": ("pi-rescan", ReconSettings("grappa")),
@@ -75,6 +81,7 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
             ("echo-joint", ReconSettings("echo-joint")),
             ("echo-joint x 1", weighed(ReconSettings("echo-joint"), 1.0)),
             ("echo-joint x 10", weighed(ReconSettings("echo-joint"), 10.0)),
+            ("BART", None),
         )
     },
     **{
@@ -88,6 +95,10 @@ ARMS: dict[str, tuple[str, ReconSettings]] = {
         )
         for af in (5, 8)
     },
+    "echo-joint x 5, own patterns of small centres AF 8": (
+        f"{SMALL}af8{OWN}",
+        weighed(ReconSettings("echo-joint"), 5.0),
+    ),
     "joint, learned pattern AF 8": (LEARNED, JOINT),
     "echo-joint, learned pattern AF 8": (LEARNED, ReconSettings("echo-joint")),
 }
@@ -162,10 +173,22 @@ def measure(
     for arm in arms:
         protocol, recon = ARMS[arm]
         start = time.process_time()
-        maps = map_susceptibility(kspaces[protocol], with_weights(recon, weights))
-        chi, cpu_s = torch.from_numpy(maps.chi_ppm), time.process_time() - start
+        if recon is None:
+            chi, bart_s = by_bart(kspaces[protocol])
+        else:
+            maps = map_susceptibility(kspaces[protocol], with_weights(recon, weights))
+            chi, bart_s = torch.from_numpy(maps.chi_ppm), 0.0
+        cpu_s = time.process_time() - start + bart_s
         write_values(values_file(out, person, arm), rows_of(person, arm, chi, labels, cpu_s))
         print(f"{person.label} {arm}: {cpu_s:.0f} CPU-s", file=sys.stderr, flush=True)
+
+
+def by_bart(kspace: KSpace) -> tuple[torch.Tensor, float]:
+    """Susceptibility (ppm) of BART's images, and the CPU seconds of its processes."""
+    images, _, cpu_s = bart_wavelet(kspace, BART_LAMBDA, PRESET.calibration)
+    acquisition = kspace.acquisition
+    echoes = Echoes(images[None], acquisition, acquisition.b0_direction, "BART", {}, inverted=False)
+    return torch.from_numpy(susceptibility(echoes).chi_ppm), cpu_s
 
 
 def sampling_patterns(person: Subject, table: str) -> dict[str, torch.Tensor]:
