@@ -19,7 +19,7 @@ from torch.nn import functional
 from accelqsm.grid import Triple
 from accelqsm.qsm.background.dipole_fit import dipole_fit
 from accelqsm.qsm.background.vsharp import vsharp
-from accelqsm.qsm.chain import DEFAULT, QsmResult, iron_magnitude, susceptibility
+from accelqsm.qsm.chain import DEFAULT, QsmResult, susceptibility, total_field
 from accelqsm.qsm.field.lags import LagProducts, lag_products
 from accelqsm.qsm.field.mdi import multilag_field
 from accelqsm.qsm.field.uncertainty import field_sd_hz
@@ -145,6 +145,12 @@ def inversion_rows(case: Case) -> Iterator[Row]:
 
 def _inversions(case: Case) -> dict[str, Callable[[Tensor], Tensor]]:
     size_mm, direction = _geometry(case)
+    edges = total_field(
+        _products(case),
+        grid=case.acquisition.grid,
+        field_strength_t=FIELD_STRENGTH_T,
+        mask=case.brain,
+    ).subject.edges
 
     def ours(field: Tensor) -> Tensor:
         return l1_dipole_inversion(
@@ -153,7 +159,7 @@ def _inversions(case: Case) -> dict[str, Callable[[Tensor], Tensor]]:
             voxel_size_mm=size_mm,
             b0_direction=direction,
             data_weight=case.brain.float(),
-            magnitude=iron_magnitude(_products(case), size_mm),
+            edges=edges,
         )
 
     def plain(field: Tensor) -> Tensor:

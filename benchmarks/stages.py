@@ -15,7 +15,7 @@ CHAIN_STAGES = {
     "unwrap_spun": chain,
     "multilag_field": chain,
     "dipole_fit": dipole_fit,
-    "iron_magnitude": chain,
+    "tissue_edges": chain,
     "l1_dipole_inversion": l1,
     "erode": chain,
 }

@@ -50,7 +50,7 @@ def times(
     voxel_size_mm: object,
     b0_direction: object,
     data_weight: object,
-    magnitude: object,
+    edges: object,
     settings: ToySettings,
 ) -> Tensor:
     """Susceptibility as a multiple of the local field."""

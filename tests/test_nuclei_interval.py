@@ -44,7 +44,7 @@ def test_noise_of_the_field_spreads_as_predicted(sd_ppm: float) -> None:
             voxel_size_mm=SIZE_MM,
             b0_direction=B0,
             data_weight=mask.float(),
-            magnitude=torch.rand(mask.shape, generator=generator),
+            edges=torch.rand(3, *mask.shape, generator=generator) < 0.3,
             settings=settings,
         )
 

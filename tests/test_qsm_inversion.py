@@ -14,6 +14,7 @@ from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.qsm.chain import reference_to
 from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, update_weights
+from accelqsm.qsm.inversion.edges import tissue_edges
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.l1 import (
     PENALTY_PER_REGULARISATION,
@@ -155,7 +156,7 @@ def test_no_field_gives_no_susceptibility() -> None:
         voxel_size_mm=SIZE_MM,
         b0_direction=(0, 0, 1),
         data_weight=weight,
-        magnitude=weight,
+        edges=torch.ones(3, 16, 16, 16, dtype=torch.bool),
         settings=L1Settings(dynamic_structure=True, dynamic_scale=True),
     )
     assert (chi == 0).all()
@@ -208,27 +209,31 @@ def test_voxels_offset_by_a_whole_turn_do_little_harm_with_the_noise_term() -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["magnitude", "estimate"])
-def test_structure_keeps_an_edge_of_the_magnitude_or_of_the_estimate(source: str) -> None:
+@pytest.mark.parametrize("source", ["magnitude", "R2*", "estimate"])
+def test_structure_keeps_an_edge_of_the_tissue_or_of_the_estimate(source: str) -> None:
     shape = (32, 32, 32)
     inside = soft_sphere(shape, 5)
     mask = ball(shape, 13)
     field = forward_field(0.1 * inside, voxel_size_mm=SIZE_MM, b0_direction=(0, 0, 1))
 
-    def recovered(magnitude: Tensor | None, settings: L1Settings) -> float:
+    def recovered(edges: Tensor | None, settings: L1Settings) -> float:
         chi = l1_dipole_inversion(
             field,
             mask,
             voxel_size_mm=SIZE_MM,
             b0_direction=(0, 0, 1),
             data_weight=torch.ones_like(field),
-            magnitude=magnitude,
+            edges=edges,
             settings=replace(settings, regularisation=4e-3, tolerance=1e-3),
         )
         return float(reference_to(chi, mask, mask & ~ball(shape, 8))[ball(shape, 3)].mean())
 
+    flat = torch.ones_like(field)
     if source == "magnitude":
-        kept = recovered(1 - 0.3 * inside, FIXED)
+        kept = recovered(tissue_edges(1 - 0.3 * inside, None, mask, voxel_size_mm=SIZE_MM), FIXED)
+    elif source == "R2*":
+        rate = 20 + 30 * inside
+        kept = recovered(tissue_edges(flat, rate, mask, voxel_size_mm=SIZE_MM), FIXED)
     else:
         kept = recovered(None, replace(FIXED, dynamic_structure=True))
     assert recovered(None, FIXED) + 0.01 < kept < 0.11
@@ -314,7 +319,8 @@ def test_the_noise_term_divides_the_weight_of_outliers_by_their_excess(noise: bo
 def test_the_structure_term_divides_by_one_and_the_square_of_the_gradient(
     initial: float | None,
 ) -> None:
-    inside, terms = torch.ones(4, 4, 4, dtype=torch.bool), DynamicTerms(noise=False, scale=False)
+    inside = torch.ones(4, 4, 4, dtype=torch.bool)
+    terms = DynamicTerms(noise=False, scale=False, steep_gradient=0.038)
     slope = torch.zeros(3, 4, 4, 4)
     slope[:, 1, 1, 1] = 0.038 * torch.tensor([0.6, 0.0, 0.8])  # halves it
     slope[0, 2, 2, 2] = 3.5

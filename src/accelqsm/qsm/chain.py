@@ -20,15 +20,13 @@ from accelqsm.qsm.field.mdi import lag1_phase_rad, multilag_field
 from accelqsm.qsm.field.noise import Noise
 from accelqsm.qsm.field.uncertainty import at_most_random_hz, sd_of_phases_hz
 from accelqsm.qsm.field.unwrap import unwrap_spun
+from accelqsm.qsm.inversion.edges import tissue_edges
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.mask import erode
 from accelqsm.qsm.scale import in_head_units, in_proportion, said_in_head_units
 from accelqsm.qsm.settings import QsmSettings
-from accelqsm.qsm.smooth import gaussian
 from accelqsm.reference.region import reference_region
 from accelqsm.units import hz_to_ppm, ppm_to_hz
-
-EDGE_SD_MM = 1.4
 
 DEFAULT = QsmSettings()
 
@@ -82,7 +80,7 @@ class Subject:
         field_strength_t: main field in tesla.
         length_scale: lengths of the object over those of a human head.
         noise: uncertainty of the field, or None for equal weights.
-        edges: (x, y, z) whose edges susceptibility may have in common, or None.
+        edges: bool (3, x, y, z), where susceptibility may have edges, or None.
         settings: with lengths in mm of the object.
     """
 
@@ -242,7 +240,9 @@ def total_field(
             field_strength_t=field_strength_t,
             length_scale=found.length_scale,
             noise=noise,
-            edges=iron_magnitude(products, size_mm),
+            edges=tissue_edges(
+                products.late_magnitude_s, noise.r2star_per_s, brain, voxel_size_mm=size_mm
+            ),
             settings=used,
         ),
     )
@@ -305,7 +305,7 @@ def dipole_inversion(local: LocalField, left: Tensor, subject: Subject) -> Tenso
             voxel_size_mm=subject.voxel_size_mm,
             b0_direction=subject.b0_direction,
             data_weight=weight,
-            magnitude=subject.edges,
+            edges=subject.edges,
             settings=subject.scaled.inversion_settings,
         )
         return _reference_to_kind(
@@ -334,22 +334,6 @@ def uncertainty(chi_ppm: Tensor, left: Tensor, subject: Subject) -> Tensor | Non
         settings=subject.scaled.inversion_settings,
     )
     return susceptibility_sd(chi_ppm, left, noise_ppm, voxel_size_mm=subject.voxel_size_mm)
-
-
-def iron_magnitude(products: LagProducts, voxel_size_mm: Triple) -> Tensor:
-    """TE-weighted magnitude, smoothed by 1.4 mm, for the edge prior of the inversion.
-
-    Iron darkens late echoes. Early echoes also show contrast of water and T1, whose edges need not
-    be edges of susceptibility. Without smoothing, noise and ringing have more edges than tissue,
-    and nuclei lose theirs where noise is added.
-    """
-    return edge_prior(products.late_magnitude_s, voxel_size_mm)
-
-
-def edge_prior(late_magnitude: Tensor, voxel_size_mm: Triple) -> Tensor:
-    """A magnitude (x, y, z) of late echoes, as smooth as its edges are to be."""
-    x, y, z = (EDGE_SD_MM / size for size in voxel_size_mm)
-    return gaussian(late_magnitude, (x, y, z))
 
 
 def _reference_to_kind(

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.morphology import in_head_mm
-from accelqsm.qsm.chain import Subject, edge_prior
+from accelqsm.qsm.chain import Subject
 from accelqsm.qsm.field.noise import Noise
+from accelqsm.qsm.inversion.edges import tissue_edges
 from accelqsm.qsm.scale import in_proportion, length_scale
 from accelqsm.qsm.settings import QsmSettings
 
@@ -52,6 +53,8 @@ def subject_of(
         field_strength_t=field_strength_t,
         length_scale=scale,
         noise=noise,
-        edges=None if late_magnitude is None else edge_prior(late_magnitude, size_mm),
+        edges=None
+        if late_magnitude is None
+        else tissue_edges(late_magnitude, None, brain, voxel_size_mm=size_mm),
         settings=in_proportion(settings, scale),
     )

@@ -8,11 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from accelqsm.grid import Triple
-from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.settings import L1Settings
 
-MAGNITUDE_EDGE_FRACTION = 0.3
 LEAST_STRUCTURE = 0.1
 """Factor of the regularisation on the steepest edge of an estimate."""
 
@@ -80,12 +77,6 @@ class Weights:
         return like.new_tensor(limit) if self.structure is None else limit * self.structure
 
 
-def magnitude_edges(magnitude: Tensor, inside: Tensor, *, voxel_size_mm: Triple) -> Tensor:
-    """Edges of a magnitude: the steepest 30 % of the voxels along each axis, bool (3, x, y, z)."""
-    slope = Gradient(voxel_size_mm)(magnitude).abs()
-    return torch.stack([_steepest(along, inside, MAGNITUDE_EDGE_FRACTION) for along in slope])
-
-
 def update_weights(
     weights: Weights,
     terms: DynamicTerms,
@@ -143,10 +134,3 @@ def update_weights(
         most_likely = min(max(sd**2 / mean_slope, lowest), highest)
         weights = replace(weights, regularisation=math.sqrt(weights.regularisation * most_likely))
     return weights
-
-
-def _steepest(slope: Tensor, inside: Tensor, fraction: float) -> Tensor:
-    """Mask of the ``fraction`` of the voxels inside with the largest slope, bool (x, y, z)."""
-    values = slope[inside]
-    rank = max(round(values.numel() * (1 - fraction)), 1)
-    return (slope > values.kthvalue(rank).values) & inside

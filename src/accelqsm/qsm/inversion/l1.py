@@ -10,7 +10,7 @@ from torch import Tensor
 from accelqsm.dipole import dipole_kernel
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, magnitude_edges, update_weights
+from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, update_weights
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.spikes import spike_weight
@@ -24,8 +24,8 @@ DATA_PENALTY = 0.1
 RELAXATION = 1.7
 """Over-relaxation of the iterations, which all but halves their number."""
 
-EDGE_WEIGHT = 0.4
-"""Factor of the regularisation on an edge of the magnitude."""
+EDGE_WEIGHT = 0.3
+"""Factor of the regularisation on an edge of the tissue."""
 
 OUTSIDE_WEIGHT = 0.02
 """Factor of the regularisation outside the mask, where sources may model residual background."""
@@ -39,13 +39,13 @@ def l1_dipole_inversion(
     voxel_size_mm: Triple,
     b0_direction: Triple,
     data_weight: Tensor | None = None,
-    magnitude: Tensor | None = None,
+    edges: Tensor | None = None,
     settings: L1Settings = DEFAULT,
 ) -> Tensor:
     """Susceptibility that minimises 1/2 ||W (D chi - f)||^2 + lambda sum V h(grad chi), by ADMM.
 
     D is the unit dipole, grad the forward difference per mm, W the data weight, V the structure
-    weight: 0.4 on the edges of the magnitude, 0.02 outside the mask, 1 elsewhere, and less where an
+    weight: 0.3 on edges of the tissue, 0.02 outside the mask, 1 elsewhere, and less where an
     estimate is steep (``update_weights``). h is the absolute value, rounded where it is small
     (Huber): an absolute value acts less on tissue where noise is added, and values would move with
     the noise; the mean of a linear filter does not.
@@ -62,7 +62,8 @@ def l1_dipole_inversion(
         data_weight: (x, y, z), about 1 in the mask; proportional to 1 / sd of the field. The field
             outside the mask is then unknown, and sources there have a small penalty, so that they
             model residual background field.
-        magnitude: (x, y, z) whose edges the susceptibility may have in common; None for no edges.
+        edges: bool (3, x, y, z), where susceptibility may have an edge along each axis
+            (``tissue_edges``); None for no edges.
         settings: lambda in ppm mm (field in ppm, gradient in ppm / mm), small gradient, dynamic
             terms, number of iterations and tolerance.
 
@@ -90,9 +91,8 @@ def l1_dipole_inversion(
     weights = _initial_weights(
         settings.regularisation,
         None if data_weight is None else box.frame(data_weight),
-        box.frame(magnitude) if settings.magnitude_edges and magnitude is not None else None,
+        None if edges is None or not settings.magnitude_edges else [*map(box.frame, edges)],
         inside,
-        voxel_size_mm,
     )
     field = box.frame(local_field_ppm) * inside
     if dynamic is not None and dynamic.noise and weights.data is not None:
@@ -126,15 +126,13 @@ def _dynamic_terms(settings: L1Settings) -> DynamicTerms | None:
 def _initial_weights(
     regularisation: float,
     data_weight: Tensor | None,
-    magnitude: Tensor | None,
+    edges: list[Tensor] | None,
     inside: Tensor,
-    voxel_size_mm: Triple,
 ) -> Weights:
     """Initial weights of the inversion; all volumes are framed."""
     structure = None if data_weight is None else _outside_weight(inside, like=data_weight)
-    if magnitude is not None:
-        edges = magnitude_edges(magnitude, inside, voxel_size_mm=voxel_size_mm)
-        factor = torch.where(edges, EDGE_WEIGHT, 1.0).to(magnitude)
+    if edges is not None:
+        factor = torch.where(torch.stack(edges), EDGE_WEIGHT, 1.0)
         structure = factor if structure is None else factor * structure
     data = None if data_weight is None else data_weight * inside
     return Weights(regularisation=regularisation, data=data, structure=structure)

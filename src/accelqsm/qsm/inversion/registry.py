@@ -14,9 +14,9 @@ class Inversion(Choice):
     """A dipole inversion method, from the local field to susceptibility.
 
     Its function takes ``(local_field_ppm, mask, *, voxel_size_mm, b0_direction, data_weight,
-    magnitude, settings)`` and returns susceptibility in ppm, (x, y, z), zero outside the mask.
+    edges, settings)`` and returns susceptibility in ppm, (x, y, z), zero outside the mask.
     ``data_weight`` is proportional to 1 / sd of the field, or None for equal weights;
-    susceptibility may have edges in common with ``magnitude``.
+    susceptibility may have edges where ``edges``, bool (3, x, y, z), says so.
 
     Attributes:
         noise: ``module:name`` of a function of ``(field_sd_ppm, mask, *, voxel_size_mm,

@@ -12,7 +12,7 @@ class L1Settings(Settings):
     """Settings of the inversion with an L1 penalty on the gradient."""
 
     regularisation: float = setting(
-        5e-4,
+        5.5e-4,
         least=1e-8,
         most=10,
         unit="ppm mm",
@@ -26,7 +26,7 @@ class L1Settings(Settings):
         help="gradient below which its weight is quadratic, so that values do not move with noise",
     )
     steep_gradient: float = setting(
-        0.038,
+        0.036,
         above=0,
         most=1000,
         unit="ppm/mm",
@@ -34,8 +34,8 @@ class L1Settings(Settings):
     )
     magnitude_edges: bool = setting(
         True,
-        help="smooth less across edges of the magnitude of late echoes",
-        said="less smoothing across edges of the magnitude",
+        help="smooth less across edges of the magnitude of late echoes, and of R2* where it is known",
+        said="less smoothing across edges of the magnitude, and of R2* where it is known",
     )
     dynamic_noise: bool = setting(
         True,
