@@ -34,7 +34,7 @@ class L1Settings(Settings):
     )
     magnitude_edges: bool = setting(
         True,
-        help="smooth less across edges of the magnitude of late echoes, and of R2* where it is known",
+        help="smooth less across edges of late echoes' magnitude, and of R2* where it is known",
         said="less smoothing across edges of the magnitude, and of R2* where it is known",
     )
     dynamic_noise: bool = setting(
