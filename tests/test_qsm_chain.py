@@ -254,6 +254,20 @@ def test_edges_are_those_of_late_echoes_and_of_r2star() -> None:
     assert share_at(6, None) < 0.6
 
 
+def test_the_chain_takes_edges_of_r2star_too(products: LagProducts) -> None:
+    subject = total_field(products, grid=GRID, field_strength_t=3.0, mask=brain(GRID)).subject
+    late, size_mm = products.late_magnitude_s, GRID.voxel_size_mm
+    assert subject.edges is not None
+    assert subject.r2star_per_s is not None
+
+    def same_with(rate: Tensor | None) -> float:
+        edges = tissue_edges(late, rate, subject.brain, voxel_size_mm=size_mm)
+        return float((edges == subject.edges).float().mean())
+
+    assert same_with(subject.r2star_per_s) == 1
+    assert same_with(None) < 0.99
+
+
 def test_settings_come_back_from_toml_and_from_that_of_earlier_versions() -> None:
     settings = QsmSettings(
         background="vsharp", background_settings=VsharpSettings(radii_mm=(9.0, 4.0))
