@@ -254,6 +254,20 @@ def test_edges_are_those_of_late_echoes_and_of_r2star() -> None:
     assert share_at(6, None) < 0.6
 
 
+@pytest.mark.parametrize("of_rate", [False, True])
+def test_ringing_does_not_take_the_place_of_edges(of_rate: bool) -> None:
+    ringing = torch.ones(24, 24, 24)
+    ringing[..., ::2] += 0.1
+    gentle = 1 + 0.02 * torch.arange(24.0).expand(24, 24, 24)
+    shown = torch.where(torch.arange(24)[:, None, None] < 12, ringing, gentle)
+    magnitude = torch.ones(24, 24, 24) if of_rate else shown
+    inside = torch.ones(24, 24, 24, dtype=torch.bool)
+    rate = 100 * shown if of_rate else None
+    found = tissue_edges(magnitude, rate, inside, voxel_size_mm=(1.0, 1.0, 1.0))[2]
+    assert found[:8, :, 6:-6].float().mean() < 0.01
+    assert found[16:, :, 6:-6].float().mean() > 0.6
+
+
 def test_the_chain_takes_edges_of_r2star_too(products: LagProducts) -> None:
     subject = total_field(products, grid=GRID, field_strength_t=3.0, mask=brain(GRID)).subject
     late, size_mm = products.late_magnitude_s, GRID.voxel_size_mm

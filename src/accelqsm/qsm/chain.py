@@ -80,7 +80,7 @@ class Subject:
         field_strength_t: main field in tesla.
         length_scale: lengths of the object over those of a human head.
         noise: uncertainty of the field, or None for equal weights.
-        edges: bool (3, x, y, z), where susceptibility may have edges, or None.
+        late_magnitude: (x, y, z) of late echoes, or None.
         settings: with lengths in mm of the object.
     """
 
@@ -91,7 +91,7 @@ class Subject:
     field_strength_t: float
     length_scale: float
     noise: Noise | None
-    edges: Tensor | None
+    late_magnitude: Tensor | None
     settings: QsmSettings
 
     @property
@@ -103,6 +103,15 @@ class Subject:
     def r2star_per_s(self) -> Tensor | None:
         """Decay rate in 1/s in the brain, or None where it is not known."""
         return None if self.noise is None else self.noise.r2star_per_s
+
+    @property
+    def edges(self) -> Tensor | None:
+        """Where susceptibility may have edges, bool (3, x, y, z); None where nothing tells."""
+        if self.late_magnitude is None:
+            return None
+        return tissue_edges(
+            self.late_magnitude, self.r2star_per_s, self.brain, voxel_size_mm=self.voxel_size_mm
+        )
 
 
 @dataclass(frozen=True)
@@ -240,9 +249,7 @@ def total_field(
             field_strength_t=field_strength_t,
             length_scale=found.length_scale,
             noise=noise,
-            edges=tissue_edges(
-                products.late_magnitude_s, noise.r2star_per_s, brain, voxel_size_mm=size_mm
-            ),
+            late_magnitude=products.late_magnitude_s,
             settings=used,
         ),
     )

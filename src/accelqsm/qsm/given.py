@@ -9,7 +9,6 @@ from accelqsm.grid import Triple
 from accelqsm.morphology import in_head_mm
 from accelqsm.qsm.chain import Subject
 from accelqsm.qsm.field.noise import Noise
-from accelqsm.qsm.inversion.edges import tissue_edges
 from accelqsm.qsm.scale import in_proportion, length_scale
 from accelqsm.qsm.settings import QsmSettings
 
@@ -33,7 +32,7 @@ def subject_of(
         field_strength_t: main field in tesla.
         field_sd_hz: (x, y, z), standard deviation of the field, 0 where it is not known; None for
             equal weights.
-        late_magnitude: (x, y, z) whose edges susceptibility may have in common, or None.
+        late_magnitude: (x, y, z) of late echoes, or None.
         settings: of the chain.
     """
     shown = brain.float() if late_magnitude is None else late_magnitude
@@ -53,8 +52,6 @@ def subject_of(
         field_strength_t=field_strength_t,
         length_scale=scale,
         noise=noise,
-        edges=None
-        if late_magnitude is None
-        else tissue_edges(late_magnitude, None, brain, voxel_size_mm=size_mm),
+        late_magnitude=late_magnitude,
         settings=in_proportion(settings, scale),
     )
