@@ -61,7 +61,7 @@ def random_network(method: str, consistency: str = JOINT) -> CascadeNetwork:
     return network.eval()
 
 
-def ball(*, snr: float) -> KSpace:
+def ball(*, snr: float, every: int = 2, centre: int = 24) -> KSpace:
     """A ball with air around it: of unit signal in four channels, two echoes, without decay."""
     shape = (40, 48, 36)
     axes = [torch.arange(n) - n // 2 for n in shape]
@@ -69,7 +69,9 @@ def ball(*, snr: float) -> KSpace:
     inside = torch.sigmoid(2 * (12 - (x**2 + y**2 + z**2).sqrt()))
     images = inside.expand(4, 2, -1, -1, -1) / 2 + 0j
     sampled = torch.zeros(shape[1:], dtype=torch.bool)
-    sampled[::2] = sampled[12:36, 6:30] = True
+    first_y, first_z = (48 - centre) // 2, (36 - centre) // 2
+    sampled[::every] = True
+    sampled[first_y : first_y + centre, first_z : first_z + centre] = True
     # Each part of the noise has an SD of 1 / snr, whose complex numbers have the root of two.
     spectrum = fft(images, PHASE_ENCODES) + math.sqrt(2) / snr * noise(4, 2, *shape)
     acquisition = Acquisition(centred_grid(shape, (2.0, 2.0, 2.0)), (0.005, 0.01), 3.0)
@@ -176,6 +178,19 @@ def test_a_network_of_all_echoes_trusts_them_twice_as_much(snr: float) -> None:
     )
     wanted = min(signal_to_noise(scan) * scan.acceleration / 160, 6)
     assert (one, all_echoes) == pytest.approx((max(wanted, 1), max(2 * wanted, 1)))
+
+
+def test_with_all_echoes_it_grows_with_the_acceleration_up_to_five() -> None:
+    """Of one echo it goes on to grow."""
+    scan = ball(snr=60.0, every=12, centre=10)
+    assert scan.acceleration > 6
+    snr = signal_to_noise(scan)
+    one, all_echoes = (
+        weighed(random_network(method), scan).sample_weight
+        for method in ("reconnet3d", "echo-joint")
+    )
+    assert one == pytest.approx(snr * scan.acceleration / 160)
+    assert all_echoes == pytest.approx(2 * snr * 5 / 160)
 
 
 def test_neither_unit_nor_gain_nor_a_dead_channel_changes_it() -> None:

@@ -16,7 +16,7 @@ from accelqsm.recon.network.unrolled import CascadeNetwork
 WEIGHT_PER_SNR, MOST = 1 / 160, 6.0
 """Weight of the samples per acceleration and signal-to-noise ratio, from one digital head, and the
 largest that it leads to: more was not measured. For a network of one echo; others have a multiple
-of both (``CascadeNetwork.trust_in_samples``)."""
+of both (``CascadeNetwork.trust_in_samples``), and grow less with the acceleration."""
 
 
 def weighed(network: Network, kspace: KSpace) -> Network:
@@ -28,10 +28,15 @@ def weighed(network: Network, kspace: KSpace) -> Network:
         return network
     if network.sample_weight is not None:
         return network
-    return network.weighing(sample_weight(kspace, network.trust_in_samples))
+    weight = sample_weight(
+        kspace, network.trust_in_samples, most_acceleration=network.most_acceleration_trusted
+    )
+    return network.weighing(weight)
 
 
-def sample_weight(kspace: KSpace, trust: float = 1.0) -> float:
+def sample_weight(
+    kspace: KSpace, trust: float = 1.0, *, most_acceleration: float = math.inf
+) -> float:
     """Weight of the samples relative to that of training, 1 or more.
 
     Training finds one weight for noise of every size and for three accelerations. The weight of
@@ -41,8 +46,11 @@ def sample_weight(kspace: KSpace, trust: float = 1.0) -> float:
     Args:
         kspace: the samples.
         trust: factor of a network (``CascadeNetwork.trust_in_samples``).
+        most_acceleration: from which on the weight grows no more
+            (``CascadeNetwork.most_acceleration_trusted``).
     """
-    wanted = WEIGHT_PER_SNR * kspace.acceleration * signal_to_noise(kspace)
+    acceleration = min(kspace.acceleration, most_acceleration)
+    wanted = WEIGHT_PER_SNR * acceleration * signal_to_noise(kspace)
     return max(trust * min(wanted, MOST), 1.0)
 
 

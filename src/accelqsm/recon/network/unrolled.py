@@ -54,11 +54,13 @@ class CascadeNetwork(NetworkModule):
         sample_weight: factor of the weight of the samples in every data consistency; None is 1,
             the weight of training, where none was set.
         trust_in_samples: factor of the weight that the noise of a scan asks for.
+        most_acceleration_trusted: from which on that weight grows no more.
     """
 
     architecture: CascadeSizes
     sample_weight: float | None = None
     trust_in_samples: ClassVar[float] = 1.0
+    most_acceleration_trusted: ClassVar[float] = math.inf
 
     def __init__(self, architecture: CascadeSizes, log_weights: Tensor) -> None:
         super().__init__(architecture)
