@@ -78,6 +78,12 @@ def ball(*, snr: float, every: int = 2, centre: int = 24) -> KSpace:
     return KSpace(acquisition, sampled, spectrum[..., sampled].numpy())
 
 
+def weights_by_noise(scan: KSpace) -> list[float | None]:
+    """Of a network of one echo, and of one of all echoes."""
+    methods = "reconnet3d", "echo-joint"
+    return [weighed(random_network(method), scan).sample_weight for method in methods]
+
+
 def images(network: CascadeNetwork, method: str, weight: float) -> Tensor:
     settings = ReconSettings(method, network=NetworkSettings(sample_weight=weight))
     blocks = reconstruct(sample(IMAGES, pattern()), settings, network=network)
@@ -172,10 +178,7 @@ def test_the_ratio_of_signal_to_noise_is_found(snr: float) -> None:
 @pytest.mark.parametrize("snr", [8.0, 60.0, 200.0, 900.0])
 def test_a_network_of_all_echoes_trusts_them_twice_as_much(snr: float) -> None:
     scan = ball(snr=snr)
-    one, all_echoes = (
-        weighed(random_network(method), scan).sample_weight
-        for method in ("reconnet3d", "echo-joint")
-    )
+    one, all_echoes = weights_by_noise(scan)
     wanted = min(signal_to_noise(scan) * scan.acceleration / 160, 6)
     assert (one, all_echoes) == pytest.approx((max(wanted, 1), max(2 * wanted, 1)))
 
@@ -185,10 +188,7 @@ def test_with_all_echoes_it_grows_with_the_acceleration_up_to_five() -> None:
     scan = ball(snr=60.0, every=12, centre=10)
     assert scan.acceleration > 6
     snr = signal_to_noise(scan)
-    one, all_echoes = (
-        weighed(random_network(method), scan).sample_weight
-        for method in ("reconnet3d", "echo-joint")
-    )
+    one, all_echoes = weights_by_noise(scan)
     assert one == pytest.approx(snr * scan.acceleration / 160)
     assert all_echoes == pytest.approx(2 * snr * 5 / 160)
 

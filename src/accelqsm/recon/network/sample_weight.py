@@ -16,7 +16,8 @@ from accelqsm.recon.network.unrolled import CascadeNetwork
 WEIGHT_PER_SNR, MOST = 1 / 160, 6.0
 """Weight of the samples per acceleration and signal-to-noise ratio, from one digital head, and the
 largest that it leads to: more was not measured. For a network of one echo; others have a multiple
-of both (``CascadeNetwork.trust_in_samples``), and grow less with the acceleration."""
+of both (``CascadeNetwork.trust_in_samples``), and may stop growing with the acceleration
+(``CascadeNetwork.most_acceleration_trusted``)."""
 
 
 def weighed(network: Network, kspace: KSpace) -> Network:
