@@ -25,6 +25,7 @@ from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.mask import erode
 from accelqsm.qsm.scale import in_head_units, in_proportion, said_in_head_units
 from accelqsm.qsm.settings import QsmSettings
+from accelqsm.qsm.shading.tissue import tissue_shading
 from accelqsm.reference.region import reference_region
 from accelqsm.units import hz_to_ppm, ppm_to_hz
 
@@ -315,6 +316,14 @@ def dipole_inversion(local: LocalField, left: Tensor, subject: Subject) -> Tenso
             edges=subject.edges,
             settings=subject.scaled.inversion_settings,
         )
+        if subject.settings.shading_correction:
+            chi_ppm = chi_ppm + tissue_shading(
+                chi_ppm,
+                left,
+                subject.r2star_per_s,
+                voxel_size_mm=subject.voxel_size_mm,
+                b0_direction=subject.b0_direction,
+            )
         return _reference_to_kind(
             chi_ppm,
             left,

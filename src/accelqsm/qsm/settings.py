@@ -63,6 +63,13 @@ class QsmSettings(Settings):
         help="weigh the field by the inverse of its standard deviation",
         said="weights from the standard deviation of the field",
     )
+    shading_correction: bool = setting(
+        False,
+        help="add what is broad in susceptibility and background removal takes for a field from "
+        "outside, so that each tissue is alike everywhere",
+        said="a correction of the shading that background removal leaves (a mixture of tissues "
+        "and smooth modes whose field is harmonic)",
+    )
     uncertainty: bool = setting(
         True,
         help="estimate the standard deviation of susceptibility",

@@ -12,6 +12,8 @@ from accelqsm.grid import Triple
 CUT_SD = 4.0
 """Standard deviations at which the Gaussian kernel is truncated."""
 
+SMALLEST = 1e-12
+
 
 def gaussian(volume: Tensor, sd_voxels: Triple) -> Tensor:
     """Smooth with a Gaussian along each axis, with the edge voxels replicated outside the volume.
@@ -34,3 +36,24 @@ def gaussian(volume: Tensor, sd_voxels: Triple) -> Tensor:
         for start, weight in enumerate(weights):
             volume.add_(longer.narrow(axis, start, size), alpha=weight / total)
     return volume
+
+
+def gaussian_mm(volume: Tensor, sd_mm: float, voxel_size_mm: Triple) -> Tensor:
+    """Smooth a volume (x, y, z) with a Gaussian of one standard deviation in mm."""
+    x, y, z = (sd_mm / size_mm for size_mm in voxel_size_mm)
+    return gaussian(volume, (x, y, z))
+
+
+def gaussian_within(volume: Tensor, inside: Tensor, sd_mm: float, voxel_size_mm: Triple) -> Tensor:
+    """Smooth what is inside alone: means over voxels inside, weighted by a Gaussian.
+
+    Args:
+        volume: real (x, y, z).
+        inside: bool (x, y, z).
+        sd_mm: standard deviation in mm.
+        voxel_size_mm: edge lengths of a voxel in mm.
+    """
+    known = inside.to(volume)
+    smooth = gaussian_mm(volume * known, sd_mm, voxel_size_mm)
+    smooth /= gaussian_mm(known, sd_mm, voxel_size_mm).clamp_min(SMALLEST)
+    return smooth

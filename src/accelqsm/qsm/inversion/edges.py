@@ -7,7 +7,7 @@ from torch import Tensor
 
 from accelqsm.grid import Triple
 from accelqsm.qsm.inversion.gradient import Gradient
-from accelqsm.qsm.smooth import gaussian
+from accelqsm.qsm.smooth import gaussian_mm, gaussian_within
 
 MAGNITUDE_SD_MM, R2STAR_SD_MM = 1.0, 1.2
 """Smoothing before the gradient: without it, noise and ringing have more edges than tissue."""
@@ -37,19 +37,14 @@ def tissue_edges(
         bool (3, x, y, z), between a voxel and the next along each axis.
     """
     slope = Gradient(voxel_size_mm)
-    strength = _over_median(slope(_smooth(late_magnitude, MAGNITUDE_SD_MM, voxel_size_mm)), inside)
+    strength = _over_median(
+        slope(gaussian_mm(late_magnitude, MAGNITUDE_SD_MM, voxel_size_mm)), inside
+    )
     if r2star_per_s is not None:
-        known = inside.to(r2star_per_s)
-        rate = _smooth(r2star_per_s * known, R2STAR_SD_MM, voxel_size_mm)
-        rate /= _smooth(known, R2STAR_SD_MM, voxel_size_mm).clamp_min(SMALLEST)
+        rate = gaussian_within(r2star_per_s, inside, R2STAR_SD_MM, voxel_size_mm)
         of_rate = _over_median(slope(rate), inside).mul_(R2STAR_WEIGHT)
         strength = torch.hypot(strength, of_rate)
     return torch.stack([_steepest(along, inside) for along in strength])
-
-
-def _smooth(volume: Tensor, sd_mm: float, voxel_size_mm: Triple) -> Tensor:
-    x, y, z = (sd_mm / size_mm for size_mm in voxel_size_mm)
-    return gaussian(volume, (x, y, z))
 
 
 def _over_median(slopes: Tensor, inside: Tensor) -> Tensor:
