@@ -4,6 +4,7 @@ The heads (upright and tilted by 20 degrees) served for no setting; those were 1
 to 113. Noise of its own at each SNR (of the first echo's brightest hundredth).
 Usage: PYTHONPATH=src python benchmarks/qsm_noise.py WORK [--heads 10] [--foreign FOLDER]
     [--seeds SEED ..., upright heads in place of those] [--draws N, of the noise]
+    [--shading-correction, with another WORK]
 
 WORK keeps the values of each digital head, so that a run that was stopped goes on. About 100 s a
 head and draw. Slopes and shifts are those of the mean over draws; the foreign head's own noise is
@@ -27,6 +28,7 @@ from accelqsm.nuclei.interval import interval_ppb
 from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.field.lags import lag_products
+from accelqsm.qsm.settings import QsmSettings
 from accelqsm.simulate.heads.head import LOOKUP
 from qsm_head import ANCHOR, FIELD_STRENGTH_T, OBLIQUE, foreign_head, scanned_head
 
@@ -46,7 +48,9 @@ def main() -> None:
     parser.add_argument("--foreign", type=Path, help="a head of another origin, as images")
     parser.add_argument("--seeds", type=int, nargs="+", help="of upright heads")
     parser.add_argument("--draws", type=int, choices=range(1, 5), default=1, help="of the noise")
+    parser.add_argument("--shading-correction", action="store_true")
     asked = parser.parse_args()
+    settings = QsmSettings(shading_correction=asked.shading_correction)
     asked.work.mkdir(parents=True, exist_ok=True)
     heads = [(pose, first + number) for number in range(asked.heads)
              for pose, first in FIRST.items()]  # fmt: skip
@@ -56,15 +60,17 @@ def main() -> None:
     for (pose, seed), draw in product(heads, range(asked.draws)):
         path = asked.work / f"{pose}-{seed}{f'-draw{draw}' * (draw > 0)}.tsv"
         if not path.exists():
-            digital(pose, seed, draw).to_csv(path, sep="\t", index=False)
+            digital(pose, seed, draw, settings).to_csv(path, sep="\t", index=False)
         tables.append(pd.read_csv(path, sep="\t").assign(draw=draw))
     report(pd.concat(tables, ignore_index=True), "digital heads")
     if asked.foreign is not None:
-        draws = [foreign(asked.foreign, draw).assign(draw=draw) for draw in range(asked.draws)]
+        draws = [
+            foreign(asked.foreign, draw, settings).assign(draw=draw) for draw in range(asked.draws)
+        ]
         report(pd.concat(draws, ignore_index=True), "foreign head, given mask")
 
 
-def digital(pose: str, seed: int, draw: int) -> pd.DataFrame:
+def digital(pose: str, seed: int, draw: int, settings: QsmSettings) -> pd.DataFrame:
     """Values of one digital head at every SNR."""
     case = scanned_head(ANCHOR if pose == "upright" else OBLIQUE, seed=seed, snr=SNR[0])
     lookup = pd.DataFrame(list(LOOKUP), columns=["index", "name"])
@@ -74,13 +80,13 @@ def digital(pose: str, seed: int, draw: int) -> pd.DataFrame:
                             1000 * seed + snr + 200 * draw)  # fmt: skip
         rows.append(
             measured(images, case.acquisition.echo_times_s, case.acquisition.grid,
-                     case.chi_ppm, case.labels, case.brain, lookup, None)
+                     case.chi_ppm, case.labels, case.brain, lookup, None, settings)
             .assign(head=f"{pose} {seed}", snr=snr)
         )  # fmt: skip
     return pd.concat(rows, ignore_index=True)
 
 
-def foreign(folder: Path, draw: int) -> pd.DataFrame:
+def foreign(folder: Path, draw: int, settings: QsmSettings) -> pd.DataFrame:
     """Values of a head of another origin, to whose own noise some is added."""
     echoes, chi_ppm, brain = foreign_head(folder)
     labels = torch.from_numpy(np.asarray(read_image(folder / "classes_dseg.nii.gz").values, int))
@@ -92,7 +98,7 @@ def foreign(folder: Path, draw: int) -> pd.DataFrame:
         sd = signal * (snr**-2 - SNR[0] ** -2) ** 0.5
         rows.append(
             measured(with_noise(images, sd, snr + 200 * draw), times_s, echoes.acquisition.grid,
-                     chi_ppm, labels, brain, lookup, brain)
+                     chi_ppm, labels, brain, lookup, brain, settings)
             .assign(head="foreign", snr=snr)
         )  # fmt: skip
     return pd.concat(rows, ignore_index=True)
@@ -114,6 +120,7 @@ def measured(
     brain: Tensor,
     lookup: pd.DataFrame,
     mask: Tensor | None,
+    settings: QsmSettings,
 ) -> pd.DataFrame:
     """Means of nuclei found and true with their intervals, and coverage of voxels by tissue."""
     found = susceptibility(
@@ -121,6 +128,7 @@ def measured(
         grid=grid,
         field_strength_t=FIELD_STRENGTH_T,
         mask=mask,
+        settings=settings,
     )
     assert found.chi_sd_ppm is not None
     truth = chi_ppm - chi_ppm[found.mask & brain].mean()
