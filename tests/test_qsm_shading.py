@@ -17,6 +17,7 @@ from accelqsm.qsm.field.lags import lag_products
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.qsm.shading.modes import harmonic_modes, positions
 from accelqsm.qsm.shading.tissue import tissue_shading
+from accelqsm.reports.methods import susceptibility_citations, susceptibility_text
 from accelqsm.simulate.heads.head import digital_head
 from accelqsm.simulate.scanner import acquire, transverse_signal
 from accelqsm.virtual.scans import at_scan_resolution
@@ -129,6 +130,14 @@ def test_a_vein_or_a_calcification_is_no_tissue() -> None:
     strong = torch.where(corner, -2.0, chi_ppm)
     after = tissue_shading(strong, brain, rate, **place)
     assert float((after - before)[brain].abs().max()) < 0.003
+
+
+def test_the_methods_text_says_that_it_was_used() -> None:
+    corrected = QsmSettings(shading_correction=True)
+    assert "Van Leemput" in susceptibility_text(corrected)
+    assert "Van Leemput" not in susceptibility_text(QsmSettings())
+    added = set(susceptibility_citations(corrected)) - set(susceptibility_citations(QsmSettings()))
+    assert added == {"mixture"}
 
 
 @pytest.mark.slow

@@ -67,8 +67,8 @@ class QsmSettings(Settings):
         False,
         help="add what is broad in susceptibility and background removal takes for a field from "
         "outside, so that each tissue is alike everywhere",
-        said="a correction of the shading that background removal leaves (a mixture of tissues "
-        "and smooth modes whose field is harmonic)",
+        said="a correction of the shading that background removal leaves (smooth modes whose "
+        "field is harmonic, by a mixture of tissues; Van Leemput et al. 1999)",
     )
     uncertainty: bool = setting(
         True,

@@ -215,6 +215,7 @@ def susceptibility_citations(qsm: QsmSettings, source: Mapping[str, Any] = NOTHI
         keys += BACKGROUNDS[qsm.background].citations
     if "inversion" in steps:
         keys += [*INVERSIONS[qsm.inversion].citations, *REFERENCES[qsm.reference].citations]
+        keys += ["mixture"] if qsm.shading_correction else []
     return [*keys, "consensus"]
 
 
