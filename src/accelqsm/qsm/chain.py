@@ -292,6 +292,8 @@ def known_mask(local: LocalField, subject: Subject) -> Tensor:
 def dipole_inversion(local: LocalField, left: Tensor, subject: Subject) -> Tensor:
     """Susceptibility in ppm from the local field, relative to the reference.
 
+    What background removal took of it is added where the settings ask for it (``tissue_shading``).
+
     Args:
         local: field of the sources in the brain.
         left: bool (x, y, z), where susceptibility is known (``known_mask``).

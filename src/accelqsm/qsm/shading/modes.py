@@ -29,7 +29,6 @@ def positions(mask: Tensor, *, voxel_size_mm: Triple, b0_direction: Triple) -> T
     index = mask.nonzero().double()
     offset_mm = (index - index.mean(0)) * index.new_tensor(voxel_size_mm)
     along = index.new_tensor(b0_direction)
-    along /= torch.linalg.vector_norm(along)
     least = torch.zeros_like(along)
     least[along.abs().argmin()] = 1
     across = least - (least @ along) * along

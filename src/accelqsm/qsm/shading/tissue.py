@@ -114,17 +114,26 @@ def mode_sizes_ppb(seen: Tensor, modes: Tensor, *, n_independent: float) -> Tens
     modes = modes / scale
     worth = n_independent / seen.shape[1]
     seen, unshaded = seen.clone(), seen[0]
-    tissues = _Tissues.at_start(seen)
+    floor = torch.diag(LEAST_SHARE * seen.var(1) + LEAST_VARIANCE)
+    tissues = _Tissues.of(seen, _at_start(seen[0]), floor)
     sizes, before = modes.new_zeros(len(modes)), -math.inf
     for _ in range(N_ITERATIONS):
         share, likelihood = tissues.shares(seen)
-        tissues = tissues.of(seen, share)
+        tissues = _Tissues.of(seen, share, floor)
         sizes = _sizes(unshaded, seen, modes, tissues, share, worth)
         seen[0] = unshaded + sizes @ modes
         if likelihood - before < LEAST_GAIN:
             break
         before = likelihood
     return sizes / scale[:, 0]
+
+
+def _at_start(chi_ppb: Tensor) -> Tensor:
+    """Which tissue each voxel is of (tissue, voxel): as many in each, in order of ``chi_ppb``."""
+    share = chi_ppb.new_zeros(N_TISSUES, chi_ppb.numel())
+    for tissue, members in zip(share, chi_ppb.argsort().tensor_split(N_TISSUES), strict=True):
+        tissue[members] = 1
+    return share
 
 
 @dataclass(frozen=True)
@@ -135,35 +144,23 @@ class _Tissues:
         mean: (tissue, feature).
         precision: (tissue, feature, feature).
         share: (tissue,), of the voxels.
-        floor: (feature, feature), least covariance.
     """
 
     mean: Tensor
     precision: Tensor
     share: Tensor
-    floor: Tensor
 
     @classmethod
-    def at_start(cls, seen: Tensor) -> _Tissues:
-        """Tissues of equal numbers of voxels, in the order of susceptibility."""
-        order = seen[0].argsort()
-        share = seen.new_zeros(N_TISSUES, seen.shape[1])
-        for tissue, members in zip(share, order.tensor_split(N_TISSUES), strict=True):
-            tissue[members] = 1
-        floor = torch.diag(LEAST_SHARE * seen.var(1) + LEAST_VARIANCE)
-        n = len(seen)
-        empty = cls(seen.new_zeros(0, n), seen.new_zeros(0, n, n), seen.new_zeros(0), floor)
-        return empty.of(seen, share)
+    def of(cls, seen: Tensor, share: Tensor, floor: Tensor) -> _Tissues:
+        """The distributions of voxels that belong to tissues by ``share`` (tissue, voxel).
 
-    def of(self, seen: Tensor, share: Tensor) -> _Tissues:
-        """The distributions of voxels that belong to tissues by ``share`` (tissue, voxel)."""
+        To each covariance ``floor`` (feature, feature) is added.
+        """
         total = share.sum(1).clamp_min(LEAST_VARIANCE)
         mean = share @ seen.T / total[:, None]
         offset = seen[None] - mean[:, :, None]
         spread = (share[:, None] * offset) @ offset.transpose(1, 2) / total[:, None, None]
-        return _Tissues(
-            mean, torch.linalg.inv(spread + self.floor), total / seen.shape[1], self.floor
-        )
+        return cls(mean, torch.linalg.inv(spread + floor), total / seen.shape[1])
 
     def shares(self, seen: Tensor) -> tuple[Tensor, float]:
         """Probability of each tissue (tissue, voxel), and the mean logarithm of the likelihood."""
