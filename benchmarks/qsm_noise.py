@@ -4,7 +4,7 @@ The heads (upright and tilted by 20 degrees) served for no setting; those were 1
 to 113. Noise of its own at each SNR (of the first echo's brightest hundredth).
 Usage: PYTHONPATH=src python benchmarks/qsm_noise.py WORK [--heads 10] [--foreign FOLDER]
     [--seeds SEED ..., upright heads in place of those] [--draws N, of the noise]
-    [--shading-correction, with another WORK]
+    [--no-shading-correction, with another WORK]
 
 WORK keeps the values of each digital head, so that a run that was stopped goes on. About 100 s a
 head and draw. Slopes and shifts are those of the mean over draws; the foreign head's own noise is
@@ -48,9 +48,9 @@ def main() -> None:
     parser.add_argument("--foreign", type=Path, help="a head of another origin, as images")
     parser.add_argument("--seeds", type=int, nargs="+", help="of upright heads")
     parser.add_argument("--draws", type=int, choices=range(1, 5), default=1, help="of the noise")
-    parser.add_argument("--shading-correction", action="store_true")
+    parser.add_argument("--no-shading-correction", action="store_true")
     asked = parser.parse_args()
-    settings = QsmSettings(shading_correction=asked.shading_correction)
+    settings = QsmSettings(shading_correction=not asked.no_shading_correction)
     asked.work.mkdir(parents=True, exist_ok=True)
     heads = [(pose, first + number) for number in range(asked.heads)
              for pose, first in FIRST.items()]  # fmt: skip

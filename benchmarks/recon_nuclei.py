@@ -10,7 +10,7 @@ samples relative to the network's training, where it is not the package's. Arms 
 L1-wavelet need it installed; images of its own are then mapped as any others.
 
 Usage: python benchmarks/recon_nuclei.py OUT [--heads N] [--first N] [--arms ARM ...]
-    [--weights METHOD=FILE ...] [--pattern TABLE, of the arms with a learned pattern]
+    [--weights METHOD=FILE ...] [--pattern AF=TABLE ..., of the arms with a learned pattern]
 """
 
 from __future__ import annotations
@@ -53,13 +53,14 @@ BART_LAMBDA = 0.002
 """The better of those of recon_echoes.py at this signal-to-noise ratio."""
 OWN = " own"
 """After the name of a protocol whose echoes have patterns of their own."""
-LEARNED = "af8 learned"
-"""A protocol whose pattern is a table's."""
+LEARNED = " learned"
+"""After the name of a protocol whose pattern is a table's."""
 SMALL, SMALL_CENTRE = "small ", (20, 14)
 """Before the name of a protocol, and its centre in place of the preset's, which at AF 8 takes 45 %
 of the samples."""
-ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own", LEARNED,
-         f"{SMALL}af8 own", f"{SMALL}af5 own")  # fmt: skip
+ORDER = ("af3", "af4", "af5", "full", "pi", "pi-rescan", "af8", "af5 own", "af8 own",
+         f"af8{LEARNED}", f"{SMALL}af8 own", f"{SMALL}af5 own", f"af3{LEARNED}", f"af4{LEARNED}",
+         f"af5{LEARNED}")  # fmt: skip
 """Protocols in the order in which their patterns and noise are drawn."""
 
 ARMS: dict[str, tuple[str, ReconSettings | None]] = {
@@ -99,12 +100,15 @@ ARMS: dict[str, tuple[str, ReconSettings | None]] = {
         f"{SMALL}af8{OWN}",
         weighed(ReconSettings("echo-joint"), 5.0),
     ),
-    "joint, learned pattern AF 8": (LEARNED, JOINT),
-    "echo-joint, learned pattern AF 8": (LEARNED, ReconSettings("echo-joint")),
+    **{
+        f"{name}, learned pattern AF {af}": (f"af{af}{LEARNED}", recon)
+        for af in (3, 4, 5, 8)
+        for name, recon in (("joint", JOINT), ("echo-joint", ReconSettings("echo-joint")))
+    },
 }
 
 DEFAULT_ARMS = ["full", "PI", "PI again", "joint AF 3", "joint AF 4", "joint AF 5"]
-NO_WEIGHTS: Mapping[str, str] = MappingProxyType({})
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def main() -> None:
@@ -115,13 +119,15 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=DEFAULT_ARMS)
     parser.add_argument("--weights", nargs="+", default=[], metavar="METHOD=FILE")
-    parser.add_argument("--pattern", default="", metavar="TABLE")
+    parser.add_argument("--pattern", nargs="+", default=[], metavar="AF=TABLE")
     options = parser.parse_args()
-    if options.pattern:
-        check_table(replace(PRESET, pattern=options.pattern), [LEARNED.split()[0]])
-    elif any(ARMS[arm][0] == LEARNED for arm in options.arms):
-        parser.error("an arm with a learned pattern needs --pattern TABLE")
     weights = dict(word.split("=", 1) for word in options.weights)
+    tables = {f"af{af}{LEARNED}": table for af, table in (w.split("=", 1) for w in options.pattern)}
+    for protocol, table_file in tables.items():
+        check_table(replace(PRESET, pattern=table_file), [protocol.removesuffix(LEARNED)])
+    for protocol in (ARMS[arm][0] for arm in options.arms):
+        if protocol.endswith(LEARNED) and protocol not in tables:
+            parser.error(f"expected --pattern {protocol.split()[0][2:]}=TABLE for {protocol}")
     torch.set_num_threads(1)
     keep_freed_memory()
     out = options.out
@@ -130,7 +136,7 @@ def main() -> None:
     for person in people[options.first : options.first + options.heads]:
         wanted = [arm for arm in options.arms if not values_file(out, person, arm).exists()]
         if wanted:
-            measure(person, wanted, out, weights, options.pattern)
+            measure(person, wanted, out, weights, tables)
     print(table(pd.concat([pd.read_csv(file) for file in sorted(out.glob("values-*.csv"))])))
 
 
@@ -153,14 +159,14 @@ def measure(
     person: Subject,
     arms: list[str],
     out: Path,
-    weights: Mapping[str, str] = NO_WEIGHTS,
-    pattern: str = "",
+    weights: Mapping[str, str] = NONE,
+    tables: Mapping[str, str] = NONE,
 ) -> None:
     """Write the mean susceptibility (ppb) of every nucleus under some arms."""
     acquisition = PRESET.acquisition
     head = head_of(person)
     labels, truth = at_scan_resolution(head, acquisition)
-    patterns = sampling_patterns(person, pattern)
+    patterns = sampling_patterns(person, tables)
     kspaces = scan(
         head,
         acquisition,
@@ -191,14 +197,14 @@ def by_bart(kspace: KSpace) -> tuple[torch.Tensor, float]:
     return torch.from_numpy(susceptibility(echoes).chi_ppm), cpu_s
 
 
-def sampling_patterns(person: Subject, table: str) -> dict[str, torch.Tensor]:
+def sampling_patterns(person: Subject, tables: Mapping[str, str]) -> dict[str, torch.Tensor]:
     """Every pattern, also where few arms are wanted: noise is drawn from one after another."""
     found = {}
     for number, name in enumerate(ORDER):
-        if name == LEARNED and not table:
+        if name.endswith(LEARNED) and name not in tables:
             continue
         protocol = PROTOCOLS[name.removeprefix(SMALL).split()[0]]
-        preset = replace(PRESET, pattern=table if name == LEARNED else "")
+        preset = replace(PRESET, pattern=tables.get(name, ""))
         if name.startswith(SMALL):
             preset = replace(preset, calibration=SMALL_CENTRE)
         found[name] = sampling_pattern(

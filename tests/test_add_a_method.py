@@ -105,7 +105,8 @@ def test_an_inversion_is_a_file_and_a_row(
         assert "{l1,toy}" in text
         assert "--toy-factor X of the result (above 0; default 2.0)" in text
         words = ["qsm", str(tmp_path / "out"), "--megre", str(tmp_path / "anat")]
-        assert main([*words, "--inversion", "toy", "--toy-factor", "3", "--reference", "none"]) == 0
+        bare = ["--reference", "none", "--no-shading-correction"]
+        assert main([*words, "--inversion", "toy", "--toy-factor", "3", *bare]) == 0
         table = settings_of(tmp_path / "out")["qsm"]
         assert (table["inversion"], table["toy"]) == ("toy", {"factor": 3.0})
         assert "a multiple (3) of the field (Toy 2026)" in said(tmp_path / "out")

@@ -272,8 +272,9 @@ def test_the_scale_follows_the_noise_within_a_factor_of_two() -> None:
         weights = start
         for update in range(1, 30):
             weights = update_weights(
-                weights, terms, start, update=update, residual=residual, slope=slope, inside=inside
-            )
+                weights, terms, start, update=update, residual=residual, slope=slope,
+                inside=inside, voxel_size_mm=SIZE_MM,
+            )  # fmt: skip
         assert weights.regularisation == pytest.approx(likeliest, rel=1e-3)
 
 
@@ -309,6 +310,7 @@ def test_the_noise_term_divides_the_weight_of_outliers_by_their_excess(noise: bo
     found = update_weights(
         start, DynamicTerms(noise=noise, structure=False, scale=False), start, update=1,
         residual=residual, slope=torch.full((3, 5, 5, 5), 0.01), inside=inside,
+        voxel_size_mm=SIZE_MM,
     )  # fmt: skip
     expected = data.clone()
     expected[2, 2, 2] /= 3.0 if noise else 1.0
@@ -316,29 +318,49 @@ def test_the_noise_term_divides_the_weight_of_outliers_by_their_excess(noise: bo
 
 
 @pytest.mark.parametrize("initial", [None, 0.7])
-def test_the_structure_term_divides_by_one_and_the_square_of_the_gradient(
+def test_the_structure_term_divides_by_one_and_the_fourth_power_of_the_gradient(
     initial: float | None,
 ) -> None:
     inside = torch.ones(4, 4, 4, dtype=torch.bool)
-    terms = DynamicTerms(noise=False, scale=False, steep_gradient=0.038)
-    slope = torch.zeros(3, 4, 4, 4)
-    slope[:, 1, 1, 1] = 0.038 * torch.tensor([0.6, 0.0, 0.8])  # halves it
-    slope[0, 2, 2, 2] = 3.5
+    terms = DynamicTerms(noise=False, scale=False, edge_gradient=0.003)
+    # Alike everywhere, so that smoothing leaves it.
+    slope = torch.tensor([0.003, -0.006, 0.0])[:, None, None, None].expand(3, 4, 4, 4).clone()
     first = None if initial is None else torch.full_like(slope, initial)
     start = Weights(regularisation=1e-4, data=torch.ones(4, 4, 4), structure=first)
-    expected = torch.full_like(slope, initial or 1.0)
-    expected[:, 1, 1, 1] *= 0.5
-    expected[:, 2, 2, 2] *= 0.1  # no less
-    for update in range(1, 12):
+    factor = torch.tensor([1 / 2, 0.1, 1.0])  # 1 / 17 would be less than the least
+    expected = (initial or 1.0) * factor[:, None, None, None].expand(3, 4, 4, 4)
+    for update in range(1, 15):
         found = update_weights(
             start, terms, start, update=update,
-            residual=torch.zeros(4, 4, 4), slope=slope, inside=inside,
+            residual=torch.zeros(4, 4, 4), slope=slope, inside=inside, voxel_size_mm=SIZE_MM,
         )  # fmt: skip
-        if update == terms.structure_update:
+        if update in terms.structure_updates:
             assert found.structure is not None
             torch.testing.assert_close(found.structure, expected)
         else:
             assert found.structure is first
+
+
+def test_a_surface_is_an_edge_where_noise_as_steep_is_none() -> None:
+    shape = (24, 24, 24)
+    terms = DynamicTerms(noise=False, scale=False)
+    start = Weights(regularisation=1e-4, data=torch.ones(shape), structure=None)
+    steep = 3 * terms.edge_gradient
+
+    def factor(slope: Tensor) -> Tensor:
+        found = update_weights(
+            start, terms, start, update=terms.structure_updates[0], residual=torch.zeros(shape),
+            slope=slope, inside=torch.ones(shape, dtype=torch.bool), voxel_size_mm=(1.0, 1.0, 1.0),
+        ).structure  # fmt: skip
+        assert found is not None
+        return found
+
+    surface = torch.zeros(3, *shape)
+    surface[0, 12] = steep
+    assert float(factor(surface)[0, 12].max()) < 0.6
+    assert torch.equal(factor(surface)[1:], torch.ones(2, *shape))
+    noise = steep * torch.randn(3, *shape, generator=torch.Generator().manual_seed(2))
+    assert float(factor(noise).mean()) > 0.9
 
 
 def test_it_does_not_stop_before_edges_weigh_less() -> None:

@@ -8,9 +8,13 @@ from torch import Tensor
 from accelqsm.grid import Triple
 from accelqsm.qsm.smooth import gaussian_mm
 
-FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.012, 0.002, 0.030
-"""Error without noise in tissue close to the mean of the brain, whose contrast regularisation
-lowers; far from it, where edges are found; and the contrast between the two. From four heads."""
+FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.008, 0.0038, 0.030
+"""Error without noise in tissue of ordinary susceptibility, whose contrast regularisation lowers;
+far from it, where edges are found; and the contrast between the two."""
+
+THIN_PPM = 0.01
+"""Susceptibility above the mean of the brain where the error is largest: that of cortex, which is
+thin. With the three above from eight heads."""
 
 SMOOTHING_MM = 2.5
 
@@ -20,8 +24,8 @@ def susceptibility_sd(
 ) -> Tensor:
     """Standard deviation of each voxel's susceptibility about the truth.
 
-    The root of the squares of the noise and of the error without noise, which falls from 12 ppb
-    where susceptibility is that of the brain's mean to 2 ppb where it is far from it.
+    The root of the squares of the noise and of the error without noise, which falls from 8 ppb
+    where susceptibility is 10 ppb above the brain's mean to 3.8 ppb where it is far from that.
 
     Args:
         chi_ppm: (x, y, z) in ppm.
@@ -33,7 +37,7 @@ def susceptibility_sd(
         (x, y, z) in ppm, zero outside the mask. One standard deviation holds the truth in 60 to
         75 % of the voxels of white matter, grey matter and nuclei of digital heads.
     """
-    level = chi_ppm[mask].mean()
+    level = chi_ppm[mask].mean() + THIN_PPM
     contrast = gaussian_mm(torch.where(mask, chi_ppm - level, 0), SMOOTHING_MM, voxel_size_mm)
     contrast /= CONTRAST_PPM
     model = STEEP_PPM + (FLAT_PPM - STEEP_PPM) * torch.exp(-contrast.square())

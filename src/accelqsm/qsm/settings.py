@@ -64,7 +64,7 @@ class QsmSettings(Settings):
         said="weights from the standard deviation of the field",
     )
     shading_correction: bool = setting(
-        False,
+        True,
         help="add what is broad in susceptibility and background removal takes for a field from "
         "outside, so that each tissue is alike everywhere",
         said="a correction of the shading that background removal leaves (smooth modes whose "

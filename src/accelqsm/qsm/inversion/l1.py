@@ -45,8 +45,8 @@ def l1_dipole_inversion(
     """Susceptibility that minimises 1/2 ||W (D chi - f)||^2 + lambda sum V h(grad chi), by ADMM.
 
     D is the unit dipole, grad the forward difference per mm, W the data weight, V the structure
-    weight: 0.3 on edges of the tissue, 0.02 outside the mask, 1 elsewhere, and less where an
-    estimate is steep (``update_weights``). h is the absolute value, rounded where it is small
+    weight: 0.3 on edges of the tissue, 0.02 outside the mask, 1 elsewhere, and less across edges
+    of an estimate (``update_weights``). h is the absolute value, rounded where it is small
     (Huber): an absolute value acts less on tissue where noise is added, and values would move with
     the noise; the mean of a linear filter does not.
 
@@ -118,7 +118,7 @@ def _dynamic_terms(settings: L1Settings) -> DynamicTerms | None:
         noise=settings.dynamic_noise,
         structure=settings.dynamic_structure,
         scale=settings.dynamic_scale,
-        steep_gradient=settings.steep_gradient,
+        edge_gradient=settings.edge_gradient,
     )
     return terms if terms.noise or terms.structure or terms.scale else None
 
@@ -251,6 +251,7 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
                 residual=explained - field,
                 slope=slope,
                 inside=problem.inside,
+                voxel_size_mm=gradient.voxel_size_mm,
             )
             data.reweigh(weights)
             if (weights.structure is not before.structure) or (

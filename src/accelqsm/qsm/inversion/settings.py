@@ -25,12 +25,13 @@ class L1Settings(Settings):
         unit="ppm/mm",
         help="gradient below which its weight is quadratic, so that values do not move with noise",
     )
-    steep_gradient: float = setting(
-        0.036,
+    edge_gradient: float = setting(
+        0.003,
         above=0,
         most=1000,
         unit="ppm/mm",
-        help="gradient of susceptibility that halves its weight, with dynamic structure",
+        help="gradient of susceptibility, smoothed by 1.2 mm, that halves its weight along an "
+        "axis, with dynamic structure",
     )
     magnitude_edges: bool = setting(
         True,
@@ -44,7 +45,7 @@ class L1Settings(Settings):
     )
     dynamic_structure: bool = setting(
         True,
-        help="smooth less where susceptibility is found to be steep, during the inversion",
+        help="smooth less across edges of susceptibility that are found during the inversion",
         said="less smoothing across edges found during the inversion",
     )
     dynamic_scale: bool = setting(
