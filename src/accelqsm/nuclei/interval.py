@@ -13,7 +13,7 @@ from scipy import ndimage
 from accelqsm.nuclei.measure import measure_nuclei
 from accelqsm.units import PPB_PER_PPM
 
-SHARED_SD_PPB = 2.8
+SHARED_SD_PPB = 2.0
 """What all voxels of a nucleus share: contrast lost to regularisation, background field that is
 left, and the reference region. From eight digital heads, the next two from six at three SNR."""
 
@@ -40,7 +40,7 @@ def interval_ppb(
 ) -> npt.NDArray[np.float64]:
     """Half of the 95 % interval of each nucleus' mean, in the rows of ``measure_nuclei``.
 
-    The root of the squares of what all voxels share (2.8 ppb), of the voxels' standard deviation
+    The root of the squares of what all voxels share (2 ppb), of the voxels' standard deviation
     over the root of the volumes of 20 mm^3 that the nucleus has room for, and of partial volume:
     0.15 of the change of the mean where the edge of the label is smoothed by half a voxel.
 

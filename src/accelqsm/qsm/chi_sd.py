@@ -8,11 +8,11 @@ from torch import Tensor
 from accelqsm.grid import Triple
 from accelqsm.qsm.smooth import gaussian_mm
 
-FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.008, 0.0038, 0.030
+FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.0082, 0.0035, 0.022
 """Error without noise in tissue of ordinary susceptibility, whose contrast regularisation lowers;
 far from it, where edges are found; and the contrast between the two."""
 
-THIN_PPM = 0.01
+THIN_PPM = 0.005
 """Susceptibility above the mean of the brain where the error is largest: that of cortex, which is
 thin. With the three above from eight heads."""
 
@@ -25,7 +25,7 @@ def susceptibility_sd(
     """Standard deviation of each voxel's susceptibility about the truth.
 
     The root of the squares of the noise and of the error without noise, which falls from 8 ppb
-    where susceptibility is 10 ppb above the brain's mean to 3.8 ppb where it is far from that.
+    where susceptibility is 5 ppb above the brain's mean to 3.5 ppb where it is far from that.
 
     Args:
         chi_ppm: (x, y, z) in ppm.
