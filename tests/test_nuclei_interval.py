@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,13 @@ import torch
 from accelqsm.dipole import forward_field
 from accelqsm.nuclei.interval import CORRELATED_MM3, COVERAGE_SD, SHARED_SD_PPB, interval_ppb
 from accelqsm.nuclei.measure import measure_nuclei
-from accelqsm.qsm.chi_sd import FLAT_PPM, STEEP_PPM, susceptibility_sd
+from accelqsm.qsm.chi_sd import (
+    CONTRAST_PPM,
+    FLAT_PPM,
+    STEEP_PPM,
+    THIN_PPM,
+    susceptibility_sd,
+)
 from accelqsm.qsm.inversion.l1 import l1_dipole_inversion
 from accelqsm.qsm.inversion.noise import l1_noise_sd
 from accelqsm.qsm.inversion.settings import L1Settings
@@ -78,7 +85,10 @@ def test_tissue_of_the_brains_mean_is_less_certain_than_nuclei_and_noise_adds_in
     chi[10:16, 10:16, 10:16] = 0.2
     quiet = susceptibility_sd(chi, mask, torch.zeros(mask.shape), voxel_size_mm=SIZE_MM)
     assert quiet[13, 13, 13] == pytest.approx(STEEP_PPM, rel=0.01)
-    assert quiet[24, 24, 24] == pytest.approx(FLAT_PPM, rel=0.01)
+    below = (float(chi[mask].mean()) + THIN_PPM) / CONTRAST_PPM
+    even = STEEP_PPM + (FLAT_PPM - STEEP_PPM) * math.exp(-(below**2))
+    assert quiet[24, 24, 24] == pytest.approx(even, rel=1e-3)
+    assert even > 0.9 * FLAT_PPM
     noisy = susceptibility_sd(chi + 1.0, mask, 0.005 * mask.float(), voxel_size_mm=SIZE_MM)
     torch.testing.assert_close(noisy**2, quiet**2 + 0.005**2 * mask, atol=1e-7, rtol=1e-3)
 
