@@ -318,16 +318,20 @@ def test_the_noise_term_divides_the_weight_of_outliers_by_their_excess(noise: bo
 
 
 @pytest.mark.parametrize("initial", [None, 0.7])
+@pytest.mark.parametrize(
+    ("gradient", "expected_factor"),
+    [(0.003, 1 / 2), (-0.0045, 1 / (1 + 1.5**4)), (0.006, 0.1)],  # 1 / 17 is less than the least
+)
 def test_the_structure_term_divides_by_one_and_the_fourth_power_of_the_gradient(
-    initial: float | None,
+    gradient: float, expected_factor: float, initial: float | None
 ) -> None:
     inside = torch.ones(4, 4, 4, dtype=torch.bool)
     terms = DynamicTerms(noise=False, scale=False, edge_gradient=0.003)
-    # Alike everywhere, so that smoothing leaves it.
-    slope = torch.tensor([0.003, -0.006, 0.0])[:, None, None, None].expand(3, 4, 4, 4).clone()
+    # Alike everywhere, so that smoothing leaves it; the median of all axes is zero.
+    slope = torch.tensor([gradient, 0.0, 0.0])[:, None, None, None].expand(3, 4, 4, 4).clone()
     first = None if initial is None else torch.full_like(slope, initial)
     start = Weights(regularisation=1e-4, data=torch.ones(4, 4, 4), structure=first)
-    factor = torch.tensor([1 / 2, 0.1, 1.0])  # 1 / 17 would be less than the least
+    factor = torch.tensor([expected_factor, 1.0, 1.0])
     expected = (initial or 1.0) * factor[:, None, None, None].expand(3, 4, 4, 4)
     for update in range(1, 15):
         found = update_weights(
@@ -361,6 +365,9 @@ def test_a_surface_is_an_edge_where_noise_as_steep_is_none() -> None:
     assert torch.equal(factor(surface)[1:], torch.ones(2, *shape))
     noise = steep * torch.randn(3, *shape, generator=torch.Generator().manual_seed(2))
     assert float(factor(noise).mean()) > 0.9
+    # However strong the noise is, most of it is no edge, and a surface above it is one.
+    assert float(factor(100 * noise).mean()) > 0.7
+    assert float(factor(100 * noise + 1000 * surface)[0, 12].mean()) < 0.2
 
 
 def test_it_does_not_stop_before_edges_weigh_less() -> None:

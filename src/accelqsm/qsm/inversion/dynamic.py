@@ -22,6 +22,10 @@ of noise are not."""
 EDGE_SHARPNESS = 4
 """Power of the gradient with which the regularisation ends on an edge."""
 
+LEAST_EDGE = 1.6
+"""Gradient of an edge over the median: where noise makes all of an estimate steep, as below a
+signal-to-noise ratio of about 20, what is no steeper than most of it is no edge."""
+
 LARGEST_CHANGE = 2.0
 SD_PER_MEDIAN = 1.4826
 """Standard deviation of a normal variable over its median absolute value."""
@@ -103,7 +107,8 @@ def update_weights(
     divided by |W r| / (t s). Structure: V / (1 + (g / g1)^4), with the gradient g of the estimate
     along the same axis, smoothed by 1.2 mm, at least 0.1 V: an absolute value lowers what it bounds
     by as much as it lowers noise, a penalty that ends on edges does not, and the smoothing tells
-    low edges of tissue (a putamen's are 10 ppb / mm) from noise. Scale: with a Laplacian prior of
+    low edges of tissue (a putamen's are 10 ppb / mm) from noise. g1 is the edge gradient, or 1.6
+    times the median of |g| if that is more, as noise makes it. Scale: with a Laplacian prior of
     mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the present
     lambda is taken.
 
@@ -133,8 +138,9 @@ def update_weights(
         excess = weighted / (terms.outlier_sd * max(sd, LEAST_SD_PPM))
         weights = replace(weights, data=data / excess.clamp_min(1))
     if terms.structure and update in terms.structure_updates:
-        smooth = [gaussian_mm(along, SLOPE_SD_MM, voxel_size_mm) for along in slope]
-        steepness = (torch.stack(smooth) / terms.edge_gradient) ** EDGE_SHARPNESS
+        smooth = torch.stack([gaussian_mm(along, SLOPE_SD_MM, voxel_size_mm) for along in slope])
+        median = float(smooth[:, inside].abs().median())
+        steepness = (smooth / max(terms.edge_gradient, LEAST_EDGE * median)) ** EDGE_SHARPNESS
         factor = (1 / (1 + steepness)).clamp_min(LEAST_STRUCTURE)
         if initial.structure is not None:
             factor *= initial.structure
