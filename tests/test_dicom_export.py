@@ -174,7 +174,8 @@ def test_anonymised_images_name_nobody(scan: Path, tmp_path: Path) -> None:
     assert exported(maps, scan, tmp_path / "two", "--anonymise") == 0
     source = pydicom.dcmread(next(scan.rglob("*.dcm")))
     for path in (tmp_path / "one").rglob("*.dcm"):
-        content = path.read_bytes()
+        # Pixels may hold any three bytes by chance.
+        content = path.read_bytes().replace(pydicom.dcmread(path).PixelData, b"")
         for secret in (*SECRETS, source.StudyInstanceUID, source.FrameOfReferenceUID):
             assert secret.encode() not in content, secret
     one, two = (images(tmp_path / name / "susceptibility")[0] for name in ("one", "two"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 
 import nibabel
 import numpy as np
@@ -61,14 +62,14 @@ def test_a_power_of_two_changes_no_bit_of_a_map(n_echoes: int) -> None:
         assert_same(once, mapped(made, factor), factor)
 
 
-def shadowed(echo_times_s: tuple[float, ...], noise_sd: float) -> Phantom:
+def shadowed(echo_times_s: tuple[float, ...], noise_sd: float, draw: int = 1) -> Phantom:
     """A phantom whose signal falls along y, with holes that have next to none."""
     made = phantom(echo_times_s, noise_sd=0)
     at_mm = list(torch.from_numpy(made.grid.world_mm()).double())
     signal = torch.exp(-at_mm[1] / 40)
     for centre_mm, radius_mm in (((8, -22, 18), 7), ((-20, 10, -14), 6), ((0, -5, 25), 5)):
         signal[ellipsoid(at_mm, (radius_mm,) * 3, centre_mm)] = 0.002
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(draw)
     noise = torch.randn(made.echoes.shape, dtype=made.echoes.dtype, generator=generator)
     return replace(made, echoes=made.echoes * signal + noise_sd * 2**0.5 * noise)
 
@@ -76,14 +77,19 @@ def shadowed(echo_times_s: tuple[float, ...], noise_sd: float) -> Phantom:
 @pytest.mark.filterwarnings("ignore::accelqsm.errors.InputWarning")
 def test_two_echoes_with_holes_have_their_slope_in_any_unit() -> None:
     """Noise that is taken as one unit counts as nothing where the unit is small: slope 0.70."""
-    made = shadowed(TIMES_S[:2], 1 / 15)
-    slopes = []
-    for factor in (1.0, 3.0, 3000.0):
-        found = mapped(made, factor)
-        slopes.append(slope(torch.from_numpy(found.chi_ppm), torch.from_numpy(found.mask), made))
-    assert slopes[0] == pytest.approx(1, abs=0.05)
+    made = [shadowed(TIMES_S[:2], 1 / 15, draw) for draw in range(1, 7)]
+    slopes = [slope_in_unit(one, 1.0) for one in made]
+    # So much noise gives single draws an SD of 0.12.
+    assert fmean(slopes) == pytest.approx(1, abs=0.1)
     # Factors that are no powers of two round otherwise, which forty iterations can carry on.
-    assert slopes[1:] == pytest.approx([slopes[0]] * 2, abs=3e-3)
+    others = [slope_in_unit(made[0], factor) for factor in (3.0, 3000.0)]
+    assert others == pytest.approx([slopes[0]] * 2, abs=3e-3)
+
+
+def slope_in_unit(made: Phantom, factor: float) -> float:
+    """Slope of the nuclei of images in a unit that many times smaller."""
+    found = mapped(made, factor)
+    return slope(torch.from_numpy(found.chi_ppm), torch.from_numpy(found.mask), made)
 
 
 @pytest.mark.filterwarnings("ignore::accelqsm.errors.InputWarning")
