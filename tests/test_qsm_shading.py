@@ -159,10 +159,9 @@ def test_the_map_of_a_head_is_nearer_to_the_truth(background: str) -> None:
         known = found.mask & (truth != 0)
         wrong = (found.chi_ppm - truth)[known]
         where = positions(known, voxel_size_mm=grid.voxel_size_mm, b0_direction=UPRIGHT)
-        modes = harmonic_modes(where)
-        modes = torch.cat([modes, torch.ones_like(modes[:1])]).T
+        broad = torch.cat([harmonic_modes(where), torch.ones_like(where[:1])]).T
         wrong = wrong.double()[:, None]
-        left = wrong - modes @ torch.linalg.lstsq(modes, wrong).solution
+        left = wrong - broad @ torch.linalg.lstsq(broad, wrong).solution
         return float(wrong.std()), float(1 - left.var() / wrong.var())
 
     (before, shading_before), (after, shading_after) = error(False), error(True)
