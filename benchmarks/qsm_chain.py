@@ -40,6 +40,7 @@ PLAIN = L1Settings(
     small_gradient=0.0,
     dynamic_noise=False,
     dynamic_structure=False,
+    restore_contrast=False,
     n_iterations=100,
     tolerance=1e-2,
 )

@@ -13,7 +13,13 @@ from accelqsm.dipole import forward_field
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
 from accelqsm.qsm.chain import reference_to
-from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, update_weights
+from accelqsm.qsm.inversion.dynamic import (
+    RESTORED_SD_MM,
+    DynamicTerms,
+    Weights,
+    restored_field,
+    update_weights,
+)
 from accelqsm.qsm.inversion.edges import tissue_edges
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.l1 import (
@@ -25,7 +31,7 @@ from accelqsm.qsm.inversion.settings import L1Settings
 
 SIZE_MM: Triple = (1.0, 1.0, 1.0)
 OBLIQUE: Triple = (0.36, -0.48, 0.8)
-FIXED = L1Settings(dynamic_noise=False, dynamic_structure=False)
+FIXED = L1Settings(dynamic_noise=False, dynamic_structure=False, restore_contrast=False)
 NOISE = L1Settings()
 
 
@@ -209,8 +215,8 @@ def test_voxels_offset_by_a_whole_turn_do_little_harm_with_the_noise_term() -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["magnitude", "R2*", "estimate"])
-def test_structure_keeps_an_edge_of_the_tissue_or_of_the_estimate(source: str) -> None:
+@pytest.mark.parametrize("source", ["magnitude", "R2*", "estimate", "residual"])
+def test_contrast_is_kept_by_edges_and_by_what_the_residual_gives_back(source: str) -> None:
     shape = (32, 32, 32)
     inside = soft_sphere(shape, 5)
     mask = ball(shape, 13)
@@ -234,8 +240,10 @@ def test_structure_keeps_an_edge_of_the_tissue_or_of_the_estimate(source: str) -
     elif source == "R2*":
         rate = 20 + 30 * inside
         kept = recovered(tissue_edges(flat, rate, mask, voxel_size_mm=SIZE_MM), FIXED)
-    else:
+    elif source == "estimate":
         kept = recovered(None, replace(FIXED, dynamic_structure=True))
+    else:
+        kept = recovered(None, replace(FIXED, restore_contrast=True))
     assert recovered(None, FIXED) + 0.01 < kept < 0.11
 
 
@@ -320,7 +328,7 @@ def test_the_noise_term_divides_the_weight_of_outliers_by_their_excess(noise: bo
 @pytest.mark.parametrize("initial", [None, 0.7])
 @pytest.mark.parametrize(
     ("gradient", "expected_factor"),
-    [(0.003, 1 / 2), (-0.0045, 1 / (1 + 1.5**4)), (0.006, 0.1)],  # 1 / 17 is less than the least
+    [(0.003, 1 / 2), (-0.0045, 1 / (1 + 1.5**4)), (0.006, 0.07)],  # 1 / 17 is less than the least
 )
 def test_the_structure_term_divides_by_one_and_the_fourth_power_of_the_gradient(
     gradient: float, expected_factor: float, initial: float | None
@@ -343,6 +351,23 @@ def test_the_structure_term_divides_by_one_and_the_fourth_power_of_the_gradient(
             torch.testing.assert_close(found.structure, expected)
         else:
             assert found.structure is first
+
+
+def test_what_was_taken_of_the_field_comes_back_without_its_noise() -> None:
+    shape = (32, 32, 32)
+    known = torch.ones(shape, dtype=torch.float64)
+    known[:, :, 20:] = 0
+    field = torch.zeros_like(known)
+    broad = torch.full_like(field, 0.002)
+    # What lies where the field is not known counts for nothing, and nothing is added there.
+    taken = torch.where(known > 0, broad, 1.0)
+    found = restored_field(field, -taken, known, SIZE_MM)
+    torch.testing.assert_close(found, broad * known)
+    noise = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    found = restored_field(field, noise, torch.ones_like(noise), SIZE_MM)
+    # A Gaussian of variance s^2 averages 8 (pi s^2)^1.5 voxels; those at the border fewer.
+    expected = (8 * math.pi**1.5 * RESTORED_SD_MM**3) ** -0.5
+    assert float(found[4:-4, 4:-4, 4:-4].std()) == pytest.approx(expected, rel=0.05)
 
 
 def test_a_surface_is_an_edge_where_noise_as_steep_is_none() -> None:

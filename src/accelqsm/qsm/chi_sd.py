@@ -8,7 +8,7 @@ from torch import Tensor
 from accelqsm.grid import Triple
 from accelqsm.qsm.smooth import gaussian_mm
 
-FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.0082, 0.0035, 0.022
+FLAT_PPM, STEEP_PPM, CONTRAST_PPM = 0.0082, 0.0039, 0.022
 """Error without noise in tissue of ordinary susceptibility, whose contrast regularisation lowers;
 far from it, where edges are found; and the contrast between the two."""
 
@@ -25,7 +25,7 @@ def susceptibility_sd(
     """Standard deviation of each voxel's susceptibility about the truth.
 
     The root of the squares of the noise and of the error without noise, which falls from 8 ppb
-    where susceptibility is 5 ppb above the brain's mean to 3.5 ppb where it is far from that.
+    where susceptibility is 5 ppb above the brain's mean to 3.9 ppb where it is far from that.
 
     Args:
         chi_ppm: (x, y, z) in ppm.

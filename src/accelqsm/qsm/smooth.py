@@ -49,7 +49,7 @@ def gaussian_within(volume: Tensor, inside: Tensor, sd_mm: float, voxel_size_mm:
 
     Args:
         volume: real (x, y, z).
-        inside: bool (x, y, z).
+        inside: bool (x, y, z), or how much each voxel counts.
         sd_mm: standard deviation in mm.
         voxel_size_mm: edge lengths of a voxel in mm.
     """

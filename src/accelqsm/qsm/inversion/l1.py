@@ -10,7 +10,12 @@ from torch import Tensor
 from accelqsm.dipole import dipole_kernel
 from accelqsm.errors import InputError
 from accelqsm.grid import Triple
-from accelqsm.qsm.inversion.dynamic import DynamicTerms, Weights, update_weights
+from accelqsm.qsm.inversion.dynamic import (
+    DynamicTerms,
+    Weights,
+    restored_field,
+    update_weights,
+)
 from accelqsm.qsm.inversion.gradient import Gradient
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.spikes import spike_weight
@@ -19,7 +24,7 @@ from accelqsm.runtime.progress import staged
 
 DEFAULT = L1Settings()
 MARGIN_VOXELS = (12, 12, 12)
-PENALTY_PER_REGULARISATION = 40.0
+PENALTY_PER_REGULARISATION = 25.0
 DATA_PENALTY = 0.1
 RELAXATION = 1.7
 """Over-relaxation of the iterations, which all but halves their number."""
@@ -50,7 +55,7 @@ def l1_dipole_inversion(
     (Huber): an absolute value acts less on tissue where noise is added, and values would move with
     the noise; the mean of a linear filter does not.
 
-    The split z = grad chi has the penalty rho = 40 lambda. A second split v = D chi makes the
+    The split z = grad chi has the penalty rho = 25 lambda. A second split v = D chi makes the
     weighted data term separable, and is left out where W = 1.
 
     Args:
@@ -117,10 +122,12 @@ def _dynamic_terms(settings: L1Settings) -> DynamicTerms | None:
     terms = DynamicTerms(
         noise=settings.dynamic_noise,
         structure=settings.dynamic_structure,
+        contrast=settings.restore_contrast,
         scale=settings.dynamic_scale,
         edge_gradient=settings.edge_gradient,
     )
-    return terms if terms.noise or terms.structure or terms.scale else None
+    switched_on = terms.noise or terms.structure or terms.contrast or terms.scale
+    return terms if switched_on else None
 
 
 def _initial_weights(
@@ -181,13 +188,15 @@ class _FieldSplit:
     """ADMM variable v = D chi, which makes the weighted data term separable.
 
     Attributes:
+        field: f, with what was added back to it.
         penalty: weight of ||v - D chi||^2.
         pull: half spectrum of penalty D^T (v - dual), the data part of the normal equation of chi.
     """
 
     def __init__(self, problem: _Problem) -> None:
-        self._problem = problem
+        self._kernel = problem.kernel
         self._confidence = problem.weights.confidence(problem.field)
+        self.field = problem.field
         self._dual = torch.zeros_like(problem.field)
         self._split = problem.field
         self.penalty = 1.0 if problem.weights.data is None else DATA_PENALTY
@@ -196,18 +205,22 @@ class _FieldSplit:
     def reweigh(self, weights: Weights) -> None:
         """Set new data weights; the dual is proportional to W^2 and is scaled with it."""
         before = self._confidence
-        self._confidence = weights.confidence(self._problem.field)
+        self._confidence = weights.confidence(self.field)
         self._dual *= _decrease_ratio(before, self._confidence)
+
+    def restore(self, residual: Tensor, voxel_size_mm: Triple) -> None:
+        """Add back to the field what the penalty has taken, by ``residual`` = D chi - f."""
+        self.field = restored_field(self.field, residual, self._confidence, voxel_size_mm)
 
     def update(self, explained: Tensor) -> None:
         """Update v and its dual from ``explained`` = D chi."""
         proposed = RELAXATION * explained + (1 - RELAXATION) * self._split + self._dual
-        self._split = (self._confidence * self._problem.field + self.penalty * proposed) / (
+        self._split = (self._confidence * self.field + self.penalty * proposed) / (
             self._confidence + self.penalty
         )
         self._dual = proposed - self._split
         pull = torch.fft.rfftn(self._split - self._dual)
-        self.pull = pull.mul_(self._problem.kernel).mul_(self.penalty)
+        self.pull = pull.mul_(self._kernel).mul_(self.penalty)
 
 
 def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings) -> Tensor:
@@ -229,7 +242,7 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
         spectrum /= system
         previous, chi = chi, torch.fft.irfftn(spectrum, s=field.shape)
         change = torch.linalg.vector_norm(chi - previous)
-        settled = dynamic is None or iteration > dynamic.last_structure
+        settled = dynamic is None or iteration > dynamic.last_step
         if settled and change <= settings.tolerance * torch.linalg.vector_norm(chi):
             break
         slope = gradient(chi)
@@ -242,18 +255,20 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
             continue
         explained = problem.field_of(spectrum)
         if dynamic is not None and iteration % dynamic.period == 0:
-            before = weights
+            before, residual = weights, explained - data.field
             weights = update_weights(
                 before,
                 dynamic,
                 problem.weights,
                 update=iteration // dynamic.period,
-                residual=explained - field,
+                residual=residual,
                 slope=slope,
                 inside=problem.inside,
                 voxel_size_mm=gradient.voxel_size_mm,
             )
             data.reweigh(weights)
+            if dynamic.contrast and iteration == dynamic.last_step:
+                data.restore(residual, gradient.voxel_size_mm)
             if (weights.structure is not before.structure) or (
                 weights.regularisation != before.regularisation
             ):

@@ -14,7 +14,7 @@ from accelqsm.qsm.inversion.l1 import MARGIN_VOXELS
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.volume import box_of
 
-STRUCTURE = 0.3
+STRUCTURE = 0.22
 """Mean factor of the regularisation, between that on edges and that elsewhere."""
 
 RESPONSE = 0.8

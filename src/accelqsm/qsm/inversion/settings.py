@@ -12,7 +12,7 @@ class L1Settings(Settings):
     """Settings of the inversion with an L1 penalty on the gradient."""
 
     regularisation: float = setting(
-        5.5e-4,
+        9e-4,
         least=1e-8,
         most=10,
         unit="ppm mm",
@@ -26,7 +26,7 @@ class L1Settings(Settings):
         help="gradient below which its weight is quadratic, so that values do not move with noise",
     )
     edge_gradient: float = setting(
-        0.003,
+        0.0026,
         above=0,
         most=1000,
         unit="ppm/mm",
@@ -47,6 +47,11 @@ class L1Settings(Settings):
         True,
         help="smooth less across edges of susceptibility that are found during the inversion",
         said="less smoothing across edges found during the inversion",
+    )
+    restore_contrast: bool = setting(
+        True,
+        help="add back to the field, once during the inversion, what the penalty has taken of it",
+        said="contrast that the penalty takes given back once (a Bregman iteration)",
     )
     dynamic_scale: bool = setting(
         False,
