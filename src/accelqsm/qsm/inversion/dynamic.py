@@ -112,10 +112,10 @@ def update_weights(
 
     Noise: s = 1.48 median |W r|, or 1 ppb if it is less; where |W r| > t s, the initial W is
     divided by |W r| / (t s). Structure: V / (1 + (g / g1)^4), with the gradient g of the estimate
-    along the same axis, smoothed by 1.2 mm, at least 0.07 V: an absolute value lowers what it bounds
-    by as much as it lowers noise, a penalty that ends on edges does not, and the smoothing tells
-    low edges of tissue (a putamen's are 10 ppb / mm) from noise. g1 is the edge gradient, or 1.6
-    times the median of |g| if that is more, as noise makes it. Scale: with a Laplacian prior of
+    along the same axis, smoothed by 1.2 mm, at least 0.07 V: an absolute value lowers what it
+    bounds by as much as it lowers noise, a penalty that ends on edges does not, and the smoothing
+    tells low edges of tissue (a putamen's are 10 ppb / mm) from noise. g1 is the edge gradient, or
+    1.6 times the median of |g| if that is more, as noise makes it. Scale: with a Laplacian prior of
     mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the present
     lambda is taken.
 
