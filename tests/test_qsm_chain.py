@@ -219,17 +219,23 @@ def test_every_setting_finds_the_nuclei(
 @pytest.mark.slow
 def test_nuclei_that_darken_late_echoes_lose_less_to_smoothing() -> None:
     dark = scan(GRID, iron_per_s=40.0)
-    smooth = L1Settings(regularisation=2e-3, dynamic_structure=False)
+    smooth = L1Settings(regularisation=2e-3, dynamic_structure=False, restore_contrast=False)
     lost = lost_ppm(dark, smooth)
     assert abs(lost) < 0.3 * lost_ppm(dark, replace(smooth, magnitude_edges=False))
 
 
 @pytest.mark.slow
 def test_edges_of_the_estimate_keep_what_smoothing_takes_from_nuclei(products: LagProducts) -> None:
-    smooth = L1Settings(regularisation=2e-3, magnitude_edges=False)
+    smooth = L1Settings(regularisation=2e-3, magnitude_edges=False, restore_contrast=False)
     assert abs(lost_ppm(products, smooth)) < 0.06 * sum(NUCLEI.values())
     without = replace(smooth, dynamic_structure=False)
     assert lost_ppm(products, without) > 0.3 * sum(NUCLEI.values())
+
+
+@pytest.mark.slow
+def test_contrast_given_back_leaves_nuclei_less_to_lose(products: LagProducts) -> None:
+    lost = lost_ppm(products, L1Settings())
+    assert abs(lost) < 0.5 * lost_ppm(products, L1Settings(restore_contrast=False))
 
 
 def lost_ppm(products: LagProducts, inversion: L1Settings) -> float:
