@@ -50,7 +50,7 @@ class L1Settings(Settings):
     )
     restore_contrast: bool = setting(
         True,
-        help="add back to the field, once during the inversion, what the penalty has taken of it",
+        help="add back to the field, after 26 iterations, what the penalty has taken of it",
         said="contrast that the penalty takes given back once (a Bregman iteration)",
     )
     dynamic_scale: bool = setting(
