@@ -97,7 +97,7 @@ def test_every_method_reconstructs_where_the_pattern_lies(
         QsmSettings(
             reference="none",
             inversion_settings=L1Settings(
-                n_iterations=2, dynamic_structure=True, dynamic_scale=True
+                n_iterations=28, dynamic_structure=True, dynamic_scale=True
             ),
         ),
     ],

@@ -368,6 +368,14 @@ def test_what_was_taken_of_the_field_comes_back_without_its_noise() -> None:
     # A Gaussian of variance s^2 averages 8 (pi s^2)^1.5 voxels; those at the border fewer.
     expected = (8 * math.pi**1.5 * RESTORED_SD_MM**3) ** -0.5
     assert float(found[4:-4, 4:-4, 4:-4].std()) == pytest.approx(expected, rel=0.05)
+    # Voxels too large to be smoothed in mm are smoothed in voxels.
+    of_2_mm, of_4_mm = (
+        restored_field(field, noise, torch.ones_like(noise), (size, size, size)) for size in (2, 4)
+    )
+    torch.testing.assert_close(of_4_mm, of_2_mm)
+    side = math.exp(-((2 / RESTORED_SD_MM) ** 2) / 2)
+    expected = ((1 + 2 * side**2) / (1 + 2 * side) ** 2) ** 1.5
+    assert float(of_4_mm[4:-4, 4:-4, 4:-4].std()) == pytest.approx(expected, rel=0.05)
 
 
 def test_a_surface_is_an_edge_where_noise_as_steep_is_none() -> None:

@@ -12,6 +12,7 @@ from accelqsm.fourier import PHASE_ENCODES, ifft
 from accelqsm.grid import Triple, centred_grid, unit_vector
 from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.field.lags import lag_products
+from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.qsm.shading.modes import harmonic_modes, positions
 from accelqsm.qsm.shading.tissue import tissue_shading
@@ -130,6 +131,14 @@ def test_the_methods_text_says_that_it_was_used() -> None:
     assert "Van Leemput" not in susceptibility_text(plain)
     added = set(susceptibility_citations(QsmSettings())) - set(susceptibility_citations(plain))
     assert added == {"mixture"}
+
+
+def test_the_methods_text_says_that_contrast_was_given_back() -> None:
+    plain = QsmSettings(inversion_settings=L1Settings(restore_contrast=False))
+    assert "Osher" in susceptibility_text(QsmSettings())
+    assert "Osher" not in susceptibility_text(plain)
+    added = set(susceptibility_citations(QsmSettings())) - set(susceptibility_citations(plain))
+    assert added == {"bregman"}
 
 
 @pytest.mark.slow

@@ -215,6 +215,8 @@ def susceptibility_citations(qsm: QsmSettings, source: Mapping[str, Any] = NOTHI
         keys += BACKGROUNDS[qsm.background].citations
     if "inversion" in steps:
         keys += [*INVERSIONS[qsm.inversion].citations, *REFERENCES[qsm.reference].citations]
+        given_back = getattr(qsm.inversion_settings, "restore_contrast", False)
+        keys += ["bregman"] if given_back else []
         keys += ["mixture"] if qsm.shading_correction else []
     return [*keys, "consensus"]
 

@@ -55,6 +55,7 @@ def l1_dipole_inversion(
     (Huber): an absolute value acts less on tissue where noise is added, and values would move with
     the noise; the mean of a linear filter does not.
 
+    After 26 iterations what the penalty has taken of f is added to it (``restored_field``).
     The split z = grad chi has the penalty rho = 25 lambda. A second split v = D chi makes the
     weighted data term separable, and is left out where W = 1.
 

@@ -50,8 +50,9 @@ class L1Settings(Settings):
     )
     restore_contrast: bool = setting(
         True,
-        help="add back to the field, after 26 iterations, what the penalty has taken of it",
-        said="contrast that the penalty takes given back once (a Bregman iteration)",
+        help="add back to the field what the penalty has taken of it, after 26 iterations; it acts "
+        "over the ten that follow",
+        said="contrast that the penalty takes given back once (Osher et al. 2005)",
     )
     dynamic_scale: bool = setting(
         False,
