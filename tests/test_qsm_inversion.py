@@ -328,7 +328,7 @@ def test_the_noise_term_divides_the_weight_of_outliers_by_their_excess(noise: bo
 @pytest.mark.parametrize("initial", [None, 0.7])
 @pytest.mark.parametrize(
     ("gradient", "expected_factor"),
-    [(0.003, 1 / 2), (-0.0045, 1 / (1 + 1.5**4)), (0.006, 0.07)],  # 1 / 17 is less than the least
+    [(0.003, 1 / 2), (-0.0045, 1 / (1 + 1.5**4)), (0.0075, 0.03)],  # 1 / 40 is less than the least
 )
 def test_the_structure_term_divides_by_one_and_the_fourth_power_of_the_gradient(
     gradient: float, expected_factor: float, initial: float | None

@@ -12,7 +12,7 @@ from accelqsm.grid import Triple
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.smooth import gaussian_mm, gaussian_within
 
-LEAST_STRUCTURE = 0.07
+LEAST_STRUCTURE = 0.03
 """Factor of the regularisation on the steepest edge of an estimate."""
 
 SLOPE_SD_MM = 1.2
@@ -115,7 +115,7 @@ def update_weights(
 
     Noise: s = 1.48 median |W r|, or 1 ppb if it is less; where |W r| > t s, the initial W is
     divided by |W r| / (t s). Structure: V / (1 + (g / g1)^4), with the gradient g of the estimate
-    along the same axis, smoothed by 1.2 mm, at least 0.07 V: an absolute value lowers what it
+    along the same axis, smoothed by 1.2 mm, at least 0.03 V: an absolute value lowers what it
     bounds by as much as it lowers noise, a penalty that ends on edges does not, and the smoothing
     tells low edges of tissue (a putamen's are 10 ppb / mm) from noise. g1 is the edge gradient, or
     1.6 times the median of |g| if that is more, as noise makes it. Scale: with a Laplacian prior of
