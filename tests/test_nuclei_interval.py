@@ -35,11 +35,12 @@ def mask_of(shape: tuple[int, int, int], depth: int) -> torch.Tensor:
     return mask
 
 
+@pytest.mark.parametrize("restore_contrast", [True, False])
 @pytest.mark.parametrize("sd_ppm", [0.002, 0.006])
-def test_noise_of_the_field_spreads_as_predicted(sd_ppm: float) -> None:
+def test_noise_of_the_field_spreads_as_predicted(sd_ppm: float, restore_contrast: bool) -> None:
     mask = mask_of((36, 36, 30), 4)
     generator = torch.Generator().manual_seed(3)
-    settings = L1Settings(dynamic_noise=False, dynamic_structure=False, restore_contrast=False)
+    settings = L1Settings(dynamic_noise=False, restore_contrast=restore_contrast)
     truth = torch.zeros(mask.shape)
     truth[12:20, 12:20, 10:18] = 0.05
     field = forward_field(truth, voxel_size_mm=SIZE_MM, b0_direction=B0)
@@ -61,7 +62,7 @@ def test_noise_of_the_field_spreads_as_predicted(sd_ppm: float) -> None:
         torch.full(mask.shape, sd_ppm), mask, voxel_size_mm=SIZE_MM, b0_direction=B0,
         settings=settings,
     )  # fmt: skip
-    assert found == pytest.approx(float(predicted[deep].mean()), rel=0.4)
+    assert found == pytest.approx(float(predicted[deep].mean()), rel=0.25)
     assert (predicted[~mask] == 0).all()
 
 

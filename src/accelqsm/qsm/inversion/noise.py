@@ -14,12 +14,13 @@ from accelqsm.qsm.inversion.l1 import MARGIN_VOXELS
 from accelqsm.qsm.inversion.settings import L1Settings
 from accelqsm.qsm.volume import box_of
 
-STRUCTURE = 0.22
-"""Mean factor of the regularisation, between that on edges and that elsewhere."""
+STRUCTURE, RESTORED = 0.3, 0.22
+"""Mean factor of the regularisation, between that on edges and that elsewhere; less where contrast
+is given back, and noise with it."""
 
 RESPONSE = 0.8
-"""Noise found over that of the linear filter; with STRUCTURE from differences of maps of four
-heads at SNR 100, 50 and 25, STRUCTURE, for today's penalty, of three."""
+"""Noise found over that of the linear filter, from differences of maps of four heads at SNR 100,
+50 and 25; the two above, for today's penalty, of three."""
 
 N_ROUNDS = 8
 SMALLEST = 1e-12
@@ -68,9 +69,10 @@ def l1_noise_sd(
     power = Gradient(voxel_size_mm).power_spectrum(variance)
     typical = float(field_sd_ppm[known].square().median())
     steepness = math.sqrt(typical) / min(voxel_size_mm)
+    structure = RESTORED if settings.restore_contrast else STRUCTURE
     for _ in range(N_ROUNDS):
         small = math.hypot(settings.small_gradient, steepness)
-        weight = STRUCTURE * settings.regularisation / max(small, SMALLEST)
+        weight = structure * settings.regularisation / max(small, SMALLEST)
         response = kernel / (kernel.square() + weight * power).clamp_min(SMALLEST)
         # Mean over the half spectrum, which has all but its first and last plane once for two.
         steepness = math.sqrt(typical * float((power * response.square()).mean()) / 3)
