@@ -6,7 +6,7 @@ from there to susceptibility on the CPU, prewhitening, network, sums and the who
 Each network runs twice, since the first run loads and chooses kernels. Then the demo's size on
 the GPU and on the CPU, and how far the nuclei lie apart.
 
-Usage: python benchmarks/gpu.py [--cases paper agreement] [--weights per-coil per-coil-wide joint]
+Usage: python benchmarks/gpu.py [--cases paper agreement] [--weights NAME ..., all of the package]
 """
 
 from __future__ import annotations
