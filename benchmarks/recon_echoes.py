@@ -141,10 +141,16 @@ def _options() -> argparse.Namespace:
     options.weights = dict(word.split("=", 1) for word in options.weights)
     options.calibration = tuple(options.calibration)
     if options.pattern:
-        table = torch.from_numpy(read_pattern(options.pattern, (SHAPE[1], SHAPE[2])))
-        options.af = [round(table.numel() / int(table.sum()))]
+        ((acceleration, table),) = pattern_of_file(options.pattern).items()
+        options.af = [acceleration]
         options.pattern, options.of_each_echo = table, table.ndim == 3
     return options
+
+
+def pattern_of_file(path: Path) -> dict[int, Tensor]:
+    """A pattern as ``accelqsm pattern`` writes it, by its acceleration."""
+    table = torch.from_numpy(read_pattern(path, (SHAPE[1], SHAPE[2])))
+    return {round(table.numel() / int(table.sum())): table}
 
 
 def can_run(settings: ReconSettings, options: argparse.Namespace) -> bool:

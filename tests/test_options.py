@@ -11,7 +11,7 @@ import pytest
 
 from accelqsm.errors import InputError
 from accelqsm.options.arguments import add_settings, given_table
-from accelqsm.options.registry import Choice, Registry, said_of
+from accelqsm.options.registry import Choice, Registry, switched_on
 from accelqsm.options.setting import CHOSEN, Settings, setting
 from accelqsm.options.table import from_table, plain
 
@@ -146,8 +146,11 @@ def test_a_row_says_itself_with_its_settings() -> None:
     assert row.name == "fit"
     assert row.describe(FitSettings(order=7)) == "a fit of order 7"
     assert row.load()(16.0) == 4.0
-    assert said_of(FitSettings(robust=True)) == ["outliers left out"]
-    assert said_of(FitSettings()) == said_of(None) == []
+    assert [switch.said for switch in switched_on(FitSettings(robust=True))] == [
+        "outliers left out"
+    ]
+    assert switched_on(FitSettings(robust=True), but={"robust"}) == []
+    assert switched_on(FitSettings()) == switched_on(None) == []
     with pytest.raises(InputError, match="way: expected a new name, found 'fitted' again"):
         WAYS.add(Choice("fitted", "math:sqrt", ""))
     with WAYS.with_row(Choice("guess", "math:sqrt", "")):

@@ -280,8 +280,8 @@ def test_the_scale_follows_the_noise_within_a_factor_of_two() -> None:
         weights = start
         for update in range(1, 30):
             weights = update_weights(
-                weights, terms, start, update=update, residual=residual, slope=slope,
-                inside=inside, voxel_size_mm=SIZE_MM,
+                weights, terms, start, iteration=2 * update, residual=residual,
+                slope=slope, inside=inside, voxel_size_mm=SIZE_MM,
             )  # fmt: skip
         assert weights.regularisation == pytest.approx(likeliest, rel=1e-3)
 
@@ -316,7 +316,7 @@ def test_the_noise_term_divides_the_weight_of_outliers_by_their_excess(noise: bo
     data = torch.full((5, 5, 5), 0.5)
     start = Weights(regularisation=1e-4, data=data, structure=None)
     found = update_weights(
-        start, DynamicTerms(noise=noise, structure=False, scale=False), start, update=1,
+        start, DynamicTerms(noise=noise, structure=False, scale=False), start, iteration=2,
         residual=residual, slope=torch.full((3, 5, 5, 5), 0.01), inside=inside,
         voxel_size_mm=SIZE_MM,
     )  # fmt: skip
@@ -341,12 +341,12 @@ def test_the_structure_term_divides_by_one_and_the_fourth_power_of_the_gradient(
     start = Weights(regularisation=1e-4, data=torch.ones(4, 4, 4), structure=first)
     factor = torch.tensor([expected_factor, 1.0, 1.0])
     expected = (initial or 1.0) * factor[:, None, None, None].expand(3, 4, 4, 4)
-    for update in range(1, 15):
+    for iteration in range(2, 30, 2):
         found = update_weights(
-            start, terms, start, update=update,
+            start, terms, start, iteration=iteration,
             residual=torch.zeros(4, 4, 4), slope=slope, inside=inside, voxel_size_mm=SIZE_MM,
         )  # fmt: skip
-        if update in terms.structure_updates:
+        if iteration in terms.structure_iterations:
             assert found.structure is not None
             torch.testing.assert_close(found.structure, expected)
         else:
@@ -386,8 +386,9 @@ def test_a_surface_is_an_edge_where_noise_as_steep_is_none() -> None:
 
     def factor(slope: Tensor) -> Tensor:
         found = update_weights(
-            start, terms, start, update=terms.structure_updates[0], residual=torch.zeros(shape),
-            slope=slope, inside=torch.ones(shape, dtype=torch.bool), voxel_size_mm=(1.0, 1.0, 1.0),
+            start, terms, start, iteration=terms.structure_iterations[0],
+            residual=torch.zeros(shape), slope=slope, inside=torch.ones(shape, dtype=torch.bool),
+            voxel_size_mm=(1.0, 1.0, 1.0),
         ).structure  # fmt: skip
         assert found is not None
         return found

@@ -141,6 +141,15 @@ def test_the_methods_text_says_that_contrast_was_given_back() -> None:
     assert added == {"bregman"}
 
 
+def test_the_methods_text_names_no_term_that_comes_after_the_last_iteration() -> None:
+    few = QsmSettings(inversion_settings=L1Settings(n_iterations=26))
+    assert "Osher" not in susceptibility_text(few)
+    assert "bregman" not in susceptibility_citations(few)
+    assert "edges found during" in susceptibility_text(few)
+    fewer = QsmSettings(inversion_settings=L1Settings(n_iterations=16))
+    assert "edges found during" not in susceptibility_text(fewer)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("background", ["dipole-fit", "vsharp"])
 def test_the_map_of_a_head_is_nearer_to_the_truth(background: str) -> None:

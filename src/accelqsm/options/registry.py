@@ -10,7 +10,7 @@ from string import Formatter
 from typing import Any, Generic, TypeVar
 
 from accelqsm.errors import InputError
-from accelqsm.options.setting import NoSettings, Settings, one_of, settings_in
+from accelqsm.options.setting import NoSettings, Setting, Settings, one_of, settings_in
 from accelqsm.options.table import plain
 
 
@@ -52,18 +52,17 @@ def imported(address: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def said_of(settings: Settings | None, *, but: Collection[str] = ()) -> list[str]:
-    """Phrases of the methods text for the switches that are on in a settings record.
+def switched_on(settings: Settings | None, *, but: Collection[str] = ()) -> list[Setting]:
+    """Switches of a settings record that are on and have a phrase in the methods text.
 
     Args:
         settings: the record; None has none.
-        but: names of switches for which there was nothing to do.
+        but: names of switches for which there was nothing to do, beside the idle ones.
     """
     if settings is None:
         return []
     known = settings_in(type(settings))
-    on = {name: s for name, s in known.items() if s.said and getattr(settings, name)}
-    return [s.said for name, s in on.items() if name not in but]
+    return [s for name, s in known.items() if s.said and settings.acts(name) and name not in but]
 
 
 Row = TypeVar("Row", bound=Choice)

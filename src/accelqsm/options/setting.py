@@ -64,6 +64,7 @@ class Setting:
         words: function that converts repeated strings of the command line to the value.
         aliases: alias -> value, for further accepted strings.
         said: phrase of the methods text where it is on.
+        citations: keys of its sources, which the methods text then cites.
         former: further accepted names of the field, in files and as flags.
     """
 
@@ -80,6 +81,7 @@ class Setting:
     words: Callable[[Sequence[str]], Any] | None = None
     aliases: Mapping[str, str] | None = None
     said: str = ""
+    citations: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
 
     @property
@@ -151,6 +153,15 @@ class Settings:
     """
 
     FORMER: ClassVar[Mapping[str, tuple[str, str]]] = {}
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Names of the switches that have nothing to do with the other values as they are."""
+        return frozenset()
+
+    def acts(self, switch: str) -> bool:
+        """Whether a switch is on and has something to do."""
+        return bool(getattr(self, switch)) and switch not in self.idle
 
     def __post_init__(self) -> None:
         for name, known in settings_in(type(self)).items():

@@ -69,6 +69,7 @@ class QsmSettings(Settings):
         "outside, so that each tissue is alike everywhere",
         said="a correction of the shading that background removal leaves (smooth modes whose "
         "field is harmonic, by a mixture of tissues; Van Leemput et al. 1999)",
+        citations=("mixture",),
     )
     uncertainty: bool = setting(
         True,

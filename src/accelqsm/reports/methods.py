@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from accelqsm.files.atlases import ATLASES
-from accelqsm.options.registry import said_of
+from accelqsm.options.registry import switched_on
+from accelqsm.options.setting import Setting
 from accelqsm.qsm.background.registry import BACKGROUNDS
 from accelqsm.qsm.inversion.registry import INVERSIONS
 from accelqsm.qsm.settings import QsmSettings
@@ -85,8 +86,7 @@ def susceptibility_text(qsm: QsmSettings, source: Mapping[str, Any] = NOTHING) -
     if "inversion" not in _steps(source):
         return sentences[0] + "."
     inversion = INVERSIONS[qsm.inversion].describe(qsm.inversion_settings)
-    but = _without(source)
-    used = [*said_of(qsm, but=but), *said_of(qsm.inversion_settings, but=but)]
+    used = [switch.said for switch in _switched_on(qsm, source)]
     sentences.append(
         f"Susceptibility was found by {inversion}"
         + (f", with {', '.join(used)}" if used else "")
@@ -118,6 +118,12 @@ def _steps(source: Mapping[str, Any]) -> set[str]:
     return steps - {"total-field": {"background", "inversion"}, "local-field": {"inversion"}}.get(
         str(until), set()
     )
+
+
+def _switched_on(qsm: QsmSettings, source: Mapping[str, Any]) -> list[Setting]:
+    """Switches of the pipeline and of its inversion that acted."""
+    but = _without(source)
+    return [*switched_on(qsm, but=but), *switched_on(qsm.inversion_settings, but=but)]
 
 
 def _without(source: Mapping[str, Any]) -> set[str]:
@@ -215,9 +221,7 @@ def susceptibility_citations(qsm: QsmSettings, source: Mapping[str, Any] = NOTHI
         keys += BACKGROUNDS[qsm.background].citations
     if "inversion" in steps:
         keys += [*INVERSIONS[qsm.inversion].citations, *REFERENCES[qsm.reference].citations]
-        given_back = getattr(qsm.inversion_settings, "restore_contrast", False)
-        keys += ["bregman"] if given_back else []
-        keys += ["mixture"] if qsm.shading_correction else []
+        keys += [key for switch in _switched_on(qsm, source) for key in switch.citations]
     return [*keys, "consensus"]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from accelqsm.grid import Triple
-from accelqsm.qsm.inversion.settings import L1Settings
+from accelqsm.qsm.inversion.settings import STRUCTURE_ITERATIONS, L1Settings
 from accelqsm.qsm.smooth import gaussian_mm, gaussian_within
 
 LEAST_STRUCTURE = 0.03
@@ -54,8 +54,8 @@ class DynamicTerms:
         scale: set the regularisation from the ratio of noise variance to mean gradient, within a
             factor of 2.
         period: iterations between two updates.
-        structure_updates: the updates at which that is done, from the gradient of then; contrast
-            comes back at the last.
+        structure_iterations: those after which that is done, from the gradient of then; contrast
+            comes back after the last.
         outlier_sd: residual in standard deviations above which a voxel's weight is reduced.
         edge_gradient: smoothed gradient along an axis, in ppm / mm, that halves its regularisation.
     """
@@ -65,15 +65,14 @@ class DynamicTerms:
     contrast: bool = True
     scale: bool = True
     period: int = 2
-    structure_updates: tuple[int, ...] = (8, 13)
+    structure_iterations: tuple[int, ...] = STRUCTURE_ITERATIONS
     outlier_sd: float = 6.0
     edge_gradient: float = L1Settings.edge_gradient
 
     @property
     def last_step(self) -> int:
         """The iteration after which structure weights and field stay."""
-        last = self.period * max(self.structure_updates)
-        return last if self.structure or self.contrast else 0
+        return max(self.structure_iterations) if self.structure or self.contrast else 0
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def update_weights(
     terms: DynamicTerms,
     initial: Weights,
     *,
-    update: int,
+    iteration: int,
     residual: Tensor,
     slope: Tensor,
     inside: Tensor,
@@ -126,7 +125,7 @@ def update_weights(
         weights: the present weights.
         terms: which of them to re-estimate.
         initial: the initial weights, which bound the scale.
-        update: number of this update, from 1.
+        iteration: its number, from 1.
         residual: D chi - f in ppm, (x, y, z).
         slope: grad chi in ppm / mm, (3, x, y, z).
         inside: bool (x, y, z).
@@ -147,7 +146,7 @@ def update_weights(
     if terms.noise:
         excess = weighted / (terms.outlier_sd * max(sd, LEAST_SD_PPM))
         weights = replace(weights, data=data / excess.clamp_min(1))
-    if terms.structure and update in terms.structure_updates:
+    if terms.structure and iteration in terms.structure_iterations:
         smooth = torch.stack([gaussian_mm(along, SLOPE_SD_MM, voxel_size_mm) for along in slope])
         median = float(smooth[:, inside].abs().median())
         steepness = (smooth / max(terms.edge_gradient, LEAST_EDGE * median)) ** EDGE_SHARPNESS

@@ -261,7 +261,7 @@ def _admm(problem: _Problem, dynamic: DynamicTerms | None, settings: L1Settings)
                 before,
                 dynamic,
                 problem.weights,
-                update=iteration // dynamic.period,
+                iteration=iteration,
                 residual=residual,
                 slope=slope,
                 inside=problem.inside,

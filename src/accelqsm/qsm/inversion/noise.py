@@ -69,7 +69,7 @@ def l1_noise_sd(
     power = Gradient(voxel_size_mm).power_spectrum(variance)
     typical = float(field_sd_ppm[known].square().median())
     steepness = math.sqrt(typical) / min(voxel_size_mm)
-    structure = RESTORED if settings.restore_contrast else STRUCTURE
+    structure = RESTORED if settings.acts("restore_contrast") else STRUCTURE
     for _ in range(N_ROUNDS):
         small = math.hypot(settings.small_gradient, steepness)
         weight = structure * settings.regularisation / max(small, SMALLEST)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from accelqsm.options.setting import Settings, setting
 
+STRUCTURE_ITERATIONS = (16, 26)
+"""Iterations after which the estimate tells edges; contrast is given back after the last."""
+
 
 @dataclass(frozen=True)
 class L1Settings(Settings):
@@ -53,6 +56,7 @@ class L1Settings(Settings):
         help="add back to the field what the penalty has taken of it, after 26 iterations; it acts "
         "over the ten that follow",
         said="contrast that the penalty takes given back once (Osher et al. 2005)",
+        citations=("bregman",),
     )
     dynamic_scale: bool = setting(
         False,
@@ -62,3 +66,10 @@ class L1Settings(Settings):
     )
     n_iterations: int = setting(40, least=1, most=10_000, help="most iterations")
     tolerance: float = setting(1e-3, least=0, below=1, help="relative change at which to stop")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Terms that would act after the last iteration."""
+        first, last = min(STRUCTURE_ITERATIONS), max(STRUCTURE_ITERATIONS)
+        acts_after = {"dynamic_structure": first, "restore_contrast": last}
+        return frozenset(name for name, after in acts_after.items() if self.n_iterations <= after)
