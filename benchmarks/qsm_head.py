@@ -49,6 +49,11 @@ class Protocol:
     tilt_deg: float = 0.0
 
     @property
+    def fine_grid(self) -> Grid:
+        """The grid on which heads are made, twice as fine."""
+        return self.acquisition.grid.refined(REFINEMENT)
+
+    @property
     def acquisition(self) -> Acquisition:
         """The acquisition, its slices tilted about the left-right axis."""
         grid = centred_grid(self.shape, self.voxel_size_mm, centre_mm=CENTRE_MM)
@@ -110,9 +115,7 @@ def scanned_head(protocol: Protocol, *, seed: int, snr: float) -> Case:
         seed: of the person, the pose, the shim and the noise.
         snr: brightest brain (99th percentile) of the first echo over the noise sd per component.
     """
-    acquisition = protocol.acquisition
-    fine = acquisition.grid.refined(REFINEMENT)
-    head = digital_head(fine, seed=seed, pose=random_pose(seed))
+    head = digital_head(protocol.fine_grid, seed=seed, pose=random_pose(seed))
     calcified = calcified_ball(head, seed=seed)
     head = dataclasses.replace(
         head,
@@ -120,6 +123,12 @@ def scanned_head(protocol: Protocol, *, seed: int, snr: float) -> Case:
         proton_density=torch.where(calcified, CALCIFICATION_DENSITY, head.proton_density),
     )
     tissue = head.brain & (head.chi_ppm.abs() < LARGEST_TISSUE_PPM) | calcified
+    return scan_of(head, tissue, protocol, seed=seed, snr=snr)
+
+
+def scan_of(head: Head, tissue: Tensor, protocol: Protocol, *, seed: int, snr: float) -> Case:
+    """Scan a head on the fine grid of a protocol; ``tissue`` is what sources of the brain are."""
+    acquisition, fine = protocol.acquisition, head.grid
     brain = _largest_part(averaged(tissue.float()) > LEAST_TISSUE)
     source = tissue & upsampled(brain)
     chi = (head.chi_ppm - head.chi_ppm[source].mean()) * source

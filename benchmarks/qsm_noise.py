@@ -4,6 +4,7 @@ The heads (upright and tilted by 20 degrees) served for no setting; those were 1
 to 113. Noise of its own at each SNR (of the first echo's brightest hundredth).
 Usage: PYTHONPATH=src python benchmarks/qsm_noise.py WORK [--heads 10] [--foreign FOLDER]
     [--seeds SEED ..., upright heads in place of those] [--draws N, of the noise]
+    [--mni FOLDER, those heads on templates (mni_head.py), with the true mask]
     [--no-shading-correction, with another WORK]
 
 WORK keeps the values of each digital head, so that a run that was stopped goes on. About 100 s a
@@ -14,6 +15,8 @@ in all of them.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
@@ -30,12 +33,24 @@ from accelqsm.qsm.chain import susceptibility
 from accelqsm.qsm.field.lags import lag_products
 from accelqsm.qsm.settings import QsmSettings
 from accelqsm.simulate.heads.head import LOOKUP
-from qsm_head import ANCHOR, FIELD_STRENGTH_T, OBLIQUE, foreign_head, scanned_head
+from mni_head import mni_head
+from qsm_head import (
+    ANCHOR,
+    FIELD_STRENGTH_T,
+    OBLIQUE,
+    Case,
+    foreign_head,
+    scan_of,
+    scanned_head,
+)
 
 SNR = (100, 50, 25)
 FIRST = {"upright": 310, "tilted": 320}
 WHITE_PPM, GREY_PPM = (-0.035, -0.01), (0.01, 0.04)
 FOREIGN = ("CN", "GP", "PU", "RN", "DN", "SN")
+WHOLE = replace(ANCHOR, shape=(120, 144, 92))
+"""A field of view that holds any head on templates."""
+
 WITHIN_SHARE, WITHIN_PPB = 0.04, 1.5
 
 
@@ -46,8 +61,9 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--heads", type=int, default=10, help="of each pose")
     parser.add_argument("--foreign", type=Path, help="a head of another origin, as images")
+    parser.add_argument("--mni", type=Path, metavar="FOLDER", help="with cit168 and mni_tissue")
     parser.add_argument("--seeds", type=int, nargs="+", help="of upright heads")
-    parser.add_argument("--draws", type=int, choices=range(1, 5), default=1, help="of the noise")
+    parser.add_argument("--draws", type=int, choices=range(1, 17), default=1, help="of the noise")
     parser.add_argument("--no-shading-correction", action="store_true")
     asked = parser.parse_args()
     settings = QsmSettings(shading_correction=not asked.no_shading_correction)
@@ -55,12 +71,15 @@ def main() -> None:
     heads = [(pose, first + number) for number in range(asked.heads)
              for pose, first in FIRST.items()]  # fmt: skip
     if asked.seeds:
-        heads = [("upright", seed) for seed in asked.seeds]
+        heads = [("mni" if asked.mni else "upright", seed) for seed in asked.seeds]
     tables = []
     for (pose, seed), draw in product(heads, range(asked.draws)):
         path = asked.work / f"{pose}-{seed}{f'-draw{draw}' * (draw > 0)}.tsv"
         if not path.exists():
-            digital(pose, seed, draw, settings).to_csv(path, sep="\t", index=False)
+            case = case_of(pose, seed, asked.mni)
+            mask = case.brain if pose == "mni" else None
+            table = digital(case, mask, seed, draw, settings).assign(head=f"{pose} {seed}")
+            table.to_csv(path, sep="\t", index=False)
         tables.append(pd.read_csv(path, sep="\t").assign(draw=draw))
     report(pd.concat(tables, ignore_index=True), "digital heads")
     if asked.foreign is not None:
@@ -70,18 +89,28 @@ def main() -> None:
         report(pd.concat(draws, ignore_index=True), "foreign head, given mask")
 
 
-def digital(pose: str, seed: int, draw: int, settings: QsmSettings) -> pd.DataFrame:
+@lru_cache(maxsize=1)
+def case_of(pose: str, seed: int, templates: Path | None) -> Case:
+    """A scanned digital head, upright, tilted, or on templates."""
+    if templates is None:
+        return scanned_head(OBLIQUE if pose == "tilted" else ANCHOR, seed=seed, snr=SNR[0])
+    head = mni_head(WHOLE.fine_grid, templates, seed=seed)
+    return scan_of(head, head.brain, WHOLE, seed=seed, snr=SNR[0])
+
+
+def digital(
+    case: Case, mask: Tensor | None, seed: int, draw: int, settings: QsmSettings
+) -> pd.DataFrame:
     """Values of one digital head at every SNR."""
-    case = scanned_head(ANCHOR if pose == "upright" else OBLIQUE, seed=seed, snr=SNR[0])
     lookup = pd.DataFrame(list(LOOKUP), columns=["index", "name"])
     rows = []
     for snr in SNR:
         images = with_noise(case.quiet_images, case.noise_sd * SNR[0] / snr,
-                            1000 * seed + snr + 200 * draw)  # fmt: skip
+                            noise_seed(snr, draw, seed))  # fmt: skip
         rows.append(
             measured(images, case.acquisition.echo_times_s, case.acquisition.grid,
-                     case.chi_ppm, case.labels, case.brain, lookup, None, settings)
-            .assign(head=f"{pose} {seed}", snr=snr)
+                     case.chi_ppm, case.labels, case.brain, lookup, mask, settings)
+            .assign(snr=snr)
         )  # fmt: skip
     return pd.concat(rows, ignore_index=True)
 
@@ -96,12 +125,19 @@ def foreign(folder: Path, draw: int, settings: QsmSettings) -> pd.DataFrame:
     rows = []
     for snr in SNR:
         sd = signal * (snr**-2 - SNR[0] ** -2) ** 0.5
+        noisy = with_noise(images, sd, noise_seed(snr, draw))
         rows.append(
-            measured(with_noise(images, sd, snr + 200 * draw), times_s, echoes.acquisition.grid,
-                     chi_ppm, labels, brain, lookup, brain, settings)
+            measured(noisy, times_s, echoes.acquisition.grid, chi_ppm, labels, brain, lookup,
+                     brain, settings)
             .assign(head="foreign", snr=snr)
         )  # fmt: skip
     return pd.concat(rows, ignore_index=True)
+
+
+def noise_seed(snr: int, draw: int, head: int = 0) -> int:
+    """Seed of the noise, another one for every head, SNR and draw."""
+    many, few = divmod(draw, 4)
+    return 1000 * head + snr + 200 * few + 10_000_000 * many
 
 
 def with_noise(images: Tensor, sd: float, seed: int) -> Tensor:
