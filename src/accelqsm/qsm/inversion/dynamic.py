@@ -148,7 +148,8 @@ def update_weights(
         weights = replace(weights, data=data / excess.clamp_min(1))
     if terms.structure and iteration in terms.structure_iterations:
         smooth = torch.stack([gaussian_mm(along, SLOPE_SD_MM, voxel_size_mm) for along in slope])
-        median = float(smooth[:, inside].abs().median())
+        smooth = smooth.abs()
+        median = float(smooth[:, inside].median())
         steepness = (smooth / max(terms.edge_gradient, LEAST_EDGE * median)) ** EDGE_SHARPNESS
         factor = (1 / (1 + steepness)).clamp_min(LEAST_STRUCTURE)
         if initial.structure is not None:
