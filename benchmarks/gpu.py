@@ -78,7 +78,7 @@ def timed_run(kspace: KSpace, weights: str) -> str:
     seconds: dict[str, float] = {}
     plain = {(module, name): getattr(module, name) for name, module in STAGES.items()}
     for (module, name), call in plain.items():
-        setattr(module, name, timed(name, call, seconds, _clock))
+        setattr(module, name, timed(name, call, seconds, clock))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     network = load_network(weights)
@@ -120,7 +120,7 @@ def agreement(kspace: KSpace, head: Head, weights: str) -> str:
     return "\n".join(lines)
 
 
-def _clock() -> float:
+def clock() -> float:
     """Seconds, after all that the GPU was asked to do."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation
 from accelqsm.grid import Grid
 from accelqsm.simulate.heads.head import LOOKUP, PROPERTIES, Head
 from accelqsm.simulate.heads.tissue import NUCLEUS_TISSUES, TISSUES, Tissue
+from qsm_head import largest_part
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -114,10 +115,7 @@ class _Anatomy:
     def brain(self) -> Mask:
         """The largest part of the template's brain."""
         found = ndimage.binary_opening(self.sampled(BRAIN_FILE) > BRAIN_INTENSITY, iterations=2)
-        parts, _ = ndimage.label(ndimage.binary_fill_holes(found))
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        return np.asarray(parts == sizes.argmax())
+        return largest_part(torch.from_numpy(ndimage.binary_fill_holes(found))).numpy()
 
     def fill(self) -> None:
         """The brain: tissues, nuclei, texture, veins, and a calcification."""
@@ -205,8 +203,7 @@ class _Anatomy:
         size = self.grid.voxel_size_mm
         depth = ndimage.distance_transform_edt(self.brain, size)
         apart = ndimage.distance_transform_edt(deep < 0.3, size)
-        low, high = -20, 45
-        level = (self.template_mm[2] > low) & (self.template_mm[2] < high)
+        level = (self.template_mm[2] > -20) & (self.template_mm[2] < 45)
         places = np.argwhere((depth > 12) & (depth < 25) & (apart > 10) & level)
         centre = places[self.rng.integers(len(places))]
         apart_from_it = np.ones(self.grid.shape, bool)

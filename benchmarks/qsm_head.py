@@ -129,7 +129,7 @@ def scanned_head(protocol: Protocol, *, seed: int, snr: float) -> Case:
 def scan_of(head: Head, tissue: Tensor, protocol: Protocol, *, seed: int, snr: float) -> Case:
     """Scan a head on the fine grid of a protocol; ``tissue`` is what sources of the brain are."""
     acquisition, fine = protocol.acquisition, head.grid
-    brain = _largest_part(averaged(tissue.float()) > LEAST_TISSUE)
+    brain = largest_part(averaged(tissue.float()) > LEAST_TISSUE)
     source = tissue & upsampled(brain)
     chi = (head.chi_ppm - head.chi_ppm[source].mean()) * source
     local_hz = ppm_to_hz(
@@ -193,7 +193,7 @@ def upsampled(coarse: Tensor) -> Tensor:
     return coarse
 
 
-def _largest_part(mask: Tensor) -> Tensor:
+def largest_part(mask: Tensor) -> Tensor:
     """The largest part of a mask that is connected through faces."""
     labels, _ = ndimage.label(mask.numpy())
     sizes = np.bincount(labels.ravel())

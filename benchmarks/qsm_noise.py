@@ -70,6 +70,8 @@ def main() -> None:
     asked.work.mkdir(parents=True, exist_ok=True)
     heads = [(pose, first + number) for number in range(asked.heads)
              for pose, first in FIRST.items()]  # fmt: skip
+    if asked.mni and not asked.seeds:
+        parser.error("--mni: expected --seeds of the heads on templates")
     if asked.seeds:
         heads = [("mni" if asked.mni else "upright", seed) for seed in asked.seeds]
     tables = []
@@ -92,10 +94,10 @@ def main() -> None:
 @lru_cache(maxsize=1)
 def case_of(pose: str, seed: int, templates: Path | None) -> Case:
     """A scanned digital head, upright, tilted, or on templates."""
-    if templates is None:
-        return scanned_head(OBLIQUE if pose == "tilted" else ANCHOR, seed=seed, snr=SNR[0])
-    head = mni_head(WHOLE.fine_grid, templates, seed=seed)
-    return scan_of(head, head.brain, WHOLE, seed=seed, snr=SNR[0])
+    if pose == "mni" and templates is not None:
+        head = mni_head(WHOLE.fine_grid, templates, seed=seed)
+        return scan_of(head, head.brain, WHOLE, seed=seed, snr=SNR[0])
+    return scanned_head(OBLIQUE if pose == "tilted" else ANCHOR, seed=seed, snr=SNR[0])
 
 
 def digital(

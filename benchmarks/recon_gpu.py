@@ -11,7 +11,6 @@ Usage: python benchmarks/recon_gpu.py [--head SEED] [--af AF ...] [--methods MET
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from accelqsm.kspace import KSpace
 from accelqsm.recon.reconstruct import reconstruct
 from accelqsm.recon.settings import ReconSettings
 from accelqsm.runtime.device import best_device, device_name
+from gpu import clock
 from recon_echoes import METHODS, brain, measured, pattern, pattern_of_file
 
 RUNS = 2
@@ -54,13 +54,10 @@ def timed_run(kspace: KSpace, settings: ReconSettings) -> tuple[float, float]:
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-        torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     for _ in reconstruct(kspace.on(best_device()), settings):
         pass
-    if gpu:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start, torch.cuda.max_memory_allocated() / 2**20 if gpu else 0.0
+    return clock() - start, torch.cuda.max_memory_allocated() / 2**20 if gpu else 0.0
 
 
 if __name__ == "__main__":
