@@ -211,7 +211,7 @@ def test_lengths_that_are_given_stay() -> None:
     assert used.edge_mm == 0.3
     assert used.background_settings == settings.background_settings
     assert used.inversion_settings == L1Settings(
-        regularisation=9e-4 / 4, small_gradient=1e-3 * 4, edge_gradient=0.0026 * 4
+        regularisation=9e-4 / 4, small_gradient=1e-3 * 4, edge_gradient=0.002 * 4
     )
     assert in_proportion(QsmSettings(background="vsharp"), 0.25).background_settings.radii_mm[
         :2

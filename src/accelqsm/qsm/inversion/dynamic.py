@@ -12,8 +12,9 @@ from accelqsm.grid import Triple
 from accelqsm.qsm.inversion.settings import STRUCTURE_ITERATIONS, L1Settings
 from accelqsm.qsm.smooth import gaussian_mm, gaussian_within
 
-LEAST_STRUCTURE = 0.03
-"""Factor of the regularisation on the steepest edge of an estimate."""
+EDGE_TAIL = 0.3
+"""Least factor of the regularisation on an edge of the edge gradient; on steeper ones it is less
+in inverse proportion."""
 
 SLOPE_SD_MM = 1.2
 """Smoothing of an estimate's gradient before it tells edges: those of tissue are surfaces, those
@@ -26,7 +27,7 @@ LEAST_EDGE = 1.6
 """Gradient of an edge over the median: where noise makes all of an estimate steep, as below a
 signal-to-noise ratio of about 20, what is no steeper than most of it is no edge."""
 
-RESTORED_SD_MM = 1.1
+RESTORED_SD_MM = 1.5
 """Smoothing of what is added back to the field: tissue is broad, noise is not."""
 
 LARGEST_VOXEL_MM = 2.0
@@ -113,13 +114,13 @@ def update_weights(
     """Weights re-estimated from the current residual and gradient.
 
     Noise: s = 1.48 median |W r|, or 1 ppb if it is less; where |W r| > t s, the initial W is
-    divided by |W r| / (t s). Structure: V / (1 + (g / g1)^4), with the gradient g of the estimate
-    along the same axis, smoothed by 1.2 mm, at least 0.03 V: an absolute value lowers what it
-    bounds by as much as it lowers noise, a penalty that ends on edges does not, and the smoothing
-    tells low edges of tissue (a putamen's are 10 ppb / mm) from noise. g1 is the edge gradient, or
-    1.6 times the median of |g| if that is more, as noise makes it. Scale: with a Laplacian prior of
-    mean gradient b, the most probable lambda is s^2 / b; the geometric mean of it and the present
-    lambda is taken.
+    divided by |W r| / (t s). Structure: V / (1 + (g / g1)^4), at least 0.3 V g1 / g, with the
+    gradient g of the estimate along the same axis, smoothed by 1.2 mm: an absolute value lowers
+    what it bounds by as much as it lowers noise, a penalty that ends on edges does not, and the
+    smoothing tells low edges of tissue (a putamen's are 10 ppb / mm) from noise. On steep edges
+    the penalty grows as the logarithm of g. g1 is the edge gradient, or 1.6 times the median of |g|
+    if that is more, as noise makes it. Scale: with a Laplacian prior of mean gradient b, the most
+    probable lambda is s^2 / b; the geometric mean of it and the present lambda is taken.
 
     Args:
         weights: the present weights.
@@ -150,8 +151,10 @@ def update_weights(
         smooth = torch.stack([gaussian_mm(along, SLOPE_SD_MM, voxel_size_mm) for along in slope])
         smooth = smooth.abs()
         median = float(smooth[:, inside].median())
-        steepness = (smooth / max(terms.edge_gradient, LEAST_EDGE * median)) ** EDGE_SHARPNESS
-        factor = (1 / (1 + steepness)).clamp_min(LEAST_STRUCTURE)
+        steepness = smooth / max(terms.edge_gradient, LEAST_EDGE * median)
+        # Where it is flat the tail is infinite.
+        tail = (EDGE_TAIL / steepness).clamp_max(1)
+        factor = torch.maximum(1 / (1 + steepness**EDGE_SHARPNESS), tail)
         if initial.structure is not None:
             factor *= initial.structure
         weights = replace(weights, structure=factor)
@@ -174,7 +177,7 @@ def restored_field(
 
     A penalty on the gradient lowers the contrast of tissue, and what it took is in the residual
     beside the noise. Added to the field once (a Bregman iteration) it raises the contrast by about
-    as much; smoothed by 1.1 mm before, or 0.55 voxels of more than 2 mm, it holds little noise.
+    as much; smoothed by 1.5 mm before, or 0.75 voxels of more than 2 mm, it holds little noise.
 
     Args:
         field: f in ppm, (x, y, z).

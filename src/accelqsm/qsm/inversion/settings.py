@@ -29,7 +29,7 @@ class L1Settings(Settings):
         help="gradient below which its weight is quadratic, so that values do not move with noise",
     )
     edge_gradient: float = setting(
-        0.0026,
+        0.002,
         above=0,
         most=1000,
         unit="ppm/mm",
